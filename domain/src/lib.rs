@@ -1,0 +1,37 @@
+//! The nouns of the factory and the law of a run.
+//!
+//! Owns what the words in `GLOSSARY.md` mean: ids, names, tasks, orders, deeds, effects, and which step of a run may
+//! follow which. Knows no clock, no file, no network, no storage format, no policy language; it can be read and tested
+//! alone.
+
+mod actor;
+mod change;
+mod check;
+mod deed;
+mod digest;
+mod effect;
+mod grant;
+mod id;
+mod lease;
+mod name;
+mod order;
+mod run;
+mod task;
+mod time;
+mod trust;
+
+pub use actor::{Actor, Owner, Person, WorkloadId};
+pub use change::{BadPath, Change, ChangeSet, FileMode, RepoPath};
+pub use check::{CheckReport, HeldBecause, TestCount, TestName, Verified};
+pub use deed::{Deed, Remembered};
+pub use digest::{BadDigest, CommitId, Digest, TreeId};
+pub use effect::{Effect, EffectKind, Outcome, ProposalNumber};
+pub use grant::{Endpoint, Grant, HostPattern, May, Method, Reach};
+pub use id::{ApprovalId, BadId, LeaseId, RunId, TaskId, TriggerId};
+pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
+pub use name::{AgentName, BadName, RepoName};
+pub use order::{Description, Field, Order, Resource, ResourceKind, Verb, orders};
+pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};
+pub use task::{Intent, Lineage, Task, Trigger, TriggerSource};
+pub use time::{Duration, Time};
+pub use trust::{Autonomy, Risk, Sensitivity, Trust};

@@ -1,0 +1,266 @@
+//! Orders: what may be asked of the world. One type per order; its description is what policy judges, what an approval
+//! binds, and what the record shows.
+
+use std::fmt;
+
+use crate::{Digest, Remembered, RepoName};
+
+mod admit;
+mod approve;
+mod check;
+mod deliver;
+mod enqueue;
+mod http;
+mod mint;
+mod work;
+
+/// Every order the factory knows, with the deed it leads to.
+pub mod orders {
+    pub use super::admit::AdmitTask;
+    pub use super::approve::GrantApproval;
+    pub use super::check::CheckTree;
+    pub use super::deliver::{MergeProposal, Merged, OpenProposal};
+    pub use super::enqueue::EnqueueTask;
+    pub use super::http::{HttpAnswered, HttpRequest};
+    pub use super::mint::{MintCredential, Minted};
+    pub use super::work::{Ran, StartWork};
+}
+
+/// Something that may be asked. The type is the whole order: an effect takes a permit for it and nothing else.
+pub trait Order: Clone {
+    /// What carrying it out comes to.
+    type Deed: Remembered;
+
+    /// Its verb.
+    const VERB: Verb;
+
+    /// Every fact of the order, in a fixed sequence.
+    fn describe(&self) -> Description;
+}
+
+macro_rules! verbs {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal),* $(,)?) => {
+        /// The closed list of verbs. Policies, records and denials use these words.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Verb { $($(#[$doc])* $variant),* }
+
+        impl Verb {
+            /// Every verb.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+
+            /// Reads the word.
+            pub fn parse(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|verb| verb.as_str() == word)
+            }
+        }
+    };
+}
+
+verbs! {
+    /// Take a trigger on as a task.
+    TaskAdmit = "task.admit",
+    /// Give a run something to read.
+    ContextRead = "context.read",
+    /// Make a credential.
+    CredentialMint = "credential.mint",
+    /// Start a program in a sandbox.
+    SandboxStart = "sandbox.start",
+    /// Let an agent call a tool.
+    ToolCall = "tool.call",
+    /// A program was executed in a sandbox.
+    ProcessExec = "process.exec",
+    /// A file was written in a sandbox.
+    FileWrite = "file.write",
+    /// Forward an HTTP request.
+    HttpRequest = "http.request",
+    /// Forward a request to a model.
+    ModelCall = "model.call",
+    /// Read from a repository.
+    GitRead = "git.read",
+    /// Write a ref.
+    GitPush = "git.push",
+    /// Give a child a narrower grant.
+    Delegate = "delegate",
+    /// Use a stored secret at a door.
+    SecretUse = "secret.use",
+    /// Offer a change for review.
+    ProposalOpen = "proposal.open",
+    /// Merge a proposal.
+    ProposalMerge = "proposal.merge",
+    /// Close a proposal.
+    ProposalClose = "proposal.close",
+    /// Change a ticket.
+    TicketChange = "ticket.change",
+    /// Publish an artifact.
+    ArtifactPublish = "artifact.publish",
+    /// Rotate artifacts out.
+    ArtifactRotate = "artifact.rotate",
+    /// Release to an environment.
+    Deploy = "deploy",
+    /// Work out an infrastructure change.
+    InfraPlan = "infra.plan",
+    /// Make an infrastructure change.
+    InfraApply = "infra.apply",
+    /// Undo something delivered.
+    Rollback = "rollback",
+    /// Queue a task.
+    TaskEnqueue = "task.enqueue",
+    /// Change the rules.
+    PolicyChange = "policy.change",
+    /// Say yes to an order that needs it.
+    ApprovalGrant = "approval.grant",
+    /// Override, with reason, scope, expiry and alarm.
+    BreakGlass = "break_glass",
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What kind of thing an order concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResourceKind {
+    /// A repository.
+    Repository,
+    /// A host and port.
+    Endpoint,
+    /// Who a credential is for.
+    Audience,
+    /// A proposal in a repository.
+    Proposal,
+    /// An order that waits for approval.
+    Approval,
+}
+
+impl ResourceKind {
+    /// The word in policies and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Repository => "Repository",
+            Self::Endpoint => "Endpoint",
+            Self::Audience => "Audience",
+            Self::Proposal => "Proposal",
+            Self::Approval => "Approval",
+        }
+    }
+}
+
+/// The thing an order concerns, and the repository on whose behalf.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Resource {
+    /// Its kind.
+    pub kind: ResourceKind,
+    /// Its name, unique within the kind.
+    pub name: String,
+    /// The repository the run works for.
+    pub repo: RepoName,
+}
+
+/// One fact of an order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+    /// Yes or no.
+    Flag(bool),
+    /// A list of words, in order.
+    Words(Vec<String>),
+}
+
+/// An order laid open: the same facts for policy, approver, record and fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The verb.
+    pub verb: Verb,
+    /// What it concerns.
+    pub resource: Resource,
+    /// Every other fact, in a fixed sequence.
+    pub fields: Vec<(&'static str, Field)>,
+}
+
+impl Description {
+    /// The fingerprint an approval binds to and a repeated act is recognised by.
+    pub fn digest(&self) -> Digest {
+        let head = [self.verb.as_str(), self.resource.kind.as_str(), &self.resource.name, self.resource.repo.as_str()];
+        let fields = self.fields.iter().flat_map(|(name, field)| [(*name).to_owned(), field.canonical()]);
+        let parts: Vec<String> = head.into_iter().map(str::to_owned).chain(fields).collect();
+        Digest::of_parts(parts.iter().map(String::as_bytes))
+    }
+
+    /// The text fact with this name.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find_map(|(field, value)| match value {
+            Field::Text(text) if *field == name => Some(text.as_str()),
+            Field::Text(_) | Field::Number(_) | Field::Flag(_) | Field::Words(_) => None,
+        })
+    }
+}
+
+impl Field {
+    /// A form in which no two different fields are equal.
+    fn canonical(&self) -> String {
+        match self {
+            Self::Text(text) => format!("t{text}"),
+            Self::Number(number) => format!("n{number}"),
+            Self::Flag(flag) => format!("f{flag}"),
+            Self::Words(words) => {
+                words.iter().fold(String::from("w"), |all, word| format!("{all}{}:{word}", word.len()))
+            }
+        }
+    }
+}
+
+impl From<&str> for Field {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Field {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(fields: Vec<(&'static str, Field)>) -> Digest {
+        let repo = RepoName::parse("acme/shop").unwrap();
+        let resource = Resource { kind: ResourceKind::Repository, name: "acme/shop".to_owned(), repo };
+        Description { verb: Verb::TaskAdmit, resource, fields }.digest()
+    }
+
+    #[test]
+    fn different_facts_never_share_a_fingerprint_a72() {
+        let variants = [
+            described(vec![]),
+            described(vec![("a", Field::from("1"))]),
+            described(vec![("a", Field::Number(1))]),
+            described(vec![("a", Field::Flag(true))]),
+            described(vec![("a", Field::Words(vec!["1".to_owned()]))]),
+            described(vec![("a", Field::Words(vec!["1:1".to_owned()]))]),
+            described(vec![("a", Field::Words(vec!["1".to_owned(), "1".to_owned()]))]),
+            described(vec![("b", Field::from("1"))]),
+        ];
+        let distinct: std::collections::BTreeSet<_> = variants.iter().collect();
+        assert_eq!(distinct.len(), variants.len());
+    }
+
+    #[test]
+    fn every_verb_reads_back() {
+        for verb in Verb::ALL {
+            assert_eq!(Verb::parse(verb.as_str()), Some(*verb));
+        }
+    }
+}

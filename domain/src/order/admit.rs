@@ -1,0 +1,35 @@
+//! `task.admit`: take a trigger on.
+
+use super::{Description, Field, Order, Resource, ResourceKind, Verb};
+use crate::{Intent, Task, Trigger};
+
+/// Take this trigger on, for this intent. Nothing is touched before this is allowed (requirement A3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdmitTask {
+    /// What asked.
+    pub trigger: Trigger,
+    /// What the work would be for.
+    pub intent: Intent,
+}
+
+impl Order for AdmitTask {
+    type Deed = Task;
+    const VERB: Verb = Verb::TaskAdmit;
+
+    fn describe(&self) -> Description {
+        let repo = self.trigger.repo.clone();
+        Description {
+            verb: Self::VERB,
+            resource: Resource { kind: ResourceKind::Repository, name: repo.as_str().to_owned(), repo },
+            fields: vec![
+                ("trigger", Field::from(self.trigger.id.as_str())),
+                ("trigger_digest", Field::from(self.trigger.digest().to_string())),
+                ("source", Field::from(self.trigger.source.as_str())),
+                ("asked_by", Field::from(self.trigger.by.to_string())),
+                ("agent", Field::from(self.trigger.agent.as_str())),
+                ("text", Field::from(self.trigger.text.as_str())),
+                ("argv", Field::Words(self.trigger.argv.clone())),
+            ],
+        }
+    }
+}

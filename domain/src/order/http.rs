@@ -1,0 +1,60 @@
+//! `http.request`: forward one canonical request through the HTTP door.
+
+use super::{Description, Field, Order, Resource, ResourceKind, Verb};
+use crate::{Endpoint, Method, RepoName, RunId};
+
+/// Forward this request. The path is canonical (RFC 3986 section 6.2.2), the query is only measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// The run that asks.
+    pub run: RunId,
+    /// On whose behalf.
+    pub repo: RepoName,
+    /// The door's count of requests, so that no two orders are the same.
+    pub serial: u64,
+    /// Where to.
+    pub endpoint: Endpoint,
+    /// How.
+    pub method: Method,
+    /// The canonical path.
+    pub path: String,
+    /// Length of the query.
+    pub query_bytes: u64,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAnswered {
+    /// The upstream's status code; 0 when it could not be reached.
+    pub status: u16,
+    /// Bytes of body sent upstream.
+    pub request_bytes: u64,
+    /// Bytes of body sent back.
+    pub response_bytes: u64,
+}
+
+impl Order for HttpRequest {
+    type Deed = HttpAnswered;
+    const VERB: Verb = Verb::HttpRequest;
+
+    fn describe(&self) -> Description {
+        let measured = |count: u64| Field::Number(i64::try_from(count).unwrap_or(i64::MAX));
+        Description {
+            verb: Self::VERB,
+            resource: Resource {
+                kind: ResourceKind::Endpoint,
+                name: format!("{}:{}", self.endpoint.host, self.endpoint.port),
+                repo: self.repo.clone(),
+            },
+            fields: vec![
+                ("run", Field::from(self.run.as_str())),
+                ("serial", measured(self.serial)),
+                ("host", Field::from(self.endpoint.host.as_str())),
+                ("port", Field::Number(i64::from(self.endpoint.port))),
+                ("method", Field::from(self.method.as_str())),
+                ("path", Field::from(self.path.as_str())),
+                ("query_bytes", measured(self.query_bytes)),
+            ],
+        }
+    }
+}
