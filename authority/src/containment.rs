@@ -1,0 +1,122 @@
+//! Whether an order lies within a run's grant. Typed containment, asked before any policy; what cannot be compared lies outside.
+
+use selvedge_domain::orders::{
+    AdmitTask, CheckTree, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, OpenProposal,
+    StartWork,
+};
+use selvedge_domain::{Grant, May, Order, Trust};
+
+/// Why an order lies outside a grant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Outside {
+    /// The agent is not trusted this far.
+    #[error("needs trust `{needed}`, granted is `{granted}`")]
+    Trust {
+        /// What it would take.
+        needed: Trust,
+        /// What there is.
+        granted: Trust,
+    },
+    /// A word is missing from `may`.
+    #[error("`{}` is not in `may`", .0.as_str())]
+    May(May),
+    /// No `reach` rule covers the request.
+    #[error("no `reach` rule covers {0}")]
+    Reach(String),
+    /// The audience was not granted.
+    #[error("no credential for audience `{0}` is granted")]
+    Audience(String),
+    /// More was asked for than is held.
+    #[error("the grant asked for is wider than the one held")]
+    Wider,
+    /// It would outlive the grant.
+    #[error("it would outlive the grant")]
+    Late,
+}
+
+/// An order that can be compared with a grant.
+pub trait Granted: Order {
+    /// Whether the order lies within `grant`, or why not.
+    fn within(&self, grant: &Grant) -> Result<(), Outside>;
+}
+
+/// The audience of the identity every run has: our own doors and verifier.
+const OWN_AUDIENCE: &str = "selvedge";
+
+fn needs(grant: &Grant, may: May, needed: Trust) -> Result<(), Outside> {
+    if !grant.may.contains(&may) {
+        Err(Outside::May(may))
+    } else if grant.trust < needed {
+        Err(Outside::Trust { needed, granted: grant.trust })
+    } else {
+        Ok(())
+    }
+}
+
+impl Granted for AdmitTask {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::Read, Trust::Observe)
+    }
+}
+
+impl Granted for MintCredential {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        if self.audience != OWN_AUDIENCE && !grant.audiences.contains(&self.audience) {
+            Err(Outside::Audience(self.audience.clone()))
+        } else if self.until > grant.until {
+            Err(Outside::Late)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Granted for StartWork {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::Write, Trust::Draft)?;
+        if grant.contains(&self.grant) { Ok(()) } else { Err(Outside::Wider) }
+    }
+}
+
+impl Granted for CheckTree {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::Read, Trust::Observe)
+    }
+}
+
+impl Granted for HttpRequest {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        let covered = grant.reach.iter().any(|reach| reach.covers(&self.endpoint, self.method, &self.path));
+        if covered {
+            Ok(())
+        } else {
+            let (method, Self { endpoint, path, .. }) = (self.method.as_str(), self);
+            Err(Outside::Reach(format!("{method} {}:{}{path}", endpoint.host, endpoint.port)))
+        }
+    }
+}
+
+impl Granted for OpenProposal {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::OpenProposal, Trust::Propose)
+    }
+}
+
+impl Granted for MergeProposal {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::OpenProposal, Trust::Land)
+    }
+}
+
+impl Granted for EnqueueTask {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::FollowUp, Trust::Observe)
+    }
+}
+
+impl Granted for GrantApproval {
+    /// People approve; no agent's grant reaches this far.
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        Err(Outside::Trust { needed: Trust::Release, granted: grant.trust })
+    }
+}

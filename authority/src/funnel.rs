@@ -1,0 +1,337 @@
+//! The funnel: the only way from an order to an act.
+
+use selvedge_domain::{Actor, Description, Digest, Owner, Remembered, RunId, Time};
+
+use crate::{
+    Class, Code, Context, Denial, Entry, Granted, Journal, JournalError, Judge, Permit, Question, Record, Subject,
+    Verdict, class_of, risk_of,
+};
+
+/// Asks, records, acts, records, on behalf of one subject in one context.
+#[expect(missing_debug_implementations, reason = "borrows a judge and a journal, which have nothing to show")]
+#[derive(Clone, Copy)]
+pub struct Funnel<'a> {
+    /// Who decides.
+    pub judge: &'a dyn Judge,
+    /// Who remembers.
+    pub journal: &'a dyn Journal,
+    /// Who asks.
+    pub subject: &'a Subject,
+    /// What the factory knows.
+    pub context: &'a Context,
+    /// What time it is.
+    pub now: &'a dyn Fn() -> Time,
+}
+
+/// Why an act did not succeed. The act itself says whether trying again could help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActError {
+    /// Trying again may help.
+    #[error("{0}")]
+    Transient(String),
+    /// Trying again will not help.
+    #[error("{0}")]
+    Permanent(String),
+    /// A person stopped it.
+    #[error("{0}")]
+    Halted(String),
+}
+
+/// Why there is no deed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// Policy or the grant said no.
+    #[error("refused: {0}")]
+    Denied(Denial),
+    /// A person has to say yes to this order first.
+    #[error("needs approval: {denial}")]
+    NeedsApproval {
+        /// The order, laid open for the person.
+        order: Box<Description>,
+        /// The denial that an approval would lift.
+        denial: Denial,
+    },
+    /// It was allowed and could not be carried out.
+    #[error(transparent)]
+    Act(#[from] ActError),
+    /// It could not be recorded, so it was not allowed; or it was done, and that could not be recorded.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl Funnel<'_> {
+    /// Recall (already done?) → decide → record → act → record.
+    ///
+    /// `act` runs at most once per call, only after the decision is as safe as the order's class demands, and may run
+    /// again after a crash: it must be safe to repeat under the order's fingerprint (invariant 9).
+    pub fn perform<O: Granted>(
+        &self,
+        order: O,
+        act: impl FnOnce(&Permit<O>) -> Result<O::Deed, ActError>,
+    ) -> Result<O::Deed, Stop> {
+        let described = order.describe();
+        let digest = described.digest();
+        if let Some(done) = self.recall::<O>(&digest)? {
+            return Ok(done);
+        }
+        let permit = self.decide(order, described, &digest)?;
+        let outcome = act(&permit);
+        let record = match &outcome {
+            Ok(deed) => Record::Done { order: digest, verb: O::VERB, deed: deed.remember() },
+            Err(error) => Record::NotDone { order: digest, verb: O::VERB, because: error.to_string() },
+        };
+        self.append(record, class_of(O::VERB))?;
+        Ok(outcome?)
+    }
+
+    fn recall<O: Granted>(&self, digest: &Digest) -> Result<Option<O::Deed>, Stop> {
+        let Some(run) = &self.context.run else { return Ok(None) };
+        let Some(deed) = self.journal.recall(run, digest)? else { return Ok(None) };
+        let mismatch = || JournalError::Read(format!("the deed recorded for {digest} is not one of `{}`", O::VERB));
+        O::Deed::recall(deed).map(Some).ok_or_else(|| Stop::Journal(mismatch()))
+    }
+
+    fn decide<O: Granted>(&self, order: O, described: Description, digest: &Digest) -> Result<Permit<O>, Stop> {
+        let approval = self.journal.approval(digest, (self.now)())?;
+        let verdict = self.within_grant(&order).unwrap_or_else(|| {
+            self.judge.judge(&Question {
+                subject: self.subject,
+                order: &described,
+                context: self.context,
+                approved: approval.is_some(),
+                risk: risk_of(O::VERB),
+            })
+        });
+        let approval = approval.map(|approval| approval.id);
+        let record = Record::Decided { order: described.clone(), verdict: verdict.clone(), approval };
+        self.append(record, class_of(O::VERB))?;
+        match verdict {
+            Verdict::Allow { .. } => Ok(Permit::after_record(order)),
+            Verdict::Deny(denial) => Err(Stop::Denied(denial)),
+            Verdict::NeedsApproval(denial) => Err(Stop::NeedsApproval { order: Box::new(described), denial }),
+        }
+    }
+
+    /// A denial when an agent asks beyond its grant; policy is not even asked.
+    fn within_grant<O: Granted>(&self, order: &O) -> Option<Verdict> {
+        match self.subject {
+            Subject::Agent { grant, .. } => order.within(grant).err().map(|outside| {
+                let next_step = format!("{outside}; work without it, or ask the agent's owner to widen the grant");
+                Verdict::Deny(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
+            }),
+            Subject::Person(_) | Subject::Factory => None,
+        }
+    }
+
+    fn append(&self, record: Record, class: Class) -> Result<(), JournalError> {
+        let entry = Entry {
+            at: (self.now)(),
+            run: self.context.run.clone(),
+            actor: self.subject.actor(),
+            owner: self.subject.owner().cloned(),
+            record,
+        };
+        self.journal.append(entry, class)
+    }
+
+    /// The run this funnel serves.
+    pub fn run(&self) -> Option<&RunId> {
+        self.context.run.as_ref()
+    }
+}
+
+impl Subject {
+    /// The actor of record.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Agent { workload, .. } => Actor::Workload(workload.clone()),
+            Self::Person(person) => Actor::Person(*person),
+            Self::Factory => Actor::Factory,
+        }
+    }
+
+    /// Who answers for it.
+    pub fn owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Agent { owner, .. } => Some(owner),
+            Self::Person(_) | Self::Factory => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeSet;
+
+    use selvedge_domain::orders::HttpRequest;
+    use selvedge_domain::{
+        AgentName, Autonomy, Deed, Endpoint, Grant, HostPattern, Method, Order, Reach, RepoName, Sensitivity, Trust,
+        WorkloadId, orders::HttpAnswered,
+    };
+
+    use super::*;
+    use crate::{Approval, PolicyName};
+
+    #[derive(Default)]
+    struct Notes {
+        entries: RefCell<Vec<Entry>>,
+        full: Cell<bool>,
+    }
+
+    impl Journal for Notes {
+        fn append(&self, entry: Entry, _: Class) -> Result<(), JournalError> {
+            if self.full.get() {
+                return Err(JournalError::Write("disk full".to_owned()));
+            }
+            self.entries.borrow_mut().push(entry);
+            Ok(())
+        }
+
+        fn recall(&self, _: &RunId, order: &Digest) -> Result<Option<Deed>, JournalError> {
+            Ok(self.entries.borrow().iter().find_map(|entry| match &entry.record {
+                Record::Done { order: done, deed, .. } if done == order => Some(deed.clone()),
+                _ => None,
+            }))
+        }
+
+        fn approval(&self, _: &Digest, _: Time) -> Result<Option<Approval>, JournalError> {
+            Ok(None)
+        }
+    }
+
+    struct Says(Verdict);
+
+    impl Judge for Says {
+        fn judge(&self, _: &Question<'_>) -> Verdict {
+            self.0.clone()
+        }
+    }
+
+    fn allow() -> Says {
+        Says(Verdict::Allow { policies: vec![PolicyName::new("p")] })
+    }
+
+    fn request(path: &str) -> HttpRequest {
+        HttpRequest {
+            run: RunId::from_entropy(1),
+            repo: RepoName::parse("acme/shop").unwrap(),
+            serial: 1,
+            endpoint: Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 },
+            method: Method::Get,
+            path: path.to_owned(),
+            query_bytes: 0,
+        }
+    }
+
+    fn subject() -> Subject {
+        let endpoint = request("/").endpoint;
+        let reach = Reach { endpoint, methods: BTreeSet::from([Method::Get]), path_prefix: "/index".to_owned() };
+        let name = AgentName::parse("fixer").unwrap();
+        Subject::Agent {
+            workload: WorkloadId::new("example.org", RunId::from_entropy(1), name.clone()),
+            name,
+            owner: Owner::parse("team@example.org").unwrap(),
+            trust: Trust::Propose,
+            autonomy: Autonomy::BoundedAutomation,
+            grant: Box::new(Grant {
+                trust: Trust::Propose,
+                may: BTreeSet::new(),
+                reach: BTreeSet::from([reach]),
+                audiences: BTreeSet::new(),
+                until: Time::from_millis(u64::MAX),
+            }),
+        }
+    }
+
+    fn context() -> Context {
+        Context {
+            run: Some(RunId::from_entropy(1)),
+            intent: None,
+            sensitivity: Sensitivity::Internal,
+            chain_depth: 0,
+            follow_ups_left: 0,
+            tainted: false,
+            lands_unattended: false,
+            configuration: Digest::of_parts([]),
+        }
+    }
+
+    fn answered() -> HttpAnswered {
+        HttpAnswered { status: 200, request_bytes: 0, response_bytes: 2 }
+    }
+
+    fn perform(judge: &Says, notes: &Notes, path: &str, acts: &Cell<u32>) -> Result<HttpAnswered, Stop> {
+        let (subject, context) = (subject(), context());
+        let funnel =
+            Funnel { judge, journal: notes, subject: &subject, context: &context, now: &|| Time::from_millis(5) };
+        funnel.perform(request(path), |permit| {
+            assert_eq!(permit.order(), &request(path));
+            acts.set(acts.get() + 1);
+            Ok(answered())
+        })
+    }
+
+    fn kinds(notes: &Notes) -> Vec<&'static str> {
+        let kind = |entry: &Entry| match &entry.record {
+            Record::Decided { verdict, .. } => verdict.as_str(),
+            Record::Done { .. } => "done",
+            Record::NotDone { .. } => "not done",
+            _ => "other",
+        };
+        notes.entries.borrow().iter().map(kind).collect()
+    }
+
+    #[test]
+    fn an_allowed_order_is_recorded_before_and_after_and_recalled_the_second_time() {
+        let (notes, acts) = (Notes::default(), Cell::new(0));
+        assert_eq!(perform(&allow(), &notes, "/index/a", &acts), Ok(answered()));
+        assert_eq!(perform(&allow(), &notes, "/index/a", &acts), Ok(answered()));
+        assert_eq!(acts.get(), 1, "a recorded deed is never done again");
+        assert_eq!(kinds(&notes), ["allow", "done"]);
+        assert_eq!(notes.entries.borrow()[0].owner, Owner::parse("team@example.org"), "G6");
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_is_not_done_a95() {
+        let (notes, acts) = (Notes::default(), Cell::new(0));
+        notes.full.set(true);
+        assert!(matches!(perform(&allow(), &notes, "/index/a", &acts), Err(Stop::Journal(_))));
+        assert_eq!(acts.get(), 0);
+    }
+
+    #[test]
+    fn beyond_the_grant_no_policy_can_allow_and_the_refusal_is_recorded() {
+        let (notes, acts) = (Notes::default(), Cell::new(0));
+        let Err(Stop::Denied(denial)) = perform(&allow(), &notes, "/secret", &acts) else { panic!("must be denied") };
+        assert_eq!((denial.code, acts.get()), (Code::OutsideGrant, 0));
+        assert_eq!(kinds(&notes), ["deny"]);
+    }
+
+    #[test]
+    fn a_failed_act_is_recorded_as_not_done_a91() {
+        let notes = Notes::default();
+        let (subject, context) = (subject(), context());
+        let judge = allow();
+        let funnel = Funnel {
+            judge: &judge,
+            journal: &notes,
+            subject: &subject,
+            context: &context,
+            now: &|| Time::from_millis(5),
+        };
+        let failed = funnel.perform(request("/index"), |_| Err(ActError::Transient("upstream is down".to_owned())));
+        assert!(matches!(failed, Err(Stop::Act(ActError::Transient(_)))));
+        assert_eq!(kinds(&notes), ["allow", "not done"]);
+    }
+
+    #[test]
+    fn an_order_that_needs_approval_names_itself() {
+        let (notes, acts) = (Notes::default(), Cell::new(0));
+        let denial = Denial { code: Code::NeedsApproval, policies: vec![], next_step: "ask".to_owned() };
+        let stopped = perform(&Says(Verdict::NeedsApproval(denial)), &notes, "/index/a", &acts);
+        let Err(Stop::NeedsApproval { order, .. }) = stopped else { panic!("must need approval") };
+        assert_eq!(order.digest(), request("/index/a").describe().digest());
+        assert_eq!(acts.get(), 0);
+    }
+}

@@ -1,0 +1,42 @@
+//! What the funnel needs of a store. The ledger implements it; the simulator breaks it.
+
+use selvedge_domain::{ApprovalId, Deed, Digest, Person, RunId, Time};
+
+use crate::{Class, Entry};
+
+/// The one durable truth.
+pub trait Journal {
+    /// Appends `entry`. When this returns, the entry is as safe as `class` promises; when it fails, nothing of it remains.
+    fn append(&self, entry: Entry, class: Class) -> Result<(), JournalError>;
+
+    /// The deed recorded for this order in this run, if it was done before.
+    fn recall(&self, run: &RunId, order: &Digest) -> Result<Option<Deed>, JournalError>;
+
+    /// A person's yes to exactly this order, if it can be used at `now`.
+    fn approval(&self, order: &Digest, now: Time) -> Result<Option<Approval>, JournalError>;
+}
+
+/// A yes that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Which.
+    pub id: ApprovalId,
+    /// Whose.
+    pub by: Person,
+    /// Until when.
+    pub until: Time,
+}
+
+/// The store did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// It could not be written: disk full, read-only, gone.
+    #[error("cannot record: {0}")]
+    Write(String),
+    /// It could not be read, or holds something that cannot be.
+    #[error("cannot read the record: {0}")]
+    Read(String),
+    /// Another worker has taken this run over; its claim is void.
+    #[error("the claim on this run was taken over")]
+    Fenced,
+}

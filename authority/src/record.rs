@@ -1,0 +1,168 @@
+//! What is recorded. One list for the whole factory, so that an auditor reads one log.
+
+use selvedge_domain::{
+    Actor, AgentName, ApprovalId, Deed, Description, Digest, Event, Owner, RepoName, RunId, Time, Trigger, TriggerId,
+    Verb,
+};
+
+use crate::Verdict;
+
+/// One line of the log: what, in which run, by whom, and who answers for it (requirements G1, G6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When, by the factory's clock.
+    pub at: Time,
+    /// In which run.
+    pub run: Option<RunId>,
+    /// By whom.
+    pub actor: Actor,
+    /// Who answers for the actor; none for a person, who answers for themselves, and for the factory.
+    pub owner: Option<Owner>,
+    /// What.
+    pub record: Record,
+}
+
+/// What can be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A trigger arrived and was queued.
+    Triggered(Box<Trigger>),
+    /// A run began to serve a trigger.
+    RunBegan {
+        /// Which trigger.
+        trigger: TriggerId,
+    },
+    /// Something happened to a run.
+    Happened(Event),
+    /// A question was answered.
+    Decided {
+        /// The order, laid open.
+        order: Description,
+        /// The answer.
+        verdict: Verdict,
+        /// The approval it rests on.
+        approval: Option<ApprovalId>,
+    },
+    /// An order was carried out.
+    Done {
+        /// The order's fingerprint.
+        order: Digest,
+        /// Its verb.
+        verb: Verb,
+        /// What it came to.
+        deed: Deed,
+    },
+    /// An order was allowed and could not be carried out.
+    NotDone {
+        /// The order's fingerprint.
+        order: Digest,
+        /// Its verb.
+        verb: Verb,
+        /// Why not.
+        because: String,
+    },
+    /// A person is asked for their yes.
+    ApprovalAsked {
+        /// Which request.
+        approval: ApprovalId,
+        /// The order, laid open.
+        order: Description,
+        /// When the request lapses; a lapse is a no.
+        until: Time,
+    },
+    /// A person said no.
+    ApprovalDenied {
+        /// Which request.
+        approval: ApprovalId,
+    },
+    /// Authority was taken away. Needs no permit, and is recorded afterwards.
+    Relinquished(Relinquished),
+    /// Something was seen inside a sandbox or at a door.
+    Observed(Observation),
+    /// A keeper took the state directory over.
+    KeeperStarted {
+        /// The version that runs.
+        version: String,
+        /// Fingerprint of the configuration.
+        configuration: Digest,
+        /// Fingerprint of the policies; none when they do not load, and then nothing is allowed.
+        policies: Option<Digest>,
+    },
+}
+
+/// Acts that only take authority away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relinquished {
+    /// Dispatch stopped and everything in scope was killed.
+    Halted(HaltScope),
+    /// Dispatch goes on.
+    Resumed(HaltScope),
+    /// A sandbox was killed and found empty.
+    SandboxKilled {
+        /// What was found to kill.
+        found: String,
+    },
+    /// The run's doors closed.
+    DoorsClosed,
+}
+
+/// How far a halt reaches.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HaltScope {
+    /// Everything.
+    All,
+    /// One agent's runs.
+    Agent(AgentName),
+    /// One repository's runs.
+    Repo(RepoName),
+    /// One run.
+    Run(RunId),
+}
+
+/// What was seen. Never permitted one by one; bounded in number by whoever observes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// A sandbox started with these layers.
+    SandboxStarted {
+        /// The level demanded and met.
+        level: String,
+        /// Each layer, and the proof that it holds.
+        layers: Vec<String>,
+        /// What mounts and namespaces make unreachable, listed once.
+        unreachable: Vec<String>,
+    },
+    /// A system call that seccomp refused.
+    CallRefused {
+        /// The call.
+        call: String,
+        /// How often since the last report.
+        count: u64,
+    },
+    /// Something a door refused by itself.
+    DoorRefused {
+        /// Which door.
+        door: String,
+        /// Why, as a stable code.
+        code: String,
+        /// What was asked, bounded and escaped.
+        detail: String,
+        /// How often since the last report.
+        count: u64,
+    },
+    /// A sandbox ended.
+    SandboxEnded {
+        /// What it was for.
+        purpose: String,
+        /// How.
+        exit: String,
+        /// Bytes of output.
+        output_bytes: u64,
+    },
+    /// Something worth an auditor's eye: a secret in a change, a credential that is not ours.
+    Finding {
+        /// What kind.
+        code: String,
+        /// Where, never the secret itself.
+        detail: String,
+    },
+}
