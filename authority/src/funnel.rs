@@ -20,7 +20,7 @@ pub struct Funnel<'a> {
     /// What the factory knows.
     pub context: &'a Context,
     /// What time it is.
-    pub now: &'a dyn Fn() -> Time,
+    pub now: &'a (dyn Fn() -> Time + Sync),
 }
 
 /// Why an act did not succeed. The act itself says whether trying again could help.
@@ -69,16 +69,27 @@ impl Funnel<'_> {
         order: O,
         act: impl FnOnce(&Permit<O>) -> Result<O::Deed, ActError>,
     ) -> Result<O::Deed, Stop> {
-        let described = order.describe();
-        let digest = described.digest();
-        if let Some(done) = self.recall::<O>(&digest)? {
+        if let Some(done) = self.recall::<O>(&order.describe().digest())? {
             return Ok(done);
         }
-        let permit = self.decide(order, described, &digest)?;
+        let permit = self.open(order)?;
         let outcome = act(&permit);
+        self.close(permit, outcome)
+    }
+
+    /// The first half, for acts that happen elsewhere: decide → record. Whoever holds the permit must [`Self::close`] it.
+    pub fn open<O: Granted>(&self, order: O) -> Result<Permit<O>, Stop> {
+        let described = order.describe();
+        let digest = described.digest();
+        self.decide(order, described, &digest)
+    }
+
+    /// The second half: record what the act came to.
+    pub fn close<O: Granted>(&self, permit: Permit<O>, outcome: Result<O::Deed, ActError>) -> Result<O::Deed, Stop> {
+        let order = permit.order().describe().digest();
         let record = match &outcome {
-            Ok(deed) => Record::Done { order: digest, verb: O::VERB, deed: deed.remember() },
-            Err(error) => Record::NotDone { order: digest, verb: O::VERB, because: error.to_string() },
+            Ok(deed) => Record::Done { order, verb: O::VERB, deed: deed.remember() },
+            Err(error) => Record::NotDone { order, verb: O::VERB, because: error.to_string() },
         };
         self.append(record, class_of(O::VERB))?;
         Ok(outcome?)
@@ -161,8 +172,10 @@ impl Subject {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
+    use std::cell::Cell;
     use std::collections::BTreeSet;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use selvedge_domain::orders::HttpRequest;
     use selvedge_domain::{
@@ -175,21 +188,21 @@ mod tests {
 
     #[derive(Default)]
     struct Notes {
-        entries: RefCell<Vec<Entry>>,
-        full: Cell<bool>,
+        entries: Mutex<Vec<Entry>>,
+        full: AtomicBool,
     }
 
     impl Journal for Notes {
         fn append(&self, entry: Entry, _: Class) -> Result<(), JournalError> {
-            if self.full.get() {
+            if self.full.load(Ordering::Relaxed) {
                 return Err(JournalError::Write("disk full".to_owned()));
             }
-            self.entries.borrow_mut().push(entry);
+            self.entries.lock().unwrap().push(entry);
             Ok(())
         }
 
         fn recall(&self, _: &RunId, order: &Digest) -> Result<Option<Deed>, JournalError> {
-            Ok(self.entries.borrow().iter().find_map(|entry| match &entry.record {
+            Ok(self.entries.lock().unwrap().iter().find_map(|entry| match &entry.record {
                 Record::Done { order: done, deed, .. } if done == order => Some(deed.clone()),
                 _ => None,
             }))
@@ -279,7 +292,7 @@ mod tests {
             Record::NotDone { .. } => "not done",
             _ => "other",
         };
-        notes.entries.borrow().iter().map(kind).collect()
+        notes.entries.lock().unwrap().iter().map(kind).collect()
     }
 
     #[test]
@@ -289,13 +302,13 @@ mod tests {
         assert_eq!(perform(&allow(), &notes, "/index/a", &acts), Ok(answered()));
         assert_eq!(acts.get(), 1, "a recorded deed is never done again");
         assert_eq!(kinds(&notes), ["allow", "done"]);
-        assert_eq!(notes.entries.borrow()[0].owner, Owner::parse("team@example.org"), "G6");
+        assert_eq!(notes.entries.lock().unwrap()[0].owner, Owner::parse("team@example.org"), "G6");
     }
 
     #[test]
     fn what_cannot_be_recorded_is_not_done_a95() {
         let (notes, acts) = (Notes::default(), Cell::new(0));
-        notes.full.set(true);
+        notes.full.store(true, Ordering::Relaxed);
         assert!(matches!(perform(&allow(), &notes, "/index/a", &acts), Err(Stop::Journal(_))));
         assert_eq!(acts.get(), 0);
     }

@@ -5,7 +5,7 @@ use selvedge_domain::{ApprovalId, Deed, Digest, Person, RunId, Time};
 use crate::{Class, Entry};
 
 /// The one durable truth.
-pub trait Journal {
+pub trait Journal: Sync {
     /// Appends `entry`. When this returns, the entry is as safe as `class` promises; when it fails, nothing of it remains.
     fn append(&self, entry: Entry, class: Class) -> Result<(), JournalError>;
 

@@ -9,7 +9,7 @@ use crate::Verdict;
 /// Answers questions. Pure: the same question, the same answer.
 ///
 /// There is no error: whatever goes wrong inside is a denial with [`crate::Code::PolicyError`].
-pub trait Judge {
+pub trait Judge: Sync {
     /// The answer to `question`.
     fn judge(&self, question: &Question<'_>) -> Verdict;
 }

@@ -91,7 +91,12 @@ pub enum Event {
         attempt: u32,
     },
     /// The attempt left this.
-    Worked(Effect),
+    Worked {
+        /// What it produced.
+        effect: Effect,
+        /// Work that should follow, in the worker's words; queued only when this run ends well, and admitted anew.
+        follow_ups: Vec<String>,
+    },
     /// The effect passed its checks.
     Verified(Verified),
     /// It reached the world.
@@ -125,6 +130,7 @@ pub struct Run {
     stage: Stage,
     task: Option<Task>,
     attempts: u32,
+    follow_ups: Vec<String>,
     leases: BTreeMap<LeaseId, LeaseState>,
 }
 
@@ -169,7 +175,15 @@ pub enum Illegal {
 impl Run {
     /// A run begins with what asked for it.
     pub fn begin(id: RunId, trigger: Trigger) -> Self {
-        Self { id, trigger, stage: Stage::Triggered, task: None, attempts: 0, leases: BTreeMap::new() }
+        Self {
+            id,
+            trigger,
+            stage: Stage::Triggered,
+            task: None,
+            attempts: 0,
+            follow_ups: Vec::new(),
+            leases: BTreeMap::new(),
+        }
     }
 
     /// The run after this event, or why that cannot be.
@@ -178,6 +192,7 @@ impl Run {
         match &event {
             Event::Admitted(task) => self.task = Some((**task).clone()),
             Event::AttemptBegan { attempt } => self.attempts = *attempt,
+            Event::Worked { follow_ups, .. } => self.follow_ups.clone_from(follow_ups),
             Event::LeaseAnnounced(lease) => {
                 self.leases.insert(lease.clone(), LeaseState::Announced);
             }
@@ -187,7 +202,6 @@ impl Run {
                 }
             }
             Event::AttemptLost { .. }
-            | Event::Worked(_)
             | Event::Verified(_)
             | Event::Delivered(_)
             | Event::Waited { .. }
@@ -221,7 +235,7 @@ impl Run {
             | Event::LeaseChanged(..)
             | Event::AttemptBegan { .. }
             | Event::AttemptLost { .. }
-            | Event::Worked(_)
+            | Event::Worked { .. }
             | Event::Verified(_)
             | Event::Delivered(_)
             | Event::Waited { .. }
@@ -254,6 +268,11 @@ impl Run {
     /// How many attempts began.
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// Work that should follow, as the last attempt said.
+    pub fn follow_ups(&self) -> &[String] {
+        &self.follow_ups
     }
 
     /// Whether one more attempt may begin.
@@ -295,7 +314,7 @@ fn next(stage: Stage, event: Event) -> Result<Stage, (&'static str, &'static str
 
         (S::Admitted, E::AttemptBegan { .. }) => S::Working,
         (S::Working, E::AttemptLost { .. }) => S::Admitted,
-        (S::Working, E::Worked(effect)) => S::Worked(effect),
+        (S::Working, E::Worked { effect, .. }) => S::Worked(effect),
         (S::Worked(_), E::Verified(verified)) => S::Verified(verified),
         (S::Verified(_), E::Delivered(outcome)) => S::Delivered(outcome),
         // A proposal comes from a verified tree or not at all; what has no tree is proved by its own order.
@@ -327,7 +346,7 @@ fn next(stage: Stage, event: Event) -> Result<Stage, (&'static str, &'static str
             | E::LeaseAnnounced(_)
             | E::AttemptBegan { .. }
             | E::AttemptLost { .. }
-            | E::Worked(_)
+            | E::Worked { .. }
             | E::Verified(_)
             | E::Delivered(_)
             | E::Waited { .. }
@@ -368,7 +387,7 @@ impl Event {
             Self::LeaseChanged(..) => "lease_changed",
             Self::AttemptBegan { .. } => "attempt_began",
             Self::AttemptLost { .. } => "attempt_lost",
-            Self::Worked(_) => "worked",
+            Self::Worked { .. } => "worked",
             Self::Verified(_) => "verified",
             Self::Delivered(_) => "delivered",
             Self::Waited { .. } => "waited",

@@ -43,7 +43,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("lease_changed", died),
         ("attempt_began", Event::AttemptBegan { attempt: 1 }),
         ("attempt_lost", Event::AttemptLost { attempt: 1 }),
-        ("worked", Event::Worked(Effect::Nothing { because: because() })),
+        ("worked", Event::Worked { effect: Effect::Nothing { because: because() }, follow_ups: Vec::new() }),
         ("verified", Event::Verified(verified())),
         ("delivered changed", Event::Delivered(Outcome::Changed { what: because() })),
         ("delivered proposed", Event::Delivered(Outcome::Proposed(selvedge_domain::ProposalNumber::new(1)))),
