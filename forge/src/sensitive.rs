@@ -1,0 +1,293 @@
+//! Paths that someone else's machine will run or obey after a change is delivered (attacks ).
+//!
+//! A name here is no verdict: policy asks for more before such a change leaves, and the proposal calls it out. The list
+//! errs towards asking, and compares without case because some systems do.
+
+use std::fmt;
+
+use selvedge_domain::RepoPath;
+
+/// Who acts on the file, long after the run's sandbox is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ActedOnBy {
+    /// The forge's automation: workflows, pipelines, ownership and merge rules.
+    Ci,
+    /// A build or package manager, on whoever's machine builds.
+    Build,
+    /// An editor or development environment, when the folder is opened.
+    Editor,
+    /// Another agent, as instructions or tools.
+    Agent,
+    /// Git itself: attributes, submodules, hooks.
+    Git,
+    /// A shell or environment manager that acts on entering the directory.
+    Shell,
+}
+
+impl ActedOnBy {
+    /// The word in policies and proposals.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ci => "ci",
+            Self::Build => "build",
+            Self::Editor => "editor",
+            Self::Agent => "agent",
+            Self::Git => "git",
+            Self::Shell => "shell",
+        }
+    }
+}
+
+impl fmt::Display for ActedOnBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who would act on a file at `path`, if anyone.
+pub fn acted_on_by(path: &RepoPath) -> Option<ActedOnBy> {
+    let path = path.as_str().to_lowercase();
+    let name = path.rsplit('/').next().unwrap_or(&path);
+    let beneath = |dir: &&str| path.starts_with(*dir) || path.contains(&format!("/{dir}"));
+    let directory = DIRECTORIES.iter().find(|(dir, _)| beneath(dir));
+    let file = || FILES.iter().find(|(file, _)| *file == name);
+    let suffix = || SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix));
+    directory.or_else(file).or_else(suffix).map(|(_, by)| *by)
+}
+
+use ActedOnBy::{Agent, Build, Ci, Editor, Git, Shell};
+
+/// Directories, wherever they lie: a monorepo's parts are opened and built on their own.
+const DIRECTORIES: &[(&str, ActedOnBy)] = &[
+    (".github/", Ci),
+    (".gitlab/", Ci),
+    (".forgejo/", Ci),
+    (".gitea/", Ci),
+    (".circleci/", Ci),
+    (".buildkite/", Ci),
+    (".woodpecker/", Ci),
+    (".tekton/", Ci),
+    (".teamcity/", Ci),
+    (".azure-pipelines/", Ci),
+    (".vscode/", Editor),
+    (".idea/", Editor),
+    (".fleet/", Editor),
+    (".zed/", Editor),
+    (".devcontainer/", Editor),
+    (".claude/", Agent),
+    (".codex/", Agent),
+    (".cursor/", Agent),
+    (".gemini/", Agent),
+    (".qwen/", Agent),
+    (".opencode/", Agent),
+    (".windsurf/", Agent),
+    (".roo/", Agent),
+    (".cline/", Agent),
+    (".clinerules/", Agent),
+    (".continue/", Agent),
+    (".kiro/", Agent),
+    (".amazonq/", Agent),
+    (".junie/", Agent),
+    (".agents/", Agent),
+    (".githooks/", Git),
+    (".husky/", Git),
+    (".cargo/", Build),
+    (".mvn/", Build),
+    ("buildsrc/", Build),
+    (".yarn/", Build),
+];
+
+/// File names, wherever they lie.
+const FILES: &[(&str, ActedOnBy)] = &[
+    (".gitlab-ci.yml", Ci),
+    (".travis.yml", Ci),
+    (".drone.yml", Ci),
+    (".woodpecker.yml", Ci),
+    (".woodpecker.yaml", Ci),
+    (".appveyor.yml", Ci),
+    ("appveyor.yml", Ci),
+    (".cirrus.yml", Ci),
+    ("azure-pipelines.yml", Ci),
+    ("bitbucket-pipelines.yml", Ci),
+    ("cloudbuild.yaml", Ci),
+    ("codeowners", Ci),
+    ("jenkinsfile", Ci),
+    ("renovate.json", Ci),
+    (".mergify.yml", Ci),
+    (".pre-commit-config.yaml", Git),
+    ("lefthook.yml", Git),
+    (".gitattributes", Git),
+    (".gitmodules", Git),
+    (".gitconfig", Git),
+    (".lfsconfig", Git),
+    ("build.rs", Build),
+    ("cargo.toml", Build),
+    ("rust-toolchain", Build),
+    ("rust-toolchain.toml", Build),
+    ("package.json", Build),
+    (".npmrc", Build),
+    (".yarnrc", Build),
+    (".yarnrc.yml", Build),
+    (".pnpmfile.cjs", Build),
+    ("pnpm-workspace.yaml", Build),
+    ("binding.gyp", Build),
+    ("makefile", Build),
+    ("gnumakefile", Build),
+    ("justfile", Build),
+    (".justfile", Build),
+    ("taskfile.yml", Build),
+    ("taskfile.yaml", Build),
+    ("rakefile", Build),
+    ("gemfile", Build),
+    ("setup.py", Build),
+    ("setup.cfg", Build),
+    ("pyproject.toml", Build),
+    ("conftest.py", Build),
+    ("sitecustomize.py", Build),
+    ("usercustomize.py", Build),
+    ("noxfile.py", Build),
+    ("tox.ini", Build),
+    ("pip.conf", Build),
+    ("pom.xml", Build),
+    ("build.gradle", Build),
+    ("build.gradle.kts", Build),
+    ("settings.gradle", Build),
+    ("settings.gradle.kts", Build),
+    ("gradle.properties", Build),
+    ("gradlew", Build),
+    ("mvnw", Build),
+    ("build.xml", Build),
+    ("build.zig", Build),
+    ("build.sbt", Build),
+    ("cmakelists.txt", Build),
+    ("meson.build", Build),
+    ("configure", Build),
+    ("configure.ac", Build),
+    ("dockerfile", Build),
+    ("containerfile", Build),
+    ("docker-compose.yml", Build),
+    ("docker-compose.yaml", Build),
+    ("compose.yaml", Build),
+    ("compose.yml", Build),
+    ("directory.build.props", Build),
+    ("directory.build.targets", Build),
+    ("nuget.config", Build),
+    ("composer.json", Build),
+    ("go.mod", Build),
+    ("mix.exs", Build),
+    ("workspace", Build),
+    ("build.bazel", Build),
+    ("module.bazel", Build),
+    (".bazelrc", Build),
+    ("flake.nix", Build),
+    ("shell.nix", Build),
+    ("vagrantfile", Build),
+    ("procfile", Build),
+    (".vimrc", Editor),
+    (".nvimrc", Editor),
+    (".exrc", Editor),
+    (".dir-locals.el", Editor),
+    (".devcontainer.json", Editor),
+    (".lldbinit", Editor),
+    (".gdbinit", Editor),
+    ("agents.md", Agent),
+    ("agent.md", Agent),
+    ("claude.md", Agent),
+    ("claude.local.md", Agent),
+    ("gemini.md", Agent),
+    ("qwen.md", Agent),
+    ("skill.md", Agent),
+    ("workflow.md", Agent),
+    (".mcp.json", Agent),
+    ("mcp.json", Agent),
+    ("opencode.json", Agent),
+    ("opencode.jsonc", Agent),
+    (".cursorrules", Agent),
+    (".windsurfrules", Agent),
+    (".clinerules", Agent),
+    (".roorules", Agent),
+    (".aider.conf.yml", Agent),
+    (".envrc", Shell),
+    (".env", Shell),
+    ("mise.toml", Shell),
+    (".mise.toml", Shell),
+    (".tool-versions", Shell),
+    (".bashrc", Shell),
+    (".profile", Shell),
+    (".zshrc", Shell),
+];
+
+/// Endings of file names.
+const SUFFIXES: &[(&str, ActedOnBy)] = &[
+    (".mk", Build),
+    (".gemspec", Build),
+    (".cabal", Build),
+    (".csproj", Build),
+    (".vcxproj", Build),
+    (".targets", Build),
+    (".props", Build),
+    (".pth", Build),
+    (".dockerfile", Build),
+    (".code-workspace", Editor),
+    (".sublime-project", Editor),
+    (".instructions.md", Agent),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(path: &str) -> Option<ActedOnBy> {
+        acted_on_by(&RepoPath::parse(path.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_34_what_others_run_or_obey_is_named() {
+        for (path, by) in [
+            (".github/workflows/ci.yml", Ci),
+            (".GitHub/Workflows/ci.yml", Ci),
+            (".github/CODEOWNERS", Ci),
+            ("docs/.gitlab-ci.yml", Ci),
+            (".vscode/tasks.json", Editor),
+            ("sub/.vscode/tasks.json", Editor),
+            ("Makefile", Build),
+            ("rules/common.mk", Build),
+            ("crates/x/build.rs", Build),
+            ("package.json", Build),
+            ("web/package.json", Build),
+            (".cargo/config.toml", Build),
+            (".mcp.json", Agent),
+            ("AGENTS.md", Agent),
+            ("sub/Claude.md", Agent),
+            (".claude/settings.json", Agent),
+            (".gitattributes", Git),
+            ("vendor/.gitmodules", Git),
+            (".husky/pre-commit", Git),
+            (".envrc", Shell),
+        ] {
+            assert_eq!(who(path), Some(by), "{path}");
+        }
+    }
+
+    #[test]
+    fn ordinary_files_are_not_called_out() {
+        for path in [
+            "src/lib.rs",
+            "README.md",
+            "docs/github/workflows.md",
+            "src/claude.rs",
+            "mygithub/x",
+            "src/makefile.rs",
+            "a.github/x",
+        ] {
+            assert_eq!(who(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_lower_case_because_paths_are_compared_so() {
+        for (text, _) in DIRECTORIES.iter().chain(FILES).chain(SUFFIXES) {
+            assert_eq!(*text, text.to_lowercase());
+        }
+    }
+}
