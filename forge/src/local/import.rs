@@ -1,0 +1,271 @@
+//! Taking in a repository from a path on this machine, and catching up with it later.
+//!
+//! Objects come over git's own protocol and are checked one by one; the source's configuration, hooks and work tree
+//! stay where they are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use selvedge_domain::RepoName;
+
+use crate::git::{ANSWER, GitCall, GitError, GitLimits, LISTING, TRANSFER};
+
+use super::recover::IMPORTING;
+use super::{BranchName, LocalForge, Repository};
+
+/// A repository on this machine to import from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+/// What catching up brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Synced {
+    /// Branches that are new or moved forward.
+    pub updated: Vec<BranchName>,
+    /// Branches where we and the source each have commits the other lacks; ours stay as they are.
+    pub diverged: Vec<BranchName>,
+    /// Names left out, escaped: ours to give, or not usable as a branch.
+    pub skipped: Vec<String>,
+}
+
+/// A repository could not be taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// Only this machine's files can be read so far.
+    #[error("`{0}` is not a path on this machine: only local repositories can be imported")]
+    NotLocal(String),
+    /// There is no directory there.
+    #[error("`{path}` cannot be read: {cause}")]
+    Missing {
+        /// Which.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+    /// The directory is not a repository.
+    #[error("`{path}` is not a git repository: {said}")]
+    NotARepository {
+        /// Which.
+        path: PathBuf,
+        /// Git's words.
+        said: String,
+    },
+    /// Git reads no repository that another user owns.
+    #[error("`{path}` belongs to another user")]
+    ForeignOwner {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There is no commit.
+    #[error("`{path}` has no branch with a commit that can be imported")]
+    Empty {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It was imported before.
+    #[error("`{0}` has been imported already")]
+    AlreadyImported(RepoName),
+    /// Our own directory could not be written.
+    #[error("`{path}` could not be written: {cause}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+    /// Git failed, for example because an object is malformed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+/// Where the source's branches and tags are kept as it last had them.
+const SOURCE_HEADS: &str = "refs/selvedge/source/heads/";
+const SOURCE_TAGS: &str = "refs/selvedge/source/tags/";
+/// Overrides every attribute a tree could set: nothing an agent writes changes how its change is shown or merged.
+const ATTRIBUTES: &str =
+    "* !diff !merge !text !eol !filter !ident !working-tree-encoding !export-subst !export-ignore !whitespace\n";
+/// Distinguishes imports made at the same time.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl Source {
+    /// Reads an absolute path or a `file://` URL of one.
+    pub fn parse(text: &str) -> Result<Self, ImportError> {
+        let path = text.strip_prefix("file://").unwrap_or(text);
+        if !path.starts_with('/') {
+            return Err(ImportError::NotLocal(text.escape_debug().take(200).collect()));
+        }
+        let path = Path::new(path).canonicalize().map_err(|cause| ImportError::Missing { path: path.into(), cause })?;
+        if !path.is_dir() {
+            return Err(ImportError::Missing { path, cause: io::Error::from(io::ErrorKind::NotADirectory) });
+        }
+        let text = path.to_str().ok_or_else(|| ImportError::NotLocal(path.display().to_string()))?.to_owned();
+        Ok(Self { path, text })
+    }
+
+    /// The canonical path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What a source says about itself before anything is copied.
+struct Advertised {
+    default_branch: Option<String>,
+    object_format: &'static str,
+}
+
+impl LocalForge {
+    /// Copies a repository's branches and tags into a new bare repository under `name`.
+    pub fn import(&self, source: &Source, name: &RepoName) -> Result<(Repository, Synced), ImportError> {
+        let dir = self.repository_dir(name);
+        if dir.exists() {
+            return Err(ImportError::AlreadyImported(name.clone()));
+        }
+        let half = HalfMade(self.root.join(format!("{IMPORTING}{}", NEXT.fetch_add(1, Ordering::Relaxed))));
+        let repository = Repository { dir: half.0.clone(), git: Arc::clone(&self.git) };
+        repository.init("sha1")?;
+        let advertised = repository.advertised(source)?;
+        if advertised.object_format != "sha1" {
+            half.clear()?;
+            repository.init(advertised.object_format)?;
+        }
+        let synced = repository.sync(source)?;
+        repository.choose_default(advertised.default_branch.as_deref(), &synced, source)?;
+        let failed = |cause| ImportError::Write { path: dir.clone(), cause };
+        fs::rename(&half.0, &dir).map_err(failed)?;
+        fs::File::open(&self.root).and_then(|root| root.sync_all()).map_err(failed)?;
+        Ok((Repository { dir, git: Arc::clone(&self.git) }, synced))
+    }
+}
+
+impl Repository {
+    /// Catches up with the source. Branches only move forward, ours and theirs are never overwritten, tags never move.
+    pub fn sync(&self, source: &Source) -> Result<Synced, ImportError> {
+        let heads = format!("+refs/heads/*:{SOURCE_HEADS}*");
+        let tags = format!("+refs/tags/*:{SOURCE_TAGS}*");
+        let args = ["fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"];
+        self.read_source(&[&args[..], &["--", &source.text, &heads, &tags]].concat(), source, TRANSFER)?;
+        self.promote()
+    }
+
+    fn init(&self, object_format: &str) -> Result<(), ImportError> {
+        let format = format!("--object-format={object_format}");
+        self.git(&["init", "--quiet", "--bare", "--template=", "--initial-branch=main", &format], b"", ANSWER)?;
+        let info = self.dir.join("info");
+        let written = fs::create_dir_all(&info).and_then(|()| fs::write(info.join("attributes"), ATTRIBUTES));
+        written.map_err(|cause| ImportError::Write { path: info, cause })
+    }
+
+    fn read_source(&self, args: &[&str], source: &Source, limits: GitLimits) -> Result<Vec<u8>, ImportError> {
+        let call = GitCall { repo: &self.dir, args, stdin: b"", source: Some(&source.path), limits };
+        Ok(self.git.run(&call)?.whole(&call)?)
+    }
+
+    fn advertised(&self, source: &Source) -> Result<Advertised, ImportError> {
+        let path = source.path.clone();
+        let answer =
+            self.read_source(&["ls-remote", "--symref", "--", &source.text], source, TRANSFER).map_err(|error| {
+                match error {
+                    ImportError::Git(GitError::Failed { said, .. }) if said.contains("dubious ownership") => {
+                        ImportError::ForeignOwner { path }
+                    }
+                    ImportError::Git(GitError::Failed { said, .. }) => ImportError::NotARepository { path, said },
+                    other => other,
+                }
+            })?;
+        let answer = String::from_utf8_lossy(&answer);
+        let head = answer.lines().find_map(|line| line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD"));
+        let id = answer.lines().filter(|line| !line.starts_with("ref: ")).find_map(|line| line.split('\t').next());
+        let object_format = match id.map(str::len) {
+            Some(64) => "sha256",
+            Some(_) => "sha1",
+            None => return Err(ImportError::Empty { path: source.path.clone() }),
+        };
+        Ok(Advertised { default_branch: head.map(str::to_owned), object_format })
+    }
+
+    /// Moves our branches and tags to the source's, where that only adds.
+    fn promote(&self) -> Result<Synced, ImportError> {
+        let theirs = self.references(SOURCE_HEADS)?;
+        let ours = self.references("refs/heads/")?;
+        let mut synced = Synced::default();
+        let mut updates = self.new_tags()?;
+        for (name, new) in theirs {
+            let Ok(branch) = BranchName::parse(&name) else {
+                synced.skipped.push(name.escape_debug().take(100).collect());
+                continue;
+            };
+            match ours.get(&name) {
+                Some(old) if *old == new => {}
+                Some(old) if self.is_ancestor(old, &new)? => {
+                    updates.push_str(&format!("update {}\0{new}\0{old}\0", branch.reference()));
+                    synced.updated.push(branch);
+                }
+                Some(old) if self.is_ancestor(&new, old)? => {}
+                Some(_) => synced.diverged.push(branch),
+                None => {
+                    updates.push_str(&format!("create {}\0{new}\0", branch.reference()));
+                    synced.updated.push(branch);
+                }
+            }
+        }
+        self.git(&["update-ref", "--no-deref", "--stdin", "-z"], updates.as_bytes(), LISTING)?;
+        Ok(synced)
+    }
+
+    fn new_tags(&self) -> Result<String, GitError> {
+        let ours = self.references("refs/tags/")?;
+        let theirs = self.references(SOURCE_TAGS)?;
+        let new = theirs.iter().filter(|(name, _)| !ours.contains_key(*name));
+        Ok(new.map(|(name, id)| format!("create refs/tags/{name}\0{id}\0")).collect())
+    }
+
+    /// References below `prefix`: what follows it, and the object.
+    fn references(&self, prefix: &str) -> Result<BTreeMap<String, String>, GitError> {
+        let listing = self.git(&["for-each-ref", "--format=%(objectname) %(refname)", prefix], b"", LISTING)?;
+        let listing = String::from_utf8_lossy(&listing);
+        let named = listing.lines().filter_map(|line| line.split_once(' '));
+        Ok(named.filter_map(|(id, name)| Some((name.strip_prefix(prefix)?.to_owned(), id.to_owned()))).collect())
+    }
+
+    fn is_ancestor(&self, older: &str, newer: &str) -> Result<bool, GitError> {
+        let unreadable = |_| GitError::Unreadable { what: "for-each-ref".to_owned() };
+        let parse = selvedge_domain::CommitId::parse;
+        self.contains(&parse(newer).map_err(unreadable)?, &parse(older).map_err(unreadable)?)
+    }
+
+    /// The source's default branch; failing that `main`, `master`, or the first there is.
+    fn choose_default(&self, theirs: Option<&str>, synced: &Synced, source: &Source) -> Result<(), ImportError> {
+        let wanted = theirs.into_iter().chain(["main", "master"]);
+        let chosen = wanted.filter_map(|name| synced.updated.iter().find(|branch| branch.as_str() == name)).next();
+        let Some(branch) = chosen.or(synced.updated.first()) else {
+            return Err(ImportError::Empty { path: source.path.clone() });
+        };
+        self.git(&["symbolic-ref", "HEAD", &branch.reference()], b"", ANSWER)?;
+        Ok(())
+    }
+}
+
+/// A repository that is not whole yet; removed unless renamed away.
+#[derive(Debug)]
+struct HalfMade(PathBuf);
+
+impl HalfMade {
+    fn clear(&self) -> Result<(), ImportError> {
+        fs::remove_dir_all(&self.0).map_err(|cause| ImportError::Write { path: self.0.clone(), cause })
+    }
+}
+
+impl Drop for HalfMade {
+    fn drop(&mut self) {
+        // After the rename there is nothing here; what an error leaves is swept when the forge opens.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}

@@ -1,0 +1,142 @@
+//! Merging a commit into a branch: first what it would come to, then the one move of the branch.
+//!
+//! The plan is computed from its inputs alone, so that what was verified and approved is what lands, and repeating a
+//! merge after a crash finds it done instead of doing it twice.
+
+use selvedge_domain::{CommitId, Time, TreeId};
+
+use crate::git::{ANSWER, GitError, LISTING};
+
+use super::{Author, BranchName, Expected, PublishError, Repository, commit_id};
+
+/// What to merge.
+#[derive(Debug, Clone, Copy)]
+pub struct MergePlan<'a> {
+    /// Into which branch.
+    pub target: &'a BranchName,
+    /// Where that branch is expected to be.
+    pub expected: &'a CommitId,
+    /// The commit that was verified.
+    pub commit: &'a CommitId,
+    /// The message of a merge commit, should one be needed.
+    pub message: &'a str,
+    /// Its author.
+    pub author: &'a Author,
+    /// Its time.
+    pub when: Time,
+}
+
+/// What a merge comes to. Nothing has moved yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "call `Repository::merge` to move the branch"]
+pub struct Landing {
+    target: BranchName,
+    expected: CommitId,
+    /// How the branch would move.
+    pub kind: LandingKind,
+    /// Where the branch would be.
+    pub head: CommitId,
+    /// What the branch would hold. For a three-way merge nobody has verified this tree yet.
+    pub tree: TreeId,
+}
+
+/// How a branch would move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LandingKind {
+    /// It holds the commit already.
+    Contained,
+    /// Straight to the commit.
+    FastForward,
+    /// To a new commit that combines both.
+    ThreeWay,
+}
+
+/// A branch after a merge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The commit that brought the change in; the branch may have moved on since.
+    pub head: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// How the branch moved.
+    pub kind: LandingKind,
+}
+
+/// A merge was not possible.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// Git gave no answer.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The target is elsewhere.
+    #[error(transparent)]
+    Moved(#[from] PublishError),
+    /// Both sides changed the same lines.
+    #[error("the branches conflict in {}", paths.join(", "))]
+    Conflict {
+        /// Where, escaped.
+        paths: Vec<String>,
+    },
+    /// The message cannot stand in a commit.
+    #[error("the merge message is too long or holds a NUL byte")]
+    Message,
+}
+
+/// More conflicting paths than a message can show.
+const PATHS_SHOWN_MAX: usize = 20;
+/// Longer than any forge shows.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+impl Repository {
+    /// Computes what merging would come to: objects are written, no branch moves.
+    pub fn plan_merge(&self, plan: &MergePlan<'_>) -> Result<Landing, MergeError> {
+        let (kind, head) = if self.contains(plan.expected, plan.commit)? {
+            (LandingKind::Contained, plan.expected.clone())
+        } else if self.contains(plan.commit, plan.expected)? {
+            (LandingKind::FastForward, plan.commit.clone())
+        } else {
+            (LandingKind::ThreeWay, self.merge_commit(plan)?)
+        };
+        let tree = self.tree_of(&head)?;
+        Ok(Landing { target: plan.target.clone(), expected: plan.expected.clone(), kind, head, tree })
+    }
+
+    /// Moves the branch as planned, if it is still where the plan expected it or already holds the result.
+    pub fn merge(&self, landing: &Landing) -> Result<Merged, MergeError> {
+        let Landing { target, expected, kind, head, tree } = landing;
+        let merged = Merged { head: head.clone(), tree: tree.clone(), kind: *kind };
+        match self.head(target)? {
+            Some(now) if now == *expected => {}
+            Some(now) if self.contains(&now, head)? => return Ok(merged),
+            found => return Err(PublishError::Moved { branch: target.as_str().to_owned(), found }.into()),
+        }
+        self.move_reference(&target.reference(), target.as_str(), head, &Expected::At(expected.clone()))?;
+        Ok(merged)
+    }
+
+    fn merge_commit(&self, plan: &MergePlan<'_>) -> Result<CommitId, MergeError> {
+        if plan.message.len() > MESSAGE_BYTES_MAX || plan.message.contains('\0') {
+            return Err(MergeError::Message);
+        }
+        let (ours, theirs) = (plan.expected.as_str(), plan.commit.as_str());
+        let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs];
+        let output = self.ask(&args, b"", LISTING)?;
+        let mut records = super::tree::records(&output.stdout);
+        let tree = records.next().map(String::from_utf8_lossy).unwrap_or_default();
+        match output.status {
+            Some(0) => {}
+            Some(1) if !output.cut => {
+                let paths =
+                    records.take(PATHS_SHOWN_MAX).map(|path| String::from_utf8_lossy(path).escape_debug().to_string());
+                return Err(MergeError::Conflict { paths: paths.collect() });
+            }
+            _ => return Err(GitError::Failed { what: "merge-tree".to_owned(), said: output.said() }.into()),
+        }
+        // Written by hand because `commit-tree` takes the author from the environment, which is fixed for every call.
+        let who = plan.author.at(plan.when);
+        let object =
+            format!("tree {tree}\nparent {ours}\nparent {theirs}\nauthor {who}\ncommitter {who}\n\n{}", plan.message);
+        let line = self.git(&["hash-object", "-t", "commit", "-w", "--stdin"], object.as_bytes(), ANSWER)?;
+        Ok(commit_id("hash-object", &line)?)
+    }
+}
