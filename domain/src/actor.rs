@@ -35,6 +35,23 @@ pub struct WorkloadId {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(String);
 
+impl Actor {
+    /// Reads an actor as records print it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let actor = if text == "factory" {
+            Self::Factory
+        } else if let Some(uid) = text.strip_prefix("person:uid-") {
+            Self::Person(Person::from_uid(uid.parse().ok()?))
+        } else {
+            let (trust_domain, path) = text.strip_prefix("spiffe://")?.split_once('/')?;
+            let (run, agent) = path.strip_prefix("run/")?.split_once("/agent/")?;
+            Self::Workload(WorkloadId::new(trust_domain, RunId::parse(run).ok()?, AgentName::parse(agent).ok()?))
+        };
+        // Only the printed form is read: `uid-+7` and `uid-007` name nobody.
+        (actor.to_string() == text).then_some(actor)
+    }
+}
+
 impl Person {
     /// The person behind a uid.
     pub fn from_uid(uid: u32) -> Self {
@@ -96,5 +113,21 @@ impl fmt::Display for WorkloadId {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_reads_back_as_printed_and_not_otherwise() {
+        let workload = WorkloadId::new("example.org", RunId::from_entropy(1), AgentName::parse("fixer").unwrap());
+        for actor in [Actor::Factory, Actor::Person(Person::from_uid(1000)), Actor::Workload(workload)] {
+            assert_eq!(Actor::parse(&actor.to_string()), Some(actor));
+        }
+        for text in ["", "Factory", "person:uid-", "person:uid-+7", "person:uid-007", "spiffe://x/run/r-1/agent/a"] {
+            assert_eq!(Actor::parse(text), None, "{text:?}");
+        }
     }
 }

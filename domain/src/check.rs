@@ -80,7 +80,7 @@ pub enum HeldBecause {
     NoTests,
 }
 
-/// A commit whose tree passed the base's checks in a clean room. Only [`Verified::judge`] makes one.
+/// A commit whose tree passed the base's checks in a clean room. [`Verified::judge`] makes one; replay puts it back.
 ///
 /// ```compile_fail
 /// # use selvedge_domain::{Verified, TestCount, CommitId};
@@ -115,6 +115,11 @@ impl Verified {
             (Some(base), Some(change)) => count_tests(base, change)?,
         };
         Ok(Self { commit, base, count })
+    }
+
+    /// Puts back what the record holds. For replay only: what was judged once is not judged again.
+    pub fn from_record(commit: CommitId, base: CommitId, count: TestCount) -> Self {
+        Self { commit, base, count }
     }
 
     /// The commit that was verified.
