@@ -1,10 +1,10 @@
 //! The funnel: the only way from an order to an act.
 
-use selvedge_domain::{Actor, Description, Digest, Owner, Remembered, RunId, Time};
+use selvedge_domain::{Actor, Description, Digest, Owner, Remembered, RunId};
 
 use crate::{
-    Class, Code, Context, Denial, Entry, Granted, Journal, JournalError, Judge, Permit, Question, Record, Subject,
-    Verdict, class_of, risk_of,
+    Class, Clock, Code, Context, Denial, Entry, Granted, Journal, JournalError, Judge, Permit, Question, Record,
+    Subject, Verdict, class_of, risk_of,
 };
 
 /// Asks, records, acts, records, on behalf of one subject in one context.
@@ -20,7 +20,7 @@ pub struct Funnel<'a> {
     /// What the factory knows.
     pub context: &'a Context,
     /// What time it is.
-    pub now: &'a (dyn Fn() -> Time + Sync),
+    pub clock: &'a dyn Clock,
 }
 
 /// Why an act did not succeed. The act itself says whether trying again could help.
@@ -103,7 +103,7 @@ impl Funnel<'_> {
     }
 
     fn decide<O: Granted>(&self, order: O, described: Description, digest: &Digest) -> Result<Permit<O>, Stop> {
-        let approval = self.journal.approval(digest, (self.now)())?;
+        let approval = self.journal.approval(digest, self.clock.now())?;
         let verdict = self.within_grant(&order).unwrap_or_else(|| {
             self.judge.judge(&Question {
                 subject: self.subject,
@@ -136,7 +136,7 @@ impl Funnel<'_> {
 
     fn append(&self, record: Record, class: Class) -> Result<(), JournalError> {
         let entry = Entry {
-            at: (self.now)(),
+            at: self.clock.now(),
             run: self.context.run.clone(),
             actor: self.subject.actor(),
             owner: self.subject.owner().cloned(),
@@ -179,12 +179,20 @@ mod tests {
 
     use selvedge_domain::orders::HttpRequest;
     use selvedge_domain::{
-        AgentName, Autonomy, Deed, Endpoint, Grant, HostPattern, Method, Order, Reach, RepoName, Sensitivity, Trust,
-        WorkloadId, orders::HttpAnswered,
+        AgentName, Autonomy, Deed, Endpoint, Grant, HostPattern, Method, Order, Reach, RepoName, Sensitivity, Time,
+        Trust, WorkloadId, orders::HttpAnswered,
     };
 
     use super::*;
     use crate::{Approval, PolicyName};
+
+    struct Five;
+
+    impl Clock for Five {
+        fn now(&self) -> Time {
+            Time::from_millis(5)
+        }
+    }
 
     #[derive(Default)]
     struct Notes {
@@ -276,8 +284,7 @@ mod tests {
 
     fn perform(judge: &Says, notes: &Notes, path: &str, acts: &Cell<u32>) -> Result<HttpAnswered, Stop> {
         let (subject, context) = (subject(), context());
-        let funnel =
-            Funnel { judge, journal: notes, subject: &subject, context: &context, now: &|| Time::from_millis(5) };
+        let funnel = Funnel { judge, journal: notes, subject: &subject, context: &context, clock: &Five };
         funnel.perform(request(path), |permit| {
             assert_eq!(permit.order(), &request(path));
             acts.set(acts.get() + 1);
@@ -326,13 +333,7 @@ mod tests {
         let notes = Notes::default();
         let (subject, context) = (subject(), context());
         let judge = allow();
-        let funnel = Funnel {
-            judge: &judge,
-            journal: &notes,
-            subject: &subject,
-            context: &context,
-            now: &|| Time::from_millis(5),
-        };
+        let funnel = Funnel { judge: &judge, journal: &notes, subject: &subject, context: &context, clock: &Five };
         let failed = funnel.perform(request("/index"), |_| Err(ActError::Transient("upstream is down".to_owned())));
         assert!(matches!(failed, Err(Stop::Act(ActError::Transient(_)))));
         assert_eq!(kinds(&notes), ["allow", "not done"]);

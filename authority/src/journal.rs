@@ -4,6 +4,12 @@ use selvedge_domain::{ApprovalId, Deed, Digest, Person, RunId, Time};
 
 use crate::{Class, Entry};
 
+/// Tells the time. A trait, so that time can be simulated.
+pub trait Clock: Sync {
+    /// Wall time.
+    fn now(&self) -> Time;
+}
+
 /// The one durable truth.
 pub trait Journal: Sync {
     /// Appends `entry`. When this returns, the entry is as safe as `class` promises; when it fails, nothing of it remains.

@@ -16,7 +16,7 @@ mod verdict;
 pub use class::{Class, class_of, risk_of};
 pub use containment::{Granted, Outside};
 pub use funnel::{ActError, Funnel, Stop};
-pub use journal::{Approval, Journal, JournalError};
+pub use journal::{Approval, Clock, Journal, JournalError};
 pub use permit::Permit;
 pub use question::{Context, Judge, Question, Subject};
 pub use record::{Entry, HaltScope, Observation, Record, Relinquished};

@@ -64,6 +64,11 @@ pub enum Effect {
         /// Its content.
         digest: Digest,
     },
+    /// There is something to do and the worker cannot do it: a person has to look.
+    Unresolved {
+        /// Why not.
+        because: String,
+    },
     /// The worker found nothing to do and says why.
     Nothing {
         /// Why not.

@@ -13,7 +13,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    ApprovalId, Effect, IllegalLease, LeaseEvent, LeaseId, LeaseState, Outcome, RunId, Task, Time, Trigger, Verified,
+    ApprovalId, CommitId, Effect, IllegalLease, LeaseEvent, LeaseId, LeaseState, Outcome, RunId, Task, Time, Trigger,
+    Verified,
 };
 
 /// How many attempts a run may make before it fails; a host that dies under it every time is not worth a fourth.
@@ -131,6 +132,8 @@ pub struct Run {
     task: Option<Task>,
     attempts: u32,
     follow_ups: Vec<String>,
+    effect: Option<Effect>,
+    verified: Option<CommitId>,
     leases: BTreeMap<LeaseId, LeaseState>,
 }
 
@@ -182,6 +185,8 @@ impl Run {
             task: None,
             attempts: 0,
             follow_ups: Vec::new(),
+            effect: None,
+            verified: None,
             leases: BTreeMap::new(),
         }
     }
@@ -192,7 +197,11 @@ impl Run {
         match &event {
             Event::Admitted(task) => self.task = Some((**task).clone()),
             Event::AttemptBegan { attempt } => self.attempts = *attempt,
-            Event::Worked { follow_ups, .. } => self.follow_ups.clone_from(follow_ups),
+            Event::Worked { effect, follow_ups } => {
+                self.effect = Some(effect.clone());
+                self.follow_ups.clone_from(follow_ups);
+            }
+            Event::Verified(verified) => self.verified = Some(verified.commit().clone()),
             Event::LeaseAnnounced(lease) => {
                 self.leases.insert(lease.clone(), LeaseState::Announced);
             }
@@ -202,7 +211,6 @@ impl Run {
                 }
             }
             Event::AttemptLost { .. }
-            | Event::Verified(_)
             | Event::Delivered(_)
             | Event::Waited { .. }
             | Event::Parked
@@ -270,9 +278,19 @@ impl Run {
         self.attempts
     }
 
+    /// What the last attempt left, once one did.
+    pub fn effect(&self) -> Option<&Effect> {
+        self.effect.as_ref()
+    }
+
     /// Work that should follow, as the last attempt said.
     pub fn follow_ups(&self) -> &[String] {
         &self.follow_ups
+    }
+
+    /// The commit that passed its checks, once one did.
+    pub fn verified_commit(&self) -> Option<&CommitId> {
+        self.verified.as_ref()
     }
 
     /// Whether one more attempt may begin.

@@ -1,0 +1,95 @@
+//! Delivery: a verified commit becomes a proposal, and what should follow is queued (F3, A7).
+
+use selvedge_authority::{Observation, Record, Stop};
+use selvedge_domain::orders::{EnqueueTask, OpenProposal};
+use selvedge_domain::{Actor, Event, Outcome, Run, Trigger, TriggerId, TriggerSource, Verb, Verified, WorkloadId};
+
+use crate::cycle::{Factory, Halt, derived, summary_of};
+use crate::ports::Offer;
+
+/// How many follow-ups one run may queue; each is admitted anew and counts against its chain.
+const FOLLOW_UPS_MAX: usize = 3;
+
+impl Factory<'_> {
+    /// Offers the verified commit for review, unless a secret is in it (requirement C7).
+    pub(crate) fn deliver(&self, run: &Run, verified: &Verified) -> Result<Event, Halt> {
+        let desk = self.desk(run)?;
+        let task = desk.task(run)?;
+        let summary = run.effect().map_or("", summary_of);
+        let offer = self.repositories.offer(task, summary, verified).map_err(Stop::Act)?;
+        self.hold_secrets(run, &offer)?;
+        let order = OpenProposal {
+            run: run.id().clone(),
+            repo: desk.repository.name.clone(),
+            verified: verified.clone(),
+            target: desk.repository.target.clone(),
+            title: offer.title,
+            body: offer.body,
+            paths: offer.paths,
+            executes_elsewhere: offer.executes_elsewhere,
+        };
+        let number = desk.funnel(self).perform(order, |permit| self.repositories.propose(permit))?;
+        Ok(Event::Delivered(Outcome::Proposed(number)))
+    }
+
+    fn hold_secrets(&self, run: &Run, offer: &Offer) -> Result<(), Halt> {
+        for detail in &offer.secrets {
+            let finding = Observation::Finding { code: "secret_in_change".to_owned(), detail: detail.clone() };
+            self.record(run.id(), Verb::FileWrite, Record::Observed(finding))?;
+        }
+        match offer.secrets.first() {
+            None => Ok(()),
+            Some(first) => {
+                let because = format!("the change holds what looks like a secret ({first}); remove it at its source");
+                Err(Halt::End(Outcome::Held { because }))
+            }
+        }
+    }
+
+    /// Queues what should follow a run that ended well. A follow-up that policy denies is recorded and dropped.
+    pub(crate) fn queue_follow_ups(&self, run: &Run) -> Result<(), Halt> {
+        let ended_well = matches!(
+            run.outcome(),
+            Some(Outcome::Proposed(_) | Outcome::Changed { .. } | Outcome::NothingToDo { .. } | Outcome::Held { .. })
+        );
+        if !ended_well || run.follow_ups().is_empty() {
+            return Ok(());
+        }
+        let desk = match self.desk(run) {
+            Ok(desk) => desk,
+            // The agent or repository is no longer configured, so nothing may follow.
+            Err(Halt::End(_)) => return Ok(()),
+            Err(other) => return Err(other),
+        };
+        for (index, text) in run.follow_ups().iter().take(FOLLOW_UPS_MAX).enumerate() {
+            let by = WorkloadId::new(self.registry.trust_domain(), run.id().clone(), desk.agent.name.clone());
+            let order = EnqueueTask { trigger: follow_up(run, index, text, Actor::Workload(by), desk.grant.trust) };
+            match desk.funnel(self).perform(order, |permit| self.queue.enqueue(permit)) {
+                Ok(_) | Err(Stop::Denied(_) | Stop::NeedsApproval { .. }) => {}
+                Err(stop) => return Err(stop.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The trigger for what follows. It carries the run's chain and ceiling and builds on what the run proposed, so
+/// that the last proposal of a chain holds all of it.
+fn follow_up(run: &Run, index: usize, text: &str, by: Actor, trust: selvedge_domain::Trust) -> Trigger {
+    let before = run.trigger();
+    let mut lineage = before.lineage.child(run.id(), &before.agent, trust);
+    lineage.starts_from = match run.outcome() {
+        Some(Outcome::Proposed(_)) => run.verified_commit().cloned(),
+        _ => before.lineage.starts_from.clone(),
+    };
+    Trigger {
+        id: TriggerId::from_entropy(derived(run.id(), &format!("follow-up {index}"))),
+        source: TriggerSource::FollowUp,
+        by,
+        repo: before.repo.clone(),
+        agent: before.agent.clone(),
+        text: text.to_owned(),
+        argv: before.argv.clone(),
+        lineage,
+    }
+}

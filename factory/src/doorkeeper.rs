@@ -1,0 +1,81 @@
+//! The gatekeeper: answers every request at a run's doors through the funnel.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
+use selvedge_domain::RunId;
+use selvedge_domain::orders::{HttpAnswered, HttpRequest};
+
+use crate::ports::Doorkeeper;
+
+/// How many requests of one run may be under way; more are denied until one is answered.
+const OPEN_MAX: usize = 1024;
+
+/// Answers doors on behalf of the run's agent. Each request is its own order and its own decision (D3, A-45).
+#[expect(missing_debug_implementations, reason = "borrows a funnel, which has nothing to show")]
+pub struct Gatekeeper<'a> {
+    funnel: &'a Funnel<'a>,
+    run: RunId,
+    open: Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
+}
+
+impl<'a> Gatekeeper<'a> {
+    /// The gatekeeper of `run`, deciding through `funnel`.
+    pub fn new(funnel: &'a Funnel<'a>, run: &RunId) -> Self {
+        Self { funnel, run: run.clone(), open: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn hold(&self, serial: u64, permit: Permit<HttpRequest>) -> Result<(), Denial> {
+        let Ok(mut open) = self.open.lock() else { return Err(busy("the gatekeeper failed; the run cannot go on")) };
+        if open.len() >= OPEN_MAX {
+            return Err(busy("too many requests are open; wait for one to be answered"));
+        }
+        open.insert(serial, permit);
+        Ok(())
+    }
+}
+
+impl Doorkeeper for Gatekeeper<'_> {
+    fn ask(&self, request: HttpRequest) -> Result<(), Denial> {
+        let serial = request.serial;
+        match self.funnel.open(request) {
+            Ok(permit) => self.hold(serial, permit),
+            Err(Stop::Denied(denial) | Stop::NeedsApproval { denial, .. }) => Err(denial),
+            Err(Stop::Act(_)) => Err(busy("the request could not be decided; try again")),
+            Err(Stop::Journal(_)) => Err(Denial {
+                code: Code::NotRecorded,
+                policies: Vec::new(),
+                next_step: "the decision could not be recorded, so the request is denied; tell the operator".to_owned(),
+            }),
+        }
+    }
+
+    fn answered(&self, serial: u64, answer: HttpAnswered) {
+        let permit = self.open.lock().ok().and_then(|mut open| open.remove(&serial));
+        if let Some(permit) = permit {
+            let outcome = match answer.status {
+                0 => Err(ActError::Transient("the upstream did not answer".to_owned())),
+                _ => Ok(answer),
+            };
+            // A deed that cannot be recorded shows as an open decision; the next decision fails on the same record.
+            let _unrecorded = self.funnel.close(permit, outcome);
+        }
+    }
+
+    fn saw(&self, observation: Observation) {
+        let entry = Entry {
+            at: self.funnel.clock.now(),
+            run: Some(self.run.clone()),
+            actor: self.funnel.subject.actor(),
+            owner: self.funnel.subject.owner().cloned(),
+            record: Record::Observed(observation),
+        };
+        // What was seen and cannot be recorded is lost to the record, never to the fence: the act was refused already.
+        let _unrecorded = self.funnel.journal.append(entry, Class::Observed);
+    }
+}
+
+fn busy(next_step: &str) -> Denial {
+    Denial { code: Code::NotPermitted, policies: Vec::new(), next_step: next_step.to_owned() }
+}

@@ -1,0 +1,18 @@
+//! The loop: admit, lease, work, verify, deliver, revoke, settle; and what happens when any of it is cut short.
+//!
+//! Owns the order of things ([`Factory::turn`]), recovery, follow-ups and the answer to every request at a door. Knows no
+//! database, forge, sandbox driver or runtime: those are the small traits in [`ports`], and the simulator's are as good as
+//! the real ones.
+
+mod cycle;
+mod deliver;
+mod doorkeeper;
+mod lend;
+mod people;
+pub mod ports;
+mod recover;
+mod verify;
+
+pub use cycle::{Factory, Interrupted, Standing};
+pub use doorkeeper::Gatekeeper;
+pub use people::{Decline, Merge};

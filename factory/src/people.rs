@@ -1,0 +1,88 @@
+//! What people do: approve, deny, merge. Their orders pass the same funnel; who they are is the uid on the control socket.
+
+use selvedge_authority::{Context, Entry, Record, Stop, Subject, class_of};
+use selvedge_domain::orders::{GrantApproval, MergeProposal, Merged};
+use selvedge_domain::{Actor, ApprovalId, CommitId, Person, ProposalNumber, Run, Verb};
+
+use crate::cycle::{Factory, Halt};
+
+/// A merge a person asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merge {
+    /// Which proposal.
+    pub number: ProposalNumber,
+    /// The head they reviewed.
+    pub head: CommitId,
+    /// Who asks.
+    pub by: Actor,
+}
+
+/// Why a person's order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Decline {
+    /// The funnel stopped it.
+    #[error(transparent)]
+    Stop(#[from] Stop),
+    /// The run's agent or repository is no longer configured.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+impl Factory<'_> {
+    /// A person says yes to an order of `run`.
+    pub fn approve(&self, run: &Run, order: GrantApproval) -> Result<(), Decline> {
+        let subject = Subject::Person(order.by);
+        let context = self.context_for(run)?;
+        Ok(self.funnel_of(&subject, &context).perform(order, |_permit| Ok(()))?)
+    }
+
+    /// A person says no. Takes nothing but a record: a no only removes authority.
+    pub fn deny(&self, run: &Run, approval: ApprovalId, by: Person) -> Result<(), Stop> {
+        let entry = Entry {
+            at: self.clock.now(),
+            run: Some(run.id().clone()),
+            actor: Actor::Person(by),
+            owner: None,
+            record: Record::ApprovalDenied { approval },
+        };
+        Ok(self.store.append(entry, class_of(Verb::ApprovalGrant))?)
+    }
+
+    /// Merges the proposal `run` made. Refused to every agent in the chain that made it (requirement D6, A-67).
+    pub fn merge(&self, run: &Run, merge: Merge) -> Result<Merged, Decline> {
+        let context = self.context_for(run)?;
+        let desk = self.desk(run).map_err(unknown)?;
+        let chain = &run.trigger().lineage.agents;
+        let (subject, asked_by_author) = match &merge.by {
+            Actor::Person(person) => (Subject::Person(*person), false),
+            Actor::Workload(workload) => {
+                let author = workload.agent() == &run.trigger().agent || chain.contains(workload.agent());
+                (desk.subject.clone(), author)
+            }
+            Actor::Factory => (Subject::Factory, false),
+        };
+        let order = MergeProposal {
+            repo: desk.repository.name.clone(),
+            number: merge.number,
+            run: run.id().clone(),
+            head: merge.head,
+            target: desk.repository.target.clone(),
+            asked_by_author,
+        };
+        let funnel = self.funnel_of(&subject, &context);
+        Ok(funnel.perform(order, |permit| self.repositories.merge(permit))?)
+    }
+
+    fn context_for(&self, run: &Run) -> Result<Context, Decline> {
+        self.desk(run).map(|desk| desk.context).map_err(unknown)
+    }
+}
+
+fn unknown(halt: Halt) -> Decline {
+    match halt {
+        Halt::End(outcome) => Decline::Unknown(outcome.because()),
+        Halt::Later(because) => Decline::Unknown(because),
+        Halt::Ask(order) => Decline::Unknown(format!("{} needs approval", order.verb)),
+        Halt::Journal(error) => Decline::Stop(Stop::Journal(error)),
+    }
+}

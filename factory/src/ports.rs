@@ -1,0 +1,194 @@
+//! What the loop needs of the world, as small traits. Acts that add authority take a permit and nothing else can make one;
+//! acts that only take authority away need none and are safe to call twice.
+
+use std::collections::BTreeSet;
+
+pub use selvedge_authority::Clock;
+use selvedge_authority::{ActError, Denial, Journal, JournalError, Observation, Permit};
+use selvedge_domain::orders::{
+    AdmitTask, CheckTree, EnqueueTask, HttpAnswered, HttpRequest, MergeProposal, Merged, MintCredential, Minted,
+    OpenProposal, Ran, StartWork,
+};
+use selvedge_domain::{
+    AgentName, ApprovalId, Autonomy, CheckReport, CommitId, Digest, Duration, Intent, LeaseId, May, Owner,
+    ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, TreeId, Trigger, TriggerId, Trust, Verified,
+};
+
+/// Draws random bits.
+pub trait Entropy: Sync {
+    /// 64 of them.
+    fn draw(&self) -> u64;
+}
+
+/// Remembers runs, beyond what the funnel asks of a journal.
+pub trait Store: Journal {
+    /// The run, as its events made it.
+    fn load(&self, run: &RunId) -> Result<Run, JournalError>;
+
+    /// Why this run may not go on, when a halt covers it.
+    fn halted(&self, run: &Run) -> Result<Option<String>, JournalError>;
+
+    /// What a person answered.
+    fn answer(&self, approval: &ApprovalId) -> Result<Answer, JournalError>;
+}
+
+/// A person's answer to a request for approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// None so far.
+    Pending,
+    /// Yes.
+    Granted,
+    /// No.
+    Denied,
+}
+
+/// Knows the agents and the repositories, as the operator configured them.
+pub trait Registry: Sync {
+    /// The agent with this name.
+    fn agent(&self, name: &AgentName) -> Option<Agent>;
+
+    /// The repository with this name.
+    fn repository(&self, name: &RepoName) -> Option<Repository>;
+
+    /// Fingerprint of the configuration in force.
+    fn configuration(&self) -> Digest;
+
+    /// The trust domain identities are made in.
+    fn trust_domain(&self) -> &str;
+}
+
+/// A registered worker. Owner, purpose and escalation are not optional (requirement B3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Its name.
+    pub name: AgentName,
+    /// Who answers for it.
+    pub owner: Owner,
+    /// What it is for.
+    pub purpose: String,
+    /// Where trouble goes.
+    pub escalate: String,
+    /// What its tasks are for.
+    pub intent: Intent,
+    /// How far it may go.
+    pub trust: Trust,
+    /// How it was seen to behave.
+    pub autonomy: Autonomy,
+    /// What it may do.
+    pub may: BTreeSet<May>,
+    /// Where it may reach.
+    pub reach: BTreeSet<Reach>,
+    /// The level of sandbox it needs.
+    pub level: String,
+    /// How long one attempt, and so its credentials, may last.
+    pub attempt_at_most: Duration,
+}
+
+/// A repository the factory looks after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// Its name.
+    pub name: RepoName,
+    /// The branch proposals are meant for.
+    pub target: String,
+    /// How sensitive it is.
+    pub sensitivity: Sensitivity,
+    /// Whether it may land without a person.
+    pub lands_unattended: bool,
+    /// How long a chain of follow-ups may get.
+    pub chain_depth_max: u32,
+    /// How long a person has to answer.
+    pub approval_within: Duration,
+}
+
+/// Lends credentials and takes them back.
+pub trait Lender: Sync {
+    /// Makes the credential and keeps it for the run's doors.
+    fn mint(&self, permit: &Permit<MintCredential>) -> Result<Minted, ActError>;
+
+    /// Revokes and probes. Also for a lease whose mint was never answered. Safe to repeat.
+    fn take_back(&self, lease: &LeaseId) -> TakenBack;
+}
+
+/// What taking a lease back came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakenBack {
+    /// A probe says it is dead.
+    Dead,
+    /// It may still work somewhere.
+    Stuck {
+        /// Why.
+        because: String,
+    },
+}
+
+/// Runs agents and checks.
+pub trait Workplace: Sync {
+    /// Runs the agent to its end and collects what it left. Every request at a door goes through `doors`.
+    fn work(&self, permit: &Permit<StartWork>, task: &Task, doors: &dyn Doorkeeper) -> Result<Ran, ActError>;
+
+    /// Runs the base's checks on a recorded tree, in a fresh sandbox without credentials.
+    fn check(&self, permit: &Permit<CheckTree>, doors: &dyn Doorkeeper) -> Result<CheckReport, ActError>;
+
+    /// Kills whatever is left of the run and closes its doors; says what was found. Safe to repeat.
+    fn kill(&self, run: &RunId) -> Option<String>;
+}
+
+/// Answers the doors of one run.
+pub trait Doorkeeper: Sync {
+    /// May this request go out? The caller forwards it only on `Ok`, and then reports with [`Self::answered`].
+    fn ask(&self, request: HttpRequest) -> Result<(), Denial>;
+
+    /// The request with this serial number came to this.
+    fn answered(&self, serial: u64, answer: HttpAnswered);
+
+    /// Something was seen.
+    fn saw(&self, observation: Observation);
+}
+
+/// Keeps repositories and proposals.
+pub trait Repositories: Sync {
+    /// The commit the task starts from, frozen now.
+    fn base(&self, permit: &Permit<AdmitTask>) -> Result<CommitId, ActError>;
+
+    /// The tree of a commit.
+    fn tree_of(&self, repo: &RepoName, commit: &CommitId) -> Result<TreeId, ActError>;
+
+    /// How a verified commit would be offered: texts templated by us, paths from the objects themselves.
+    fn offer(&self, task: &Task, summary: &str, verified: &Verified) -> Result<Offer, ActError>;
+
+    /// Opens the proposal; the same permit twice opens it once.
+    fn propose(&self, permit: &Permit<OpenProposal>) -> Result<ProposalNumber, ActError>;
+
+    /// Merges a proposal at exactly the head that was reviewed; the same permit twice merges once.
+    fn merge(&self, permit: &Permit<MergeProposal>) -> Result<Merged, ActError>;
+}
+
+/// A proposal, before anyone was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Its title.
+    pub title: String,
+    /// Its body.
+    pub body: String,
+    /// The paths it changes.
+    pub paths: Vec<String>,
+    /// Those that run elsewhere later.
+    pub executes_elsewhere: Vec<String>,
+    /// Secrets seen in it: kind and place, never the secret. Any of them holds the run (requirement C7).
+    pub secrets: Vec<String>,
+}
+
+/// Takes follow-ups.
+pub trait Queue: Sync {
+    /// Queues the trigger; the same trigger twice is queued once.
+    fn enqueue(&self, permit: &Permit<EnqueueTask>) -> Result<TriggerId, ActError>;
+}
+
+impl Agent {
+    /// How far this agent may go for this trigger: the lower of what was granted and what its lineage allows.
+    pub fn trust_for(&self, trigger: &Trigger) -> Trust {
+        self.trust.min(trigger.lineage.ceiling)
+    }
+}

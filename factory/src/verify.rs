@@ -1,0 +1,56 @@
+//! Verification by the factory, not by the agent: the base's checks, on the recorded tree, beside the base (A6, F1, F2).
+
+use selvedge_authority::Subject;
+use selvedge_domain::orders::CheckTree;
+use selvedge_domain::{CheckReport, Effect, Event, Intent, Outcome, Run, Task, TreeId, Verified};
+
+use crate::cycle::{Desk, Factory, Halt};
+use crate::doorkeeper::Gatekeeper;
+
+impl Factory<'_> {
+    /// Decides what the effect is worth. The attempt is over, so its leases die first.
+    pub(crate) fn verify(&self, run: &mut Run, effect: &Effect) -> Result<Event, Halt> {
+        *run = self.give_back(run.clone())?.map_err(Halt::Later)?;
+        let desk = self.desk(run)?;
+        let task = desk.task(run)?;
+        let commit = match effect {
+            Effect::Nothing { because } => {
+                return Err(Halt::End(Outcome::NothingToDo { because: because.clone() }));
+            }
+            Effect::Unresolved { because } => return Err(Halt::End(Outcome::Held { because: because.clone() })),
+            // An ad-hoc program never proposes; what it wrote stays in the record.
+            _ if task.intent == Intent::RunCommand => {
+                return Ok(Event::Delivered(Outcome::Changed { what: "the program ran to its end".to_owned() }));
+            }
+            Effect::Document { digest, .. } => {
+                return Ok(Event::Delivered(Outcome::Changed { what: format!("document {digest}") }));
+            }
+            Effect::Tree { commit, .. } => commit.clone(),
+        };
+        let on_base =
+            self.check(&desk, run, task, &self.repositories.tree_of(&task.trigger.repo, &task.base).map_err(act)?)?;
+        let on_change =
+            self.check(&desk, run, task, &self.repositories.tree_of(&task.trigger.repo, &commit).map_err(act)?)?;
+        Verified::judge(commit, task.base.clone(), &on_change, &on_base)
+            .map(Event::Verified)
+            .map_err(|held| Halt::End(Outcome::Held { because: held.to_string() }))
+    }
+
+    /// One clean room. The factory asks, not the agent; requests at its door are judged by the agent's grant.
+    fn check(&self, desk: &Desk, run: &Run, task: &Task, tree: &TreeId) -> Result<CheckReport, Halt> {
+        let order = CheckTree {
+            run: run.id().clone(),
+            repo: task.trigger.repo.clone(),
+            tree: tree.clone(),
+            base: task.base.clone(),
+        };
+        let agent = desk.funnel(self);
+        let doors = Gatekeeper::new(&agent, run.id());
+        let funnel = self.funnel_of(&Subject::Factory, &desk.context);
+        Ok(funnel.perform(order, |permit| self.workplace.check(permit, &doors))?)
+    }
+}
+
+fn act(error: selvedge_authority::ActError) -> Halt {
+    Halt::from(selvedge_authority::Stop::Act(error))
+}
