@@ -4,6 +4,7 @@
 //! someone else wrote, so every parser is total and bounded. Never knows: runs, policies, credentials, forges.
 
 pub mod advisories;
+pub mod checks;
 pub mod lockfile;
 mod moment;
 mod package;
