@@ -1,0 +1,2 @@
+//! How many identity documents per second are signed, and checked.
+fn main() {}

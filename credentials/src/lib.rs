@@ -1,0 +1,15 @@
+//! Lends and takes back: issuer, providers, leases.
+//!
+//! Owns every secret while it is not in a door's hands: the issuer's signing keys, the handle of each lease, and the one
+//! way by which a secret leaves ([`Lent`]). Knows no policy, no run, no database: what it must remember goes sealed
+//! into a [`SealedStore`], and which leases are outstanding is told to it.
+
+mod master;
+mod seal;
+mod secret;
+mod store;
+
+pub use master::{MasterKey, MasterKeyError};
+pub use seal::{OpenError, SealError, Sealed, Sealer, Unreadable};
+pub use secret::Secret;
+pub use store::{Purpose, RevocationList, Revoked, SealedStore, Slot, StoreError};
