@@ -4,12 +4,20 @@
 //! way by which a secret leaves ([`Lent`]). Knows no policy, no run, no database: what it must remember goes sealed
 //! into a [`SealedStore`], and which leases are outstanding is told to it.
 
+mod fields;
+mod issuer;
+mod jwt;
+mod keyring;
 mod master;
 mod seal;
 mod secret;
 mod store;
+mod verifier;
 
+pub use issuer::{Issuer, IssuerError, IssuerName, NotANameForAnIssuer, SVID_LIFETIME_MAX, SvidError};
+pub use keyring::{KEY_USED_FOR, PUBLISHED_BEFORE_USE};
 pub use master::{MasterKey, MasterKeyError};
 pub use seal::{OpenError, SealError, Sealed, Sealer, Unreadable};
 pub use secret::Secret;
 pub use store::{Purpose, RevocationList, Revoked, SealedStore, Slot, StoreError};
+pub use verifier::{Claims, Refused, Verifier, Why};
