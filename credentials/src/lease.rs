@@ -1,0 +1,327 @@
+//! The lease engine: lends a credential once, and ends it however the run ended (requirements C4, C8; invariant 7).
+//!
+//! ```text
+//! announced by the caller ─▶ note "begun" ─▶ mint ─▶ note "held", with the handle ─▶ the secret, once
+//!                       revoke, always ─▶ provider revokes ─▶ probe ─▶ note "closed"
+//! ```
+//! Owns the sealed notes and the order of these steps. Records no event and knows no run: it answers, and whoever asked
+//! records. A crash between any two steps leaves a note from which [`Leases::revoke`] ends what was made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use selvedge_authority::Permit;
+use selvedge_domain::orders::{MintCredential, Minted};
+use selvedge_domain::{Duration, LeaseEvent, LeaseId, LeaseState, Revocation, Time, WorkloadId};
+
+use crate::note::{Held, Note, Origin};
+use crate::{
+    Credential, Fresh, OpenError, Probe, Provider, ProviderError, Purpose, SealError, SealedStore, Sealer, Secret,
+    Slot, StoreError,
+};
+
+/// Wait before a failed revocation is tried again, doubled with each failure.
+const RETRY_FIRST: Duration = Duration::from_seconds(1);
+/// Longest wait between two tries: a credential that may live is looked at every minute.
+const RETRY_LONGEST: Duration = Duration::from_seconds(60);
+
+/// Every lease of one keeper.
+pub struct Leases {
+    sealer: Arc<Sealer>,
+    store: Arc<dyn SealedStore>,
+    providers: Vec<Box<dyn Provider>>,
+    desk: Mutex<Desk>,
+}
+
+/// What only the living process knows.
+#[derive(Default)]
+struct Desk {
+    /// Leases under somebody's hands: one step at a time per lease.
+    busy: BTreeSet<LeaseId>,
+    /// How often revoking each lease failed so far.
+    failures: BTreeMap<LeaseId, u32>,
+}
+
+/// A credential, and the one copy of its secret.
+#[derive(Debug)]
+#[must_use = "give the secret to the door that holds it, or revoke the lease"]
+pub struct Lent {
+    /// The deed.
+    pub minted: Minted,
+    /// What the door injects. It cannot be asked for again.
+    pub secret: Secret,
+}
+
+/// Nothing was lent. Whether a credential exists is not known to the caller: revoke the lease and announce another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LendError {
+    /// No provider makes credentials of this kind.
+    #[error("no provider lends credentials for audience `{0}`")]
+    NoProvider(String),
+    /// A lease is minted at most once, so that no credential is forgotten behind another.
+    #[error("lease {0} was minted or revoked before; announce another")]
+    UsedBefore(LeaseId),
+    /// Another thread has it under its hands.
+    #[error("lease {0} is being minted or revoked")]
+    Busy(LeaseId),
+    /// The provider did not make it, or did not answer.
+    #[error("`{provider}` lent nothing: {source}")]
+    Provider {
+        /// Which provider.
+        provider: &'static str,
+        /// What it said.
+        source: ProviderError,
+    },
+    /// What must be remembered could not be, so nothing was handed out.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+}
+
+/// A note about a lease could not be kept or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoteError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// It could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It opened, and is not a note of ours.
+    #[error("the note about lease {0} was written by another version")]
+    Foreign(LeaseId),
+}
+
+/// What ending a lease came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "record it, and come back at the time it names"]
+pub enum Ending {
+    /// It was revoked, or never minted; and trying it failed.
+    Revoked,
+    /// It could only expire, has, and trying it failed.
+    Expired,
+    /// Nothing can revoke it; it dies at this moment. Ask again then.
+    ExpiresAt(Time),
+    /// It may still work.
+    Stuck {
+        /// Why, without any secret in it.
+        because: String,
+        /// When to try again.
+        retry: Time,
+    },
+}
+
+impl Ending {
+    /// What to record; nothing yet for a lease that waits for its expiry.
+    pub fn event(&self) -> Option<LeaseEvent> {
+        match self {
+            Self::Revoked | Self::Expired => Some(LeaseEvent::Died),
+            Self::ExpiresAt(_) => None,
+            Self::Stuck { .. } => Some(LeaseEvent::RevokeFailed),
+        }
+    }
+}
+
+impl Leases {
+    /// Lends through `providers`; the first that serves an order carries it out.
+    pub fn new(sealer: Arc<Sealer>, store: Arc<dyn SealedStore>, providers: Vec<Box<dyn Provider>>) -> Self {
+        Self { sealer, store, providers, desk: Mutex::default() }
+    }
+
+    /// Makes the credential this permit is for and hands its secret out, once. The lease must have been announced.
+    ///
+    /// `holder` is whom the permit was asked for. Repeating this for the same lease lends nothing.
+    pub fn lend(&self, permit: &Permit<MintCredential>, holder: &WorkloadId, now: Time) -> Result<Lent, LendError> {
+        let order = permit.order();
+        let lease = &order.lease;
+        let no_provider = || LendError::NoProvider(order.audience.clone());
+        let provider = self.providers.iter().find(|provider| provider.serves(order)).ok_or_else(no_provider)?;
+        let _hand = self.take(lease).ok_or_else(|| LendError::Busy(lease.clone()))?;
+        if self.read(lease)?.is_some() {
+            return Err(LendError::UsedBefore(lease.clone()));
+        }
+        let origin = || Origin { provider: provider.name().to_owned(), audience: order.audience.clone() };
+        self.write(lease, &Note::Begun(origin()))?;
+        let Fresh { secret, handle, revocation, expires } = provider
+            .mint(permit, holder, now)
+            .map_err(|source| LendError::Provider { provider: provider.name(), source })?;
+        self.write(lease, &Note::Held(origin(), Held { handle, revocation, expires }))?;
+        Ok(Lent { minted: Minted { lease: lease.clone(), revocation, expires }, secret })
+    }
+
+    /// Ends a lease, whatever became of it: never minted, lost, lent, stuck, dead. Safe to repeat.
+    ///
+    /// `state` is where the ledger says it stands; it matters only when our own note cannot be read.
+    pub fn revoke(&self, lease: &LeaseId, state: LeaseState, now: Time) -> Ending {
+        let Some(_hand) = self.take(lease) else {
+            return Ending::Stuck {
+                because: "it is being minted or revoked".to_owned(),
+                retry: now.after(RETRY_FIRST),
+            };
+        };
+        let ending = self.end(lease, now).unwrap_or_else(|trouble| self.end_blindly(lease, state, trouble, now));
+        let mut desk = self.desk();
+        match ending {
+            Ending::Stuck { .. } => *desk.failures.entry(lease.clone()).or_default() += 1,
+            Ending::Revoked | Ending::Expired | Ending::ExpiresAt(_) => {
+                desk.failures.remove(lease);
+            }
+        }
+        ending
+    }
+
+    /// Revokes and probes every lease the ledger does not call dead: at start-up, and whenever a retry is due.
+    pub fn sweep<'a>(
+        &self,
+        outstanding: impl IntoIterator<Item = (&'a LeaseId, LeaseState)>,
+        now: Time,
+    ) -> Vec<(LeaseId, Ending)> {
+        outstanding
+            .into_iter()
+            .filter(|(_, state)| state.may_live())
+            .map(|(lease, state)| (lease.clone(), self.revoke(lease, state, now)))
+            .collect()
+    }
+
+    /// Drops the note about a lease that is dead, once its run is settled: after this, only the ledger's law keeps the
+    /// lease from being minted again. Leaves any other note alone.
+    pub fn forget(&self, lease: &LeaseId) -> Result<(), NoteError> {
+        match self.read(lease)? {
+            Some(Note::Closed) => Ok(self.store.delete(&slot(lease))?),
+            Some(Note::Begun(_) | Note::Held(..) | Note::Barred) | None => Ok(()),
+        }
+    }
+
+    fn end(&self, lease: &LeaseId, now: Time) -> Result<Ending, NoteError> {
+        let ending = match self.read(lease)? {
+            Some(Note::Closed) => return Ok(Ending::Revoked),
+            Some(Note::Held(origin, held)) => self.end_held(lease, &origin, &held, now),
+            Some(Note::Begun(origin)) => match self.provider(&origin.provider) {
+                Ok(provider) => {
+                    let lost = Credential { lease, audience: Some(&origin.audience), handle: None };
+                    self.kill(provider, &lost, now)
+                }
+                Err(because) => self.stuck(lease, because, now),
+            },
+            // No mint has begun, and from here on none can. Every provider is told all the same: it costs little.
+            None => {
+                self.write(lease, &Note::Barred)?;
+                self.kill_everywhere(lease, now)
+            }
+            Some(Note::Barred) => self.kill_everywhere(lease, now),
+        };
+        if matches!(ending, Ending::Revoked | Ending::Expired) {
+            self.write(lease, &Note::Closed)?;
+        }
+        Ok(ending)
+    }
+
+    fn end_held(&self, lease: &LeaseId, origin: &Origin, held: &Held, now: Time) -> Ending {
+        let provider = match self.provider(&origin.provider) {
+            Ok(provider) => provider,
+            Err(because) => return self.stuck(lease, because, now),
+        };
+        let credential = Credential { lease, audience: Some(&origin.audience), handle: Some(&held.handle) };
+        let ending = self.kill(provider, &credential, now);
+        match (held.revocation, ending) {
+            (Revocation::ExpiryOnly(dies), Ending::Revoked) if now < dies => Ending::ExpiresAt(dies),
+            (Revocation::ExpiryOnly(_), Ending::Revoked) => Ending::Expired,
+            (Revocation::ExpiryOnly(_) | Revocation::Immediate | Revocation::LeaseRevoke, ending) => ending,
+        }
+    }
+
+    /// When our note cannot be read or written: revoke by lease id, but believe nothing but the clock.
+    fn end_blindly(&self, lease: &LeaseId, state: LeaseState, trouble: NoteError, now: Time) -> Ending {
+        let told = self.kill_everywhere(lease, now);
+        let dies = match state {
+            LeaseState::Live { revocation: Revocation::ExpiryOnly(dies), .. } => Some(dies),
+            LeaseState::Live { expires, .. } | LeaseState::Stuck { expires } => Some(expires),
+            LeaseState::Announced | LeaseState::Dead => None,
+        };
+        match (told, dies) {
+            (Ending::Revoked, Some(dies)) if now >= dies => Ending::Expired,
+            _ => self.stuck(lease, trouble.to_string(), now),
+        }
+    }
+
+    fn kill_everywhere(&self, lease: &LeaseId, now: Time) -> Ending {
+        let nameless = Credential { lease, audience: None, handle: None };
+        let endings = self.providers.iter().map(|provider| self.kill(provider.as_ref(), &nameless, now));
+        endings.fold(Ending::Revoked, |worst, ending| if worst == Ending::Revoked { ending } else { worst })
+    }
+
+    /// Revokes and probes. A failed revocation of something that is dead all the same does not matter.
+    fn kill(&self, provider: &dyn Provider, credential: &Credential<'_>, now: Time) -> Ending {
+        let revoked = provider.revoke(credential, now);
+        let because = match (provider.probe(credential, now), revoked) {
+            (Probe::Dead, _) => return Ending::Revoked,
+            (_, Err(ProviderError { because, retry_after: Some(wait) })) => {
+                return Ending::Stuck { because, retry: now.after(wait) };
+            }
+            (_, Err(error)) => format!("`{}` cannot revoke it: {error}", provider.name()),
+            (Probe::Alive, Ok(())) => format!("`{}` revoked it, and it still works", provider.name()),
+            (Probe::Unknown(why), Ok(())) => {
+                format!("`{}` revoked it, and it could not be tried: {why}", provider.name())
+            }
+        };
+        self.stuck(credential.lease, because, now)
+    }
+
+    fn stuck(&self, lease: &LeaseId, because: String, now: Time) -> Ending {
+        let failures = self.desk().failures.get(lease).copied().unwrap_or(0);
+        let doubled = RETRY_FIRST.as_millis().saturating_mul(1_u64.checked_shl(failures).unwrap_or(u64::MAX));
+        Ending::Stuck { because, retry: now.after(Duration::from_millis(doubled).min(RETRY_LONGEST)) }
+    }
+
+    fn provider(&self, name: &str) -> Result<&dyn Provider, String> {
+        let found = self.providers.iter().find(|provider| provider.name() == name);
+        found.map(AsRef::as_ref).ok_or_else(|| format!("its provider `{name}` is not configured any more"))
+    }
+
+    fn read(&self, lease: &LeaseId) -> Result<Option<Note>, NoteError> {
+        let slot = slot(lease);
+        let Some(sealed) = self.store.get(&slot)? else { return Ok(None) };
+        let note = Note::from_secret(&self.sealer.open(&slot, &sealed)?);
+        note.map(Some).ok_or_else(|| NoteError::Foreign(lease.clone()))
+    }
+
+    fn write(&self, lease: &LeaseId, note: &Note) -> Result<(), NoteError> {
+        let slot = slot(lease);
+        Ok(self.store.put(&slot, &self.sealer.seal(&slot, &note.to_secret())?)?)
+    }
+
+    /// Takes a lease in hand, unless somebody else has it.
+    fn take<'a>(&'a self, lease: &'a LeaseId) -> Option<Hand<'a>> {
+        self.desk().busy.insert(lease.clone()).then_some(Hand { leases: self, lease })
+    }
+
+    /// The desk holds no invariant that a panic could break.
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A lease in hand; let go when dropped.
+struct Hand<'a> {
+    leases: &'a Leases,
+    lease: &'a LeaseId,
+}
+
+impl Drop for Hand<'_> {
+    fn drop(&mut self) {
+        self.leases.desk().busy.remove(self.lease);
+    }
+}
+
+fn slot(lease: &LeaseId) -> Slot {
+    Slot { purpose: Purpose::Lease, id: lease.to_string(), version: 1 }
+}
+
+impl fmt::Debug for Leases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.providers.iter().map(|provider| provider.name())).finish()
+    }
+}
