@@ -1,0 +1,281 @@
+//! Owns the outside: reads what the keeper wants, gives birth to the sandbox, and stays to answer refused calls, to
+//! carry messages, and to end the sandbox when the keeper is gone.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use crate::error::{Failed, Named, Step};
+use crate::message::Message;
+use crate::namespaces;
+use crate::refusals::Refusals;
+use crate::spec::{Mapping, SPEC_BYTES_MAX, Spec, USER};
+use crate::sys::{self, Closing, Side};
+use crate::{inside, trees};
+
+/// The launcher's life. The control socket is its standard input.
+pub(crate) fn run() -> Step<()> {
+    let control = take_control()?;
+    let born = read_request(&control).and_then(|(spec, stdio)| give_birth(&spec, &control, stdio));
+    match born {
+        Ok(Some(mut watch)) => watch.stay(&control),
+        Ok(None) => Ok(()),
+        Err(failed) => Message::Failed(failed).send(control.as_fd(), &[]),
+    }
+}
+
+/// Moves the control socket away from where a program would find it, and closes everything inherited by mistake.
+fn take_control() -> Step<OwnedFd> {
+    sys::close_from(3, Closing::Now).step("close inherited descriptors")?;
+    let control = sys::inherited(0).step("take control socket")?;
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").step("open /dev/null")?;
+    let moved = control.try_clone().step("move control socket")?;
+    std::mem::forget(control);
+    for standard in 0..3 {
+        sys::put_at(null.as_fd(), standard).step("set standard streams")?;
+    }
+    Ok(moved)
+}
+
+fn read_request(control: &OwnedFd) -> Step<(Spec, Vec<OwnedFd>)> {
+    const STEP: &str = "read spec";
+    let Some((Message::Build, mut descriptors)) = Message::receive(control)? else {
+        return Err(Failed::because(STEP, "the keeper sent something else"));
+    };
+    if descriptors.len() != 4 {
+        return Err(Failed::because(STEP, "wrong number of descriptors"));
+    }
+    let file = File::from(descriptors.remove(0));
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that a longer spec is seen to be longer.
+    file.take(SPEC_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).step(STEP)?;
+    let spec = Spec::decode(&bytes).map_err(|error| Failed::because(STEP, error.to_string()))?;
+    Ok((spec, descriptors))
+}
+
+/// Makes the first process and tells it to go. In the child this does not return.
+fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Option<Watch>> {
+    inside::fault(spec, "clone")?;
+    let (ours, theirs) = sys::socket_pair().step("make socket pair")?;
+    let group =
+        spec.groups.unified.as_ref().map(|path| File::open(path).step_on("open control group", path)).transpose()?;
+    let kill = spec.groups.unified.as_ref().map(|path| {
+        let path = Path::new(path).join("cgroup.kill");
+        OpenOptions::new().write(true).open(&path).step_on("open", path.display())
+    });
+    let kill = kill.transpose()?;
+    let (pid, handle) = match namespaces::enter_all(group.as_ref().map(AsFd::as_fd))? {
+        Side::Child => {
+            // Nothing of the outside may be held inside, and the watch must see the line end with the first process.
+            drop((ours, group, kill));
+            let _ = sys::close_one(control.as_fd());
+            inside::first_process(spec, theirs, &stdio)
+        }
+        Side::Parent(child) => child,
+    };
+    drop((theirs, stdio));
+    let watch = Watch {
+        line: Some(ours),
+        listener: None,
+        handle,
+        pid,
+        kill,
+        doors: Vec::new(),
+        upper: None,
+        refusals: None,
+        exited: false,
+    };
+    match admit(spec, pid, watch.line.as_ref()) {
+        Ok(()) => Ok(Some(watch)),
+        Err(failed) => {
+            watch.end()?;
+            Err(failed)
+        }
+    }
+}
+
+/// Gives the first process its user, its limits and the trees only the launcher can take.
+fn admit(spec: &Spec, pid: libc::pid_t, line: Option<&OwnedFd>) -> Step<()> {
+    for procs in &spec.groups.attach {
+        OpenOptions::new()
+            .write(true)
+            .open(procs)
+            .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
+            .step_on("join control group", procs)?;
+    }
+    namespaces::map_owner(pid, &spec.owner)?;
+    inside::fault(spec, "map")?;
+    let owner = (spec.owner.uid, spec.owner.gid);
+    let given = match spec.owner.mapping {
+        Mapping::ByRoot => {
+            let translation =
+                if needs_translation(spec) { Some(namespaces::translation(spec.owner.keeper, owner)?) } else { None };
+            trees::named(spec, translation.as_ref().map(AsFd::as_fd))?
+        }
+        Mapping::ByHelpers { .. } if spec.workspace.is_some() && !spec.owner.is_keeper() => {
+            vec![namespaces::translation((USER, USER), spec.owner.keeper)?]
+        }
+        Mapping::ByHelpers { .. } => Vec::new(),
+    };
+    let Some(line) = line else { return Err(Failed::because("send message", "the first process is gone")) };
+    Message::Go.send(line.as_fd(), &given.iter().map(AsFd::as_fd).collect::<Vec<_>>())
+}
+
+fn needs_translation(spec: &Spec) -> bool {
+    trees::wanted(spec).iter().any(|want| want.access != crate::spec::Access::ReadOnly)
+}
+
+/// What the launcher holds while a sandbox lives.
+#[derive(Debug)]
+struct Watch {
+    /// To the first process and, before it runs the program, the payload.
+    line: Option<OwnedFd>,
+    /// Where refused calls come out.
+    listener: Option<OwnedFd>,
+    handle: OwnedFd,
+    pid: libc::pid_t,
+    /// The control group's `cgroup.kill`.
+    kill: Option<File>,
+    doors: Vec<OwnedFd>,
+    upper: Option<OwnedFd>,
+    /// Counted from the moment the program could run; what the self-test tries is no finding.
+    refusals: Option<Refusals>,
+    exited: bool,
+}
+
+impl Watch {
+    /// Carries messages until the sandbox or the keeper is gone.
+    fn stay(&mut self, control: &OwnedFd) -> Step<()> {
+        loop {
+            let watched: Vec<(Source, BorrowedFd<'_>)> = [
+                Some((Source::Handle, self.handle.as_fd())),
+                Some((Source::Keeper, control.as_fd())),
+                self.line.as_ref().map(|fd| (Source::Line, fd.as_fd())),
+                self.listener.as_ref().map(|fd| (Source::Listener, fd.as_fd())),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            let ready = sys::poll(&watched.iter().map(|(_, fd)| *fd).collect::<Vec<_>>(), -1).step("wait")?;
+            let ready: Vec<Source> =
+                watched.iter().zip(ready).filter(|(_, ready)| *ready).map(|((source, _), _)| *source).collect();
+            if ready.contains(&Source::Keeper) && !self.hear_keeper(control)? {
+                return self.end();
+            }
+            if ready.contains(&Source::Listener) {
+                self.answer(control);
+            }
+            if ready.contains(&Source::Line) {
+                self.hear_inside(control)?;
+            } else if ready.contains(&Source::Handle) {
+                // Only when the line has nothing left to say, so that the last word is not lost.
+                return self.finish(control);
+            }
+        }
+    }
+
+    /// False when the keeper is gone or no longer makes sense.
+    fn hear_keeper(&self, control: &OwnedFd) -> Step<bool> {
+        match (Message::receive(control), &self.line) {
+            (Ok(Some((Message::Release, _))), Some(line)) => Message::Release.send(line.as_fd(), &[]).map(|()| true),
+            // The program may have ended before the word came.
+            (Ok(Some((Message::Release, _))), None) => Ok(true),
+            _ => Ok(false),
+        }
+    }
+
+    fn hear_inside(&mut self, control: &OwnedFd) -> Step<()> {
+        let Some(line) = &self.line else { return Ok(()) };
+        let heard = match Message::receive(line) {
+            Ok(heard) => heard,
+            // The other end closed with something of ours unread.
+            Err(failed) if failed.errno == libc::ECONNRESET => None,
+            Err(failed) => return Err(failed),
+        };
+        let Some((message, mut descriptors)) = heard else {
+            self.line = None;
+            return Ok(());
+        };
+        match message {
+            Message::Doors => self.doors = descriptors,
+            Message::Upper => self.upper = descriptors.pop(),
+            Message::Guarded => self.listener = descriptors.pop(),
+            Message::Ready { .. } => {
+                self.refusals = Some(Refusals::default());
+                let handed: Vec<BorrowedFd<'_>> =
+                    [&self.handle].into_iter().chain(&self.upper).chain(&self.doors).map(AsFd::as_fd).collect();
+                Message::Ready { pid: self.pid }.send(control.as_fd(), &handed)?;
+                // The doors are the keeper's alone.
+                self.doors.clear();
+                self.upper = None;
+            }
+            Message::Failed(_) | Message::Exited { .. } => {
+                self.exited |= matches!(message, Message::Exited { .. });
+                self.tell_refusals(control);
+                message.send(control.as_fd(), &[])?;
+            }
+            Message::Build | Message::Release | Message::Go | Message::Refused { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Answers one refused call. A sandbox that floods us waits for its answers; we do not work for it without end.
+    fn answer(&mut self, control: &OwnedFd) {
+        let Some(listener) = &self.listener else { return };
+        match sys::take_notification(listener.as_fd()) {
+            Ok(Some(notified)) => {
+                if let Some(refusals) = &mut self.refusals {
+                    refusals.count(notified, control.as_fd());
+                }
+                if sys::answer_refused(listener.as_fd(), notified).is_err() {
+                    self.listener = None;
+                }
+            }
+            Ok(None) => {
+                // Nobody is left under the filter when it stays readable with nothing to read.
+                if !sys::poll(&[self.handle.as_fd()], 1).is_ok_and(|ready| ready == [false]) {
+                    self.listener = None;
+                }
+            }
+            // Closing makes every later refused call fail by itself.
+            Err(_) => self.listener = None,
+        }
+    }
+
+    fn tell_refusals(&mut self, control: &OwnedFd) {
+        if let Some(refusals) = &mut self.refusals {
+            refusals.tell_all(control.as_fd());
+        }
+    }
+
+    /// The first process is dead: so is everything inside.
+    fn finish(&mut self, control: &OwnedFd) -> Step<()> {
+        let reaped = sys::wait(self.pid).step("reap")?;
+        self.tell_refusals(control);
+        if !self.exited {
+            let status = reaped.map_or(libc::SIGKILL, |(_, status)| status);
+            Message::Exited { status }.send(control.as_fd(), &[])?;
+        }
+        Ok(())
+    }
+
+    /// Kills everything inside and waits for its end.
+    fn end(&self) -> Step<()> {
+        if let Some(mut kill) = self.kill.as_ref() {
+            // Far faster than the handle against a fork bomb; the handle is what must succeed.
+            let _ = kill.write_all(b"1");
+        }
+        sys::kill(self.handle.as_fd()).step("kill the first process")?;
+        sys::wait(self.pid).step("reap").map(drop)
+    }
+}
+
+/// Who has something to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Handle,
+    Keeper,
+    Line,
+    Listener,
+}

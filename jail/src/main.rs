@@ -1,0 +1,5 @@
+//! The launcher as a program of its own.
+
+fn main() {
+    selvedge_jail::main()
+}
