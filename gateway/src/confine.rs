@@ -1,0 +1,102 @@
+//! The fences a door puts around itself before it serves: should a client break its parsers, it finds a process that can
+//! start nothing, trace nothing, write nothing and dial granted ports only. Owns no policy of the run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
+};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+use crate::protocol::Fence;
+
+/// Descriptors a door may hold: two for each connection at the limit, listeners, and the resolver's.
+const DESCRIPTORS_MAX: u64 = 1024;
+
+/// What name resolution reads: its configuration, its libraries, and the files its configuration links to.
+const READABLE: &[&str] = &["/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/run/systemd/resolve", "/run/resolvconf"];
+
+/// DNS falls back to TCP for long answers.
+const DNS_PORT: u16 = 53;
+
+/// Calls that no door needs and a captured one would want; they fail as if not permitted.
+const DENIED_CALLS: &[libc::c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_listen,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_kexec_load,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_memfd_create,
+];
+
+/// Puts up every fence that this kernel has and says which hold; the keeper decides whether they are enough.
+pub(crate) fn confine(ports: BTreeSet<u16>) -> BTreeSet<Fence> {
+    let limit = |resource, most: u64| rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    // Limits are a comfort to the machine rather than a fence: a refusal changes nothing about what a door may do.
+    let _ = (limit(Resource::Nofile, DESCRIPTORS_MAX), limit(Resource::Core, 0));
+    let not_dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
+    let landlock = restrict_access(ports).unwrap_or(false);
+    let seccomp = restrict_calls().is_ok();
+    [(Fence::NotDumpable, not_dumpable), (Fence::Landlock, landlock), (Fence::Seccomp, seccomp)]
+        .into_iter()
+        .filter_map(|(fence, holds)| holds.then_some(fence))
+        .collect()
+}
+
+/// Landlock: whether every right below is enforced. The newest rights are taken where the kernel has them.
+fn restrict_access(ports: BTreeSet<u16>) -> Result<bool, landlock::RulesetError> {
+    let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V4))?
+        .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?
+        .set_compatibility(CompatLevel::BestEffort)
+        .scope(Scope::from_all(ABI::V6))?
+        .create()?;
+    for path in READABLE {
+        // What is not there cannot be read either.
+        if let Ok(directory) = PathFd::new(path) {
+            rules = rules.add_rule(PathBeneath::new(directory, read))?;
+        }
+    }
+    for port in ports.into_iter().chain([DNS_PORT]) {
+        rules = rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+    }
+    Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
+}
+
+fn restrict_calls() -> Result<(), seccompiler::Error> {
+    let denied: BTreeMap<_, _> = DENIED_CALLS.iter().map(|&call| (call, Vec::new())).collect();
+    let not_permitted = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    let program: BpfProgram = SeccompFilter::new(denied, SeccompAction::Allow, not_permitted, arch)?.try_into()?;
+    seccompiler::apply_filter(&program)
+}

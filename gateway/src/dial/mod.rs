@@ -1,0 +1,165 @@
+//! Opens connections to upstreams. Owns that a name is resolved once, after the keeper allowed, that every answer is looked
+//! at, and that the very address that was looked at is dialled; never knows what is said on the connection.
+
+pub mod address;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use selvedge_domain::Endpoint;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::danger::Transport;
+use crate::http::certificates::BadAuthority;
+use crate::http::peer::Peer;
+use crate::scope::Scope;
+
+/// How long name resolution may take: two tries of a stub resolver.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one address may take to connect and to shake hands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Addresses tried, of those a name has.
+const ADDRESSES_MAX: usize = 4;
+
+/// Turns names into addresses.
+pub(crate) trait Resolve: Send + Sync {
+    /// Every address of `host`.
+    fn resolve<'a>(&'a self, host: &'a str) -> Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send + 'a>>;
+}
+
+/// The machine's resolver.
+pub(crate) struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve<'a>(&'a self, host: &'a str) -> Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send + 'a>> {
+        Box::pin(async move {
+            let addresses = tokio::net::lookup_host((host, 0)).await?;
+            Ok(addresses.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("the name does not resolve")]
+    NotResolved,
+    #[error("an address of the name is not on the open internet")]
+    NotGlobal,
+    #[error("no address takes the connection")]
+    Unreachable,
+    #[error("the server does not prove its name")]
+    NotVerified,
+    #[error("the connection takes too long")]
+    TimedOut,
+    #[error("clear text to this server was not named by the operator")]
+    ClearText,
+}
+
+/// Whether the client spoke TLS to the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientLeg {
+    Tls,
+    Clear,
+}
+
+/// Opens connections for one run.
+pub(crate) struct Dialer {
+    resolver: Box<dyn Resolve>,
+    tls: TlsConnector,
+}
+
+impl Dialer {
+    /// Takes the certificates upstreams are verified against.
+    pub(crate) fn new(roots_pem: &str, resolver: Box<dyn Resolve>) -> Result<Self, BadAuthority> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(roots_pem.as_bytes()) {
+            roots.add_parsable_certificates([certificate.map_err(|_| BadAuthority::Roots)?]);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(BadAuthority::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { resolver, tls: TlsConnector::from(Arc::new(config)) })
+    }
+
+    /// Connects to `endpoint`: where the operator said, or else to a global address of its name, with TLS.
+    pub(crate) async fn dial(&self, endpoint: &Endpoint, leg: ClientLeg, scope: &Scope) -> Result<Peer, DialError> {
+        let named: Vec<_> = scope.named_upstreams(endpoint).cloned().collect();
+        let targets: Vec<_> = if named.is_empty() && leg == ClientLeg::Tls {
+            let addresses = self.resolve(endpoint).await?;
+            addresses.into_iter().map(|address| (SocketAddr::new(address, endpoint.port), Transport::Tls)).collect()
+        } else {
+            // What came in clear text would leave looking as if it had been protected.
+            let fits = |transport| leg == ClientLeg::Tls || transport == Transport::Clear;
+            let named = named.into_iter().filter(|upstream| fits(upstream.transport));
+            named.map(|upstream| (SocketAddr::new(upstream.address, upstream.port), upstream.transport)).collect()
+        };
+        if targets.is_empty() { Err(DialError::ClearText) } else { self.connect_first(targets, endpoint).await }
+    }
+
+    /// Resolves a name and refuses it if any of its addresses is not global: a name that has one such answer may have it
+    /// again.
+    async fn resolve(&self, endpoint: &Endpoint) -> Result<Vec<IpAddr>, DialError> {
+        let host = endpoint.host.as_str();
+        let addresses = match parse_literal(host) {
+            Some(address) => vec![address],
+            None => timeout(RESOLVE_TIMEOUT, self.resolver.resolve(host))
+                .await
+                .map_err(|_| DialError::TimedOut)?
+                .map_err(|_| DialError::NotResolved)?,
+        };
+        if addresses.is_empty() {
+            return Err(DialError::NotResolved);
+        }
+        if addresses.iter().all(|&address| address::is_global(address)) { Ok(addresses) } else { Err(DialError::NotGlobal) }
+    }
+
+    async fn connect_first(&self, targets: Vec<(SocketAddr, Transport)>, endpoint: &Endpoint) -> Result<Peer, DialError> {
+        let mut last = DialError::Unreachable;
+        for (address, transport) in targets.into_iter().take(ADDRESSES_MAX) {
+            match timeout(CONNECT_TIMEOUT, self.connect(address, transport, endpoint)).await {
+                Ok(Ok(peer)) => return Ok(peer),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = DialError::TimedOut,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect(&self, address: SocketAddr, transport: Transport, endpoint: &Endpoint) -> Result<Peer, DialError> {
+        let stream = TcpStream::connect(address).await.map_err(|_| DialError::Unreachable)?;
+        // Requests are written whole; waiting for more only delays them.
+        let _ = stream.set_nodelay(true);
+        match transport {
+            Transport::Clear => Ok(Peer::new(stream)),
+            Transport::Tls => {
+                let host = endpoint.host.as_str().trim_matches(['[', ']']).to_owned();
+                let name = ServerName::try_from(host).map_err(|_| DialError::NotVerified)?;
+                let stream = self.tls.connect(name, stream).await.map_err(|_| DialError::NotVerified)?;
+                Ok(Peer::new(stream))
+            }
+        }
+    }
+}
+
+/// The address a host literally is.
+pub(crate) fn parse_literal(host: &str) -> Option<IpAddr> {
+    host.parse::<std::net::Ipv4Addr>().map(IpAddr::V4).ok().or_else(|| {
+        let inside = host.strip_prefix('[')?.strip_suffix(']')?;
+        inside.parse::<std::net::Ipv6Addr>().map(IpAddr::V6).ok()
+    })
+}

@@ -1,0 +1,260 @@
+//! One client connection, request by request: read, place, judge, forward, answer. Each request is judged anew, whatever
+//! came before it on the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_domain::Endpoint;
+
+use super::Context;
+use super::body::{BadBody, BodyReader, Framing};
+use super::entry::{Entry, open_tunnel};
+use super::peer::{Peer, ReadError, RelayError, relay};
+use super::refusal::Refusal;
+use super::request::{BadRequest, Exchange, REQUEST_HEAD_BYTES_MAX, Request, parse_request};
+use super::response::{RESPONSE_HEAD_BYTES_MAX, Response, parse_response};
+use crate::link::{Question, failed};
+use crate::protocol::{Layer, Outcome};
+
+/// How long a client may be idle between requests; pools keep connections about as long.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long a server may think; package indexes are slow when cold.
+const SERVER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client's connection and the server it last reached.
+pub(crate) struct Connection {
+    pub(crate) context: Arc<Context>,
+    pub(crate) client: Peer,
+    pub(crate) entry: Entry,
+    /// The server's connection is this client's alone, so nothing another run sent can be on it.
+    pub(crate) server: Option<(Endpoint, Peer)>,
+}
+
+/// What follows a request.
+enum Next {
+    Another,
+    Tunnel(Endpoint),
+    Close,
+}
+
+/// What passed, also when it broke off.
+#[derive(Default)]
+struct Passed {
+    request_bytes: u64,
+    response_bytes: u64,
+}
+
+/// Why an exchange ended early.
+enum Broken {
+    /// The client has seen nothing yet and is told.
+    Untold(Refusal),
+    /// The client has seen part of an answer, or is gone.
+    Told(&'static str),
+}
+
+impl<R: Into<Refusal>> From<R> for Broken {
+    fn from(refusal: R) -> Self {
+        Self::Untold(refusal.into())
+    }
+}
+
+impl Connection {
+    /// Serves until either side is done.
+    pub(crate) async fn serve(mut self) {
+        loop {
+            match self.serve_one().await {
+                Next::Another => {}
+                Next::Tunnel(endpoint) => {
+                    // Boxed: a tunnel is a connection again.
+                    return Box::pin(open_tunnel(self.context, self.client, endpoint)).await;
+                }
+                Next::Close => break,
+            }
+        }
+        self.client.shut_down().await;
+    }
+
+    async fn serve_one(&mut self) -> Next {
+        let head = match self.client.read_head(REQUEST_HEAD_BYTES_MAX, CLIENT_PATIENCE).await {
+            Ok(head) => head,
+            Err(ReadError::Head(bad)) => return self.refuse(&BadRequest::Head(bad).into(), Next::Close).await,
+            Err(ReadError::Ended | ReadError::Broken | ReadError::TimedOut) => return Next::Close,
+        };
+        match parse_request(&head) {
+            Ok(Request::Exchange(request)) => self.exchange(&request).await,
+            Ok(Request::Connect(endpoint)) => self.connect(endpoint).await,
+            Err(bad) => self.refuse(&bad.into(), Next::Close).await,
+        }
+    }
+
+    async fn connect(&mut self, endpoint: Endpoint) -> Next {
+        if !matches!(self.entry, Entry::Proxy) || self.client.has_sent_ahead() {
+            return self.refuse(&Refusal::WrongForm, Next::Close).await;
+        }
+        if !self.context.scope.reaches(&endpoint) {
+            return self.refuse(&Refusal::NotGranted(endpoint.host.to_string()), Next::Close).await;
+        }
+        match self.client.write(b"HTTP/1.1 200 \r\n\r\n").await {
+            Ok(()) => Next::Tunnel(endpoint),
+            Err(_) => Next::Close,
+        }
+    }
+
+    async fn exchange(&mut self, request: &Exchange) -> Next {
+        // After a refusal an unread body would be read as the next request.
+        let next = if request.framing == Framing::Empty && !request.closes { Next::Another } else { Next::Close };
+        match self.judge_and_forward(request).await {
+            Ok(next) => next,
+            Err(Broken::Untold(refusal)) => self.refuse(&refusal, next).await,
+            Err(Broken::Told(_)) => Next::Close,
+        }
+    }
+
+    /// The one way a request takes, however it came in.
+    async fn judge_and_forward(&mut self, request: &Exchange) -> Result<Next, Broken> {
+        let endpoint = self.entry.place(request)?;
+        if !self.context.scope.reaches(&endpoint) {
+            return Err(Refusal::NotGranted(endpoint.host.to_string()).into());
+        }
+        for name in &request.stripped {
+            self.context.link.refused(Layer::Http, "foreign_credential_stripped", name);
+        }
+        let body = BodyReader::begin(request.framing, self.context.limits.request_body_bytes_max)?;
+        let allowed = self.context.link.ask(self.question(request, &endpoint)).await.map_err(Refusal::from)?;
+
+        let mut passed = Passed::default();
+        let forwarded = self.forward(request, &endpoint, body, &mut passed).await;
+        let outcome = match &forwarded {
+            Ok((status, _)) => Outcome::Answered { status: *status },
+            Err(Broken::Untold(refusal)) => failed(refusal.shown().code),
+            Err(Broken::Told(code)) => failed(code),
+        };
+        self.context.link.finish(allowed, outcome, passed.request_bytes, passed.response_bytes).await;
+        forwarded.map(|(_, next)| next)
+    }
+
+    fn question(&self, request: &Exchange, endpoint: &Endpoint) -> Question {
+        Question {
+            method: request.method,
+            endpoint: endpoint.clone(),
+            path: request.path.as_str().to_owned(),
+            query_bytes: u64::try_from(request.query_bytes()).unwrap_or(u64::MAX),
+            body_bytes: match request.framing {
+                Framing::Empty => Some(0),
+                Framing::Length(length) => Some(length),
+                Framing::Chunked | Framing::UntilClose => None,
+            },
+            source: self.entry.source(),
+        }
+    }
+
+    async fn forward(
+        &mut self,
+        request: &Exchange,
+        endpoint: &Endpoint,
+        body: BodyReader,
+        passed: &mut Passed,
+    ) -> Result<(u16, Next), Broken> {
+        // The keeper decides; the door looks a second time, so that one mistake is not enough.
+        if !self.context.scope.covers(endpoint, request.method, request.path.as_str()) {
+            return Err(Refusal::OutsideGrant.into());
+        }
+        let (mut server, response) = self.send(request, endpoint, body, passed).await?;
+        let closes = request.closes;
+        let mut head = Vec::new();
+        response.write_head(closes, &mut head);
+        let body = BodyReader::begin(response.framing, self.context.limits.response_body_bytes_max)
+            .map_err(|_| Refusal::ServerMalformed)?;
+        relay(head, &mut server, body, response.framing_to_client(), &mut self.client, &mut passed.response_bytes)
+            .await
+            .map_err(|error| Broken::Told(response_code(&error)))?;
+        // Bytes after an answer would answer a request that was not made.
+        if !response.closes && !server.has_sent_ahead() {
+            self.server = Some((endpoint.clone(), server));
+        }
+        Ok((response.status, if closes { Next::Close } else { Next::Another }))
+    }
+
+    /// Sends a request on the connection at hand or a new one and reads the head of the answer.
+    async fn send(
+        &mut self,
+        request: &Exchange,
+        endpoint: &Endpoint,
+        body: BodyReader,
+        passed: &mut Passed,
+    ) -> Result<(Peer, Response), Broken> {
+        let mut head = Vec::new();
+        request.write_head(endpoint, self.entry.port_default(), &mut head);
+        let kept = self.server.take().filter(|(held, _)| held == endpoint).map(|(_, server)| server);
+        if let Some(mut server) = kept {
+            // A kept connection may have been closed meanwhile. Without a body, and where repeating is harmless, that shows
+            // before anything happened.
+            if request.framing != Framing::Empty || !request.method_is_safe() {
+                drop(server);
+            } else if server.write(&head).await.is_ok() {
+                match read_response(&mut server, request).await {
+                    Ok(response) => return Ok((server, response)),
+                    Err(Refusal::ServerGone) => {}
+                    Err(refusal) => return Err(refusal.into()),
+                }
+            }
+        }
+        let mut server = self.context.dialer.dial(endpoint, self.entry.leg(), &self.context.scope).await.map_err(Refusal::from)?;
+        self.send_body(request, head, body, &mut server, passed).await?;
+        let response = read_response(&mut server, request).await?;
+        Ok((server, response))
+    }
+
+    async fn send_body(
+        &mut self,
+        request: &Exchange,
+        head: Vec<u8>,
+        body: BodyReader,
+        server: &mut Peer,
+        passed: &mut Passed,
+    ) -> Result<(), Broken> {
+        if request.expects_continue && request.framing != Framing::Empty {
+            let go_on = self.client.write(b"HTTP/1.1 100 \r\n\r\n").await;
+            go_on.map_err(|_| Broken::Told("client_gone"))?;
+        }
+        let relayed = relay(head, &mut self.client, body, request.framing, server, &mut passed.request_bytes).await;
+        relayed.map_err(|error| match error {
+            RelayError::Sender => Broken::Told("client_gone"),
+            RelayError::Malformed(BadBody::Truncated) => Broken::Told("client_gone"),
+            RelayError::Malformed(bad) => Refusal::Body(bad).into(),
+            RelayError::Receiver => Refusal::ServerGone.into(),
+        })
+    }
+
+    /// Tells the client and, where the keeper does not know, the keeper.
+    async fn refuse(&mut self, refusal: &Refusal, next: Next) -> Next {
+        if let Some((code, detail)) = refusal.reported() {
+            self.context.link.refused(Layer::Http, code, &detail);
+        }
+        let mut response = Vec::new();
+        refusal.write(matches!(next, Next::Close), &mut response);
+        match self.client.write(&response).await {
+            Ok(()) => next,
+            Err(_) => Next::Close,
+        }
+    }
+}
+
+async fn read_response(server: &mut Peer, request: &Exchange) -> Result<Response, Refusal> {
+    let head = server.read_head(RESPONSE_HEAD_BYTES_MAX, SERVER_PATIENCE).await.map_err(|error| match error {
+        ReadError::Ended | ReadError::Broken => Refusal::ServerGone,
+        ReadError::TimedOut => Refusal::ServerSilent,
+        ReadError::Head(_) => Refusal::ServerMalformed,
+    })?;
+    parse_response(&head, request.method).map_err(|_| Refusal::ServerMalformed)
+}
+
+fn response_code(error: &RelayError) -> &'static str {
+    match error {
+        RelayError::Sender | RelayError::Malformed(BadBody::Truncated) => "server_gone",
+        RelayError::Malformed(BadBody::TooLong) => "response_too_long",
+        RelayError::Malformed(_) => "server_malformed",
+        RelayError::Receiver => "client_gone",
+    }
+}

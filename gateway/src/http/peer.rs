@@ -1,0 +1,162 @@
+//! A buffered connection, to a client or to a server: reads whole heads, relays bodies piece by piece. Owns timeouts and
+//! buffers; never knows what is allowed.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::body::{self, BadBody, BodyReader, Framing, Piece};
+use super::fields::{BadHead, head_length};
+
+/// Read at once; a TLS record.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Written at once at most, so that a fast sender does not fill memory.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// How long either side may be silent in the middle of a message, and how long it may leave written bytes unread.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A byte stream that a peer can be.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// One side of an exchange.
+pub(crate) struct Peer {
+    stream: Box<dyn Stream>,
+    buffer: Vec<u8>,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({} bytes buffered)", self.buffer.len())
+    }
+}
+
+/// Why a head was not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("the connection ended before a message")]
+    Ended,
+    #[error("the connection broke")]
+    Broken,
+    #[error("the peer is silent")]
+    TimedOut,
+    #[error(transparent)]
+    Head(#[from] BadHead),
+}
+
+/// Why a body was not relayed, by whose fault.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RelayError {
+    #[error("the sender broke off or was silent")]
+    Sender,
+    #[error("the sender's body is malformed: {0}")]
+    Malformed(#[from] BadBody),
+    #[error("the receiver broke off or does not read")]
+    Receiver,
+}
+
+impl Peer {
+    /// Begins with an empty buffer.
+    pub(crate) fn new(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new() }
+    }
+
+    /// Whether the peer sent what was not asked for yet.
+    pub(crate) fn has_sent_ahead(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Gives the stream back; nothing may be buffered.
+    pub(crate) fn into_stream(self) -> Box<dyn Stream> {
+        self.stream
+    }
+
+    /// Reads one head, waiting for `patience` for all of it.
+    pub(crate) async fn read_head(&mut self, bytes_max: usize, patience: Duration) -> Result<Vec<u8>, ReadError> {
+        timeout(patience, self.read_head_patiently(bytes_max)).await.map_err(|_| ReadError::TimedOut)?
+    }
+
+    async fn read_head_patiently(&mut self, bytes_max: usize) -> Result<Vec<u8>, ReadError> {
+        loop {
+            if let Some(length) = head_length(&self.buffer, bytes_max)? {
+                return Ok(self.buffer.drain(..length).collect());
+            }
+            match self.fill().await {
+                Ok(0) if self.buffer.is_empty() => return Err(ReadError::Ended),
+                Ok(0) | Err(_) => return Err(ReadError::Broken),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Reads more into the buffer; zero is the end.
+    async fn fill(&mut self) -> std::io::Result<usize> {
+        self.buffer.reserve(READ_BYTES);
+        self.stream.read_buf(&mut self.buffer).await
+    }
+
+    /// Writes and flushes.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), RelayError> {
+        let written = timeout(STALL_TIMEOUT, async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        });
+        written.await.ok().and_then(Result::ok).ok_or(RelayError::Receiver)
+    }
+
+    /// Says that nothing more will be written, and waits a little for that to arrive.
+    pub(crate) async fn shut_down(&mut self) {
+        // The peer may be gone already, which is as good.
+        let _ = timeout(Duration::from_secs(1), self.stream.shutdown()).await;
+    }
+}
+
+/// Writes `head` and relays a body after it: read by `reader` from `sender`, written in `framing` to `receiver`. Counts body
+/// bytes into `relayed` as they leave.
+pub(crate) async fn relay(
+    head: Vec<u8>,
+    sender: &mut Peer,
+    mut reader: BodyReader,
+    framing: Framing,
+    receiver: &mut Peer,
+    relayed: &mut u64,
+) -> Result<(), RelayError> {
+    let mut out = head;
+    loop {
+        match reader.read(&sender.buffer)? {
+            Piece::Data { bytes, consumed } => {
+                body::write_piece(framing, bytes, &mut out);
+                *relayed = relayed.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                sender.buffer.drain(..consumed);
+                if out.len() >= WRITE_BYTES {
+                    receiver.write(&out).await?;
+                    out.clear();
+                }
+            }
+            Piece::Wait => {
+                if !out.is_empty() {
+                    receiver.write(&out).await?;
+                    out.clear();
+                }
+                match timeout(STALL_TIMEOUT, sender.fill()).await {
+                    Ok(Ok(0)) => {
+                        reader.at_close()?;
+                        break;
+                    }
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) | Err(_) => return Err(RelayError::Sender),
+                }
+            }
+            Piece::End { consumed } => {
+                sender.buffer.drain(..consumed);
+                break;
+            }
+        }
+    }
+    body::write_end(framing, &mut out);
+    if out.is_empty() { Ok(()) } else { receiver.write(&out).await }
+}

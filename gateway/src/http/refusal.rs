@@ -1,0 +1,147 @@
+//! Every way a request can be refused, with what the agent is shown: a status, a stable code and a next step, never an
+//! address, a path or a cause from the host's side.
+
+use super::body::BadBody;
+use super::fields::BadHead;
+use super::request::BadRequest;
+use crate::dial::DialError;
+use crate::link::NotAllowed;
+
+/// Why a request was not forwarded, or not answered.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It is not a request a door forwards.
+    Request(BadRequest),
+    /// Its body is not what it announced.
+    Body(BadBody),
+    /// Its target is written for another listener than it came in on.
+    WrongForm,
+    /// `Host`, SNI and `CONNECT` do not name the same place.
+    HostMismatch(String),
+    /// No rule of the grant is about this host and port.
+    NotGranted(String),
+    /// The keeper denied it, or did not answer.
+    NotAllowed(NotAllowed),
+    /// The keeper allowed what the grant does not cover.
+    OutsideGrant,
+    /// There is no connection to the server.
+    Dial(DialError),
+    /// The server broke off.
+    ServerGone,
+    /// The server was silent.
+    ServerSilent,
+    /// The server's answer is not one a door passes on.
+    ServerMalformed,
+}
+
+/// What the agent sees.
+pub(crate) struct Shown<'a> {
+    pub(crate) status: u16,
+    pub(crate) code: &'a str,
+    pub(crate) next_step: &'a str,
+}
+
+impl Refusal {
+    /// The status, code and next step.
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        let (status, code, next_step) = match self {
+            Self::Request(bad) => show_request(bad),
+            Self::Body(BadBody::TooLong) => (413, "body_too_long", "send less in one request"),
+            Self::Body(_) => (400, "malformed_body", "send the body as its head announces it"),
+            Self::WrongForm => (400, "wrong_form", "send this request through the proxy, or directly, not half of each"),
+            Self::HostMismatch(_) => (421, "host_mismatch", "name one host in the connection and in the request"),
+            Self::NotGranted(_) => (403, "host_not_granted", "use a host this task was granted, or ask for this one"),
+            Self::NotAllowed(NotAllowed::Denied { code, next_step }) => (403, code.as_str(), next_step.as_str()),
+            Self::NotAllowed(NotAllowed::NoAnswer) => (403, "not_decided", "try again later"),
+            Self::OutsideGrant => (403, "outside_grant", "use a method and path this task was granted"),
+            Self::Dial(error) => show_dial(*error),
+            Self::ServerGone => (502, "server_gone", "try again later"),
+            Self::ServerSilent => (504, "server_silent", "try again later"),
+            Self::ServerMalformed => (502, "server_malformed", "this server's answer cannot be passed on"),
+        };
+        Shown { status, code, next_step }
+    }
+
+    /// What the operator is told it was about, with a code that is the door's own; nothing where the keeper knows already.
+    pub(crate) fn reported(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Request(bad) => Some((show_request(bad).1, bad.to_string())),
+            Self::Body(bad) => Some(("malformed_body", bad.to_string())),
+            Self::WrongForm => Some(("wrong_form", String::new())),
+            Self::HostMismatch(detail) => Some(("host_mismatch", detail.clone())),
+            Self::NotGranted(host) => Some(("host_not_granted", host.clone())),
+            Self::NotAllowed(NotAllowed::NoAnswer) => Some(("not_decided", String::new())),
+            Self::OutsideGrant => Some(("outside_grant", String::new())),
+            Self::NotAllowed(NotAllowed::Denied { .. })
+            | Self::Dial(_)
+            | Self::ServerGone
+            | Self::ServerSilent
+            | Self::ServerMalformed => None,
+        }
+    }
+
+    /// Writes the response.
+    pub(crate) fn write(&self, closes: bool, out: &mut Vec<u8>) {
+        let Shown { status, code, next_step } = self.shown();
+        let body = serde_json::json!({ "code": code, "next_step": next_step }).to_string();
+        let connection = if closes { "connection: close\r\n" } else { "" };
+        let head = format!(
+            "HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncontent-length: {}\r\n{connection}\r\n",
+            body.len()
+        );
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(body.as_bytes());
+    }
+}
+
+fn show_request(bad: &BadRequest) -> (u16, &'static str, &'static str) {
+    match bad {
+        BadRequest::Head(BadHead::TooLong | BadHead::TooManyFields) => (431, "head_too_long", "send fewer or shorter fields"),
+        BadRequest::Head(_) => (400, "malformed_request", "send one well-formed HTTP/1.1 request"),
+        BadRequest::Target(_) => (400, "malformed_target", "write the path plainly, without dot segments or hidden separators"),
+        BadRequest::Authority(_) => (400, "malformed_host", "name the host plainly"),
+        BadRequest::Method => (501, "method_not_known", "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS"),
+        BadRequest::HostMismatch => (421, "host_mismatch", "name one host in the target and in the request"),
+        BadRequest::Scheme => (400, "scheme_not_known", "use CONNECT for https"),
+        BadRequest::Upgrade => (403, "upgrade_denied", "stay with HTTP/1.1"),
+        BadRequest::Expectation => (417, "expectation_not_known", "expect nothing, or 100-continue"),
+        BadRequest::Override(_) => (403, "override_denied", "ask for what you mean in the request line"),
+        BadRequest::CredentialInQuery(_) => (403, "foreign_credential", "leave credentials out: the factory brings its own"),
+        BadRequest::DnsOverHttps => (403, "dns_over_https_denied", "use the resolver of the sandbox"),
+    }
+}
+
+fn show_dial(error: DialError) -> (u16, &'static str, &'static str) {
+    match error {
+        DialError::NotResolved => (502, "name_not_resolved", "check the name"),
+        DialError::NotGlobal => (403, "address_denied", "this name leads somewhere this task may not go"),
+        DialError::Unreachable => (502, "server_unreachable", "try again later"),
+        DialError::NotVerified => (502, "server_not_verified", "this server does not prove its name"),
+        DialError::TimedOut => (504, "server_silent", "try again later"),
+        DialError::ClearText => (403, "clear_text_denied", "use https"),
+    }
+}
+
+impl From<BadRequest> for Refusal {
+    fn from(bad: BadRequest) -> Self {
+        Self::Request(bad)
+    }
+}
+
+impl From<BadBody> for Refusal {
+    fn from(bad: BadBody) -> Self {
+        Self::Body(bad)
+    }
+}
+
+impl From<NotAllowed> for Refusal {
+    fn from(not_allowed: NotAllowed) -> Self {
+        Self::NotAllowed(not_allowed)
+    }
+}
+
+impl From<DialError> for Refusal {
+    fn from(error: DialError) -> Self {
+        Self::Dial(error)
+    }
+}

@@ -1,0 +1,351 @@
+//! Reads a request head into the one request that is judged and forwarded, and writes it again. Owns what a request may
+//! look like; never knows whether it is allowed.
+
+use selvedge_domain::{Endpoint, Method};
+
+use super::authority::{Authority, BadAuthority};
+use super::body::Framing;
+use super::credentials::{is_credential_field, is_credential_parameter};
+use super::fields::{BadHead, Fields, ValueBytes, is_hop_by_hop, is_token_byte, split_head};
+use super::path::{BadTarget, CanonicalPath, Query};
+
+/// Longest request head: a long target, and fields as large clients send them.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 24 * 1024;
+
+/// Why a head is not a request that a door forwards.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// Lines or fields.
+    #[error(transparent)]
+    Head(#[from] BadHead),
+    /// Path or query.
+    #[error(transparent)]
+    Target(#[from] BadTarget),
+    /// The target's authority or `Host`.
+    #[error(transparent)]
+    Authority(#[from] BadAuthority),
+    /// A method no rule can name: `TRACE`, an extension, lower case.
+    #[error("the method is not one a rule can name")]
+    Method,
+    /// `Host` and the target name different places (A-13).
+    #[error("the target and `host` name different places")]
+    HostMismatch,
+    /// Not `http` in an absolute target; `https` goes through `CONNECT`.
+    #[error("the scheme is not `http`")]
+    Scheme,
+    /// An `Upgrade`, to WebSocket or HTTP/2, after which nothing could be judged (A-45).
+    #[error("the request asks for another protocol")]
+    Upgrade,
+    /// An expectation other than `100-continue`.
+    #[error("the expectation is not known")]
+    Expectation,
+    /// A field that tells the server to see another method, host or path than was judged.
+    #[error("the field `{0}` would change what was judged")]
+    Override(String),
+    /// A credential in the query (A-20).
+    #[error("the query carries a credential in `{0}`")]
+    CredentialInQuery(String),
+    /// DNS over HTTPS (A-17).
+    #[error("the request asks for names over HTTPS")]
+    DnsOverHttps,
+}
+
+/// A request head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Opens a tunnel.
+    Connect(Endpoint),
+    /// Asks for something.
+    Exchange(Box<Exchange>),
+}
+
+/// A request for something, in canonical form. What is not in here is not forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// How.
+    pub method: Method,
+    /// How the target was written.
+    pub form: Form,
+    /// Where, as `Host` says.
+    pub host: Authority,
+    /// What.
+    pub path: CanonicalPath,
+    /// And which.
+    pub query: Option<Query>,
+    /// How the body is delimited.
+    pub framing: Framing,
+    /// Whether the client waits for `100 Continue`.
+    pub expects_continue: bool,
+    /// Whether the client closes after this.
+    pub closes: bool,
+    /// The names of credentials that were stripped.
+    pub stripped: Vec<String>,
+    fields: Fields,
+}
+
+/// The two ways to write a target (RFC 9112 section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `/path`, to a server.
+    Origin,
+    /// `http://host/path`, to a proxy.
+    Absolute,
+}
+
+/// Reads a complete head.
+pub fn parse_request(head: &[u8]) -> Result<Request, BadRequest> {
+    let (line, fields) = split_head(head, ValueBytes::Ascii)?;
+    let (method, target) = split_request_line(line)?;
+    let host = fields.at_most_one("host")?.ok_or(BadHead::Count("host"))?;
+    let host = Authority::parse(std::str::from_utf8(host).map_err(|_| BadAuthority::Host)?)?;
+    if method == "CONNECT" {
+        return parse_connect(target, &host, &fields);
+    }
+    let method = Method::parse(method).ok_or(BadRequest::Method)?;
+    let (form, path_and_query) = split_target(target, &host)?;
+    let (path, query) = match path_and_query.split_once('?') {
+        Some((path, query)) => (path, Some(Query::parse(query)?)),
+        None => (path_and_query, None),
+    };
+    Exchange::read(method, form, host, CanonicalPath::parse(path)?, query, fields).map(Box::new).map(Request::Exchange)
+}
+
+fn split_request_line(line: &[u8]) -> Result<(&str, &str), BadHead> {
+    let line = std::str::from_utf8(line).map_err(|_| BadHead::FirstLine)?;
+    let mut parts = line.split(' ');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(method), Some(target), Some("HTTP/1.1"), None)
+            if !target.is_empty() && !method.is_empty() && method.bytes().all(is_token_byte) =>
+        {
+            Ok((method, target))
+        }
+        _ => Err(BadHead::FirstLine),
+    }
+}
+
+fn parse_connect(target: &str, host: &Authority, fields: &Fields) -> Result<Request, BadRequest> {
+    let endpoint = Authority::parse(target)?.endpoint_with_port().ok_or(BadAuthority::Port)?;
+    if host.endpoint(endpoint.port) != endpoint {
+        return Err(BadRequest::HostMismatch);
+    }
+    if fields.framing()?.is_some_and(|framing| framing != Framing::Length(0)) {
+        return Err(BadHead::Value("content-length").into());
+    }
+    Ok(Request::Connect(endpoint))
+}
+
+/// Takes `http://host` off an absolute target, having compared it with `Host`.
+fn split_target<'a>(target: &'a str, host: &Authority) -> Result<(Form, &'a str), BadRequest> {
+    if target.starts_with('/') {
+        return Ok((Form::Origin, target));
+    }
+    let (scheme, rest) = target.split_once("://").ok_or(BadTarget::NotAbsolute)?;
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(BadRequest::Scheme);
+    }
+    let authority_bytes = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(authority_bytes).ok_or(BadTarget::NotAbsolute)?;
+    if Authority::parse(authority)?.endpoint(HTTP_PORT) != host.endpoint(HTTP_PORT) {
+        return Err(BadRequest::HostMismatch);
+    }
+    Ok((Form::Absolute, if path.is_empty() { "/" } else { path }))
+}
+
+/// What `http` implies.
+pub const HTTP_PORT: u16 = 80;
+
+impl Exchange {
+    fn read(
+        method: Method,
+        form: Form,
+        host: Authority,
+        path: CanonicalPath,
+        query: Option<Query>,
+        mut fields: Fields,
+    ) -> Result<Self, BadRequest> {
+        refuse_meanings(&fields, query.as_ref())?;
+        let framing = fields.framing()?.unwrap_or(Framing::Empty);
+        let closes = fields.closes()?;
+        let expects_continue = match fields.at_most_one("expect")? {
+            None => false,
+            Some(value) if value.eq_ignore_ascii_case(b"100-continue") => true,
+            Some(_) => return Err(BadRequest::Expectation),
+        };
+        let mut stripped = Vec::new();
+        fields.retain(|field| {
+            let is_credential = is_credential_field(&field.name);
+            if is_credential {
+                stripped.push(field.name.clone());
+            }
+            !is_credential && !is_hop_by_hop(&field.name) && field.name != "host" && field.name != "expect"
+        });
+        Ok(Self { method, form, host, path, query, framing, expects_continue, closes, stripped, fields })
+    }
+
+    /// Whether the method only reads (RFC 9110 section 9.2.1), so that sending twice is sending once.
+    pub fn method_is_safe(&self) -> bool {
+        matches!(self.method, Method::Get | Method::Head | Method::Options)
+    }
+
+    /// How many bytes the query has.
+    pub fn query_bytes(&self) -> usize {
+        self.query.as_ref().map_or(0, |query| query.as_str().len())
+    }
+
+    /// Writes the head for the server at `endpoint`, whose scheme implies `port_default`.
+    pub fn write_head(&self, endpoint: &Endpoint, port_default: u16, out: &mut Vec<u8>) {
+        let query = self.query.as_ref().map_or(String::new(), |query| format!("?{}", query.as_str()));
+        let port = if endpoint.port == port_default { String::new() } else { format!(":{}", endpoint.port) };
+        let (method, path, host) = (self.method.as_str(), self.path.as_str(), &endpoint.host);
+        out.extend_from_slice(format!("{method} {path}{query} HTTP/1.1\r\nhost: {host}{port}\r\n").as_bytes());
+        self.fields.write(out);
+        write_framing(self.framing, out);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Writes the field that states a framing.
+pub(super) fn write_framing(framing: Framing, out: &mut Vec<u8>) {
+    match framing {
+        Framing::Empty | Framing::UntilClose => {}
+        Framing::Length(length) => out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes()),
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+}
+
+/// Refuses what would make the server do something other than what was judged.
+fn refuse_meanings(fields: &Fields, query: Option<&Query>) -> Result<(), BadRequest> {
+    for field in fields.iter() {
+        match field.name.as_str() {
+            "upgrade" | "http2-settings" => return Err(BadRequest::Upgrade),
+            name if is_override(name) => return Err(BadRequest::Override(name.to_owned())),
+            "accept" | "content-type" if mentions_dns(&field.value) => return Err(BadRequest::DnsOverHttps),
+            _ => {}
+        }
+    }
+    match query.and_then(|query| query.parameter_names().find(|name| is_credential_parameter(name))) {
+        Some(name) => Err(BadRequest::CredentialInQuery(name)),
+        None => Ok(()),
+    }
+}
+
+fn is_override(name: &str) -> bool {
+    name.starts_with("x-forwarded")
+        || matches!(
+            name,
+            "forwarded" | "x-http-method" | "x-http-method-override" | "x-method-override" | "x-original-url"
+                | "x-original-uri" | "x-original-host" | "x-rewrite-url" | "x-host" | "x-real-ip"
+        )
+}
+
+fn mentions_dns(value: &[u8]) -> bool {
+    let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+    value.contains("application/dns-")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(head: &str) -> Result<Request, BadRequest> {
+        parse_request(head.as_bytes())
+    }
+
+    fn exchange(head: &str) -> Exchange {
+        match parse(head).unwrap() {
+            Request::Exchange(exchange) => *exchange,
+            Request::Connect(endpoint) => panic!("a tunnel to {endpoint:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_judged_is_what_is_forwarded() {
+        let request = exchange(concat!(
+            "POST http://Registry.Example/%63rates?q=%2f HTTP/1.1\r\nHost: registry.example:80\r\nAccept: */*\r\n",
+            "Connection: keep-alive, TE\r\nTE: trailers\r\nKeep-Alive: 5\r\nProxy-Connection: keep-alive\r\n",
+            "Authorization: Bearer stolen\r\nCookie: a=b\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+        ));
+        assert_eq!((request.form, request.expects_continue, request.closes), (Form::Absolute, true, false));
+        assert_eq!(request.stripped, ["authorization", "cookie"], "A-57");
+        let mut head = Vec::new();
+        request.write_head(&request.host.endpoint(80), 80, &mut head);
+        let expected = "POST /crates?q=%2F HTTP/1.1\r\nhost: registry.example\r\naccept: */*\r\ncontent-length: 4\r\n\r\n";
+        assert_eq!(String::from_utf8(head).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_tunnel_names_one_place() {
+        let connect = parse("CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example\r\n\r\n").unwrap();
+        assert!(matches!(connect, Request::Connect(endpoint) if endpoint.port == 443));
+        for (target, host) in [
+            ("registry.example", "registry.example"),
+            ("registry.example:443", "evil.example:443"),
+            ("registry.example:443", "registry.example:80"),
+            ("http://registry.example:443", "registry.example:443"),
+            ("registry.example:443/x", "registry.example:443"),
+            ("a@registry.example:443", "registry.example:443"),
+        ] {
+            let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            assert!(parse(&head).is_err(), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a42_first_lines_with_two_readings_are_refused() {
+        for line in [
+            "GET  / HTTP/1.1", "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET / HTTP/1.0", "GET / HTTP/2.0", "GET / http/1.1",
+            "GET /", "GET\t/ HTTP/1.1", "GET / a HTTP/1.1", "get / HTTP/1.1", "TRACE / HTTP/1.1", "PROPFIND / HTTP/1.1",
+            "OPTIONS * HTTP/1.1", "GET registry.example/ HTTP/1.1", "GET https://registry.example/ HTTP/1.1",
+            "GET ftp://registry.example/ HTTP/1.1", "GET http:///x HTTP/1.1", "GET http://evil.example/ HTTP/1.1",
+            "GET http://u@registry.example/ HTTP/1.1", "GET //registry.example/ HTTP/1.1", "PRI * HTTP/2.0", "",
+        ] {
+            assert!(parse(&format!("{line}\r\nHost: registry.example\r\n\r\n")).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_change_the_judged_request_are_refused() {
+        use BadRequest::*;
+        for (lines, why) in [
+            ("", Head(BadHead::Count("host"))),
+            ("Host: a\r\nHost: a\r\n", Head(BadHead::Count("host"))),
+            ("Host: a, b\r\n", Authority(BadAuthority::Host)),
+            ("Host:\r\n", Authority(BadAuthority::Length)),
+            ("Host: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", Upgrade),
+            ("Host: a\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n", Upgrade),
+            ("Host: a\r\nConnection: host\r\n", Head(BadHead::Value("connection"))),
+            ("Host: a\r\nConnection: close, x-checked\r\n", Head(BadHead::Value("connection"))),
+            ("Host: a\r\nX-HTTP-Method-Override: DELETE\r\n", Override("x-http-method-override".into())),
+            ("Host: a\r\nX-Original-URL: /admin\r\n", Override("x-original-url".into())),
+            ("Host: a\r\nX-Forwarded-Host: b\r\n", Override("x-forwarded-host".into())),
+            ("Host: a\r\nAccept: application/dns-message\r\n", DnsOverHttps),
+            ("Host: a\r\nContent-Type: Application/DNS-Message\r\n", DnsOverHttps),
+            ("Host: a\r\nExpect: 200-ok\r\n", Expectation),
+        ] {
+            assert_eq!(parse(&format!("GET / HTTP/1.1\r\n{lines}\r\n")).unwrap_err(), why, "{lines:?}");
+        }
+        let presigned = "GET /?X-Amz-%53ignature=1 HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(parse(presigned).unwrap_err(), CredentialInQuery("x-amz-signature".into()), "A-20");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse_request(&bytes);
+        }
+
+        #[test]
+        fn a_written_request_reads_back(path in "/[a-z%0-9/]{0,20}", host in "[a-z]{1,9}", length in 0u64..9, field in "[a-z]{1,8}") {
+            let head = format!("PUT {path} HTTP/1.1\r\nHost: {host}\r\n{field}: x\r\nContent-Length: {length}\r\n\r\n");
+            if let Ok(Request::Exchange(request)) = parse(&head) {
+                let mut written = Vec::new();
+                request.write_head(&request.host.endpoint(443), 443, &mut written);
+                let mut expected = *request;
+                expected.stripped.clear();
+                prop_assert_eq!(exchange(&String::from_utf8(written).unwrap()), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The keeper's side of a door: start it, hand it listeners, answer it, close it. Synchronous. Owns the door's process;
+//! never knows why something is allowed.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Outcome, Refused, Verdict};
+use crate::wire::descriptors::{self, PassError};
+use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
+use crate::wire::message::{FromDoor, ToDoor, WireHello};
+
+/// The name under which the main executable becomes a door.
+pub const DOOR_NAME: &str = "selvedge-door";
+
+/// How long a door may take to make its keys and fences; a loaded machine needs a second.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a write to a door may block. A door that does not read is not served.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a closing door may take to tell what it refused last; then it is killed.
+const CLOSE_GRACE: Duration = Duration::from_millis(100);
+
+/// Answers what a door asks and hears what it tells. Called from every thread that serves.
+pub trait Judge: Sync {
+    /// Decides one request. The answer is final, and a panic ends the door: neither lets the request through.
+    fn ask(&self, ask: &Ask) -> Verdict;
+    /// Hears what became of an allowed request; called once for each, also when the door is gone.
+    fn done(&self, done: Done);
+    /// Hears what the door refused by itself.
+    fn refused(&self, refused: Refused);
+}
+
+/// Whose rights a door runs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunAs {
+    /// The keeper's own; the door's fences hold all the more.
+    Keeper,
+    /// These ids and no others.
+    Ids {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+}
+
+/// Why a door did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The program could not be started.
+    #[error("the door could not be started")]
+    Spawn(#[source] std::io::Error),
+    /// It started and did not get ready; it says why, if it could.
+    #[error("the door did not get ready: {0}")]
+    NotReady(String),
+    /// It went away or spoke nonsense.
+    #[error("the door broke off")]
+    Channel(#[from] FrameError),
+}
+
+/// Why serving ended before the door closed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A frame that is none, or means nothing. The door was killed.
+    #[error("the door sent what is not a message: {0}")]
+    Nonsense(String),
+    /// An answer could not be written. The door was killed.
+    #[error("the door does not take answers")]
+    Stuck(#[source] FrameError),
+}
+
+/// What a door says when it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// The certificate that the run's clients must trust.
+    pub ca_pem: String,
+    /// The fences it stands behind.
+    pub fences: BTreeSet<Fence>,
+}
+
+/// A door's process. Dropping it kills the door.
+#[derive(Debug)]
+pub struct Door {
+    reader: Mutex<UnixStream>,
+    writer: Mutex<UnixStream>,
+    child: Mutex<Child>,
+    open: Mutex<BTreeSet<u64>>,
+}
+
+impl Door {
+    /// Starts `program` as the door of a run.
+    pub fn start(program: &Path, run_as: RunAs, hello: &Hello) -> Result<(Self, Ready), StartError> {
+        let (keeper, door) = UnixStream::pair().map_err(StartError::Spawn)?;
+        let child = spawn(program, run_as, door).map_err(StartError::Spawn)?;
+        let writer = keeper.try_clone().map_err(StartError::Spawn)?;
+        let door =
+            Self { reader: keeper.into(), writer: writer.into(), child: child.into(), open: Mutex::default() };
+        let ready = door.greet(hello)?;
+        Ok((door, ready))
+    }
+
+    fn greet(&self, hello: &Hello) -> Result<Ready, StartError> {
+        let set = |channel: &UnixStream| {
+            channel.set_write_timeout(Some(WRITE_TIMEOUT))?;
+            channel.set_read_timeout(Some(START_TIMEOUT))
+        };
+        let mut reader = lock(&self.reader);
+        set(&reader).map_err(StartError::Spawn)?;
+        frame::write(&mut *lock(&self.writer), &ToDoor::Hello(WireHello::from(hello)), TO_DOOR_BYTES_MAX)?;
+        match frame::read(&mut *reader, FROM_DOOR_BYTES_MAX)? {
+            FromDoor::Ready { ca_pem, fences } => {
+                reader.set_read_timeout(None).map_err(StartError::Spawn)?;
+                Ok(Ready { ca_pem, fences: fences.into_iter().map(Fence::from).collect() })
+            }
+            FromDoor::Failed { why } => Err(StartError::NotReady(why)),
+            FromDoor::Ask(_) | FromDoor::Done(_) | FromDoor::Refused(_) => Err(StartError::NotReady("it spoke first".into())),
+        }
+    }
+
+    /// Gives the door its listeners, once; it serves from then on.
+    pub fn attach(&self, listeners: &[(ListenerKind, BorrowedFd<'_>)]) -> Result<(), PassError> {
+        descriptors::send(&mut lock(&self.writer), listeners)
+    }
+
+    /// Answers the door until it is gone. More threads may call this at once; each then answers one request at a time.
+    pub fn serve(&self, judge: &dyn Judge) -> Result<(), ServeError> {
+        let served = self.serve_until_gone(judge);
+        self.kill();
+        for serial in std::mem::take(&mut *lock(&self.open)) {
+            let outcome = Outcome::Failed { code: "door_gone".into() };
+            judge.done(Done { serial, outcome, request_bytes: 0, response_bytes: 0 });
+        }
+        served
+    }
+
+    fn serve_until_gone(&self, judge: &dyn Judge) -> Result<(), ServeError> {
+        // A judge that panics unwinds through here; the door must not outlive its answers.
+        let killer = KillUnlessDisarmed(Some(self));
+        loop {
+            let message = match frame::read(&mut *lock(&self.reader), FROM_DOOR_BYTES_MAX) {
+                Ok(message) => message,
+                Err(FrameError::Closed(_)) => break,
+                Err(error) => return Err(ServeError::Nonsense(error.to_string())),
+            };
+            self.hear(message, judge)?;
+        }
+        killer.disarm();
+        Ok(())
+    }
+
+    fn hear(&self, message: FromDoor, judge: &dyn Judge) -> Result<(), ServeError> {
+        match message {
+            FromDoor::Ask(ask) => self.answer(ask, judge),
+            FromDoor::Done(done) => {
+                let done = Done::from(done);
+                if !lock(&self.open).remove(&done.serial) {
+                    return Err(ServeError::Nonsense("it did what was not allowed".into()));
+                }
+                judge.done(done);
+                Ok(())
+            }
+            FromDoor::Refused(refused) => {
+                judge.refused(refused.into());
+                Ok(())
+            }
+            FromDoor::Ready { .. } | FromDoor::Failed { .. } => Err(ServeError::Nonsense("it got ready twice".into())),
+        }
+    }
+
+    fn answer(&self, ask: crate::wire::message::WireAsk, judge: &dyn Judge) -> Result<(), ServeError> {
+        let ask = Ask::try_from(ask).map_err(|bad| ServeError::Nonsense(bad.to_string()))?;
+        let verdict = judge.ask(&ask);
+        if verdict == Verdict::Allow {
+            lock(&self.open).insert(ask.serial);
+        }
+        let answer = ToDoor::Answer { serial: ask.serial, verdict: verdict.into() };
+        frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
+    }
+
+    /// Ends the door: all its connections drop, its keys and lease are gone with its memory. Safe from any thread, also
+    /// while another serves, and more than once.
+    pub fn close(&self) {
+        // If a write is stuck the door is not listening, and is killed like one that does not answer.
+        if let Ok(mut writer) = self.writer.try_lock() {
+            let _ = writer.set_write_timeout(Some(CLOSE_GRACE));
+            let _ = frame::write(&mut *writer, &ToDoor::Close {}, TO_DOOR_BYTES_MAX).map(|()| writer.flush());
+        }
+        let deadline = Instant::now() + CLOSE_GRACE;
+        while Instant::now() < deadline {
+            if !matches!(lock(&self.child).try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.kill();
+    }
+
+    fn kill(&self) {
+        let mut child = lock(&self.child);
+        // Both fail only for a child that is already reaped, which is what they are for.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// The door's process id, to be placed and counted with its run.
+    pub fn process_id(&self) -> u32 {
+        lock(&self.child).id()
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct KillUnlessDisarmed<'a>(Option<&'a Door>);
+
+impl KillUnlessDisarmed<'_> {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillUnlessDisarmed<'_> {
+    fn drop(&mut self) {
+        if let Some(door) = self.0 {
+            door.kill();
+        }
+    }
+}
+
+/// A door has its channel as standard input, no other descriptor, an empty environment and its own process group, so that
+/// what ends a terminal's programs ends it only through its keeper.
+fn spawn(program: &Path, run_as: RunAs, channel: UnixStream) -> std::io::Result<Child> {
+    // Opened here, because the ids a door runs as need not reach the directory the program lies in.
+    let program = File::open(program)?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_fd().as_raw_fd()));
+    command.arg0(DOOR_NAME).env_clear().current_dir("/").process_group(0);
+    command.stdin(OwnedFd::from(channel)).stdout(Stdio::null()).stderr(Stdio::null());
+    if let RunAs::Ids { uid, gid } = run_as {
+        // The standard library also drops supplementary groups when it changes the user as root.
+        command.uid(uid).gid(gid);
+    }
+    command.spawn()
+}
+
+/// A poisoned lock guards a socket, a child or a set that are each whole between statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,27 @@
+//! The doors: every mediated way out of a sandbox.
+//!
+//! Each run has one door process. It holds the run's certificate authority and leases, accepts on listeners that lie inside
+//! the sandbox, and asks its keeper about every request over one inherited socket pair. [`Door`] is the keeper's side,
+//! [`main`] the door's. This crate never knows policies, the ledger or who started a run; it knows how to read a request
+//! in one way only and to forward nothing else.
+
+pub mod danger;
+pub mod dial;
+pub mod dns;
+pub mod http;
+
+mod confine;
+mod keeper;
+mod link;
+mod process;
+mod protocol;
+mod scope;
+mod wire;
+
+pub use keeper::{DOOR_NAME, Door, Judge, Ready, RunAs, ServeError, StartError};
+pub use process::main;
+pub use protocol::{
+    Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict,
+};
+pub use wire::descriptors::PassError;
+pub use wire::frame::FrameError;

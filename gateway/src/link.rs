@@ -1,0 +1,194 @@
+//! The door's side of the channel: ask and wait, tell what was done, count what was refused. Owns fail-closed: without a
+//! timely answer nothing is allowed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use selvedge_domain::{Endpoint, Method};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::protocol::{Ask, Done, Layer, Outcome, Refused, Source, Verdict};
+use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, TO_DOOR_BYTES_MAX};
+use crate::wire::message::{FromDoor, ToDoor};
+
+/// How long an answer may take. An answer waits for one disk flush, which can take seconds on a shared disk.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Messages that may wait to be written; beyond it, requests wait.
+const OUTBOX_MESSAGES_MAX: usize = 256;
+
+/// Different refusals remembered between two reports; beyond it they are counted together. The agent chooses their text.
+const REFUSALS_MAX: usize = 128;
+
+/// How often refusals are reported.
+const REFUSALS_PERIOD: Duration = Duration::from_millis(250);
+
+/// Longest detail of a refusal: a host name.
+const DETAIL_BYTES_MAX: usize = 253;
+
+/// One end of the channel, shared by every connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    serials: AtomicU64,
+    waiting: Mutex<BTreeMap<u64, oneshot::Sender<Verdict>>>,
+    outbox: mpsc::Sender<FromDoor>,
+    refusals: Mutex<BTreeMap<(Layer, &'static str, String), u64>>,
+}
+
+/// What is asked about one request.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) method: Method,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) path: String,
+    pub(crate) query_bytes: u64,
+    pub(crate) body_bytes: Option<u64>,
+    pub(crate) source: Source,
+}
+
+/// Why a request is not allowed.
+#[derive(Debug)]
+pub(crate) enum NotAllowed {
+    /// The keeper said so.
+    Denied { code: String, next_step: String },
+    /// No answer came in time.
+    NoAnswer,
+}
+
+/// A request the keeper allowed.
+#[derive(Debug)]
+#[must_use = "tell the keeper what became of it with `finish`"]
+pub(crate) struct Allowed {
+    serial: u64,
+}
+
+impl Link {
+    /// Makes the link and what must be written for it.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<FromDoor>) {
+        let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
+        let link = Self { serials: AtomicU64::new(1), waiting: Mutex::default(), outbox, refusals: Mutex::default() };
+        (link, messages)
+    }
+
+    /// Asks the keeper and waits for its answer.
+    pub(crate) async fn ask(&self, question: Question) -> Result<Allowed, NotAllowed> {
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        lock(&self.waiting).insert(serial, answer);
+        let Question { method, endpoint, path, query_bytes, body_bytes, source } = question;
+        let ask = Ask { serial, method, endpoint, path, query_bytes, body_bytes, source };
+        let answered = async {
+            self.outbox.send(FromDoor::Ask(ask.into())).await.ok()?;
+            answered.await.ok()
+        };
+        let verdict = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
+        lock(&self.waiting).remove(&serial);
+        match verdict {
+            Ok(Some(Verdict::Allow)) => Ok(Allowed { serial }),
+            Ok(Some(Verdict::Deny { code, next_step })) => Err(NotAllowed::Denied { code, next_step }),
+            // A late answer finds nobody waiting; `deliver` tells the keeper so.
+            Ok(None) | Err(_) => Err(NotAllowed::NoAnswer),
+        }
+    }
+
+    /// Tells what became of an allowed request.
+    pub(crate) async fn finish(&self, allowed: Allowed, outcome: Outcome, request_bytes: u64, response_bytes: u64) {
+        let done = Done { serial: allowed.serial, outcome, request_bytes, response_bytes };
+        // It fails only when the keeper is gone, and then this process is about to end.
+        let _ = self.outbox.send(FromDoor::Done(done.into())).await;
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn refused(&self, layer: Layer, code: &'static str, detail: &str) {
+        let detail = detail.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' });
+        let detail: String = detail.take(DETAIL_BYTES_MAX).collect();
+        let mut refusals = lock(&self.refusals);
+        let key = (layer, code, detail);
+        let key = if refusals.len() < REFUSALS_MAX || refusals.contains_key(&key) { key } else { (layer, code, "...".into()) };
+        *refusals.entry(key).or_default() += 1;
+    }
+
+    fn take_refusals(&self) -> Vec<FromDoor> {
+        let refusals = std::mem::take(&mut *lock(&self.refusals));
+        refusals
+            .into_iter()
+            .map(|((layer, code, detail), count)| Refused { layer, code: code.into(), detail, count })
+            .map(|refused| FromDoor::Refused(refused.into()))
+            .collect()
+    }
+
+    /// Delivers answers until the keeper closes or is gone.
+    pub(crate) async fn hear(&self, mut channel: OwnedReadHalf) -> Ended {
+        loop {
+            match frame::read_async(&mut channel, TO_DOOR_BYTES_MAX).await {
+                Ok(ToDoor::Answer { serial, verdict }) => self.deliver(serial, verdict.into()).await,
+                Ok(ToDoor::Close {}) => return Ended::Closed,
+                Ok(ToDoor::Hello(_) | ToDoor::Listeners { .. }) | Err(_) => return Ended::KeeperGone,
+            }
+        }
+    }
+
+    async fn deliver(&self, serial: u64, verdict: Verdict) {
+        let waiting = lock(&self.waiting).remove(&serial);
+        let undelivered = match waiting {
+            Some(answer) => answer.send(verdict).err(),
+            None => Some(verdict),
+        };
+        if undelivered == Some(Verdict::Allow) {
+            self.finish(Allowed { serial }, failed("answer_late"), 0, 0).await;
+        }
+    }
+
+    /// Writes messages and, from time to time, refusals, until the channel breaks or `closing` says to write what is left
+    /// and stop.
+    pub(crate) async fn tell(
+        &self,
+        mut channel: OwnedWriteHalf,
+        messages: &mut mpsc::Receiver<FromDoor>,
+        mut closing: oneshot::Receiver<()>,
+    ) {
+        let mut period = tokio::time::interval(REFUSALS_PERIOD);
+        loop {
+            let (batch, is_last) = tokio::select! {
+                message = messages.recv() => (message.into_iter().collect(), false),
+                _ = period.tick() => (self.take_refusals(), false),
+                _ = &mut closing => {
+                    let waiting = std::iter::from_fn(|| messages.try_recv().ok());
+                    (waiting.chain(self.take_refusals()).collect(), true)
+                }
+            };
+            if write_all(&mut channel, &batch).await.is_err() || is_last {
+                return;
+            }
+        }
+    }
+}
+
+/// Why a door ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Its keeper closed it.
+    Closed,
+    /// Its keeper is gone or spoke nonsense.
+    KeeperGone,
+}
+
+pub(crate) fn failed(code: &str) -> Outcome {
+    Outcome::Failed { code: code.into() }
+}
+
+async fn write_all(channel: &mut OwnedWriteHalf, messages: &[FromDoor]) -> Result<(), frame::FrameError> {
+    for message in messages {
+        let frame = frame::encode(message, FROM_DOOR_BYTES_MAX)?;
+        channel.write_all(&frame).await.map_err(frame::FrameError::Closed)?;
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

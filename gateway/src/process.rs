@@ -1,0 +1,130 @@
+//! The door's process: read who it serves, make its keys, put up its fences, take its listeners, serve until its keeper
+//! closes or is gone. Owns the order of these steps.
+
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::confine;
+use crate::dial::{Dialer, SystemResolver};
+use crate::dns;
+use crate::http::{self, Context};
+use crate::http::certificates::{BadAuthority, RunAuthority};
+use crate::link::{Ended, Link};
+use crate::protocol::{Hello, Lease, ListenerKind};
+use crate::scope::Scope;
+use crate::wire::descriptors::{self, PassError};
+use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
+use crate::wire::message::{BadMessage, FromDoor, ToDoor};
+
+/// Why a door ended before it served.
+#[derive(Debug, thiserror::Error)]
+enum DoorError {
+    #[error("the channel is not a socket")]
+    Channel(#[source] std::io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Message(#[from] BadMessage),
+    #[error("the keeper did not begin with a greeting")]
+    NotGreeted,
+    #[error(transparent)]
+    Keys(#[from] BadAuthority),
+    #[error(transparent)]
+    Listeners(#[from] PassError),
+    #[error("the runtime did not start")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// Runs a door whose channel is standard input; what an executable named [`crate::DOOR_NAME`] does.
+pub fn main() -> ExitCode {
+    let channel = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
+    let Ok(mut channel) = channel else { return ExitCode::FAILURE };
+    match prepare(&mut channel).and_then(|prepared| serve(prepared, channel)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+struct Prepared {
+    context: Context,
+    messages: tokio::sync::mpsc::Receiver<FromDoor>,
+    listeners: Vec<(ListenerKind, OwnedFd)>,
+    lease: Lease,
+}
+
+/// Everything before the first client. A failure is told to the keeper while it still waits for readiness.
+fn prepare(channel: &mut UnixStream) -> Result<Prepared, DoorError> {
+    let ToDoor::Hello(hello) = frame::read(channel, TO_DOOR_BYTES_MAX)? else { return Err(DoorError::NotGreeted) };
+    let made = Hello::try_from(hello).map_err(DoorError::from).and_then(|hello| {
+        let authority = RunAuthority::make(&hello.ca_common_name, hello.life)?;
+        let dialer = Dialer::new(&hello.roots_pem, Box::new(SystemResolver))?;
+        Ok((hello, authority, dialer))
+    });
+    let (hello, authority, dialer) = made.inspect_err(|error| {
+        let failed = FromDoor::Failed { why: error.to_string() };
+        // The keeper may be gone as well; the exit status then says enough.
+        let _ = frame::write(channel, &failed, FROM_DOOR_BYTES_MAX);
+    })?;
+    let scope = Scope::of(&hello);
+    let fences = confine::confine(scope.ports()).into_iter().map(Into::into).collect();
+    frame::write(channel, &FromDoor::Ready { ca_pem: authority.certificate_pem(), fences }, FROM_DOOR_BYTES_MAX)?;
+    let listeners = descriptors::receive(channel)?;
+    let (link, messages) = Link::new();
+    let context = Context { scope, link, authority, dialer, limits: hello.limits };
+    Ok(Prepared { context, messages, listeners, lease: hello.lease })
+}
+
+fn serve(prepared: Prepared, channel: UnixStream) -> Result<(), DoorError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.map_err(DoorError::Runtime)?;
+    let served = runtime.block_on(serve_until_closed(prepared, channel));
+    // A name lookup that hangs must not keep the process.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve_until_closed(prepared: Prepared, channel: UnixStream) -> Result<(), DoorError> {
+    let Prepared { context, mut messages, listeners, lease } = prepared;
+    channel.set_nonblocking(true).map_err(DoorError::Channel)?;
+    let channel = tokio::net::UnixStream::from_std(channel).map_err(DoorError::Channel)?;
+    let (reader, writer) = channel.into_split();
+    let context = Arc::new(context);
+    for (kind, listener) in listeners {
+        listen(kind, listener, &context).map_err(DoorError::Channel)?;
+    }
+    let (close, closing) = tokio::sync::oneshot::channel();
+    let hearing = async {
+        match context.link.hear(reader).await {
+            // What was refused last is still told; telling ends by itself.
+            Ended::Closed => drop(close.send(())),
+            Ended::KeeperGone => return,
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = hearing => {}
+        () = context.link.tell(writer, &mut messages, closing) => {}
+    }
+    // No door speaks with the lease yet. It lives exactly as long as the doors it is for.
+    drop(lease);
+    Ok(())
+}
+
+fn listen(kind: ListenerKind, listener: OwnedFd, context: &Arc<Context>) -> std::io::Result<()> {
+    match kind {
+        ListenerKind::Dns => {
+            let socket = UdpSocket::from(listener);
+            socket.set_nonblocking(true)?;
+            tokio::spawn(dns::serve(tokio::net::UdpSocket::from_std(socket)?, Arc::clone(context)));
+        }
+        ListenerKind::Proxy | ListenerKind::CapturedTls | ListenerKind::CapturedClear => {
+            let listener = TcpListener::from(listener);
+            listener.set_nonblocking(true)?;
+            tokio::spawn(http::serve(tokio::net::TcpListener::from_std(listener)?, kind, Arc::clone(context)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! What keeper and door tell each other, in the factory's own types. Owns the vocabulary; never knows bytes or sockets.
+
+use std::fmt;
+use std::time::Duration;
+
+use selvedge_domain::{Endpoint, Method, Reach, RunId};
+
+use crate::danger;
+
+/// Everything a door is told at its start; it reads nothing else.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// Whose door it is.
+    pub run: RunId,
+    /// What the run's grant reaches; a host outside is refused without asking.
+    pub reach: Vec<Reach>,
+    /// Upstreams that are not on the open internet, as the operator named them.
+    pub dangers: Vec<danger::Upstream>,
+    /// Certificates that upstreams are verified against, in PEM.
+    pub roots_pem: String,
+    /// The name the run's certificate authority gives itself.
+    pub ca_common_name: String,
+    /// How long the run may last; its certificates die an hour later.
+    pub life: Duration,
+    /// The run's own credential.
+    pub lease: Lease,
+    /// How much may pass.
+    pub limits: Limits,
+}
+
+/// A credential a door holds for its run, in memory only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Lease(Vec<u8>);
+
+impl Lease {
+    /// Takes the credential's bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the frame that carries them to the door and nothing else.
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({} bytes)", self.0.len())
+    }
+}
+
+/// How much may pass in one exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest request body.
+    pub request_body_bytes_max: u64,
+    /// Longest response body.
+    pub response_body_bytes_max: u64,
+}
+
+impl Default for Limits {
+    /// Room for a published package upwards and a toolchain downwards.
+    fn default() -> Self {
+        Self { request_body_bytes_max: 16 << 20, response_body_bytes_max: 2 << 30 }
+    }
+}
+
+/// How a request came to the door. Tells the story; never changes the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Through a `CONNECT` tunnel.
+    Connect,
+    /// As an absolute target to the proxy.
+    Absolute,
+    /// Captured on its way to a synthetic address.
+    Captured,
+}
+
+/// One canonical request that waits for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Names this request between keeper and door.
+    pub serial: u64,
+    /// How.
+    pub method: Method,
+    /// Where to.
+    pub endpoint: Endpoint,
+    /// What, in canonical form.
+    pub path: String,
+    /// How long the query is.
+    pub query_bytes: u64,
+    /// How long the body says it is; a chunked one does not say.
+    pub body_bytes: Option<u64>,
+    /// How it came.
+    pub source: Source,
+}
+
+/// The answer to an [`Ask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Forward this very request.
+    Allow,
+    /// Refuse it; both texts are shown to the agent.
+    Deny {
+        /// A stable code.
+        code: String,
+        /// What the agent can do instead.
+        next_step: String,
+    },
+}
+
+/// What an allowed request came to. Every [`Verdict::Allow`] is followed by exactly one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Which request.
+    pub serial: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Body bytes that left.
+    pub request_bytes: u64,
+    /// Body bytes that came back.
+    pub response_bytes: u64,
+}
+
+/// How an allowed request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answered and the client has the answer.
+    Answered {
+        /// The server's status.
+        status: u16,
+    },
+    /// It did not come to an answer, or the client has only part of it.
+    Failed {
+        /// Why, as a stable code.
+        code: String,
+    },
+}
+
+/// What a door refused by itself. Repetitions are counted, not repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Which part of the door.
+    pub layer: Layer,
+    /// Why, as a stable code.
+    pub code: String,
+    /// What it was about: a host, a field, a parser's complaint. Printable ASCII, bounded.
+    pub detail: String,
+    /// How many times since it was last told.
+    pub count: u64,
+}
+
+/// A part of a door that refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// The name stub.
+    Dns,
+    /// The TLS handshake with the client.
+    Tls,
+    /// The request.
+    Http,
+}
+
+/// A fence a door stands behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fence {
+    /// No other process of the same user may read its memory, and no core is dumped.
+    NotDumpable,
+    /// Files are read where name resolution needs them, and TCP goes only to granted ports.
+    Landlock,
+    /// It starts no program, traces no process, opens no listener.
+    Seccomp,
+}
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// The explicit proxy, TCP.
+    Proxy,
+    /// Captured connections to port 443, TCP.
+    CapturedTls,
+    /// Captured connections to port 80, TCP.
+    CapturedClear,
+    /// The name stub, UDP.
+    Dns,
+}

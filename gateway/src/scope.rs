@@ -1,0 +1,56 @@
+//! What a door was told it may reach, ready to be asked. Owns the second look at every answer; never knows policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use selvedge_domain::{Endpoint, HostPattern, Method, Reach};
+
+use crate::danger;
+use crate::protocol::Hello;
+
+/// Synthetic addresses are `127.1.0.1` and on: a /16 of loopback that nothing else uses. It bounds the hosts of a grant.
+const SYNTHETIC_FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
+const SYNTHETIC_LAST: Ipv4Addr = Ipv4Addr::new(127, 1, 255, 254);
+
+/// The reach of a run.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    reach: Vec<Reach>,
+    dangers: Vec<danger::Upstream>,
+    names: BTreeMap<HostPattern, Ipv4Addr>,
+}
+
+impl Scope {
+    /// Reads what the keeper said.
+    pub(crate) fn of(hello: &Hello) -> Self {
+        let hosts: BTreeSet<_> = hello.reach.iter().map(|reach| reach.endpoint.host.clone()).collect();
+        let addresses = (SYNTHETIC_FIRST.to_bits()..=SYNTHETIC_LAST.to_bits()).map(Ipv4Addr::from_bits);
+        Self { reach: hello.reach.clone(), dangers: hello.dangers.clone(), names: hosts.into_iter().zip(addresses).collect() }
+    }
+
+    /// Whether any request to this endpoint can be within the grant.
+    pub(crate) fn reaches(&self, endpoint: &Endpoint) -> bool {
+        self.reach.iter().any(|reach| reach.endpoint == *endpoint)
+    }
+
+    /// Whether this very request is within the grant.
+    pub(crate) fn covers(&self, endpoint: &Endpoint, method: Method, path: &str) -> bool {
+        self.reach.iter().any(|reach| reach.covers(endpoint, method, path))
+    }
+
+    /// Where requests to this endpoint go if the operator said so.
+    pub(crate) fn named_upstreams(&self, endpoint: &Endpoint) -> impl Iterator<Item = &danger::Upstream> {
+        self.dangers.iter().filter(move |upstream| upstream.endpoint == *endpoint)
+    }
+
+    /// The address the stub gives for a granted name.
+    pub(crate) fn synthetic_address(&self, name: &str) -> Option<Ipv4Addr> {
+        HostPattern::parse(name).and_then(|name| self.names.get(&name).copied())
+    }
+
+    /// Every TCP port a door may dial.
+    pub(crate) fn ports(&self) -> BTreeSet<u16> {
+        let granted = self.reach.iter().map(|reach| reach.endpoint.port);
+        granted.chain(self.dangers.iter().map(|upstream| upstream.port)).collect()
+    }
+}

@@ -1,0 +1,103 @@
+//! Passes listeners from keeper to door (`SCM_RIGHTS`), together with the frame that says what each is for. This happens
+//! once, before a client is served; no descriptor is accepted afterwards.
+
+use std::io::{IoSlice, IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+
+use super::frame::{self, FrameError, TO_DOOR_BYTES_MAX};
+use super::message::ToDoor;
+use crate::protocol::ListenerKind;
+
+/// Most listeners a door takes: one of each kind, and as many again for kinds to come.
+pub(crate) const LISTENERS_MAX: usize = 8;
+
+/// Why listeners were not passed.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The descriptors.
+    #[error("descriptors could not be passed")]
+    Passing(#[source] std::io::Error),
+    /// More or fewer descriptors than kinds, or more than the limit.
+    #[error("descriptors and their kinds do not match")]
+    Mismatch,
+}
+
+/// Sends listeners; the receiver gets its own copies.
+pub(crate) fn send(channel: &mut UnixStream, listeners: &[(ListenerKind, BorrowedFd<'_>)]) -> Result<(), PassError> {
+    if listeners.len() > LISTENERS_MAX {
+        return Err(PassError::Mismatch);
+    }
+    let kinds = listeners.iter().map(|(kind, _)| (*kind).into()).collect();
+    let frame = frame::encode(&ToDoor::Listeners { kinds }, TO_DOOR_BYTES_MAX)?;
+    let fds: Vec<_> = listeners.iter().map(|(_, fd)| *fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(PassError::Mismatch);
+    }
+    let sent = sendmsg(channel.as_fd(), &[IoSlice::new(&frame)], &mut ancillary, SendFlags::NOSIGNAL)
+        .map_err(|error| PassError::Passing(error.into()))?;
+    channel.write_all(frame.get(sent..).unwrap_or_default()).map_err(PassError::Passing)
+}
+
+/// Receives listeners.
+pub(crate) fn receive(channel: &mut UnixStream) -> Result<Vec<(ListenerKind, OwnedFd)>, PassError> {
+    let mut length = [0; 4];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MAX))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;
+    let received = recvmsg(channel.as_fd(), &mut [IoSliceMut::new(&mut length)], &mut ancillary, flags)
+        .map_err(|error| PassError::Passing(error.into()))?;
+    let fds: Vec<OwnedFd> = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if received.bytes != length.len() || received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(PassError::Mismatch);
+    }
+    match frame::read_body(channel, length, TO_DOOR_BYTES_MAX)? {
+        ToDoor::Listeners { kinds } if kinds.len() == fds.len() => {
+            Ok(kinds.into_iter().map(ListenerKind::from).zip(fds).collect())
+        }
+        ToDoor::Listeners { .. } | ToDoor::Hello(_) | ToDoor::Answer { .. } | ToDoor::Close {} => Err(PassError::Mismatch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_arrives_as_what_it_is() {
+        let (mut keeper, mut door) = UnixStream::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        send(&mut keeper, &[(ListenerKind::CapturedTls, listener.as_fd())]).unwrap();
+        let [(kind, fd)] = receive(&mut door).unwrap().try_into().unwrap();
+        assert_eq!(kind, ListenerKind::CapturedTls);
+        assert_eq!(TcpListener::from(fd).local_addr().unwrap(), listener.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_frame_without_its_descriptors_is_refused() {
+        let (mut keeper, mut door) = UnixStream::pair().unwrap();
+        let kinds = vec![ListenerKind::Dns.into()];
+        frame::write(&mut keeper, &ToDoor::Listeners { kinds }, TO_DOOR_BYTES_MAX).unwrap();
+        assert!(matches!(receive(&mut door), Err(PassError::Mismatch)));
+    }
+}

@@ -1,0 +1,324 @@
+//! The messages of the channel as they are written, version 1, and their conversion from and into [`crate::protocol`].
+//! Owns the format; what does not convert is refused. A door is always started from its keeper's own build.
+
+use std::time::Duration;
+
+use selvedge_domain::{Endpoint, HostPattern, Method, Reach, RunId};
+use serde::{Deserialize, Serialize};
+
+use crate::danger;
+use crate::protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
+
+/// The version both sides must speak.
+const VERSION: u32 = 1;
+
+/// A message that is well formed and means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the {0} of a message is not accepted")]
+pub(crate) struct BadMessage(&'static str);
+
+/// Keeper to door.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum ToDoor {
+    Hello(WireHello),
+    Listeners { kinds: Vec<WireListener> },
+    Answer { serial: u64, verdict: WireVerdict },
+    Close {},
+}
+
+/// Door to keeper.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum FromDoor {
+    Ready { ca_pem: String, fences: Vec<WireFence> },
+    Failed { why: String },
+    Ask(WireAsk),
+    Done(WireDone),
+    Refused(WireRefused),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireHello {
+    version: u32,
+    run: String,
+    reach: Vec<WireReach>,
+    dangers: Vec<WireUpstream>,
+    roots_pem: String,
+    ca_common_name: String,
+    life_seconds: u64,
+    lease: Vec<u8>,
+    request_body_bytes_max: u64,
+    response_body_bytes_max: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireReach {
+    host: String,
+    port: u16,
+    methods: Vec<String>,
+    path_prefix: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireUpstream {
+    host: String,
+    host_port: u16,
+    address: std::net::IpAddr,
+    port: u16,
+    is_clear: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WireVerdict {
+    Allow,
+    Deny { code: String, next_step: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireAsk {
+    serial: u64,
+    method: String,
+    host: String,
+    port: u16,
+    path: String,
+    query_bytes: u64,
+    body_bytes: Option<u64>,
+    source: WireSource,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireDone {
+    serial: u64,
+    outcome: WireOutcome,
+    request_bytes: u64,
+    response_bytes: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WireOutcome {
+    Answered { status: u16 },
+    Failed { code: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireRefused {
+    layer: WireLayer,
+    code: String,
+    detail: String,
+    count: u64,
+}
+
+/// Declares the wire form of an enum without fields, and both conversions.
+macro_rules! wire_words {
+    ($($wire:ident = $own:ident { $($word:ident),* })*) => {$(
+        #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub(crate) enum $wire { $($word),* }
+
+        impl From<$own> for $wire {
+            fn from(own: $own) -> Self {
+                match own { $($own::$word => Self::$word),* }
+            }
+        }
+
+        impl From<$wire> for $own {
+            fn from(wire: $wire) -> Self {
+                match wire { $($wire::$word => Self::$word),* }
+            }
+        }
+    )*};
+}
+
+wire_words! {
+    WireSource = Source { Connect, Absolute, Captured }
+    WireLayer = Layer { Dns, Tls, Http }
+    WireFence = Fence { NotDumpable, Landlock, Seccomp }
+    WireListener = ListenerKind { Proxy, CapturedTls, CapturedClear, Dns }
+}
+
+impl From<&Hello> for WireHello {
+    fn from(hello: &Hello) -> Self {
+        Self {
+            version: VERSION,
+            run: hello.run.to_string(),
+            reach: hello.reach.iter().map(WireReach::from).collect(),
+            dangers: hello.dangers.iter().map(WireUpstream::from).collect(),
+            roots_pem: hello.roots_pem.clone(),
+            ca_common_name: hello.ca_common_name.clone(),
+            life_seconds: hello.life.as_secs(),
+            lease: hello.lease.expose().to_vec(),
+            request_body_bytes_max: hello.limits.request_body_bytes_max,
+            response_body_bytes_max: hello.limits.response_body_bytes_max,
+        }
+    }
+}
+
+impl TryFrom<WireHello> for Hello {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireHello) -> Result<Self, BadMessage> {
+        if wire.version != VERSION {
+            return Err(BadMessage("version"));
+        }
+        Ok(Self {
+            run: RunId::parse(&wire.run).map_err(|_| BadMessage("run"))?,
+            reach: wire.reach.into_iter().map(Reach::try_from).collect::<Result<_, _>>()?,
+            dangers: wire.dangers.into_iter().map(danger::Upstream::try_from).collect::<Result<_, _>>()?,
+            roots_pem: wire.roots_pem,
+            ca_common_name: wire.ca_common_name,
+            life: Duration::from_secs(wire.life_seconds),
+            lease: Lease::new(wire.lease),
+            limits: Limits {
+                request_body_bytes_max: wire.request_body_bytes_max,
+                response_body_bytes_max: wire.response_body_bytes_max,
+            },
+        })
+    }
+}
+
+impl From<&Reach> for WireReach {
+    fn from(reach: &Reach) -> Self {
+        Self {
+            host: reach.endpoint.host.to_string(),
+            port: reach.endpoint.port,
+            methods: reach.methods.iter().map(|method| method.as_str().to_owned()).collect(),
+            path_prefix: reach.path_prefix.clone(),
+        }
+    }
+}
+
+impl TryFrom<WireReach> for Reach {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireReach) -> Result<Self, BadMessage> {
+        let methods = wire.methods.iter().map(|method| Method::parse(method)).collect::<Option<_>>();
+        Ok(Self {
+            endpoint: endpoint(&wire.host, wire.port)?,
+            methods: methods.ok_or(BadMessage("method"))?,
+            path_prefix: wire.path_prefix,
+        })
+    }
+}
+
+impl From<&danger::Upstream> for WireUpstream {
+    fn from(upstream: &danger::Upstream) -> Self {
+        Self {
+            host: upstream.endpoint.host.to_string(),
+            host_port: upstream.endpoint.port,
+            address: upstream.address,
+            port: upstream.port,
+            is_clear: upstream.transport == danger::Transport::Clear,
+        }
+    }
+}
+
+impl TryFrom<WireUpstream> for danger::Upstream {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireUpstream) -> Result<Self, BadMessage> {
+        Ok(Self {
+            endpoint: endpoint(&wire.host, wire.host_port)?,
+            address: wire.address,
+            port: wire.port,
+            transport: if wire.is_clear { danger::Transport::Clear } else { danger::Transport::Tls },
+        })
+    }
+}
+
+fn endpoint(host: &str, port: u16) -> Result<Endpoint, BadMessage> {
+    Ok(Endpoint { host: HostPattern::parse(host).ok_or(BadMessage("host"))?, port })
+}
+
+impl From<Verdict> for WireVerdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Allow => Self::Allow,
+            Verdict::Deny { code, next_step } => Self::Deny { code, next_step },
+        }
+    }
+}
+
+impl From<WireVerdict> for Verdict {
+    fn from(wire: WireVerdict) -> Self {
+        match wire {
+            WireVerdict::Allow => Self::Allow,
+            WireVerdict::Deny { code, next_step } => Self::Deny { code, next_step },
+        }
+    }
+}
+
+impl From<Ask> for WireAsk {
+    fn from(ask: Ask) -> Self {
+        Self {
+            serial: ask.serial,
+            method: ask.method.as_str().to_owned(),
+            host: ask.endpoint.host.to_string(),
+            port: ask.endpoint.port,
+            path: ask.path,
+            query_bytes: ask.query_bytes,
+            body_bytes: ask.body_bytes,
+            source: ask.source.into(),
+        }
+    }
+}
+
+impl TryFrom<WireAsk> for Ask {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireAsk) -> Result<Self, BadMessage> {
+        Ok(Self {
+            serial: wire.serial,
+            method: Method::parse(&wire.method).ok_or(BadMessage("method"))?,
+            endpoint: endpoint(&wire.host, wire.port)?,
+            // The keeper judges what it reads, so it reads it as strictly as the door did.
+            path: match crate::http::path::CanonicalPath::parse(&wire.path) {
+                Ok(path) if path.as_str() == wire.path => wire.path,
+                Ok(_) | Err(_) => return Err(BadMessage("path")),
+            },
+            query_bytes: wire.query_bytes,
+            body_bytes: wire.body_bytes,
+            source: wire.source.into(),
+        })
+    }
+}
+
+impl From<Done> for WireDone {
+    fn from(done: Done) -> Self {
+        let outcome = match done.outcome {
+            Outcome::Answered { status } => WireOutcome::Answered { status },
+            Outcome::Failed { code } => WireOutcome::Failed { code },
+        };
+        Self { serial: done.serial, outcome, request_bytes: done.request_bytes, response_bytes: done.response_bytes }
+    }
+}
+
+impl From<WireDone> for Done {
+    fn from(wire: WireDone) -> Self {
+        let outcome = match wire.outcome {
+            WireOutcome::Answered { status } => Outcome::Answered { status },
+            WireOutcome::Failed { code } => Outcome::Failed { code },
+        };
+        Self { serial: wire.serial, outcome, request_bytes: wire.request_bytes, response_bytes: wire.response_bytes }
+    }
+}
+
+impl From<Refused> for WireRefused {
+    fn from(refused: Refused) -> Self {
+        Self { layer: refused.layer.into(), code: refused.code, detail: refused.detail, count: refused.count }
+    }
+}
+
+impl From<WireRefused> for Refused {
+    fn from(wire: WireRefused) -> Self {
+        Self { layer: wire.layer.into(), code: wire.code, detail: wire.detail, count: wire.count }
+    }
+}

@@ -1,0 +1,6 @@
+//! The channel between keeper and door: one inherited socket pair. Owns bytes, frames and descriptors on it; never knows
+//! what is allowed.
+
+pub(crate) mod descriptors;
+pub(crate) mod frame;
+pub(crate) mod message;
