@@ -12,6 +12,7 @@ mod merge;
 mod publish;
 mod read;
 mod recover;
+mod scan;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub use materialise::MaterialiseError;
 pub use merge::{Landing, LandingKind, MergeError, MergePlan, Merged};
 pub use publish::{Expected, PublishError, Published};
 pub use read::File;
+pub use scan::Leak;
 pub use tree::{TreeError, TreeLimits};
 
 /// The repositories the factory keeps, below one directory that only the keeper writes.
@@ -41,6 +43,7 @@ pub struct LocalForge {
 /// One repository the factory keeps.
 #[derive(Debug, Clone)]
 pub struct Repository {
+    name: RepoName,
     dir: PathBuf,
     git: Arc<dyn GitRunner>,
 }
@@ -77,7 +80,7 @@ impl LocalForge {
     pub fn repository(&self, name: &RepoName) -> Result<Repository, OpenError> {
         let dir = self.repository_dir(name);
         if dir.is_dir() {
-            Ok(Repository { dir, git: Arc::clone(&self.git) })
+            Ok(Repository { name: name.clone(), dir, git: Arc::clone(&self.git) })
         } else {
             Err(OpenError::Unknown(name.clone()))
         }

@@ -4,7 +4,7 @@
 //! it again from the same inputs gives the same id.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use selvedge_domain::{Change, ChangeSet, CommitId, FileMode, RepoPath, Time, TreeId};
 
@@ -100,8 +100,6 @@ const CHANGE_FILES_MAX: usize = 100_000;
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Linux `PATH_MAX` without its NUL.
 const TARGET_BYTES_MAX: usize = 4095;
-/// Distinguishes streams that run at the same time.
-static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Author {
     /// Reads a name and an address.
@@ -202,11 +200,14 @@ fn is_followable(path: &RepoPath, target: &[u8]) -> bool {
 
 /// The whole `fast-import` stream. The branch it must name is deleted within the same stream, so none appears.
 fn stream(draft: &Draft<'_>) -> Vec<u8> {
-    let unnamed = format!("refs/selvedge/building/{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    // Git names a pack after its content and will not have two of one name in the making, not even one that a crash left.
+    // A grain of salt keeps packs with the same commit apart.
+    let salt = format!("{:016x}", RandomState::new().build_hasher().finish());
+    let unnamed = format!("refs/selvedge/building/{salt}");
     let who = draft.author.at(draft.when);
     let (base, message) = (draft.base, draft.message);
     let head = format!(
-        "feature done\ncommit {unnamed}\nmark :1\nauthor {who}\ncommitter {who}\ndata {}\n{message}\nfrom {base}\n",
+        "feature done\nblob\ndata 16\n{salt}\ncommit {unnamed}\nmark :1\nauthor {who}\ncommitter {who}\ndata {}\n{message}\nfrom {base}\n",
         message.len(),
     );
     let mut stream = head.into_bytes();

@@ -64,7 +64,7 @@ pub enum ImportError {
         path: PathBuf,
     },
     /// There is no commit.
-    #[error("`{path}` has no branch with a commit that can be imported")]
+    #[error("`{path}` has no branch that can be imported: it is empty, or a shallow clone")]
     Empty {
         /// Which.
         path: PathBuf,
@@ -129,7 +129,7 @@ impl LocalForge {
             return Err(ImportError::AlreadyImported(name.clone()));
         }
         let half = HalfMade(self.root.join(format!("{IMPORTING}{}", NEXT.fetch_add(1, Ordering::Relaxed))));
-        let repository = Repository { dir: half.0.clone(), git: Arc::clone(&self.git) };
+        let repository = Repository { name: name.clone(), dir: half.0.clone(), git: Arc::clone(&self.git) };
         repository.init("sha1")?;
         let advertised = repository.advertised(source)?;
         if advertised.object_format != "sha1" {
@@ -141,7 +141,7 @@ impl LocalForge {
         let failed = |cause| ImportError::Write { path: dir.clone(), cause };
         fs::rename(&half.0, &dir).map_err(failed)?;
         fs::File::open(&self.root).and_then(|root| root.sync_all()).map_err(failed)?;
-        Ok((Repository { dir, git: Arc::clone(&self.git) }, synced))
+        Ok((Repository { name: name.clone(), dir, git: Arc::clone(&self.git) }, synced))
     }
 }
 

@@ -3,6 +3,8 @@
 //! The plan is computed from its inputs alone, so that what was verified and approved is what lands, and repeating a
 //! merge after a crash finds it done instead of doing it twice.
 
+use selvedge_authority::Permit;
+use selvedge_domain::orders::MergeProposal;
 use selvedge_domain::{CommitId, Time, TreeId};
 
 use crate::git::{ANSWER, GitError, LISTING};
@@ -32,6 +34,7 @@ pub struct MergePlan<'a> {
 pub struct Landing {
     target: BranchName,
     expected: CommitId,
+    commit: CommitId,
     /// How the branch would move.
     pub kind: LandingKind,
     /// Where the branch would be.
@@ -77,6 +80,14 @@ pub enum MergeError {
         /// Where, escaped.
         paths: Vec<String>,
     },
+    /// The permit is for another commit, branch or repository.
+    #[error("the permit is for merging {permitted}, not {asked} into this branch")]
+    OtherMerge {
+        /// What may be merged.
+        permitted: CommitId,
+        /// What was to be merged.
+        asked: CommitId,
+    },
     /// The message cannot stand in a commit.
     #[error("the merge message is too long or holds a NUL byte")]
     Message,
@@ -98,12 +109,17 @@ impl Repository {
             (LandingKind::ThreeWay, self.merge_commit(plan)?)
         };
         let tree = self.tree_of(&head)?;
-        Ok(Landing { target: plan.target.clone(), expected: plan.expected.clone(), kind, head, tree })
+        let (target, expected, commit) = (plan.target.clone(), plan.expected.clone(), plan.commit.clone());
+        Ok(Landing { target, expected, commit, kind, head, tree })
     }
 
     /// Moves the branch as planned, if it is still where the plan expected it or already holds the result.
-    pub fn merge(&self, landing: &Landing) -> Result<Merged, MergeError> {
-        let Landing { target, expected, kind, head, tree } = landing;
+    pub fn merge(&self, permit: &Permit<MergeProposal>, landing: &Landing) -> Result<Merged, MergeError> {
+        let Landing { target, expected, commit, kind, head, tree } = landing;
+        let order = permit.order();
+        if order.repo != self.name || order.head != *commit || order.target != target.as_str() {
+            return Err(MergeError::OtherMerge { permitted: order.head.clone(), asked: commit.clone() });
+        }
         let merged = Merged { head: head.clone(), tree: tree.clone(), kind: *kind };
         match self.head(target)? {
             Some(now) if now == *expected => {}

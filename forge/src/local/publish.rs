@@ -2,7 +2,9 @@
 //!
 //! Every move names what it expects to find, so two writers cannot both win; repeating a move that happened is no error.
 
-use selvedge_domain::{CommitId, RunId};
+use selvedge_authority::Permit;
+use selvedge_domain::orders::OpenProposal;
+use selvedge_domain::{CommitId, RepoName, RunId};
 
 use crate::git::{ANSWER, GitError};
 
@@ -33,6 +35,14 @@ pub enum PublishError {
     /// Git gave no answer.
     #[error(transparent)]
     Git(#[from] GitError),
+    /// The permit is for another repository.
+    #[error("the permit is for `{permitted}`, not for `{asked}`")]
+    OtherRepository {
+        /// Where it may act.
+        permitted: RepoName,
+        /// Where it was used.
+        asked: RepoName,
+    },
     /// Someone else moved it.
     #[error("`{branch}` is not where it was expected: found {}", found.as_ref().map_or("no such branch", CommitId::as_str))]
     Moved {
@@ -44,11 +54,15 @@ pub enum PublishError {
 }
 
 impl Repository {
-    /// Points the run's branch at `commit`, if it is where it is expected; already being there is success.
-    pub fn publish(&self, run: &RunId, commit: &CommitId, expected: &Expected) -> Result<Published, PublishError> {
+    /// Points the run's branch at the verified commit, if it is where it is expected; already being there is success.
+    pub fn publish(&self, permit: &Permit<OpenProposal>, expected: &Expected) -> Result<Published, PublishError> {
+        let OpenProposal { run, repo, verified, .. } = permit.order();
+        if *repo != self.name {
+            return Err(PublishError::OtherRepository { permitted: repo.clone(), asked: self.name.clone() });
+        }
         let branch = run_branch(run);
-        self.move_reference(&run_reference(run), &branch, commit, expected)?;
-        Ok(Published { branch, commit: commit.clone() })
+        self.move_reference(&run_reference(run), &branch, verified.commit(), expected)?;
+        Ok(Published { branch, commit: verified.commit().clone() })
     }
 
     /// The commit a run's branch points at, if it is open.
@@ -56,7 +70,7 @@ impl Repository {
         self.resolve(&run_reference(run))
     }
 
-    /// Takes the run's branch away and keeps its commit reachable under a reference that is not a branch.
+    /// Takes the run's branch away, which needs no permit, and keeps its commit reachable under a reference that is not a branch.
     ///
     /// `None` where the run never published anything.
     pub fn close(&self, run: &RunId) -> Result<Option<CommitId>, PublishError> {

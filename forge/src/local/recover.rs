@@ -24,7 +24,9 @@ pub(super) fn clear_leftovers(root: &Path) -> io::Result<()> {
 
 fn clear_repository(dir: &Path) -> io::Result<()> {
     clear_files(dir, |name| name.ends_with(".lock") || name.starts_with("fast_import_crash_"))?;
-    clear_files(&dir.join("objects/pack"), |name| name.starts_with("tmp_") || name.starts_with(".tmp-"))?;
+    clear_files(&dir.join("objects/pack"), |name| {
+        name.starts_with("tmp_") || name.starts_with(".tmp-") || name.ends_with(".keep")
+    })?;
     clear_locks(&dir.join("refs"))
 }
 

@@ -53,7 +53,7 @@ pub enum TreeError {
         /// Where.
         path: RepoPath,
     },
-    /// More files than the limit.
+    /// More files than the limit, or as many with paths of unusual length.
     #[error("the tree has more than {files_max} files")]
     TooManyFiles {
         /// The limit.
@@ -76,6 +76,10 @@ pub(super) struct Entry {
     pub(super) bytes: u64,
 }
 
+/// What a listing spends on an entry, on average, in a tree with very long paths.
+const ENTRY_BYTES_USUAL: usize = 256;
+/// The longest entry: the longest path, and mode, type, id and size before it.
+const ENTRY_BYTES_MAX: usize = 4096;
 /// Content read at once; bounds memory, and a batch costs one process.
 const BATCH_BYTES: u64 = 64 << 20;
 /// `<id> blob <size>\n` and the closing newline, with room to spare.
@@ -84,7 +88,13 @@ const HEADER_BYTES_MAX: u64 = 128;
 impl Repository {
     /// Every file of a tree, in git's order, within `limits`.
     pub(super) fn list(&self, tree: &TreeId, limits: TreeLimits) -> Result<Vec<Entry>, TreeError> {
-        let listing = self.git(&["ls-tree", "-r", "-z", "-l", "--full-tree", tree.as_str()], b"", LISTING)?;
+        // A few objects can spell out any number of paths, so git is stopped where the limit must have been passed.
+        let stdout_bytes_max = limits.files_max.saturating_mul(ENTRY_BYTES_USUAL).saturating_add(ENTRY_BYTES_MAX);
+        let git_limits = GitLimits { stdout_bytes_max, ..LISTING };
+        let listing = match self.git(&["ls-tree", "-r", "-z", "-l", "--full-tree", tree.as_str()], b"", git_limits) {
+            Err(GitError::TooMuchOutput { .. }) => return Err(TreeError::TooManyFiles { files_max: limits.files_max }),
+            other => other?,
+        };
         let mut entries = Vec::new();
         let mut bytes_total = 0u64;
         for record in records(&listing) {
