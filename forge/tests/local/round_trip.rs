@@ -1,6 +1,7 @@
 //! From an imported repository to a merged change, as the factory walks it.
 
-use crate::support::{WHEN, Workshop, author, commit, path, plain_git_line, remove, write};
+use crate::permits::{to_merge, to_open};
+use crate::support::{WHEN, Workshop, author, commit, path, plain_git_line, remove, shop_name, write};
 use selvedge_domain::{FileMode, RunId};
 use selvedge_forge::local::{Expected, LandingKind, MergePlan, TreeLimits, WhatChanged, run_branch};
 
@@ -31,7 +32,7 @@ fn a_change_goes_in_and_comes_out_merged() {
     );
 
     let run = RunId::from_entropy(7);
-    shop.publish(&run, &made.commit, &Expected::Absent).unwrap();
+    shop.publish(&to_open(&shop_name(), &run, &made.commit, &made.tree), &Expected::Absent).unwrap();
     assert_eq!(plain_git_line(shop.dir(), &["rev-parse", &run_branch(&run)]), made.commit.as_str());
 
     let plan = MergePlan {
@@ -45,9 +46,13 @@ fn a_change_goes_in_and_comes_out_merged() {
     let landing = shop.plan_merge(&plan).unwrap();
     assert_eq!((landing.kind, &landing.tree), (LandingKind::FastForward, &made.tree));
     assert_eq!(shop.head(&main).unwrap(), Some(base.clone()), "a plan moves nothing");
-    let merged = shop.merge(&landing).unwrap();
+    let merged = shop.merge(&to_merge(&shop_name(), &run, &made.commit, "main"), &landing).unwrap();
     assert_eq!(shop.head(&main).unwrap(), Some(made.commit.clone()));
-    assert_eq!(shop.merge(&landing).unwrap(), merged, "merging again gives the same answer");
+    assert_eq!(
+        shop.merge(&to_merge(&shop_name(), &run, &made.commit, "main"), &landing).unwrap(),
+        merged,
+        "merging again gives the same answer"
+    );
 
     let file = shop.file(&path("src/lib.rs"), &made.commit, 100).unwrap().unwrap();
     assert_eq!((file.mode, file.content), (FileMode::Regular, b"new\n".to_vec()));

@@ -79,7 +79,7 @@ impl Workshop {
     /// That repository, imported.
     pub(crate) fn import(&self, source: &Path) -> Repository {
         let source = Source::parse(source.to_str().unwrap()).unwrap();
-        self.forge.import(&source, &repo_name("acme/shop")).unwrap().0
+        self.forge.import(&source, &shop_name()).unwrap().0
     }
 
     /// A fresh import of a repository holding `files`, and its head.
@@ -103,6 +103,11 @@ pub(crate) fn commit_files(dir: &Path, files: &[(&str, &str)]) {
 
 pub(crate) fn repo_name(text: &str) -> RepoName {
     RepoName::parse(text).unwrap()
+}
+
+/// What [`Workshop::import`] calls its repository.
+pub(crate) fn shop_name() -> RepoName {
+    repo_name("acme/shop")
 }
 
 pub(crate) fn path(text: &str) -> RepoPath {

@@ -1,0 +1,121 @@
+//! Taking repositories in and catching up with them.
+
+use selvedge_domain::{CommitId, RepoName};
+use selvedge_forge::local::{BranchName, ImportError, OpenError, Repository, Source};
+
+use crate::support::{Workshop, commit, commit_files, plain_git, plain_git_line, repo_name, shop_name, write};
+
+fn import(workshop: &Workshop, from: &str, name: &RepoName) -> Result<Repository, ImportError> {
+    workshop.forge.import(&Source::parse(from)?, name).map(|(repository, _)| repository)
+}
+
+fn branch(name: &str) -> BranchName {
+    BranchName::parse(name).unwrap()
+}
+
+fn head_of(dir: &std::path::Path) -> CommitId {
+    CommitId::parse(&plain_git_line(dir, &["rev-parse", "HEAD"])).unwrap()
+}
+
+#[test]
+fn what_is_not_a_local_repository_is_refused_by_name() {
+    let workshop = Workshop::new();
+    std::fs::create_dir(workshop.path("empty-dir")).unwrap();
+    std::fs::write(workshop.path("file"), "x").unwrap();
+    std::fs::create_dir(workshop.path("no-commits")).unwrap();
+    plain_git(&workshop.path("no-commits"), &["init", "-q"]);
+    let at = |name: &str| workshop.path(name).to_str().unwrap().to_owned();
+    for (from, says) in [
+        ("https://example.org/x.git".to_owned(), "only local repositories"),
+        ("git@example.org:x.git".to_owned(), "only local repositories"),
+        ("ext::sh -c id".to_owned(), "only local repositories"),
+        ("--upload-pack=id".to_owned(), "only local repositories"),
+        ("relative/path".to_owned(), "only local repositories"),
+        (at("missing"), "cannot be read"),
+        (at("file"), "cannot be read"),
+        (at("empty-dir"), "is not a git repository"),
+        (at("no-commits"), "has no branch"),
+    ] {
+        let error = import(&workshop, &from, &shop_name()).unwrap_err().to_string();
+        assert!(error.contains(says), "{from}: {error}");
+    }
+    assert!(matches!(workshop.forge.repository(&shop_name()), Err(OpenError::Unknown(_))));
+    let left = std::fs::read_dir(workshop.path("forge")).unwrap().count();
+    assert_eq!(left, 0, "a failed import leaves nothing");
+}
+
+#[test]
+fn a_shallow_clone_is_refused_with_the_reason() {
+    let workshop = Workshop::new();
+    let full = workshop.stranger("full", &[("a", "1")]);
+    commit_files(&full, &[("a", "2")]);
+    let url = format!("file://{}", full.display());
+    plain_git(&workshop.path(""), &["clone", "-q", "--depth", "1", &url, "shallow"]);
+    let error = import(&workshop, workshop.path("shallow").to_str().unwrap(), &shop_name()).unwrap_err();
+    assert!(error.to_string().contains("shallow"), "{error}");
+}
+
+#[test]
+fn branches_tags_and_the_default_branch_come_over_and_nothing_else() {
+    let workshop = Workshop::new();
+    let source = workshop.stranger("source", &[("a", "1")]);
+    let head = head_of(&source);
+    plain_git(&source, &["tag", "v1"]);
+    plain_git(&source, &["tag", "-a", "v2", "-m", "two"]);
+    plain_git(&source, &["update-ref", "refs/pull/1/head", head.as_str()]);
+    plain_git(&source, &["update-ref", "refs/heads/selvedge/r-0000000000000", head.as_str()]);
+    plain_git(&source, &["checkout", "-q", "-b", "trunk"]);
+    let repository = import(&workshop, &format!("file://{}", source.display()), &shop_name()).unwrap();
+    assert_eq!(repository.default_branch().unwrap(), branch("trunk"));
+    let names = plain_git_line(
+        repository.dir(),
+        &["for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags", "refs/pull"],
+    );
+    assert_eq!(names, "refs/heads/main\nrefs/heads/trunk\nrefs/tags/v1\nrefs/tags/v2");
+    assert!(matches!(import(&workshop, source.to_str().unwrap(), &shop_name()), Err(ImportError::AlreadyImported(_))));
+    assert_eq!(workshop.forge.repository(&shop_name()).unwrap().head(&branch("main")).unwrap(), Some(head));
+}
+
+#[test]
+fn repositories_with_sha_256_ids_work_too() {
+    let workshop = Workshop::new();
+    let source = workshop.path("source");
+    std::fs::create_dir(&source).unwrap();
+    plain_git(&source, &["init", "-q", "-b", "main", "--object-format=sha256"]);
+    commit_files(&source, &[("a", "1")]);
+    let repository = import(&workshop, source.to_str().unwrap(), &repo_name("x")).unwrap();
+    let base = repository.head(&branch("main")).unwrap().unwrap();
+    assert_eq!(base.as_str().len(), 64);
+    let made = commit(&repository, &base, [write("b", "2")]).unwrap();
+    assert_eq!(repository.tree_of(&made.commit).unwrap(), made.tree);
+}
+
+#[test]
+fn catching_up_moves_branches_forward_only() {
+    let workshop = Workshop::new();
+    let source = workshop.stranger("source", &[("a", "1")]);
+    plain_git(&source, &["tag", "v1"]);
+    let shop = workshop.import(&source);
+    let from = Source::parse(source.to_str().unwrap()).unwrap();
+    let main = branch("main");
+    assert_eq!(shop.sync(&from).unwrap().updated, []);
+
+    commit_files(&source, &[("a", "2")]);
+    plain_git(&source, &["tag", "-f", "v1"]);
+    plain_git(&source, &["branch", "new"]);
+    let synced = shop.sync(&from).unwrap();
+    assert_eq!((synced.updated, synced.diverged), (vec![main.clone(), branch("new")], vec![]));
+    assert_eq!(shop.head(&main).unwrap(), Some(head_of(&source)));
+    let tag = plain_git_line(shop.dir(), &["rev-parse", "v1"]);
+    assert_ne!(tag, head_of(&source).as_str(), "a tag never moves");
+
+    // Ours is ahead: kept. Then theirs moves too: both kept apart.
+    let ours = commit(&shop, &head_of(&source), [write("b", "ours")]).unwrap().commit;
+    plain_git(shop.dir(), &["update-ref", "refs/heads/main", ours.as_str()]);
+    assert_eq!(shop.sync(&from).unwrap().diverged, []);
+    commit_files(&source, &[("c", "theirs")]);
+    assert_eq!(shop.sync(&from).unwrap().diverged, std::slice::from_ref(&main));
+    plain_git(&source, &["reset", "-q", "--hard", "HEAD~2"]);
+    shop.sync(&from).unwrap();
+    assert_eq!(shop.head(&main).unwrap(), Some(ours), "nothing we hold is ever overwritten");
+}
