@@ -1,0 +1,8 @@
+//! The crate from outside: real advisories, the real cargo, a registry on loopback.
+
+#[cfg(test)]
+mod advisories;
+#[cfg(test)]
+mod remediate;
+#[cfg(test)]
+mod support;
