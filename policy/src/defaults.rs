@@ -1,0 +1,13 @@
+//! What ships with the factory: the schema of facts and the default policies, which `init` writes out as files.
+
+/// The schema every policy is checked against. Only this copy counts; a file beside the policies is for editors.
+pub const SCHEMA: &str = include_str!("../schema/selvedge.cedarschema");
+
+/// The name `init` gives the schema beside the policies.
+pub const SCHEMA_FILE: &str = "selvedge.cedarschema";
+
+/// The default policies, by file name.
+pub const DEFAULTS: &[(&str, &str)] = &[
+    ("factory.cedar", include_str!("../defaults/factory.cedar")),
+    ("guardrails.cedar", include_str!("../defaults/guardrails.cedar")),
+];

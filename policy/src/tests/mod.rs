@@ -1,0 +1,4 @@
+//! Tests of decisions, of loading, and of the promises in the crate's first lines.
+
+mod decisions;
+mod world;

@@ -1,0 +1,235 @@
+//! A small world to ask questions in: subjects, circumstances and real orders.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
+use selvedge_domain::orders::{
+    AdmitTask, CheckTree, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, OpenProposal,
+    StartWork,
+};
+use selvedge_domain::{
+    Actor, AgentName, ApprovalId, Autonomy, CheckReport, CommitId, Description, Digest, Endpoint, Grant, HostPattern,
+    Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber, RepoName, Resource, ResourceKind,
+    RunId, Sensitivity, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
+};
+
+use crate::Policies;
+
+pub(crate) fn repo() -> RepoName {
+    RepoName::parse("acme/shop").unwrap()
+}
+
+pub(crate) fn run() -> RunId {
+    RunId::from_entropy(1)
+}
+
+pub(crate) fn agent(trust: Trust, autonomy: Autonomy) -> Subject {
+    let name = AgentName::parse("fixer").unwrap();
+    Subject::Agent {
+        workload: WorkloadId::new("factory.example", run(), name.clone()),
+        name,
+        owner: Owner::parse("team-shop@acme.example").unwrap(),
+        trust,
+        autonomy,
+        grant: Box::new(grant(trust)),
+    }
+}
+
+pub(crate) fn fixer() -> Subject {
+    agent(Trust::Propose, Autonomy::BoundedAutomation)
+}
+
+pub(crate) fn person() -> Subject {
+    Subject::Person(Person::from_uid(1000))
+}
+
+fn grant(trust: Trust) -> Grant {
+    let until = Time::from_millis(1_000_000);
+    Grant { trust, may: BTreeSet::new(), reach: BTreeSet::new(), audiences: BTreeSet::new(), until }
+}
+
+pub(crate) fn plain() -> Context {
+    Context {
+        run: Some(run()),
+        intent: Some(Intent::ProposeChange),
+        sensitivity: Sensitivity::Internal,
+        chain_depth: 0,
+        follow_ups_left: 2,
+        tainted: false,
+        lands_unattended: false,
+        configuration: Digest::of_parts([b"configuration".as_slice()]),
+    }
+}
+
+pub(crate) fn trigger() -> Trigger {
+    Trigger {
+        id: TriggerId::from_entropy(2),
+        source: TriggerSource::Command,
+        by: Actor::Person(Person::from_uid(1000)),
+        repo: repo(),
+        agent: AgentName::parse("fixer").unwrap(),
+        text: "please fix \"it\"\n; forbid".to_owned(),
+        argv: vec!["make".to_owned(), "test".to_owned(), "test".to_owned()],
+        lineage: Lineage::outside(),
+    }
+}
+
+pub(crate) fn admit() -> Description {
+    AdmitTask { trigger: trigger(), intent: Intent::ProposeChange }.describe()
+}
+
+pub(crate) fn enqueue(depth: usize) -> Description {
+    let mut trigger = trigger();
+    for entropy in 0..depth {
+        let run = RunId::from_entropy(u64::try_from(entropy).unwrap());
+        trigger.lineage = trigger.lineage.child(&run, &trigger.agent, Trust::Propose);
+    }
+    EnqueueTask { trigger }.describe()
+}
+
+pub(crate) fn mint(ttl_seconds: u64) -> Description {
+    let (lease, audience, until) = (LeaseId::from_entropy(3), "selvedge".to_owned(), Time::from_millis(9));
+    MintCredential { lease, run: run(), repo: repo(), audience, until, ttl_seconds }.describe()
+}
+
+fn commit(letter: &str) -> CommitId {
+    CommitId::parse(&letter.repeat(40)).unwrap()
+}
+
+pub(crate) fn work() -> Description {
+    StartWork {
+        run: run(),
+        attempt: 1,
+        repo: repo(),
+        agent: AgentName::parse("fixer").unwrap(),
+        base: commit("a"),
+        grant: grant(Trust::Propose),
+        level: "full".to_owned(),
+        configuration: Digest::of_parts([]),
+    }
+    .describe()
+}
+
+pub(crate) fn check() -> Description {
+    let tree = TreeId::parse(&"b".repeat(40)).unwrap();
+    CheckTree { run: run(), repo: repo(), tree, base: commit("a") }.describe()
+}
+
+pub(crate) fn http(method: Method, path: &str) -> Description {
+    let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
+    let path = path.to_owned();
+    HttpRequest { run: run(), repo: repo(), serial: 1, endpoint, method, path, query_bytes: 0 }.describe()
+}
+
+fn report(tests: usize) -> CheckReport {
+    let names = (0..tests).map(|n| (TestName::from_output(&format!("test {n}")), true));
+    CheckReport {
+        tree: TreeId::parse(&"b".repeat(40)).unwrap(),
+        commands: 1,
+        failed: None,
+        tests: (tests > 0).then(|| names.collect::<BTreeMap<_, _>>()),
+    }
+}
+
+/// `tests` that were counted; 0 means that they could not be.
+pub(crate) fn propose(tests: usize, executes_elsewhere: &[&str]) -> Description {
+    let verified = Verified::judge(commit("c"), commit("a"), &report(tests), &report(tests)).unwrap();
+    OpenProposal {
+        run: run(),
+        repo: repo(),
+        verified,
+        target: "main".to_owned(),
+        title: "a title".to_owned(),
+        body: "a body".to_owned(),
+        paths: vec!["src/lib.rs".to_owned()],
+        executes_elsewhere: executes_elsewhere.iter().map(|path| (*path).to_owned()).collect(),
+    }
+    .describe()
+}
+
+pub(crate) fn merge_own() -> Description {
+    merge(true)
+}
+
+pub(crate) fn merge_others() -> Description {
+    merge(false)
+}
+
+fn merge(asked_by_author: bool) -> Description {
+    let (number, target) = (ProposalNumber::new(7), "main".to_owned());
+    MergeProposal { repo: repo(), number, run: run(), head: commit("c"), target, asked_by_author }.describe()
+}
+
+pub(crate) fn approve_own() -> Description {
+    approve(true)
+}
+
+pub(crate) fn approve_others() -> Description {
+    approve(false)
+}
+
+fn approve(by_requester: bool) -> Description {
+    GrantApproval {
+        approval: ApprovalId::from_entropy(4),
+        run: run(),
+        order: Digest::of_parts([]),
+        verb: Verb::ProposalOpen,
+        by: Person::from_uid(1000),
+        until: Time::from_millis(9),
+        repo: repo(),
+        by_requester,
+    }
+    .describe()
+}
+
+/// An order whose facts are not typed yet.
+pub(crate) fn untyped(verb: Verb) -> Description {
+    let kind = match verb {
+        Verb::ModelCall | Verb::SecretUse => ResourceKind::Endpoint,
+        Verb::ProposalClose => ResourceKind::Proposal,
+        _ => ResourceKind::Repository,
+    };
+    let name = if kind == ResourceKind::Repository { repo().to_string() } else { "it".to_owned() };
+    Description { verb, resource: Resource { kind, name, repo: repo() }, fields: Vec::new() }
+}
+
+/// One order of every verb: typed orders as they are, the rest bare.
+pub(crate) fn one_of_each_verb() -> Vec<Description> {
+    let typed = vec![
+        admit(),
+        enqueue(1),
+        mint(900),
+        work(),
+        check(),
+        http(Method::Get, "/"),
+        propose(3, &[]),
+        merge_others(),
+        approve_others(),
+    ];
+    let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
+    let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();
+    typed.into_iter().chain(bare).collect()
+}
+
+pub(crate) fn question<'a>(subject: &'a Subject, order: &'a Description, context: &'a Context) -> Question<'a> {
+    Question { subject, order, context, approved: false, risk: risk_of(order.verb) }
+}
+
+pub(crate) fn judge(policies: &Policies, subject: &Subject, order: &Description, context: &Context) -> Verdict {
+    policies.judge(&question(subject, order, context))
+}
+
+pub(crate) fn load(text: &str) -> Policies {
+    Policies::from_sources(vec![("test.cedar".to_owned(), text.to_owned())]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(crate) fn code(verdict: &Verdict) -> Option<Code> {
+    match verdict {
+        Verdict::Allow { .. } => None,
+        Verdict::Deny(denial) | Verdict::NeedsApproval(denial) => Some(denial.code),
+    }
+}
+
+pub(crate) fn names(names: &[PolicyName]) -> Vec<&str> {
+    names.iter().map(PolicyName::as_str).collect()
+}
