@@ -4,6 +4,7 @@
 //! branch named after its run.
 
 mod branch;
+mod collide;
 mod commit;
 mod diff;
 mod import;
@@ -23,6 +24,7 @@ use selvedge_domain::{CommitId, RepoName};
 use crate::git::{ANSWER, GitCall, GitError, GitLimits, GitOutput, GitRunner};
 
 pub use branch::{BadBranch, BranchName, run_branch};
+pub use collide::SameButForCase;
 pub use commit::{Author, BadAuthor, Commit, CommitError, Draft};
 pub use diff::{ChangedPath, Lines, Patch, PathState, WhatChanged};
 pub use import::{ImportError, Source, Synced};
@@ -72,6 +74,10 @@ impl LocalForge {
         let unusable = |cause| OpenError::Directory { path: root.to_owned(), cause };
         std::fs::create_dir_all(root).map_err(unusable)?;
         let root = root.canonicalize().map_err(unusable)?;
+        if root.to_str().is_none() {
+            // Git is told of it in an argument, which must mean these very bytes.
+            return Err(unusable(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path is not UTF-8")));
+        }
         recover::clear_leftovers(&root).map_err(unusable)?;
         Ok(Self { root, git })
     }

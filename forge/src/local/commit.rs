@@ -3,15 +3,15 @@
 //! One `git fast-import` stream and no reference: until it is published the commit is an unnamed object, and building
 //! it again from the same inputs gives the same id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use selvedge_domain::{Change, ChangeSet, CommitId, FileMode, RepoPath, Time, TreeId};
 
 use crate::git::{ANSWER, GitError, GitLimits, LISTING};
 
-use super::Repository;
-use super::tree::{parents, records};
+use super::tree::parents;
+use super::{Repository, SameButForCase};
 
 /// Who a commit names as author and committer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,14 +65,9 @@ pub enum CommitError {
         /// What should lie beneath it.
         beneath: RepoPath,
     },
-    /// On file systems that ignore case these would be one file (the class of CVE-2021-21300).
-    #[error("`{new}` differs from `{existing}` only in case")]
-    Case {
-        /// The path this change adds, escaped.
-        new: String,
-        /// The path it collides with, escaped.
-        existing: String,
-    },
+    /// On file systems that ignore case these would be one file.
+    #[error(transparent)]
+    Case(#[from] SameButForCase),
     /// A symlink that no system could follow, or that git must read itself.
     #[error("`{path}` may not be a symlink with this target")]
     Symlink {
@@ -130,32 +125,10 @@ impl Repository {
         let limits = GitLimits { stdout_bytes_max: ANSWER.stdout_bytes_max, ..LISTING };
         let answer = self.git(&["fast-import", "--quiet", "--done"], &stream, limits)?;
         let commit = parse_answer(&answer).ok_or_else(|| GitError::Unreadable { what: "fast-import".to_owned() })?;
-        self.refuse_case_collisions(&commit)?;
-        Ok(commit)
-    }
-
-    /// Refuses paths this commit adds beside one that differs only in case. What the base already holds is its own affair.
-    fn refuse_case_collisions(&self, commit: &Commit) -> Result<(), CommitError> {
-        let (old, new) = (commit.base_tree.as_str(), commit.tree.as_str());
-        let added = self.git(
-            &["diff-tree", "-r", "-t", "-z", "--name-only", "--no-renames", "--diff-filter=A", old, new],
-            b"",
-            LISTING,
-        )?;
-        if added.is_empty() {
-            return Ok(());
+        match self.collision(&commit.base_tree, &commit.tree)? {
+            Some(collision) => Err(collision.into()),
+            None => Ok(commit),
         }
-        let all = self.git(&["ls-tree", "-r", "-t", "-z", "--name-only", "--full-tree", new], b"", LISTING)?;
-        let added: BTreeSet<&[u8]> = records(&added).collect();
-        let mut by_folded: BTreeMap<String, &[u8]> = BTreeMap::new();
-        for name in records(&all) {
-            let Some(other) = by_folded.insert(folded(name), name) else { continue };
-            if added.contains(name) || added.contains(other) {
-                let (new, existing) = if added.contains(name) { (name, other) } else { (other, name) };
-                return Err(CommitError::Case { new: shown(new), existing: shown(existing) });
-            }
-        }
-        Ok(())
     }
 }
 
@@ -238,13 +211,4 @@ fn parse_answer(answer: &[u8]) -> Option<Commit> {
     let commit = CommitId::parse(lines.next()?).ok()?;
     let mut tree = || TreeId::parse(lines.next()?.strip_prefix("040000 tree ")?.trim_end()).ok();
     Some(Commit { commit, tree: tree()?, base_tree: tree()? })
-}
-
-/// A name as file systems that ignore case compare it.
-fn folded(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).to_lowercase()
-}
-
-fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).escape_debug().take(200).collect()
 }

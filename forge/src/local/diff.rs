@@ -156,3 +156,31 @@ fn state(mode: &str, blob: &str, path: &RepoPath) -> Result<Option<PathState>, T
 fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_listing_is_read_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), raw in any::<bool>()) {
+            if raw {
+                bytes.splice(..0, *b":100644 100644 ");
+            }
+            let _ = parse_diff(&bytes);
+        }
+    }
+
+    #[test]
+    fn both_sections_are_joined_by_path() {
+        let id = "a".repeat(40);
+        let listing = format!(":000000 120000 {id} {id} A\0l\0:100644 000000 {id} {id} D\0d\0-\t-\td\0001\t0\tl\0");
+        let changes = parse_diff(listing.as_bytes()).unwrap();
+        assert_eq!(
+            changes.iter().map(|c| (c.what, c.lines.is_some())).collect::<Vec<_>>(),
+            [(WhatChanged::Added, true), (WhatChanged::Removed, false)]
+        );
+    }
+}

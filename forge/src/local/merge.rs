@@ -9,7 +9,7 @@ use selvedge_domain::{CommitId, Time, TreeId};
 
 use crate::git::{ANSWER, GitError, LISTING};
 
-use super::{Author, BranchName, Expected, PublishError, Repository, commit_id};
+use super::{Author, BranchName, Expected, PublishError, Repository, SameButForCase, commit_id};
 
 /// What to merge.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +80,9 @@ pub enum MergeError {
         /// Where, escaped.
         paths: Vec<String>,
     },
+    /// Each side added a path that differs from the other's only in case.
+    #[error(transparent)]
+    Case(#[from] SameButForCase),
     /// The permit is for another commit, branch or repository.
     #[error("the permit is for merging {permitted}, not {asked} into this branch")]
     OtherMerge {
@@ -109,6 +112,9 @@ impl Repository {
             (LandingKind::ThreeWay, self.merge_commit(plan)?)
         };
         let tree = self.tree_of(&head)?;
+        if let Some(collision) = self.collision(&self.tree_of(plan.expected)?, &tree)? {
+            return Err(collision.into());
+        }
         let (target, expected, commit) = (plan.target.clone(), plan.expected.clone(), plan.commit.clone());
         Ok(Landing { target, expected, commit, kind, head, tree })
     }

@@ -216,3 +216,43 @@ pub(super) fn parents(path: &str) -> impl Iterator<Item = &str> {
         path.rsplit_once('/').map(|(parent, _)| parent)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_listing_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse_entry(&bytes);
+        }
+
+        #[test]
+        fn an_entry_reads_back(name in "[a-z]{1,8}(/[a-z]{1,8}){0,3}", size in any::<u64>(), padding in 0usize..8) {
+            let record = format!("100755 blob {} {:>padding$}{size}\t{name}", "a".repeat(40), "");
+            let entry = parse_entry(record.as_bytes()).unwrap();
+            prop_assert_eq!((entry.path.as_str(), entry.mode, entry.bytes), (name.as_str(), FileMode::Executable, size));
+        }
+
+        #[test]
+        fn any_answer_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), size in any::<u64>()) {
+            let path = RepoPath::parse(b"a").unwrap();
+            let entry = Entry { path, mode: FileMode::Regular, blob: "a".repeat(40), bytes: size };
+            let _ = take_blob(&mut bytes.as_slice(), &entry);
+            let headed = [format!("{} blob {size}\n", entry.blob).as_bytes(), &bytes].concat();
+            let taken = take_blob(&mut headed.as_slice(), &entry);
+            prop_assert!(taken.is_none_or(|content| u64::try_from(content.len()) == Ok(size)));
+        }
+    }
+
+    #[test]
+    fn a_batch_holds_at_least_one_entry_and_is_bounded() {
+        let entry =
+            |bytes| Entry { path: RepoPath::parse(b"a").unwrap(), mode: FileMode::Regular, blob: String::new(), bytes };
+        assert_eq!(batch_len(&[entry(u64::MAX / 2), entry(1)]), 1);
+        assert_eq!(batch_len(&[entry(BATCH_BYTES / 2), entry(BATCH_BYTES / 2), entry(1)]), 1);
+        assert_eq!(batch_len(&[entry(1), entry(1), entry(BATCH_BYTES)]), 2);
+    }
+}

@@ -166,6 +166,16 @@ fn a_conflict_names_the_paths_and_moves_nothing() {
 }
 
 #[test]
+fn s_28_two_changes_that_collide_only_in_case_do_not_meet_on_one_branch() {
+    let workshop = Workshop::new();
+    let (shop, base) = workshop.shop(&[("a", "1\n")]);
+    let theirs = commit(&shop, &base, [write("dir/x", "2\n")]).unwrap();
+    let ours = commit(&shop, &base, [crate::support::link("DIR", "/etc")]).unwrap();
+    let error = plan(&shop, &theirs.commit, &ours.commit).unwrap_err();
+    assert!(matches!(error, MergeError::Case(_)), "{error}");
+}
+
+#[test]
 fn a_merge_planned_against_an_old_head_is_refused() {
     let workshop = Workshop::new();
     let (shop, base) = workshop.shop(&[("a", "1")]);
