@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
@@ -16,7 +16,8 @@ use crate::protocol::Fence;
 const DESCRIPTORS_MAX: u64 = 1024;
 
 /// What name resolution reads: its configuration, its libraries, and the files its configuration links to.
-const READABLE: &[&str] = &["/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/run/systemd/resolve", "/run/resolvconf"];
+const READABLE: &[&str] =
+    &["/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/run/systemd/resolve", "/run/resolvconf"];
 
 /// DNS falls back to TCP for long answers.
 const DNS_PORT: u16 = 53;
@@ -59,7 +60,8 @@ const DENIED_CALLS: &[libc::c_long] = &[
 
 /// Puts up every fence that this kernel has and says which hold; the keeper decides whether they are enough.
 pub(crate) fn confine(ports: BTreeSet<u16>) -> BTreeSet<Fence> {
-    let limit = |resource, most: u64| rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    let limit =
+        |resource, most: u64| rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
     // Limits are a comfort to the machine rather than a fence: a refusal changes nothing about what a door may do.
     let _ = (limit(Resource::Nofile, DESCRIPTORS_MAX), limit(Resource::Core, 0));
     let not_dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
@@ -99,4 +101,50 @@ fn restrict_calls() -> Result<(), seccompiler::Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let program: BpfProgram = SeccompFilter::new(denied, SeccompAction::Allow, not_permitted, arch)?.try_into()?;
     seccompiler::apply_filter(&program)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Command;
+
+    use super::*;
+
+    /// What a captured door would try, in the order of the results.
+    fn tries(granted: u16, other: u16, secret: &std::path::Path) -> [bool; 7] {
+        [
+            std::fs::read("/etc/hosts").is_ok(),
+            TcpStream::connect(("127.0.0.1", granted)).is_ok(),
+            TcpStream::connect(("127.0.0.1", other)).is_ok(),
+            std::fs::read(secret).is_ok(),
+            std::fs::write(secret, "mine").is_ok(),
+            TcpListener::bind("127.0.0.1:0").is_ok(),
+            // `exec` only comes back if it failed.
+            Command::new("/bin/true").spawn().and_then(|mut child| child.wait()).is_ok_and(|status| status.success()),
+        ]
+    }
+
+    /// Fences hold for the thread that puts them up and those it starts, so a test can put them up around one of its own.
+    #[test]
+    fn a_door_can_read_and_dial_what_it_needs_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        std::fs::write(&secret, "secret").unwrap();
+        let [granted, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = [&granted, &other].map(|listener| listener.local_addr().unwrap().port());
+        let act = move || tries(ports[0], ports[1], &secret);
+        let (before, fences, after) = std::thread::spawn(move || {
+            let before = act();
+            let fences = confine([ports[0]].into());
+            let exec_refused = Command::new("/bin/true").exec().raw_os_error() == Some(libc::EPERM);
+            assert!(exec_refused, "exec is refused by the call, not by the path");
+            (before, fences, act())
+        })
+        .join()
+        .unwrap();
+        assert_eq!(before, [true; 7], "without the fences every act succeeds");
+        assert_eq!(fences, [Fence::NotDumpable, Fence::Landlock, Fence::Seccomp].into(), "this kernel lacks a fence");
+        assert_eq!(after, [true, true, false, false, false, false, false]);
+    }
 }

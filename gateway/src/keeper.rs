@@ -102,8 +102,7 @@ impl Door {
         let (keeper, door) = UnixStream::pair().map_err(StartError::Spawn)?;
         let child = spawn(program, run_as, door).map_err(StartError::Spawn)?;
         let writer = keeper.try_clone().map_err(StartError::Spawn)?;
-        let door =
-            Self { reader: keeper.into(), writer: writer.into(), child: child.into(), open: Mutex::default() };
+        let door = Self { reader: keeper.into(), writer: writer.into(), child: child.into(), open: Mutex::default() };
         let ready = door.greet(hello)?;
         Ok((door, ready))
     }
@@ -122,7 +121,9 @@ impl Door {
                 Ok(Ready { ca_pem, fences: fences.into_iter().map(Fence::from).collect() })
             }
             FromDoor::Failed { why } => Err(StartError::NotReady(why)),
-            FromDoor::Ask(_) | FromDoor::Done(_) | FromDoor::Refused(_) => Err(StartError::NotReady("it spoke first".into())),
+            FromDoor::Ask(_) | FromDoor::Done(_) | FromDoor::Refused(_) => {
+                Err(StartError::NotReady("it spoke first".into()))
+            }
         }
     }
 

@@ -20,8 +20,6 @@ mod wire;
 
 pub use keeper::{DOOR_NAME, Door, Judge, Ready, RunAs, ServeError, StartError};
 pub use process::main;
-pub use protocol::{
-    Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict,
-};
+pub use protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
 pub use wire::descriptors::PassError;
 pub use wire::frame::FrameError;

@@ -36,6 +36,7 @@ pub(crate) struct Link {
     serials: AtomicU64,
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<Verdict>>>,
     outbox: mpsc::Sender<FromDoor>,
+    patience: Duration,
     refusals: Mutex<BTreeMap<(Layer, &'static str, String), u64>>,
 }
 
@@ -67,10 +68,16 @@ pub(crate) struct Allowed {
 }
 
 impl Link {
-    /// Makes the link and what must be written for it.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<FromDoor>) {
+    /// Makes the link and what must be written for it. An answer is waited for with `patience`.
+    pub(crate) fn new(patience: Duration) -> (Self, mpsc::Receiver<FromDoor>) {
         let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
-        let link = Self { serials: AtomicU64::new(1), waiting: Mutex::default(), outbox, refusals: Mutex::default() };
+        let link = Self {
+            serials: AtomicU64::new(1),
+            waiting: Mutex::default(),
+            outbox,
+            patience,
+            refusals: Mutex::default(),
+        };
         (link, messages)
     }
 
@@ -85,7 +92,7 @@ impl Link {
             self.outbox.send(FromDoor::Ask(ask.into())).await.ok()?;
             answered.await.ok()
         };
-        let verdict = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
+        let verdict = tokio::time::timeout(self.patience, answered).await;
         lock(&self.waiting).remove(&serial);
         match verdict {
             Ok(Some(Verdict::Allow)) => Ok(Allowed { serial }),
@@ -108,7 +115,11 @@ impl Link {
         let detail: String = detail.take(DETAIL_BYTES_MAX).collect();
         let mut refusals = lock(&self.refusals);
         let key = (layer, code, detail);
-        let key = if refusals.len() < REFUSALS_MAX || refusals.contains_key(&key) { key } else { (layer, code, "...".into()) };
+        let key = if refusals.len() < REFUSALS_MAX || refusals.contains_key(&key) {
+            key
+        } else {
+            (layer, code, "...".into())
+        };
         *refusals.entry(key).or_default() += 1;
     }
 
@@ -191,4 +202,70 @@ async fn write_all(channel: &mut OwnedWriteHalf, messages: &[FromDoor]) -> Resul
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_domain::HostPattern;
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    fn question() -> Question {
+        let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
+        let path = "/".to_owned();
+        Question { method: Method::Get, endpoint, path, query_bytes: 0, body_bytes: Some(0), source: Source::Connect }
+    }
+
+    fn on_one_thread(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a03_no_answer_is_a_denial_and_a_late_one_is_told_to_be_late() {
+        on_one_thread(async {
+            let (link, mut messages) = Link::new(Duration::from_millis(1));
+            assert!(matches!(link.ask(question()).await, Err(NotAllowed::NoAnswer)));
+            assert!(matches!(messages.recv().await, Some(FromDoor::Ask(_))));
+            link.deliver(1, Verdict::Allow).await;
+            let Some(FromDoor::Done(done)) = messages.recv().await else { panic!("the keeper still waits for a deed") };
+            assert_eq!(Done::from(done).outcome, failed("answer_late"));
+            // A late denial allowed nothing, and an answer to nothing is nothing.
+            link.deliver(1, Verdict::Deny { code: "no".into(), next_step: "none".into() }).await;
+            assert!(messages.try_recv().is_err());
+        });
+    }
+
+    #[test]
+    fn a03_nonsense_from_the_keeper_ends_the_door() {
+        for nonsense in [&b""[..], b"\0\0\0\x02{}", b"\xff\xff\xff\xff", b"\0\0\0\x01"] {
+            on_one_thread(async {
+                let (link, _messages) = Link::new(ANSWER_TIMEOUT);
+                let (mut keeper, door) = UnixStream::pair().unwrap();
+                keeper.write_all(nonsense).await.unwrap();
+                drop(keeper);
+                assert_eq!(link.hear(door.into_split().0).await, Ended::KeeperGone);
+            });
+        }
+    }
+
+    #[test]
+    fn a107_a_million_refusals_take_little_room() {
+        let (link, _messages) = Link::new(ANSWER_TIMEOUT);
+        for number in 0..1_000_000_u32 {
+            link.refused(Layer::Dns, "name_not_granted", &format!("{}.evil.example\n\u{1b}[2J", number % 5000));
+        }
+        let told: Vec<_> = link
+            .take_refusals()
+            .into_iter()
+            .map(|message| match message {
+                FromDoor::Refused(refused) => Refused::from(refused),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(told.iter().map(|refused| refused.count).sum::<u64>(), 1_000_000);
+        assert_eq!(told.len(), REFUSALS_MAX + 1);
+        assert!(told.iter().all(|refused| refused.detail.bytes().all(|b| b == b' ' || b.is_ascii_graphic())));
+        assert!(link.take_refusals().is_empty());
+    }
 }

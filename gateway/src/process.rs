@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::confine;
 use crate::dial::{Dialer, SystemResolver};
 use crate::dns;
-use crate::http::{self, Context};
 use crate::http::certificates::{BadAuthority, RunAuthority};
-use crate::link::{Ended, Link};
+use crate::http::{self, Context};
+use crate::link::{ANSWER_TIMEOUT, Ended, Link};
 use crate::protocol::{Hello, Lease, ListenerKind};
 use crate::scope::Scope;
 use crate::wire::descriptors::{self, PassError};
@@ -72,7 +72,7 @@ fn prepare(channel: &mut UnixStream) -> Result<Prepared, DoorError> {
     let fences = confine::confine(scope.ports()).into_iter().map(Into::into).collect();
     frame::write(channel, &FromDoor::Ready { ca_pem: authority.certificate_pem(), fences }, FROM_DOOR_BYTES_MAX)?;
     let listeners = descriptors::receive(channel)?;
-    let (link, messages) = Link::new();
+    let (link, messages) = Link::new(ANSWER_TIMEOUT);
     let context = Context { scope, link, authority, dialer, limits: hello.limits };
     Ok(Prepared { context, messages, listeners, lease: hello.lease })
 }

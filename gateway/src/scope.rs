@@ -25,7 +25,11 @@ impl Scope {
     pub(crate) fn of(hello: &Hello) -> Self {
         let hosts: BTreeSet<_> = hello.reach.iter().map(|reach| reach.endpoint.host.clone()).collect();
         let addresses = (SYNTHETIC_FIRST.to_bits()..=SYNTHETIC_LAST.to_bits()).map(Ipv4Addr::from_bits);
-        Self { reach: hello.reach.clone(), dangers: hello.dangers.clone(), names: hosts.into_iter().zip(addresses).collect() }
+        Self {
+            reach: hello.reach.clone(),
+            dangers: hello.dangers.clone(),
+            names: hosts.into_iter().zip(addresses).collect(),
+        }
     }
 
     /// Whether any request to this endpoint can be within the grant.

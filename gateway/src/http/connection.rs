@@ -200,7 +200,8 @@ impl Connection {
                 }
             }
         }
-        let mut server = self.context.dialer.dial(endpoint, self.entry.leg(), &self.context.scope).await.map_err(Refusal::from)?;
+        let mut server =
+            self.context.dialer.dial(endpoint, self.entry.leg(), &self.context.scope).await.map_err(Refusal::from)?;
         self.send_body(request, head, body, &mut server, passed).await?;
         let response = read_response(&mut server, request).await?;
         Ok((server, response))

@@ -5,8 +5,18 @@
 /// stripped by mistake costs little.
 pub fn is_credential_field(name: &str) -> bool {
     const FAMILIES: &[&str] = &[
-        "auth", "cookie", "token", "api-key", "apikey", "access-key", "secret", "password", "credential", "signature",
-        "jwt", "dpop",
+        "auth",
+        "cookie",
+        "token",
+        "api-key",
+        "apikey",
+        "access-key",
+        "secret",
+        "password",
+        "credential",
+        "signature",
+        "jwt",
+        "dpop",
     ];
     // HTTP/1.1 clients and proxies have no other field with this sound in its name, except this one.
     name != "authority" && FAMILIES.iter().any(|family| name.contains(family))
@@ -21,10 +31,32 @@ pub fn is_credential_response_field(name: &str) -> bool {
 pub fn is_credential_parameter(name: &str) -> bool {
     matches!(
         name,
-        "access_token" | "auth" | "auth_token" | "id_token" | "job_token" | "oauth_token" | "private_token" | "refresh_token"
-            | "token" | "jwt" | "api_key" | "api-key" | "apikey" | "key" | "sig" | "signature" | "secret" | "client_secret"
-            | "password" | "awsaccesskeyid" | "googleaccessid" | "x-amz-credential" | "x-amz-security-token"
-            | "x-amz-signature" | "x-goog-credential" | "x-goog-signature"
+        "access_token"
+            | "auth"
+            | "auth_token"
+            | "id_token"
+            | "job_token"
+            | "oauth_token"
+            | "private_token"
+            | "refresh_token"
+            | "token"
+            | "jwt"
+            | "api_key"
+            | "api-key"
+            | "apikey"
+            | "key"
+            | "sig"
+            | "signature"
+            | "secret"
+            | "client_secret"
+            | "password"
+            | "awsaccesskeyid"
+            | "googleaccessid"
+            | "x-amz-credential"
+            | "x-amz-security-token"
+            | "x-amz-signature"
+            | "x-goog-credential"
+            | "x-goog-signature"
     )
 }
 
@@ -35,8 +67,19 @@ mod tests {
     #[test]
     fn a57_fields_that_carry_credentials_are_known() {
         for name in [
-            "authorization", "proxy-authorization", "cookie", "x-api-key", "x-goog-api-key", "private-token", "job-token",
-            "x-vault-token", "x-auth-token", "x-registry-auth", "x-amz-security-token", "npm-auth-token", "dpop",
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+            "x-api-key",
+            "x-goog-api-key",
+            "private-token",
+            "job-token",
+            "x-vault-token",
+            "x-auth-token",
+            "x-registry-auth",
+            "x-amz-security-token",
+            "npm-auth-token",
+            "dpop",
         ] {
             assert!(is_credential_field(name), "{name}");
         }

@@ -58,7 +58,9 @@ impl Entry {
                     Err(Refusal::HostMismatch(format!("{} in a connection to {}", named.host, endpoint.host)))
                 }
             }
-            (Self::Proxy, Form::Origin) | (Self::CapturedClear | Self::Tls { .. }, Form::Absolute) => Err(Refusal::WrongForm),
+            (Self::Proxy, Form::Origin) | (Self::CapturedClear | Self::Tls { .. }, Form::Absolute) => {
+                Err(Refusal::WrongForm)
+            }
         }
     }
 
@@ -117,11 +119,16 @@ async fn serve_tls(
     check: impl Fn(Option<&str>) -> Result<Endpoint, Refusal>,
 ) {
     // Without a handshake there is no way to tell a TLS client anything; it sees the connection end.
-    let Ok(Ok(handshake)) = timeout(HANDSHAKE_TIMEOUT, LazyConfigAcceptor::new(Acceptor::default(), client)).await else {
+    let Ok(Ok(handshake)) = timeout(HANDSHAKE_TIMEOUT, LazyConfigAcceptor::new(Acceptor::default(), client)).await
+    else {
         return context.link.refused(Layer::Tls, "no_handshake", "");
     };
     let checked = check(handshake.client_hello().server_name()).and_then(|endpoint| {
-        if context.scope.reaches(&endpoint) { Ok(endpoint) } else { Err(Refusal::NotGranted(endpoint.host.to_string())) }
+        if context.scope.reaches(&endpoint) {
+            Ok(endpoint)
+        } else {
+            Err(Refusal::NotGranted(endpoint.host.to_string()))
+        }
     });
     let endpoint = match checked {
         Ok(endpoint) => endpoint,
@@ -136,5 +143,7 @@ async fn serve_tls(
     let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, handshake.into_stream(config)).await else {
         return context.link.refused(Layer::Tls, "no_handshake", endpoint.host.as_str());
     };
-    Connection { context, client: Peer::new(stream), entry: Entry::Tls { endpoint, source }, server: None }.serve().await;
+    Connection { context, client: Peer::new(stream), entry: Entry::Tls { endpoint, source }, server: None }
+        .serve()
+        .await;
 }

@@ -104,9 +104,7 @@ fn parse_field(line: &[u8], values: ValueBytes) -> Result<Field, BadHead> {
     if name.is_empty() || !name.iter().all(|&b| is_token_byte(b) && b != b'_') {
         return Err(BadHead::FieldName);
     }
-    let is_allowed = |&b: &u8| {
-        matches!(b, b'\t' | b' '..=b'~') || (values == ValueBytes::AsciiAndOpaque && b >= 0x80)
-    };
+    let is_allowed = |&b: &u8| matches!(b, b'\t' | b' '..=b'~') || (values == ValueBytes::AsciiAndOpaque && b >= 0x80);
     if !value.iter().all(is_allowed) {
         return Err(BadHead::FieldValue);
     }
@@ -117,7 +115,10 @@ fn parse_field(line: &[u8], values: ValueBytes) -> Result<Field, BadHead> {
 /// Whether a byte may stand in a token (RFC 9110 section 5.6.2).
 pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
 }
 
 impl Fields {
@@ -191,8 +192,17 @@ fn parse_length(text: &[u8]) -> Result<u64, BadHead> {
 pub fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
-        "connection" | "proxy-connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade"
-            | "http2-settings" | "proxy-authenticate" | "proxy-authentication-info" | "content-length"
+        "connection"
+            | "proxy-connection"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "content-length"
     )
 }
 

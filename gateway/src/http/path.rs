@@ -136,9 +136,8 @@ fn push_segment(segment: &str, path: &mut String) -> Result<(), BadTarget> {
 
 /// Whether what was written is exactly `@scope` and what follows is a plain package name.
 fn is_npm_scope(written: Option<&str>, following: &[u8]) -> bool {
-    let is_name = |bytes: &[u8]| {
-        bytes.first().is_some_and(u8::is_ascii_alphanumeric) && bytes.iter().all(|&b| is_unreserved(b))
-    };
+    let is_name =
+        |bytes: &[u8]| bytes.first().is_some_and(u8::is_ascii_alphanumeric) && bytes.iter().all(|&b| is_unreserved(b));
     written.and_then(|scope| scope.strip_prefix('@')).is_some_and(|scope| is_name(scope.as_bytes()))
         && is_name(following)
 }

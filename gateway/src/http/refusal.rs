@@ -48,7 +48,9 @@ impl Refusal {
             Self::Request(bad) => show_request(bad),
             Self::Body(BadBody::TooLong) => (413, "body_too_long", "send less in one request"),
             Self::Body(_) => (400, "malformed_body", "send the body as its head announces it"),
-            Self::WrongForm => (400, "wrong_form", "send this request through the proxy, or directly, not half of each"),
+            Self::WrongForm => {
+                (400, "wrong_form", "send this request through the proxy, or directly, not half of each")
+            }
             Self::HostMismatch(_) => (421, "host_mismatch", "name one host in the connection and in the request"),
             Self::NotGranted(_) => (403, "host_not_granted", "use a host this task was granted, or ask for this one"),
             Self::NotAllowed(NotAllowed::Denied { code, next_step }) => (403, code.as_str(), next_step.as_str()),
@@ -96,9 +98,13 @@ impl Refusal {
 
 fn show_request(bad: &BadRequest) -> (u16, &'static str, &'static str) {
     match bad {
-        BadRequest::Head(BadHead::TooLong | BadHead::TooManyFields) => (431, "head_too_long", "send fewer or shorter fields"),
+        BadRequest::Head(BadHead::TooLong | BadHead::TooManyFields) => {
+            (431, "head_too_long", "send fewer or shorter fields")
+        }
         BadRequest::Head(_) => (400, "malformed_request", "send one well-formed HTTP/1.1 request"),
-        BadRequest::Target(_) => (400, "malformed_target", "write the path plainly, without dot segments or hidden separators"),
+        BadRequest::Target(_) => {
+            (400, "malformed_target", "write the path plainly, without dot segments or hidden separators")
+        }
         BadRequest::Authority(_) => (400, "malformed_host", "name the host plainly"),
         BadRequest::Method => (501, "method_not_known", "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS"),
         BadRequest::HostMismatch => (421, "host_mismatch", "name one host in the target and in the request"),
@@ -106,7 +112,9 @@ fn show_request(bad: &BadRequest) -> (u16, &'static str, &'static str) {
         BadRequest::Upgrade => (403, "upgrade_denied", "stay with HTTP/1.1"),
         BadRequest::Expectation => (417, "expectation_not_known", "expect nothing, or 100-continue"),
         BadRequest::Override(_) => (403, "override_denied", "ask for what you mean in the request line"),
-        BadRequest::CredentialInQuery(_) => (403, "foreign_credential", "leave credentials out: the factory brings its own"),
+        BadRequest::CredentialInQuery(_) => {
+            (403, "foreign_credential", "leave credentials out: the factory brings its own")
+        }
         BadRequest::DnsOverHttps => (403, "dns_over_https_denied", "use the resolver of the sandbox"),
     }
 }

@@ -233,8 +233,16 @@ fn is_override(name: &str) -> bool {
     name.starts_with("x-forwarded")
         || matches!(
             name,
-            "forwarded" | "x-http-method" | "x-http-method-override" | "x-method-override" | "x-original-url"
-                | "x-original-uri" | "x-original-host" | "x-rewrite-url" | "x-host" | "x-real-ip"
+            "forwarded"
+                | "x-http-method"
+                | "x-http-method-override"
+                | "x-method-override"
+                | "x-original-url"
+                | "x-original-uri"
+                | "x-original-host"
+                | "x-rewrite-url"
+                | "x-host"
+                | "x-real-ip"
         )
 }
 
@@ -271,7 +279,8 @@ mod tests {
         assert_eq!(request.stripped, ["authorization", "cookie"], "A-57");
         let mut head = Vec::new();
         request.write_head(&request.host.endpoint(80), 80, &mut head);
-        let expected = "POST /crates?q=%2F HTTP/1.1\r\nhost: registry.example\r\naccept: */*\r\ncontent-length: 4\r\n\r\n";
+        let expected =
+            "POST /crates?q=%2F HTTP/1.1\r\nhost: registry.example\r\naccept: */*\r\ncontent-length: 4\r\n\r\n";
         assert_eq!(String::from_utf8(head).unwrap(), expected);
     }
 
@@ -295,11 +304,28 @@ mod tests {
     #[test]
     fn a42_first_lines_with_two_readings_are_refused() {
         for line in [
-            "GET  / HTTP/1.1", "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET / HTTP/1.0", "GET / HTTP/2.0", "GET / http/1.1",
-            "GET /", "GET\t/ HTTP/1.1", "GET / a HTTP/1.1", "get / HTTP/1.1", "TRACE / HTTP/1.1", "PROPFIND / HTTP/1.1",
-            "OPTIONS * HTTP/1.1", "GET registry.example/ HTTP/1.1", "GET https://registry.example/ HTTP/1.1",
-            "GET ftp://registry.example/ HTTP/1.1", "GET http:///x HTTP/1.1", "GET http://evil.example/ HTTP/1.1",
-            "GET http://u@registry.example/ HTTP/1.1", "GET //registry.example/ HTTP/1.1", "PRI * HTTP/2.0", "",
+            "GET  / HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            " GET / HTTP/1.1",
+            "GET / HTTP/1.0",
+            "GET / HTTP/2.0",
+            "GET / http/1.1",
+            "GET /",
+            "GET\t/ HTTP/1.1",
+            "GET / a HTTP/1.1",
+            "get / HTTP/1.1",
+            "TRACE / HTTP/1.1",
+            "PROPFIND / HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "GET registry.example/ HTTP/1.1",
+            "GET https://registry.example/ HTTP/1.1",
+            "GET ftp://registry.example/ HTTP/1.1",
+            "GET http:///x HTTP/1.1",
+            "GET http://evil.example/ HTTP/1.1",
+            "GET http://u@registry.example/ HTTP/1.1",
+            "GET //registry.example/ HTTP/1.1",
+            "PRI * HTTP/2.0",
+            "",
         ] {
             assert!(parse(&format!("{line}\r\nHost: registry.example\r\n\r\n")).is_err(), "{line:?}");
         }

@@ -116,7 +116,12 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Method::Get, Framing::Chunked, false),
             ("HTTP/1.1 200 OK\r\n\r\n", Method::Get, Framing::UntilClose, true),
             ("HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\n", Method::Get, Framing::Length(4), true),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\n", Method::Get, Framing::Length(4), true),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\n",
+                Method::Get,
+                Framing::Length(4),
+                true,
+            ),
         ] {
             let response = parse(head, method).unwrap();
             assert_eq!((response.framing, response.closes), (framing, closes), "{head:?}");

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 
 use super::frame::{self, FrameError, TO_DOOR_BYTES_MAX};
@@ -73,7 +73,9 @@ pub(crate) fn receive(channel: &mut UnixStream) -> Result<Vec<(ListenerKind, Own
         ToDoor::Listeners { kinds } if kinds.len() == fds.len() => {
             Ok(kinds.into_iter().map(ListenerKind::from).zip(fds).collect())
         }
-        ToDoor::Listeners { .. } | ToDoor::Hello(_) | ToDoor::Answer { .. } | ToDoor::Close {} => Err(PassError::Mismatch),
+        ToDoor::Listeners { .. } | ToDoor::Hello(_) | ToDoor::Answer { .. } | ToDoor::Close {} => {
+            Err(PassError::Mismatch)
+        }
     }
 }
 

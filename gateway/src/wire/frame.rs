@@ -57,14 +57,21 @@ pub(crate) fn read<M: DeserializeOwned>(channel: &mut impl Read, bytes_max: u32)
 }
 
 /// Reads the rest of a frame whose length has been read.
-pub(crate) fn read_body<M: DeserializeOwned>(channel: &mut impl Read, length: [u8; 4], bytes_max: u32) -> Result<M, FrameError> {
+pub(crate) fn read_body<M: DeserializeOwned>(
+    channel: &mut impl Read,
+    length: [u8; 4],
+    bytes_max: u32,
+) -> Result<M, FrameError> {
     let mut body = vec![0; accept_length(length, bytes_max)?];
     channel.read_exact(&mut body).map_err(FrameError::Closed)?;
     serde_json::from_slice(&body).map_err(FrameError::Malformed)
 }
 
 /// Reads one frame without blocking the thread. Not safe to cancel: a dropped read loses bytes.
-pub(crate) async fn read_async<M: DeserializeOwned>(channel: &mut (impl AsyncRead + Unpin), bytes_max: u32) -> Result<M, FrameError> {
+pub(crate) async fn read_async<M: DeserializeOwned>(
+    channel: &mut (impl AsyncRead + Unpin),
+    bytes_max: u32,
+) -> Result<M, FrameError> {
     let mut length = [0; 4];
     channel.read_exact(&mut length).await.map_err(FrameError::Closed)?;
     let mut body = vec![0; accept_length(length, bytes_max)?];

@@ -322,3 +322,68 @@ impl From<WireRefused> for Refused {
         Self { layer: wire.layer.into(), code: wire.code, detail: wire.detail, count: wire.count }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask() -> Ask {
+        Ask {
+            serial: 3,
+            method: Method::Put,
+            endpoint: endpoint("registry.example", 443).unwrap(),
+            path: "/a%20b".into(),
+            query_bytes: 4,
+            body_bytes: None,
+            source: Source::Captured,
+        }
+    }
+
+    #[test]
+    fn an_ask_reads_back_and_one_that_is_not_canonical_does_not() {
+        assert_eq!(Ask::try_from(WireAsk::from(ask())), Ok(ask()));
+        for path in ["", "a", "/a/../b", "/%61", "/a//b", "/a%2fb", "/a\n"] {
+            let forged = WireAsk::from(Ask { path: path.into(), ..ask() });
+            assert_eq!(Ask::try_from(forged), Err(BadMessage("path")), "{path:?}");
+        }
+        let mut forged = WireAsk::from(ask());
+        forged.host = "evil example".into();
+        assert_eq!(Ask::try_from(forged), Err(BadMessage("host")));
+    }
+
+    #[test]
+    fn messages_look_like_this() {
+        let text = |message: &FromDoor| serde_json::to_string(message).unwrap();
+        assert_eq!(
+            text(&FromDoor::Ask(ask().into())),
+            concat!(
+                r#"{"message":"ask","serial":3,"method":"PUT","host":"registry.example","port":443,"path":"/a%20b","#,
+                r#""query_bytes":4,"body_bytes":null,"source":"captured"}"#
+            )
+        );
+        let answer = ToDoor::Answer { serial: 3, verdict: WireVerdict::Allow };
+        assert_eq!(serde_json::to_string(&answer).unwrap(), r#"{"message":"answer","serial":3,"verdict":"allow"}"#);
+        // What this version does not know is not skipped over.
+        assert!(serde_json::from_str::<ToDoor>(r#"{"message":"close","gently":true}"#).is_err());
+        assert!(serde_json::from_str::<ToDoor>(r#"{"message":"answer","serial":3,"verdict":"maybe"}"#).is_err());
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let hello = Hello {
+            run: RunId::from_entropy(7),
+            reach: vec![],
+            dangers: vec![],
+            roots_pem: String::new(),
+            ca_common_name: "x".into(),
+            life: Duration::from_secs(1),
+            lease: Lease::new(vec![1, 2]),
+            limits: Limits::default(),
+        };
+        let mut wire = WireHello::from(&hello);
+        assert_eq!(Hello::try_from(WireHello::from(&hello)).unwrap().lease, hello.lease);
+        wire.version = 2;
+        assert!(Hello::try_from(wire).is_err());
+        assert_eq!(format!("{:?}", hello.lease), "Lease(2 bytes)");
+    }
+}

@@ -125,10 +125,18 @@ impl Dialer {
         if addresses.is_empty() {
             return Err(DialError::NotResolved);
         }
-        if addresses.iter().all(|&address| address::is_global(address)) { Ok(addresses) } else { Err(DialError::NotGlobal) }
+        if addresses.iter().all(|&address| address::is_global(address)) {
+            Ok(addresses)
+        } else {
+            Err(DialError::NotGlobal)
+        }
     }
 
-    async fn connect_first(&self, targets: Vec<(SocketAddr, Transport)>, endpoint: &Endpoint) -> Result<Peer, DialError> {
+    async fn connect_first(
+        &self,
+        targets: Vec<(SocketAddr, Transport)>,
+        endpoint: &Endpoint,
+    ) -> Result<Peer, DialError> {
         let mut last = DialError::Unreachable;
         for (address, transport) in targets.into_iter().take(ADDRESSES_MAX) {
             match timeout(CONNECT_TIMEOUT, self.connect(address, transport, endpoint)).await {
@@ -162,4 +170,91 @@ pub(crate) fn parse_literal(host: &str) -> Option<IpAddr> {
         let inside = host.strip_prefix('[')?.strip_suffix(']')?;
         inside.parse::<std::net::Ipv6Addr>().map(IpAddr::V6).ok()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use selvedge_domain::{HostPattern, Method, Reach, RunId};
+
+    use super::*;
+    use crate::danger::Upstream;
+    use crate::protocol::{Hello, Lease, Limits};
+
+    /// Gives one prepared answer after the other and counts questions.
+    struct Scripted(Arc<Mutex<Vec<Vec<IpAddr>>>>);
+
+    impl Resolve for Scripted {
+        fn resolve<'a>(
+            &'a self,
+            _: &'a str,
+        ) -> Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send + 'a>> {
+            let answer = self.0.lock().unwrap().pop().expect("the name is resolved more often than allowed");
+            Box::pin(std::future::ready(Ok(answer)))
+        }
+    }
+
+    fn endpoint() -> Endpoint {
+        Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 }
+    }
+
+    fn scope(dangers: Vec<Upstream>) -> Scope {
+        let reach = Reach { endpoint: endpoint(), methods: [Method::Get].into(), path_prefix: "/".into() };
+        Scope::of(&Hello {
+            run: RunId::from_entropy(7),
+            reach: vec![reach],
+            dangers,
+            roots_pem: String::new(),
+            ca_common_name: String::new(),
+            life: Duration::from_secs(1),
+            lease: Lease::default(),
+            limits: Limits::default(),
+        })
+    }
+
+    /// Dials once with these answers, last first; gives the error and how many answers are left.
+    fn dial(answers: &[&[&str]], dangers: Vec<Upstream>, leg: ClientLeg) -> (Option<DialError>, usize) {
+        let parse = |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
+        let answers = Arc::new(Mutex::new(answers.iter().map(parse).collect()));
+        let dialer = Dialer::new("", Box::new(Scripted(Arc::clone(&answers)))).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let dialled = runtime.block_on(dialer.dial(&endpoint(), leg, &scope(dangers)));
+        let left = answers.lock().unwrap().len();
+        (dialled.err(), left)
+    }
+
+    #[test]
+    fn a14_one_inward_address_among_many_refuses_the_name() {
+        for answer in [&["127.0.0.1"][..], &["1.1.1.1", "10.0.0.1"], &["2606:4700::1111", "::ffff:169.254.169.254"]] {
+            assert_eq!(dial(&[answer], vec![], ClientLeg::Tls), (Some(DialError::NotGlobal), 0), "{answer:?}");
+        }
+        assert_eq!(dial(&[&[]], vec![], ClientLeg::Tls), (Some(DialError::NotResolved), 0));
+    }
+
+    #[test]
+    fn a14_a_name_that_changes_its_mind_is_looked_at_each_time() {
+        // Rebinding: the first answer was fine, the second leads inwards. Each connection has one resolution, which is the
+        // one that is looked at.
+        let (error, left) = dial(&[&["1.1.1.1"], &["192.168.0.1"]], vec![], ClientLeg::Tls);
+        assert_eq!((error, left), (Some(DialError::NotGlobal), 1));
+    }
+
+    #[test]
+    fn a_named_upstream_is_dialled_as_named_and_never_resolved() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let named = |transport| Upstream { endpoint: endpoint(), address: at.ip(), port: at.port(), transport };
+        let clear = vec![named(Transport::Clear)];
+        assert_eq!(dial(&[&["1.1.1.1"]], clear.clone(), ClientLeg::Clear), (None, 1));
+        assert_eq!(dial(&[&["1.1.1.1"]], clear, ClientLeg::Tls), (None, 1));
+        // Named for TLS only: clear text does not leave, and does not turn to the public address either.
+        let tls = vec![named(Transport::Tls)];
+        assert_eq!(dial(&[&["1.1.1.1"]], tls, ClientLeg::Clear), (Some(DialError::ClearText), 1));
+        assert_eq!(dial(&[&["1.1.1.1"]], vec![], ClientLeg::Clear), (Some(DialError::ClearText), 1));
+        // Named for another port: that is another endpoint.
+        let mut other = named(Transport::Clear);
+        other.endpoint.port = 80;
+        assert_eq!(dial(&[&["10.0.0.1"]], vec![other], ClientLeg::Tls), (Some(DialError::NotGlobal), 0));
+    }
 }

@@ -1,0 +1,13 @@
+//! The door as a sandbox meets it: a process of its own, real sockets, real TLS, real clients.
+#![expect(unreachable_pub, reason = "these modules are this test's own")]
+
+#[cfg(test)]
+mod egress;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod protocol;
+#[cfg(test)]
+mod upstream;
+#[cfg(test)]
+mod world;
