@@ -71,7 +71,6 @@ fn limits(spec: &Spec) -> Step<()> {
         (libc::RLIMIT_NPROC, spec.limits.processes),
         (libc::RLIMIT_FSIZE, Some(spec.limits.disk_bytes)),
         (libc::RLIMIT_MEMLOCK, Some(8 << 20)),
-        (libc::RLIMIT_MSGQUEUE, Some(1 << 20)),
         (libc::RLIMIT_SIGPENDING, Some(4096)),
     ];
     for (resource, value) in limits {

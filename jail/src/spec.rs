@@ -35,8 +35,7 @@ pub struct Spec {
     pub network: Network,
     /// Limits that the launcher itself sets.
     pub limits: Limits,
-    /// The step that is to fail, for the test that nothing is left behind.
-    #[cfg(feature = "fault-injection")]
+    /// The step that is to fail, for the test that nothing is left behind. Heeded only when built for that test.
     pub fail_at: Option<String>,
 }
 
@@ -162,7 +161,6 @@ impl Spec {
         w.u64(self.limits.disk_files);
         w.optional(self.limits.processes.as_ref(), |w, n| w.u64(*n));
         w.u64(self.limits.open_files);
-        #[cfg(feature = "fault-injection")]
         w.optional(self.fail_at.as_ref(), text);
         w.finish()
     }
@@ -202,7 +200,6 @@ impl Spec {
                 processes: r.optional(Reader::u64)?,
                 open_files: r.u64()?,
             },
-            #[cfg(feature = "fault-injection")]
             fail_at: r.optional(Reader::text)?,
         };
         r.end()?;
@@ -258,7 +255,6 @@ mod tests {
             files: vec![File { target: "/etc/x".into(), mode: 0o644, content: vec![0, 255] }],
             network: Network::Doors,
             limits: Limits { disk_bytes: 1 << 20, disk_files: 100, processes: Some(64), open_files: 1024 },
-            #[cfg(feature = "fault-injection")]
             fail_at: None,
         }
     }

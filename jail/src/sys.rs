@@ -165,11 +165,16 @@ pub(crate) fn setsid() -> io::Result<()> {
     check(unsafe { libc::setsid() }).map(drop)
 }
 
-/// Limits a resource, soft and hard alike.
+/// Limits a resource, soft and hard alike, to `value` or to what is already the most.
 pub(crate) fn limit(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-    // SAFETY: `limit` is a valid structure for the call.
-    check(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid structure for both calls.
+    unsafe {
+        check(libc::getrlimit(resource, &raw mut limit))?;
+        limit.rlim_max = limit.rlim_max.min(value);
+        limit.rlim_cur = limit.rlim_max;
+        check(libc::setrlimit(resource, &raw const limit)).map(drop)
+    }
 }
 
 /// Gives every signal its default effect again and blocks none, as a program expects to find them.

@@ -1,0 +1,63 @@
+//! The stage of the sandbox's tests and of a curious reader: one executable that is, by the name it is called, the
+//! launcher, the prober, or a keeper that runs one command in a sandbox.
+//!
+//! `cargo run -p selvedge-sandbox --example stage -- probe` reports on this host;
+//! `cargo run -p selvedge-sandbox --example stage -- run STATE full COMMAND…` runs a command in a sandbox.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    clippy::expect_used,
+    reason = "a tool for the terminal"
+)]
+
+use std::io::Write;
+use std::process::exit;
+
+use selvedge_sandbox::{Event, HOST_IDS, Level, NativeDriver, Network, Place, Setup, Stream};
+
+fn main() {
+    let mut args = std::env::args();
+    let called = args.next().unwrap_or_default();
+    let args: Vec<String> = args.collect();
+    match called.rsplit('/').next() {
+        Some(selvedge_jail::NAME) => selvedge_jail::main(),
+        Some(selvedge_prober::NAME) => exit(selvedge_prober::main(&args)),
+        _ => {}
+    }
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["probe", state, level] => print!("{}", driver(state, level).probe()),
+        ["run", state, level, command @ ..] => exit(run(&driver(state, level), command)),
+        _ => eprintln!("stage probe STATE LEVEL | stage run STATE LEVEL COMMAND..."),
+    }
+}
+
+fn driver(state: &str, level: &str) -> NativeDriver {
+    let setup = Setup {
+        state: state.into(),
+        launcher: std::env::current_exe().expect("own executable"),
+        level: if level == "user" { Level::User } else { Level::Full },
+        host_ids: HOST_IDS,
+    };
+    NativeDriver::new(setup).unwrap_or_else(|refused| fail(&refused))
+}
+
+fn run(driver: &NativeDriver, command: &[&str]) -> i32 {
+    let place = Place { network: Network::Doors, ..Place::new(command.iter().copied()) };
+    let mut sandbox =
+        driver.start(&format!("stage-{}", std::process::id()), &place).unwrap_or_else(|refused| fail(&refused));
+    let exit = sandbox.wait(&mut |event| match event {
+        Event::Output { stream: Stream::Output, bytes } => std::io::stdout().write_all(&bytes).expect("write"),
+        Event::Output { stream: Stream::Error, bytes } => std::io::stderr().write_all(&bytes).expect("write"),
+        Event::RefusedCall { name, count } => eprintln!("refused {name} {count}"),
+    });
+    eprintln!("{exit:?}");
+    sandbox.destroy().expect("destroy");
+    i32::from(!exit.success())
+}
+
+fn fail(refused: &selvedge_sandbox::Refused) -> ! {
+    eprintln!("{refused}; {}", refused.remedy);
+    exit(2)
+}

@@ -1,0 +1,35 @@
+//! Owns the second use of a sandbox: running a tool of the host, such as git, on data that is not trusted, and taking
+//! its output as bytes.
+
+use crate::driver::NativeDriver;
+use crate::live::{Event, Exit, Stream};
+use crate::place::Place;
+use crate::refused::Refused;
+
+/// What a tool came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolOutput {
+    /// How it ended.
+    pub exit: Exit,
+    /// Its output.
+    pub stdout: Vec<u8>,
+    /// Its error output.
+    pub stderr: Vec<u8>,
+}
+
+impl NativeDriver {
+    /// Runs a place to its end and takes it off the host. Output is bounded by the place's limit.
+    pub fn run_tool(&self, id: &str, place: &Place) -> Result<ToolOutput, Refused> {
+        let mut sandbox = self.start(id, place)?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let exit = sandbox.wait(&mut |event| match event {
+            Event::Output { stream: Stream::Output, bytes } => stdout.extend(bytes),
+            Event::Output { stream: Stream::Error, bytes } => stderr.extend(bytes),
+            Event::RefusedCall { .. } => {}
+        });
+        sandbox
+            .destroy()
+            .map_err(|error| Refused::io(crate::refused::Layer::State, "take the sandbox off the host", error))?;
+        Ok(ToolOutput { exit, stdout, stderr })
+    }
+}
