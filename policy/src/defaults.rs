@@ -6,8 +6,12 @@ pub const SCHEMA: &str = include_str!("../schema/selvedge.cedarschema");
 /// The name `init` gives the schema beside the policies.
 pub const SCHEMA_FILE: &str = "selvedge.cedarschema";
 
-/// The default policies, by file name.
-pub const DEFAULTS: &[(&str, &str)] = &[
+const DEFAULTS: [(&str, &str); 2] = [
     ("factory.cedar", include_str!("../defaults/factory.cedar")),
     ("guardrails.cedar", include_str!("../defaults/guardrails.cedar")),
 ];
+
+/// The default policies: file name and text.
+pub fn default_sources() -> impl Iterator<Item = (&'static str, &'static str)> {
+    DEFAULTS.into_iter()
+}

@@ -2,7 +2,7 @@
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression};
 use selvedge_authority::{Question, Subject};
-use selvedge_domain::{Autonomy, Field, Risk, Sensitivity, Trust};
+use selvedge_domain::{Autonomy, Description, Field, ResourceKind, Risk, Sensitivity, Trust, Verb};
 
 use crate::vocabulary::Vocabulary;
 
@@ -49,16 +49,33 @@ pub(crate) enum Value {
 pub(crate) fn parts(vocabulary: &Vocabulary, question: &Question<'_>) -> Result<Parts, Misfit> {
     let order = question.order;
     let resource = &order.resource;
+    complete(order)?;
     let missing = |what: &str| Misfit(format!("`{what}` is not in the schema"));
     Ok(Parts {
         principal: principal(vocabulary, question.subject),
         action: vocabulary.action(order.verb).ok_or_else(|| missing(order.verb.as_str()))?,
         resource: vocabulary.resource(resource.kind, &resource.name).ok_or_else(|| missing(resource.kind.as_str()))?,
         repository: vocabulary
-            .resource(selvedge_domain::ResourceKind::Repository, resource.repo.as_str())
+            .resource(ResourceKind::Repository, resource.repo.as_str())
             .ok_or_else(|| missing("Repository"))?,
         context: context(question),
     })
+}
+
+/// Facts of a sandbox's start, by purpose. Two orders share the verb, so the schema has to call what they do not share
+/// optional; here each must be whole, lest a forbid on a fact be passed by leaving the fact out.
+const STARTS: [&[&str]; 2] = [
+    &["purpose", "run", "attempt", "agent", "base", "trust", "may", "reach", "level", "configuration"],
+    &["purpose", "run", "tree", "checks_from"],
+];
+
+fn complete(order: &Description) -> Result<(), Misfit> {
+    let whole = |names: &&[&str]| names.iter().copied().eq(order.fields.iter().map(|(name, _)| *name));
+    if order.verb != Verb::SandboxStart || STARTS.iter().any(whole) {
+        Ok(())
+    } else {
+        Err(Misfit(format!("facts of `{}` are missing or unknown", order.verb)))
+    }
 }
 
 impl Parts {

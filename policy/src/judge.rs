@@ -61,6 +61,16 @@ impl Policies {
         &self.digest
     }
 
+    /// How many policies there are, in shadow or not.
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Whether there is no policy at all; then nothing is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
     /// Every policy, by name.
     pub fn list(&self) -> impl Iterator<Item = &PolicyText> {
         self.texts.values()

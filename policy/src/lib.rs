@@ -24,7 +24,7 @@ mod source;
 mod vocabulary;
 
 pub use check::Check;
-pub use defaults::{DEFAULTS, SCHEMA, SCHEMA_FILE};
+pub use defaults::{SCHEMA, SCHEMA_FILE, default_sources};
 pub use deny_all::DenyAll;
 pub use explain::{ApprovalEffect, Explanation};
 pub use judge::Policies;

@@ -8,7 +8,7 @@ use selvedge_authority::PolicyName;
 use selvedge_domain::{Digest, Owner};
 
 use crate::index::Index;
-use crate::source::{Source, Statement};
+use crate::source::{NESTING_MAX, Source, Statement, is_deceptive};
 use crate::vocabulary::{BadSchema, Vocabulary};
 use crate::{Check, Effect, Mode, Place, Policies, PolicyText, Problem};
 
@@ -70,9 +70,8 @@ impl Policies {
 
     /// The policies that ship with the factory.
     pub fn defaults() -> Result<Self, LoadError> {
-        Self::from_sources(
-            crate::DEFAULTS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
-        )
+        let sources = crate::default_sources().map(|(name, text)| (name.to_owned(), text.to_owned()));
+        Self::from_sources(sources.collect())
     }
 }
 
@@ -99,6 +98,11 @@ struct Loading {
 
 impl Loading {
     fn read(&mut self, source: Source<'_>) {
+        if let Some((offset, c)) = source.deceptive() {
+            let hint = "remove it: text must mean what it looks like";
+            let message = format!("the invisible character U+{:04X}", u32::from(c));
+            self.problem(source.place(offset), message, Some(hint.to_owned()));
+        }
         for statement in source.statements() {
             if self.policies.len() >= POLICIES_MAX {
                 let hint = format!("at most {POLICIES_MAX} policies are loaded");
@@ -114,6 +118,10 @@ impl Loading {
         if statement.text.len() > POLICY_BYTES_MAX {
             let hint = format!("a policy has at most {POLICY_BYTES_MAX} bytes; split it");
             return self.problem(place, "the policy is too long".to_owned(), Some(hint));
+        }
+        if statement.nesting > NESTING_MAX {
+            let hint = format!("at most {NESTING_MAX} levels; write several policies");
+            return self.problem(place, "brackets nest too deep".to_owned(), Some(hint));
         }
         let policy = match Policy::parse(None, statement.text) {
             Ok(policy) => policy,
@@ -155,7 +163,7 @@ impl Loading {
             self.diagnosed_in(error.policy_id(), error, Severity::Problem);
         }
         for warning in result.validation_warnings() {
-            let severity = if is_deceptive(warning) { Severity::Problem } else { Severity::Warning };
+            let severity = if misleads(warning) { Severity::Problem } else { Severity::Warning };
             self.diagnosed_in(warning.policy_id(), warning, severity);
         }
     }
@@ -217,13 +225,20 @@ fn told(source: Source<'_>, offset: usize, error: &dyn Diagnostic) -> Problem {
     let within = error.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
     Problem {
         place: source.place(offset.saturating_add(within)),
-        message: error.to_string(),
-        hint: error.help().map(|help| help.to_string()),
+        message: shown(&error.to_string()),
+        hint: error.help().map(|help| shown(&help.to_string())),
     }
 }
 
+/// Cedar quotes the source; what would move a terminal's cursor is escaped.
+fn shown(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() || is_deceptive(c) { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
 /// Whether a warning is about text that does not mean what it looks like.
-fn is_deceptive(warning: &ValidationWarning) -> bool {
+fn misleads(warning: &ValidationWarning) -> bool {
     matches!(
         warning,
         ValidationWarning::MixedScriptString(_)

@@ -1,5 +1,7 @@
 //! Policy sources as text: where one policy ends and the next begins, and which line an offset lies on.
 
+use std::ops::Range;
+
 use crate::Place;
 
 /// One named text of policies.
@@ -16,7 +18,13 @@ pub(crate) struct Statement<'a> {
     pub(crate) offset: usize,
     /// Its text, from its first token to its semicolon.
     pub(crate) text: &'a str,
+    /// How deep brackets nest in it, outside comments and strings.
+    pub(crate) nesting: usize,
 }
+
+/// How deep brackets may nest. Cedar's parser descends once per bracket and has no bound of its own: some 400 levels
+/// exhaust a thread's stack and abort the process.
+pub(crate) const NESTING_MAX: usize = 32;
 
 /// What the scanner is in the middle of.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +42,7 @@ impl<'a> Source<'a> {
     /// then fails to parse.
     pub(crate) fn statements(self) -> Vec<Statement<'a>> {
         let mut statements = Vec::new();
-        let (mut within, mut start, mut slash) = (Within::Code, None, None);
+        let (mut within, mut start, mut slash, mut nesting) = (Within::Code, None, None, Nesting::default());
         for (at, c) in self.text.char_indices() {
             let next = match (within, c) {
                 (Within::Code, '/') if slash.is_some_and(|before| before + 1 == at) => Within::Comment,
@@ -48,22 +56,29 @@ impl<'a> Source<'a> {
                 start = None;
             }
             slash = (within == Within::Code && c == '/').then_some(at);
-            let code = within == Within::Code && next != Within::Comment;
-            if code && start.is_none() && !c.is_whitespace() {
-                start = Some(at);
-            }
-            if code && c == ';' {
-                statements.extend(start.and_then(|from| self.statement(from, at + 1)));
-                start = None;
+            if within == Within::Code && next != Within::Comment {
+                nesting.see(c);
+                start = start.or_else(|| (!c.is_whitespace()).then_some(at));
+                if c == ';' {
+                    statements.extend(start.and_then(|from| self.statement(from..at + 1, nesting.deepest)));
+                    (start, nesting) = (None, Nesting::default());
+                }
             }
             within = next;
         }
-        statements.extend(start.and_then(|from| self.statement(from, self.text.len())));
+        statements.extend(start.and_then(|from| self.statement(from..self.text.len(), nesting.deepest)));
         statements
     }
 
-    fn statement(self, from: usize, to: usize) -> Option<Statement<'a>> {
-        self.text.get(from..to).map(|text| Statement { offset: from, text })
+    fn statement(self, range: Range<usize>, nesting: usize) -> Option<Statement<'a>> {
+        let offset = range.start;
+        self.text.get(range).map(|text| Statement { offset, text, nesting })
+    }
+
+    /// The first character that makes text look other than it is (bidirectional controls and invisible marks), comments
+    /// included: a reviewer sees them too.
+    pub(crate) fn deceptive(self) -> Option<(usize, char)> {
+        self.text.char_indices().find(|(_, c)| is_deceptive(*c))
     }
 
     /// The line and column of a byte offset.
@@ -72,6 +87,29 @@ impl<'a> Source<'a> {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
         Place { source: self.name.to_owned(), line, column }
+    }
+}
+
+/// Unicode's bidirectional controls, zero-width characters and byte order mark (UTS 39, UAX 9).
+pub(crate) fn is_deceptive(c: char) -> bool {
+    matches!(u32::from(c), 0x061c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x2069 | 0xfeff)
+}
+
+/// How deep brackets nest.
+#[derive(Clone, Copy, Default)]
+struct Nesting {
+    depth: usize,
+    deepest: usize,
+}
+
+impl Nesting {
+    fn see(&mut self, c: char) {
+        match c {
+            '(' | '[' | '{' => self.depth += 1,
+            ')' | ']' | '}' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        self.deepest = self.deepest.max(self.depth);
     }
 }
 
@@ -98,6 +136,15 @@ mod tests {
     fn nothing_after_the_last_semicolon_is_lost() {
         assert_eq!(texts("a; forbid (principal, action, resource)"), ["a;", "forbid (principal, action, resource)"]);
         assert_eq!(texts("a; \"open"), ["a;", "\"open"]);
+    }
+
+    #[test]
+    fn brackets_in_comments_and_strings_neither_deepen_nor_hide_depth() {
+        let depth = |text| Source { name: "x", text }.statements().first().map(|statement| statement.nesting);
+        assert_eq!(depth("a ( [ { } ] );"), Some(3));
+        assert_eq!(depth("( \")))\" ( // ))))\n ( ))) ;"), Some(3));
+        assert_eq!(depth("\"((((\" ( ) ;"), Some(1));
+        assert_eq!(Source { name: "x", text: "((( ))); ( );" }.statements()[1].nesting, 1);
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! Tests of decisions, of loading, and of the promises in the crate's first lines.
 
 mod decisions;
+mod golden;
+mod loading;
+mod promises;
 mod world;

@@ -88,7 +88,11 @@ pub(crate) fn enqueue(depth: usize) -> Description {
 }
 
 pub(crate) fn mint(ttl_seconds: u64) -> Description {
-    let (lease, audience, until) = (LeaseId::from_entropy(3), "selvedge".to_owned(), Time::from_millis(9));
+    mint_for("registry.example", ttl_seconds)
+}
+
+pub(crate) fn mint_for(audience: &str, ttl_seconds: u64) -> Description {
+    let (lease, audience, until) = (LeaseId::from_entropy(3), audience.to_owned(), Time::from_millis(9));
     MintCredential { lease, run: run(), repo: repo(), audience, until, ttl_seconds }.describe()
 }
 
