@@ -2,6 +2,8 @@
 #![expect(unreachable_pub, reason = "these modules are this test's own")]
 
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod lifecycle;

@@ -93,6 +93,11 @@ fn a45_every_request_of_a_connection_is_judged_anew() {
 #[test]
 fn a20_a57_credentials_a_client_brings_stay_behind() {
     let world = World::start();
+    // The control: without the door the server gets them.
+    let stolen = format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer stolen\r\n\r\n");
+    assert!(exchange(&mut world.tls_to_upstream(connect(world.tls.address)), &stolen).ends_with("hello"));
+    assert!(world.tls.heads()[0].contains("stolen"));
+
     let (codes, _) = world.curl(&[
         "--proxy",
         &format!("http://{}", world.proxy),
@@ -107,7 +112,7 @@ fn a20_a57_credentials_a_client_brings_stay_behind() {
         "https://registry.example/cookie",
     ]);
     assert_eq!(codes, "200 200");
-    let [head] = world.tls.heads().try_into().unwrap();
+    let [_, head] = world.tls.heads().try_into().unwrap();
     assert!(!head.contains("stolen") && !head.to_ascii_lowercase().contains("authorization"), "{head}");
     world.wait_for_refused("foreign_credential_stripped");
     let answer = exchange(

@@ -1,5 +1,6 @@
 //! A server on loopback that remembers every byte it was sent, in clear text or TLS.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,11 @@ pub struct Upstream {
     pub address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,
+    files: Files,
 }
+
+/// What is served beside the prepared answers, by path.
+type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 /// A certificate authority for upstreams, as a public one would be.
 pub struct PublicAuthority {
@@ -56,15 +61,23 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (heads, bodies) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
-        let (kept_heads, kept_bodies, wrap) = (Arc::clone(&heads), Arc::clone(&bodies), Arc::new(wrap));
+        let files = Files::default();
+        let (kept_heads, kept_bodies, kept_files) = (Arc::clone(&heads), Arc::clone(&bodies), Arc::clone(&files));
+        let wrap = Arc::new(wrap);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (heads, bodies, wrap) = (Arc::clone(&kept_heads), Arc::clone(&kept_bodies), Arc::clone(&wrap));
+                let (heads, bodies) = (Arc::clone(&kept_heads), Arc::clone(&kept_bodies));
+                let (files, wrap) = (Arc::clone(&kept_files), Arc::clone(&wrap));
                 let _ = stream.set_nodelay(true);
-                std::thread::spawn(move || answer_all(wrap(stream), &heads, &bodies));
+                std::thread::spawn(move || answer_all(wrap(stream), &heads, &bodies, &files));
             }
         });
-        Self { address, heads, bodies }
+        Self { address, heads, bodies, files }
+    }
+
+    /// Serves `content` at `path` from now on.
+    pub fn serve(&self, path: &str, content: Vec<u8>) {
+        self.files.lock().unwrap().insert(path.into(), content);
     }
 
     /// Every request head received so far.
@@ -82,7 +95,7 @@ pub trait ReadWrite: Read + Write {}
 impl<S: Read + Write> ReadWrite for S {}
 
 /// Reads naively on purpose: what a lenient server would make of the bytes is what the tests look at.
-fn answer_all(mut stream: Box<dyn ReadWrite>, heads: &Mutex<Vec<String>>, bodies: &Mutex<Vec<Vec<u8>>>) {
+fn answer_all(mut stream: Box<dyn ReadWrite>, heads: &Mutex<Vec<String>>, bodies: &Mutex<Vec<Vec<u8>>>, files: &Files) {
     let mut buffer = Vec::new();
     while let Some(head) = read_until(&mut stream, &mut buffer, b"\r\n\r\n") {
         let head = String::from_utf8_lossy(&head).into_owned();
@@ -90,18 +103,15 @@ fn answer_all(mut stream: Box<dyn ReadWrite>, heads: &Mutex<Vec<String>>, bodies
         heads.lock().unwrap().push(head.clone());
         bodies.lock().unwrap().push(body.unwrap_or_default());
         let path = head.split(' ').nth(1).unwrap_or_default();
-        if stream.write_all(&response(&head, path)).and_then(|()| stream.flush()).is_err() || path.ends_with("/close") {
+        let file = files.lock().unwrap().get(path).cloned();
+        let response = file.map_or_else(|| response(&head, path), |file| with("", &file));
+        if stream.write_all(&response).and_then(|()| stream.flush()).is_err() || path.ends_with("/close") {
             return;
         }
     }
 }
 
 fn response(head: &str, path: &str) -> Vec<u8> {
-    let with = |fields: &str, body: &[u8]| {
-        let head = format!("HTTP/1.1 200 OK\r\n{fields}content-length: {}\r\n\r\n", body.len());
-        let body = if self::is_head(head.as_str()) { &[] } else { body };
-        [head.as_bytes(), body].concat()
-    };
     let text = |text: &str| text.as_bytes().to_vec();
     match path {
         _ if is_head(head) => text("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
@@ -117,6 +127,10 @@ fn response(head: &str, path: &str) -> Vec<u8> {
         }
         _ => with("", b"hello"),
     }
+}
+
+fn with(fields: &str, body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 200 OK\r\n{fields}content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
 }
 
 fn is_head(head: &str) -> bool {

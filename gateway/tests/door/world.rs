@@ -75,6 +75,7 @@ pub struct World {
     pub dns: SocketAddr,
     pub serving: JoinHandle<Result<(), ServeError>>,
     files: tempfile::TempDir,
+    public_pem: String,
 }
 
 impl World {
@@ -114,6 +115,7 @@ impl World {
             clear,
             serving,
             files,
+            public_pem: public.pem,
         }
     }
 
@@ -128,18 +130,17 @@ impl World {
     }
 
     /// Opens TLS on a stream to the door, trusting the run's authority only.
-    pub fn tls_over(&self, stream: TcpStream, sni: &str) -> StreamOwned<ClientConnection, TcpStream> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.ready.ca_pem.as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
-        let name = ServerName::try_from(sni.to_owned()).unwrap();
-        StreamOwned::new(ClientConnection::new(config, name).unwrap(), stream)
+    pub fn tls_over(&self, stream: TcpStream, sni: &str) -> TlsClient {
+        open_tls(stream, sni, &self.ready.ca_pem)
+    }
+
+    /// Opens TLS on a stream to the upstream, past the door.
+    pub fn tls_to_upstream(&self, stream: TcpStream) -> TlsClient {
+        open_tls(stream, HOST, &self.public_pem)
     }
 
     /// Opens a tunnel and TLS inside it.
-    pub fn tunnel(&self, target: &str, sni: &str) -> StreamOwned<ClientConnection, TcpStream> {
+    pub fn tunnel(&self, target: &str, sni: &str) -> TlsClient {
         let mut stream = connect(self.proxy);
         let answer = exchange(&mut stream, &format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -222,9 +223,23 @@ pub fn hello(public: &PublicAuthority, tls: &Upstream, clear: &Upstream) -> Hell
     }
 }
 
+/// A TLS client.
+pub type TlsClient = StreamOwned<ClientConnection, TcpStream>;
+
+fn open_tls(stream: TcpStream, sni: &str, roots_pem: &str) -> TlsClient {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(roots_pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+    let name = ServerName::try_from(sni.to_owned()).unwrap();
+    StreamOwned::new(ClientConnection::new(config, name).unwrap(), stream)
+}
+
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
     stream
 }
 
