@@ -15,6 +15,7 @@ mod read;
 mod recover;
 mod scan;
 mod tree;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub struct LocalForge {
 pub struct Repository {
     name: RepoName,
     dir: PathBuf,
+    trees: PathBuf,
     git: Arc<dyn GitRunner>,
 }
 
@@ -84,16 +86,15 @@ impl LocalForge {
 
     /// The repository imported under `name`.
     pub fn repository(&self, name: &RepoName) -> Result<Repository, OpenError> {
-        let dir = self.repository_dir(name);
-        if dir.is_dir() {
-            Ok(Repository { name: name.clone(), dir, git: Arc::clone(&self.git) })
-        } else {
-            Err(OpenError::Unknown(name.clone()))
-        }
+        let repository = self.at(name);
+        if repository.dir.is_dir() { Ok(repository) } else { Err(OpenError::Unknown(name.clone())) }
     }
 
-    fn repository_dir(&self, name: &RepoName) -> PathBuf {
-        self.root.join(format!("{}.git", name.as_file_name()))
+    /// Where the repository by that name is or would be. The suffix keeps the two apart whatever the name ends in.
+    fn at(&self, name: &RepoName) -> Repository {
+        let beside = |suffix: &str| self.root.join(format!("{}{suffix}", name.as_file_name()));
+        let (dir, trees) = (beside(".git"), beside(".trees"));
+        Repository { name: name.clone(), dir, trees, git: Arc::clone(&self.git) }
     }
 }
 

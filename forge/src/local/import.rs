@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_domain::RepoName;
 
 use crate::git::{ANSWER, GitCall, GitError, GitLimits, LISTING, TRANSFER};
 
-use super::recover::IMPORTING;
+use super::recover::UNFINISHED;
 use super::{BranchName, LocalForge, Repository};
 
 /// A repository on this machine to import from.
@@ -124,12 +123,12 @@ struct Advertised {
 impl LocalForge {
     /// Copies a repository's branches and tags into a new bare repository under `name`.
     pub fn import(&self, source: &Source, name: &RepoName) -> Result<(Repository, Synced), ImportError> {
-        let dir = self.repository_dir(name);
+        let dir = self.at(name).dir;
         if dir.exists() {
             return Err(ImportError::AlreadyImported(name.clone()));
         }
-        let half = HalfMade(self.root.join(format!("{IMPORTING}{}", NEXT.fetch_add(1, Ordering::Relaxed))));
-        let repository = Repository { name: name.clone(), dir: half.0.clone(), git: Arc::clone(&self.git) };
+        let half = HalfMade(self.root.join(format!("{UNFINISHED}{}", NEXT.fetch_add(1, Ordering::Relaxed))));
+        let repository = Repository { dir: half.0.clone(), ..self.at(name) };
         repository.init("sha1")?;
         let advertised = repository.advertised(source)?;
         if advertised.object_format != "sha1" {
@@ -141,7 +140,7 @@ impl LocalForge {
         let failed = |cause| ImportError::Write { path: dir.clone(), cause };
         fs::rename(&half.0, &dir).map_err(failed)?;
         fs::File::open(&self.root).and_then(|root| root.sync_all()).map_err(failed)?;
-        Ok((Repository { name: name.clone(), dir, git: Arc::clone(&self.git) }, synced))
+        Ok((self.at(name), synced))
     }
 }
 

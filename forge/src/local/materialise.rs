@@ -14,6 +14,7 @@ use selvedge_domain::{FileMode, TreeId};
 use crate::git::GitError;
 
 use super::Repository;
+use super::recover::UNFINISHED;
 use super::tree::{Entry, TreeError, TreeLimits, parents};
 
 /// A tree could not be written out.
@@ -50,19 +51,30 @@ const TARGET_BYTES_MAX: u64 = 4095;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Repository {
-    /// The directory below `trees` that holds exactly the files of `tree`, written now or earlier.
+    /// The directory that holds exactly the files of `tree`, written now or earlier. For reading only.
     ///
     /// It appears whole or not at all, and only after its content is on the disk.
-    pub fn materialise(&self, tree: &TreeId, trees: &Path, limits: TreeLimits) -> Result<PathBuf, MaterialiseError> {
-        let done = trees.join(tree.as_str());
+    pub fn materialise(&self, tree: &TreeId, limits: TreeLimits) -> Result<PathBuf, MaterialiseError> {
+        let done = self.trees.join(tree.as_str());
         if done.is_dir() {
             return Ok(done);
         }
         let entries = self.list(tree, limits)?;
-        let writing = Writing::begin(trees, tree)?;
+        let writing = Writing::begin(&self.trees, tree)?;
         writing.directories(&entries)?;
         self.files(&entries, &writing)?;
         writing.finish(done)
+    }
+
+    /// Removes what [`Self::materialise`] wrote. The caller knows that no sandbox stands on it.
+    pub fn discard(&self, tree: &TreeId) -> Result<(), MaterialiseError> {
+        let done = self.trees.join(tree.as_str());
+        let gone = Writing { dir: self.trees.join(unfinished(tree)) };
+        match fs::rename(&done, &gone.dir) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(MaterialiseError::Write { path: done, cause }),
+            // Dropping what is unfinished removes it.
+            _ => Ok(()),
+        }
     }
 
     /// Files first and symlinks last, so that no write ever passes through a link.
@@ -145,6 +157,11 @@ impl Writing {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(|cause| MaterialiseError::Write { path: path.to_owned(), cause })
     }
+}
+
+/// A name that no tree has and no one else uses.
+fn unfinished(tree: &TreeId) -> String {
+    format!("{UNFINISHED}{tree}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Drop for Writing {

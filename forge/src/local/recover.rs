@@ -1,11 +1,11 @@
-//! What a crash leaves behind: half-made repositories, lock files of a git that is gone, partial packs.
+//! What a crash leaves behind: half-made repositories and trees, lock files of a git that is gone, partial packs.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Begins the name of a repository that is not whole yet.
-pub(super) const IMPORTING: &str = ".importing-";
+/// Begins the name of a repository or a tree that is not whole, or no longer.
+pub(super) const UNFINISHED: &str = ".unfinished-";
 
 /// Removes leftovers below the forge's directory. No git may be running there.
 pub(super) fn clear_leftovers(root: &Path) -> io::Result<()> {
@@ -13,10 +13,22 @@ pub(super) fn clear_leftovers(root: &Path) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(IMPORTING) {
+        if name.starts_with(UNFINISHED) {
             fs::remove_dir_all(entry.path())?;
         } else if name.ends_with(".git") && entry.file_type()?.is_dir() {
             clear_repository(&entry.path())?;
+        } else if name.ends_with(".trees") && entry.file_type()?.is_dir() {
+            clear_trees(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn clear_trees(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_dir_all(entry.path())?;
         }
     }
     Ok(())

@@ -58,21 +58,30 @@ const fn shape(kind: &'static str, prefix: &'static str, body: fn(u8) -> bool, b
 }
 
 impl Shape {
-    /// The first token of this shape at or after `from`: where, and its bytes.
-    pub(super) fn next_in<'t>(&self, text: &'t [u8], from: usize) -> Option<(usize, &'t [u8])> {
-        let mut from = from;
-        loop {
-            let at = from + super::find(text.get(from..)?, self.prefix.as_bytes())?;
-            let after = at + self.prefix.len();
-            let body = text.get(after..)?.iter().take(TOKEN_BYTES_MAX).take_while(|byte| (self.body)(**byte)).count();
-            if body >= self.body_bytes_min
-                && !self.continues_a_word(text, at)
-                && self.is_whole(text.get(at..after + body)?)
-            {
-                return Some((at, text.get(at..after + body)?));
+    /// Every token of this shape, with its place.
+    pub(super) fn all_in<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = (usize, &'t [u8])> {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            loop {
+                let at = from + super::find(text.get(from..)?, self.prefix.as_bytes())?;
+                let after = at + self.prefix.len();
+                from = after;
+                if self.continues_a_word(text, at) {
+                    continue;
+                }
+                let body =
+                    text.get(after..)?.iter().take(TOKEN_BYTES_MAX).take_while(|byte| (self.body)(**byte)).count();
+                if body < self.body_bytes_min {
+                    continue;
+                }
+                // Never back into a long body: a file of nothing but prefixes would be read once per prefix.
+                from = after + body;
+                let token = text.get(at..from)?;
+                if self.is_whole(token) {
+                    return Some((at, token));
+                }
             }
-            from = after;
-        }
+        })
     }
 
     /// Whether the prefix is the middle of a longer word, as in `risk-ant-`.

@@ -159,7 +159,7 @@ fn executables_and_many_files_survive_the_trip() {
     let files = (0..1000).map(|n| write(&format!("d{}/f{n}", n % 7), &n.to_string()));
     let script = Change::Write { path: path("run"), mode: FileMode::Executable, content: b"#!/bin/sh\n".to_vec() };
     let made = commit(&shop, &base, files.chain([script])).unwrap();
-    let dir = shop.materialise(&made.tree, &workshop.path("trees"), Default::default()).unwrap();
+    let dir = shop.materialise(&made.tree, Default::default()).unwrap();
     assert_eq!(std::fs::read_to_string(dir.join("d5/f999")).unwrap(), "999");
     assert_eq!(dir.join("run").metadata().unwrap().permissions().mode() & 0o7777, 0o755);
 }
@@ -181,7 +181,9 @@ fn a_crash_between_commit_and_reference_loses_nothing_and_repeats_nothing() {
     }
     // Even before anyone clears up, building the same commit again works.
     assert_eq!(commit(&shop, &base, [write("b", "2")]).unwrap(), made);
-    std::fs::create_dir(workshop.path("forge/.importing-9")).unwrap();
+    for unfinished in ["forge/.unfinished-9", "forge/acme+shop.trees/.unfinished-9"] {
+        std::fs::create_dir_all(workshop.path(unfinished)).unwrap();
+    }
 
     let forge = LocalForge::open(&workshop.path("forge"), git()).unwrap();
     let shop = forge.repository(&shop_name()).unwrap();
@@ -194,7 +196,23 @@ fn a_crash_between_commit_and_reference_loses_nothing_and_repeats_nothing() {
         assert!(!shop.dir().join(gone).exists(), "{gone}");
     }
     assert!(packs(&shop).iter().all(|pack| !pack.with_extension("keep").exists()));
-    assert!(!workshop.path("forge/.importing-9").exists());
+    assert!(!workshop.path("forge/.unfinished-9").exists());
+    assert!(!workshop.path("forge/acme+shop.trees/.unfinished-9").exists());
+}
+
+#[test]
+fn upkeep_gathers_packs_and_loses_nothing_not_even_what_has_no_name() {
+    let workshop = Workshop::new();
+    let (shop, base) = workshop.shop(&[("a", "1")]);
+    let unnamed: Vec<_> = (0..8).map(|n| commit(&shop, &base, [write("b", &n.to_string())]).unwrap()).collect();
+    let before = packs(&shop).len();
+    assert!(!shop.tidy(100).unwrap(), "few packs are left alone");
+    assert!(shop.tidy(2).unwrap());
+    assert!(packs(&shop).len() < before, "{} packs before", before);
+    for made in unnamed {
+        assert_eq!(shop.tree_of(&made.commit).unwrap(), made.tree);
+    }
+    plain_git(shop.dir(), &["fsck", "--strict"]);
 }
 
 #[test]

@@ -5,9 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use selvedge_forge::local::{LandingKind, MergePlan, Source, TreeLimits};
+use selvedge_domain::RunId;
+use selvedge_forge::local::{Expected, LandingKind, MergePlan, Source, TreeLimits};
 
-use crate::support::{WHEN, Workshop, author, commit, commit_files, plain_git, plain_git_line, repo_name, write};
+use crate::permits::to_open;
+use crate::support::{
+    WHEN, Workshop, author, commit, commit_files, plain_git, plain_git_line, repo_name, shop_name, write,
+};
 
 /// One way in: what is planted, and the plain git command that shows it is live.
 struct Trap {
@@ -161,7 +165,7 @@ fn walk_the_whole_forge(workshop: &Workshop, source: &Path) {
     let main = shop.default_branch().unwrap();
     let base = shop.head(&main).unwrap().unwrap();
     let tree = shop.tree_of(&base).unwrap();
-    shop.materialise(&tree, &workshop.path("trees"), TreeLimits::default()).unwrap();
+    shop.materialise(&tree, TreeLimits::default()).unwrap();
     let ours = commit(&shop, &base, [write("b.txt", "ours\n"), write("a.txt", "changed\n")]).unwrap();
     let theirs = commit(&shop, &base, [write("c.txt", "theirs\n")]).unwrap();
     shop.diff(&tree, &ours.tree).unwrap();
@@ -193,6 +197,23 @@ fn a_28_s_28_nothing_a_source_configures_ever_runs() {
         run_plainly(&source, trap.control);
         assert!(mark.exists(), "{}: the control did not fire, so this row proves nothing", trap.name);
     }
+}
+
+#[test]
+fn s_28_hooks_in_our_own_repository_do_not_run_either() {
+    let workshop = Workshop::new();
+    let (shop, base) = workshop.shop(&[("a.txt", "one\n")]);
+    let (payload, mark) = payload(&workshop);
+    let hooks = shop.dir().join("hooks");
+    std::fs::create_dir_all(&hooks).unwrap();
+    std::fs::copy(payload, hooks.join("reference-transaction")).unwrap();
+    let made = commit(&shop, &base, [write("b.txt", "two\n")]).unwrap();
+    let run = RunId::from_entropy(1);
+    shop.publish(&to_open(&shop_name(), &run, &made.commit, &made.tree), &Expected::Absent).unwrap();
+    assert!(!mark.exists());
+
+    plain_git(shop.dir(), &["update-ref", "refs/heads/x", base.as_str()]);
+    assert!(mark.exists(), "the control did not fire");
 }
 
 #[test]

@@ -29,12 +29,12 @@ fn blob(dir: &std::path::Path, content: &str) -> String {
         .to_owned()
 }
 
-fn materialise(workshop: &Workshop, shop: &Repository, tree: &TreeId) -> Result<std::path::PathBuf, MaterialiseError> {
-    shop.materialise(tree, &workshop.path("trees"), TreeLimits::default())
+fn materialise(shop: &Repository, tree: &TreeId) -> Result<std::path::PathBuf, MaterialiseError> {
+    shop.materialise(tree, TreeLimits::default())
 }
 
 fn nothing_was_written(workshop: &Workshop) -> bool {
-    std::fs::read_dir(workshop.path("trees")).map_or(true, |mut entries| entries.next().is_none())
+    std::fs::read_dir(workshop.path("forge/acme+shop.trees")).map_or(true, |mut entries| entries.next().is_none())
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn s_29_paths_that_leave_or_pose_as_git_s_own_are_never_written() {
     for name in names {
         for (mode, id) in [("100644", evil.as_str()), ("40000", inner.as_str()), ("120000", evil.as_str())] {
             let tree = raw_tree(shop.dir(), &[(mode, name, id)]);
-            let error = materialise(&workshop, &shop, &tree).expect_err(&String::from_utf8_lossy(name));
+            let error = materialise(&shop, &tree).expect_err(&String::from_utf8_lossy(name));
             assert!(
                 matches!(error, MaterialiseError::Tree(TreeError::Path(_) | TreeError::Git(_))),
                 "{}: {error}",
@@ -92,7 +92,7 @@ fn s_29_a_link_and_a_directory_of_one_name_do_not_write_through_the_link() {
         vec![("100644", b"d", evil.as_str()), ("100644", b"d", evil.as_str())],
     ] {
         let tree = raw_tree(shop.dir(), &entries);
-        let error = materialise(&workshop, &shop, &tree).unwrap_err();
+        let error = materialise(&shop, &tree).unwrap_err();
         assert!(matches!(error, MaterialiseError::Tree(TreeError::Twice { .. })), "{error}");
         assert!(nothing_was_written(&workshop));
     }
@@ -104,14 +104,14 @@ fn a_66_submodules_and_unknown_modes_are_refused_by_name() {
     let workshop = Workshop::new();
     let (shop, head) = workshop.shop(&[("a", "1")]);
     let tree = raw_tree(shop.dir(), &[("160000", b"vendored", head.as_str())]);
-    let error = materialise(&workshop, &shop, &tree).unwrap_err();
+    let error = materialise(&shop, &tree).unwrap_err();
     assert_eq!(error.to_string(), "`vendored` is a submodule, and submodules are not supported");
     let empty = plain_git_line(shop.dir(), &["mktree"]);
     let error = shop.diff(&TreeId::parse(&empty).unwrap(), &tree).unwrap_err();
     assert!(matches!(error, TreeError::Gitlink { .. }), "a change that adds one is refused as well: {error}");
     let file = blob(shop.dir(), "x");
     let device = raw_tree(shop.dir(), &[("60644", b"sda", &file)]);
-    assert!(materialise(&workshop, &shop, &device).is_err());
+    assert!(materialise(&shop, &device).is_err());
     assert!(nothing_was_written(&workshop));
 }
 
@@ -128,7 +128,7 @@ fn s_29_links_are_data_and_are_not_followed() {
     plain_git(&source, &["commit", "-q", "-m", "links"]);
     let shop = workshop.import(&source);
     let head = shop.head(&shop.default_branch().unwrap()).unwrap().unwrap();
-    let dir = materialise(&workshop, &shop, &shop.tree_of(&head).unwrap()).unwrap();
+    let dir = materialise(&shop, &shop.tree_of(&head).unwrap()).unwrap();
     assert_eq!(std::fs::read_link(dir.join("abs")).unwrap().to_str(), Some("/etc/passwd"));
     assert_eq!(std::fs::read_link(dir.join("up")).unwrap().to_str(), Some("../../../outside"));
     assert!(dir.join("to-dir").symlink_metadata().unwrap().is_symlink());
@@ -150,7 +150,7 @@ fn content_comes_out_byte_for_byte_whatever_attributes_say() {
     plain_git(&source, &["commit", "-q", "-m", "bytes"]);
     let shop = workshop.import(&source);
     let head = shop.head(&shop.default_branch().unwrap()).unwrap().unwrap();
-    let dir = materialise(&workshop, &shop, &shop.tree_of(&head).unwrap()).unwrap();
+    let dir = materialise(&shop, &shop.tree_of(&head).unwrap()).unwrap();
     assert_eq!(std::fs::read(dir.join("crlf.txt")).unwrap(), b"one\r\ntwo\r\n");
     assert_eq!(std::fs::read(dir.join("ident.txt")).unwrap(), b"$Id$ $Format:%H$\n");
     assert_eq!(std::fs::read(dir.join("binary")).unwrap(), [0u8, 255, 10, 13, 0]);
@@ -163,20 +163,23 @@ fn s_29_limits_hold_before_anything_is_written() {
     let workshop = Workshop::new();
     let (shop, head) = workshop.shop(&[("a", "12345"), ("b", "12345"), ("c", "12345")]);
     let tree = shop.tree_of(&head).unwrap();
-    let trees = workshop.path("trees");
     let few = TreeLimits { files_max: 2, bytes_max: 100 };
     let small = TreeLimits { files_max: 10, bytes_max: 14 };
     let exact = TreeLimits { files_max: 3, bytes_max: 15 };
-    let tree_error = |limits| match shop.materialise(&tree, &trees, limits) {
+    let tree_error = |limits| match shop.materialise(&tree, limits) {
         Err(MaterialiseError::Tree(error)) => error,
         other => panic!("{other:?}"),
     };
     assert!(matches!(tree_error(few), TreeError::TooManyFiles { files_max: 2 }));
     assert!(matches!(tree_error(small), TreeError::TooManyBytes { bytes_max: 14 }));
     assert!(nothing_was_written(&workshop));
-    let dir = shop.materialise(&tree, &trees, exact).unwrap();
+    let dir = shop.materialise(&tree, exact).unwrap();
     // Once per tree: the second call answers from the first, whatever the limits.
-    assert_eq!(shop.materialise(&tree, &trees, few).unwrap(), dir);
+    assert_eq!(shop.materialise(&tree, few).unwrap(), dir);
+    shop.discard(&tree).unwrap();
+    assert!(nothing_was_written(&workshop));
+    shop.discard(&tree).unwrap();
+    assert_eq!(shop.materialise(&tree, exact).unwrap(), dir);
 }
 
 #[test]
@@ -192,7 +195,7 @@ fn s_29_a_bomb_of_repeated_trees_is_cut_short() {
         level = raw_tree(shop.dir(), &entries);
     }
     let limits = TreeLimits { files_max: 1000, ..TreeLimits::default() };
-    let error = shop.materialise(&level, &workshop.path("trees"), limits).unwrap_err();
+    let error = shop.materialise(&level, limits).unwrap_err();
     assert!(matches!(error, MaterialiseError::Tree(TreeError::TooManyFiles { files_max: 1000 })), "{error}");
     assert!(nothing_was_written(&workshop));
 }

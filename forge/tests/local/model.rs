@@ -115,7 +115,7 @@ proptest! {
             let built = built.unwrap();
             let before = model.clone();
             apply(&mut model, &changes);
-            let dir = shop.materialise(&built.tree, &workshop.path("trees"), TreeLimits::default()).unwrap();
+            let dir = shop.materialise(&built.tree, TreeLimits::default()).unwrap();
             let mut written = Model::new();
             read_back(&dir, &dir, &mut written);
             prop_assert_eq!(&written, &model);

@@ -12,7 +12,7 @@ fn a_change_goes_in_and_comes_out_merged() {
     let main = shop.default_branch().unwrap();
     assert_eq!(main.as_str(), "main");
 
-    let dir = shop.materialise(&shop.tree_of(&base).unwrap(), &workshop.path("trees"), TreeLimits::default()).unwrap();
+    let dir = shop.materialise(&shop.tree_of(&base).unwrap(), TreeLimits::default()).unwrap();
     assert_eq!(std::fs::read_to_string(dir.join("src/lib.rs")).unwrap(), "old\n");
 
     let made = commit(&shop, &base, [write("src/lib.rs", "new\n"), write("src/more.rs", "more\n"), remove("old.txt")])
