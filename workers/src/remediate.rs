@@ -1,4 +1,5 @@
 //! The remediation worker for Cargo: a vulnerable dependency is moved to the smallest release that is known to be well.
+//! Where a single package asks for the vulnerable release, that package is moved instead, by the same rules.
 //!
 //! A deterministic program without a model. It runs inside the sandbox, as the main executable called by another name,
 //! changes nothing but `Cargo.lock`, and prints one JSON document ([`Report`]). Owns: the choice of package and release.

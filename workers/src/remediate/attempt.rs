@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 
 use super::cargo::{Cargo, CargoError};
-use super::plan::{self, Constraint, Rules};
+use super::plan::{self, Constraint, NoCandidate, Rules};
 use super::report::{Bump, Moved};
 use super::scan;
 use crate::Package;
@@ -22,7 +22,7 @@ use crate::releases::{Release, Releases, ReleasesError};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stays {
     #[error("{0}")]
-    NoCandidate(plan::NoCandidate),
+    NoCandidate(NoCandidate),
     #[error("{0}")]
     Cargo(#[from] CargoError),
     #[error("{0}")]
@@ -59,11 +59,20 @@ impl Workshop<'_> {
         self.cargo.ask_registry(target)?;
         let releases = Releases::read(self.cargo.home(), &target.name)?;
         let constraints = self.constraints(&before, target)?;
-        let candidates =
-            plan::candidates(target, &releases, &constraints, self.database, self.rules).map_err(Stays::NoCandidate)?;
+        let candidates = match plan::candidates(target, &releases, &constraints, self.database, self.rules) {
+            Ok(candidates) => candidates,
+            Err(NoCandidate::Blocked { fixed, by }) => {
+                let lifted = self.lift(&before, target, &releases, &by, advisories);
+                if lifted.is_err() {
+                    self.restore(&bytes)?;
+                }
+                return lifted.map_err(|_| Stays::NoCandidate(NoCandidate::Blocked { fixed, by }));
+            }
+            Err(none) => return Err(Stays::NoCandidate(none)),
+        };
         let mut first_failure = None;
         for release in candidates.into_iter().take(CANDIDATES_MAX) {
-            match self.try_release(&before, target, release, advisories) {
+            match self.try_release(&before, target, release, target, advisories) {
                 Ok(bump) => return Ok(bump),
                 Err(stays) => {
                     self.restore(&bytes)?;
@@ -71,30 +80,56 @@ impl Workshop<'_> {
                 }
             }
         }
-        Err(first_failure.unwrap_or(Stays::NoCandidate(plan::NoCandidate::NoFix)))
+        Err(first_failure.unwrap_or(Stays::NoCandidate(NoCandidate::NoFix)))
     }
 
-    fn try_release(
+    /// Where one package keeps `target` from its fix, moves that one: to its smallest release, by the same rules, that
+    /// asks for a fixed release of `target` or for none at all. Leaves the lock file to the caller when it fails.
+    fn lift(
         &self,
         before: &Lockfile,
         target: &Package,
-        release: &Release,
+        releases: &Releases,
+        by: &[Constraint],
         advisories: &[&Advisory],
     ) -> Result<Bump, Stays> {
-        self.cargo.move_to(target, &release.version)?;
+        let none = || Stays::NoCandidate(NoCandidate::NoFix);
+        let [Constraint { parent, .. }] = by else { return Err(none()) };
+        let fixed = plan::candidates(target, releases, &[], self.database, self.rules).map_err(Stays::NoCandidate)?;
+        let of_parent = Releases::read(self.cargo.home(), &parent.name)?;
+        let constraints = self.constraints(before, parent)?;
+        let candidates = plan::candidates(parent, &of_parent, &constraints, self.database, self.rules)
+            .map_err(Stays::NoCandidate)?;
+        let lets_go = |release: &&Release| {
+            release.needs(&target.name).all(|range| fixed.iter().any(|fixed| range.matches(&fixed.version)))
+        };
+        let release = candidates.into_iter().find(lets_go).ok_or_else(none)?;
+        self.try_release(before, parent, release, target, advisories)
+    }
+
+    /// Moves `moved` to `release`, after which `vulnerable`, which may be the same, must be gone.
+    fn try_release(
+        &self,
+        before: &Lockfile,
+        moved: &Package,
+        release: &Release,
+        vulnerable: &Package,
+        advisories: &[&Advisory],
+    ) -> Result<Bump, Stays> {
+        self.cargo.move_to(moved, &release.version)?;
         let after = self.settle(before, &release.version)?;
         let is = |package: &Package| after.from_registry().any(|locked| locked.package == *package);
-        let fixed = Package { name: target.name.clone(), version: release.version.clone() };
-        if is(target) || !is(&fixed) {
-            return Err(Stays::StillThere(target.to_string()));
+        let new = Package { name: moved.name.clone(), version: release.version.clone() };
+        if is(vulnerable) || !is(&new) {
+            return Err(Stays::StillThere(vulnerable.to_string()));
         }
         Ok(Bump {
-            package: target.name.to_string(),
-            from: target.version.to_string(),
+            package: moved.name.to_string(),
+            from: moved.version.to_string(),
             to: release.version.to_string(),
             release_age_days: self.rules.age_days(release),
             advisories_fixed: scan::ids(advisories),
-            also_changed: self.also_changed(before, &after, target, &fixed)?,
+            also_changed: self.also_changed(before, &after, moved, &new)?,
         })
     }
 

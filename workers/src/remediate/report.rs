@@ -74,7 +74,7 @@ pub enum Outcome {
     NothingToDo,
 }
 
-/// One vulnerable package that was moved.
+/// One package that was moved: the vulnerable one, or the one that kept it from its fix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bump {

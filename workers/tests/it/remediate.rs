@@ -154,6 +154,39 @@ fn a_requirement_that_shuts_the_fix_out_is_named() {
 }
 
 #[test]
+fn a_package_that_keeps_another_from_its_fix_is_moved_by_the_same_rules() {
+    let registry = Registry::start();
+    registry.release("leaf", "1.0.0", &[], OLD).release("leaf", "2.0.0", &[], OLD);
+    registry.release("middle", "1.2.0", &[("leaf", "^1.0")], OLD);
+    registry.release("middle", "1.3.0", &[("leaf", "^1.0")], OLD).release("middle", "1.4.0", &[("leaf", "^2.0")], OLD);
+    registry.release("middle", "1.5.0", &[], OLD);
+    let bench = Bench::new(&registry, &[("middle", "\"1\"")], &[("middle", "1.2.0")]);
+    bench.advisory("RUSTSEC-2026-9001", "leaf", "\">= 2.0.0\"");
+    let lock = bench.lock();
+    let report = run(&bench.arguments());
+    let bump = &report.bumps[0];
+    assert_eq!((bump.package.as_str(), bump.to.as_str()), ("middle", "1.4.0"), "{report:#?}");
+    assert_eq!(bump.advisories_fixed, ["RUSTSEC-2026-9001"]);
+    assert_eq!(
+        (bump.also_changed[0].from.as_deref(), bump.also_changed[0].to.as_deref()),
+        (Some("1.0.0"), Some("2.0.0"))
+    );
+    assert_eq!(report.remaining, []);
+
+    // The same release of the middle one, known to be vulnerable itself: then the next.
+    std::fs::write(bench.workspace.path().join("Cargo.lock"), &lock).unwrap();
+    bench.advisory("RUSTSEC-2026-9002", "middle", "\"< 1.4.0\", \"> 1.4.0\"");
+    assert_eq!(run(&bench.arguments()).bumps[0].to, "1.5.0");
+
+    // A112: and when all that would do are too young, nothing.
+    std::fs::write(bench.workspace.path().join("Cargo.lock"), &lock).unwrap();
+    let mut strict = bench.arguments();
+    strict.release_age_days_min = 100_000;
+    assert!(held_reason(&run(&strict)).contains("but `middle@1.2.0` requires `^1.0`"));
+    assert_eq!(bench.lock(), lock);
+}
+
+#[test]
 fn a_package_without_a_fix_does_not_hide_one_that_has() {
     let (registry, bench) = simple();
     registry.release("abandoned", "1.0.0", &[], OLD);
