@@ -221,7 +221,8 @@ fn for_collection(upper: &Path, reader: Option<BorrowedFd<'_>>) -> Step<OwnedFd>
     Ok(view)
 }
 
-/// A file made for the sandbox, mounted over its name: neither it nor the name can be changed inside.
+/// A file made for the sandbox, mounted over its name: it can be neither written nor replaced. A directory above it that
+/// belongs to the sandbox can still be moved away, so such a file is a convenience there, never a fence.
 fn made_file(root: BorrowedFd<'_>, number: usize, file: &File) -> Step<()> {
     let path = Path::new(STAGE).join(format!("file{number}"));
     fs::write(&path, &file.content).step_on("write file", &file.target)?;

@@ -488,7 +488,7 @@ pub(crate) enum Beneath {
 pub(crate) fn open_beneath(directory: BorrowedFd<'_>, path: &str, kind: Beneath) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
     let (flags, mode) = match kind {
-        Beneath::Place => (libc::O_PATH | libc::O_NOFOLLOW, 0),
+        Beneath::Place => (libc::O_PATH, 0),
         Beneath::NewFile => (libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, 0o600),
     };
     // SAFETY: `open_how` is plain integers; zero is "default" for each.

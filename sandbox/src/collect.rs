@@ -94,7 +94,9 @@ pub(crate) fn collect(
 ) -> Result<ChangeSet, CollectError> {
     let lower = rustix::fs::open(pristine, directory_flags(), Mode::empty()).map_err(|error| read_error(b"", error))?;
     let mut walk = Walk { limits, ignored, changes: Vec::new(), files: 0, bytes: 0 };
-    walk.directory(changes, Some(lower.as_fd()), &[], 0)?;
+    // The launcher hands out a place; reading it takes opening it.
+    let upper = open(changes, c".", directory_flags(), b"")?;
+    walk.directory(upper.as_fd(), Some(lower.as_fd()), &[], 0)?;
     Ok(ChangeSet::new(walk.changes))
 }
 
@@ -316,23 +318,16 @@ fn file_mode(stat: &Stat) -> FileMode {
     if stat.st_mode & 0o100 == 0 { FileMode::Regular } else { FileMode::Executable }
 }
 
-/// Whether a link at `path` could lead out of the repository by its text alone.
+/// Whether a link at `path` could lead out of the repository. Only leading `..` are counted, for the directories above
+/// `path` are real; a `..` after a name could climb from wherever that name's own link leads, so it is refused.
 fn leaves(path: &[u8], target: &[u8]) -> bool {
     if target.starts_with(b"/") {
         return true;
     }
-    let mut depth = path.iter().filter(|byte| **byte == b'/').count();
-    for part in target.split(|byte| *byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => match depth.checked_sub(1) {
-                Some(up) => depth = up,
-                None => return true,
-            },
-            _ => depth += 1,
-        }
-    }
-    false
+    let depth = path.iter().filter(|byte| **byte == b'/').count();
+    let parts: Vec<&[u8]> = target.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    let climbs = parts.iter().take_while(|part| **part == b"..").count();
+    climbs > depth || parts.iter().skip(climbs).any(|part| *part == b"..")
 }
 
 fn shown(bytes: &[u8]) -> String {
