@@ -4,6 +4,7 @@
 //! deserves a second look. Knows no policy, no ledger and no sandbox; decides nothing. Content goes in and out of git as
 //! bytes: there is never a work tree, and git never runs in a directory an agent wrote (attacks A-28, S-28).
 
+mod fold;
 pub mod git;
 pub mod local;
 pub mod secret;

@@ -7,6 +7,8 @@ use std::fmt;
 
 use selvedge_domain::RepoPath;
 
+use crate::fold::folded;
+
 /// Who acts on the file, long after the run's sandbox is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ActedOnBy {
@@ -46,13 +48,35 @@ impl fmt::Display for ActedOnBy {
 
 /// Who would act on a file at `path`, if anyone.
 pub fn acted_on_by(path: &RepoPath) -> Option<ActedOnBy> {
-    let path = path.as_str().to_lowercase();
+    let path = folded(path.as_str());
     let name = path.rsplit('/').next().unwrap_or(&path);
-    let beneath = |dir: &&str| path.starts_with(*dir) || path.contains(&format!("/{dir}"));
-    let directory = DIRECTORIES.iter().find(|(dir, _)| beneath(dir));
+    // The slash at the end finds a link that stands in a directory's place: what it leads to is opened under this name.
+    let slashed = format!("/{path}/");
+    let directory = DIRECTORIES.iter().find(|(dir, _)| slashed.contains(&format!("/{dir}")));
     let file = || FILES.iter().find(|(file, _)| *file == name);
     let suffix = || SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix));
     directory.or_else(file).or_else(suffix).map(|(_, by)| *by)
+}
+
+/// Whether a symlink at `path` may lead out of the repository or into git's own directory (attack A-27).
+///
+/// Judged by the target's text alone, and towards yes: a target that passes through another link is not looked up.
+pub fn leads_outside(path: &RepoPath, target: &[u8]) -> bool {
+    let Ok(target) = std::str::from_utf8(target) else { return true };
+    if target.starts_with(['/', '\\', '~']) || target.contains(':') || target.contains('\\') {
+        return true;
+    }
+    let mut depth = path.as_str().matches('/').count();
+    for component in target.split('/') {
+        match component {
+            "" | "." => {}
+            ".." if depth == 0 => return true,
+            ".." => depth -= 1,
+            name if RepoPath::parse(name.as_bytes()).is_err() => return true,
+            _ => depth += 1,
+        }
+    }
+    false
 }
 
 use ActedOnBy::{Agent, Build, Ci, Editor, Git, Shell};
@@ -264,6 +288,13 @@ mod tests {
             ("vendor/.gitmodules", Git),
             (".husky/pre-commit", Git),
             (".envrc", Shell),
+            // A link in the place of a directory, and spellings that some systems take for the same.
+            (".vscode", Editor),
+            ("sub/.claude", Agent),
+            (".vs\u{200c}code/tasks.json", Editor),
+            (".vscode./tasks.json", Editor),
+            ("AGENTS.md::$DATA", Agent),
+            ("Makefile.", Build),
         ] {
             assert_eq!(who(path), Some(by), "{path}");
         }
@@ -281,6 +312,29 @@ mod tests {
             "a.github/x",
         ] {
             assert_eq!(who(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_27_links_that_may_lead_outside_are_told_from_links_that_stay() {
+        let at =
+            |path: &str, target: &str| leads_outside(&RepoPath::parse(path.as_bytes()).unwrap(), target.as_bytes());
+        for (path, target) in [
+            ("l", "/etc/passwd"),
+            ("l", "../x"),
+            ("a/l", "../../x"),
+            ("a/l", "b/../../../x"),
+            ("l", ".git/hooks"),
+            ("a/l", "../.GIT/config"),
+            ("l", "C:/x"),
+            ("l", "..\\x"),
+            ("l", "~/x"),
+        ] {
+            assert!(at(path, target), "{path} -> {target}");
+        }
+        assert!(leads_outside(&RepoPath::parse(b"l").unwrap(), b"\xff"));
+        for (path, target) in [("l", "a/b"), ("a/l", "../b"), ("a/b/l", "../../c"), ("l", "./a"), ("l", "a/../b")] {
+            assert!(!at(path, target), "{path} -> {target}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_domain::TreeId;
 
+use crate::fold::folded;
 use crate::git::{GitError, LISTING};
 
 use super::Repository;
@@ -33,7 +34,7 @@ impl Repository {
         let all = self.git(&["ls-tree", "-r", "-t", "-z", "--name-only", "--full-tree", new.as_str()], b"", LISTING)?;
         let mut by_folded: BTreeMap<String, &[u8]> = BTreeMap::new();
         for name in records(&all) {
-            let Some(other) = by_folded.insert(folded(name), name) else { continue };
+            let Some(other) = by_folded.insert(folded(&String::from_utf8_lossy(name)), name) else { continue };
             let pair = match (added.contains(name), added.contains(other)) {
                 (true, _) => (name, other),
                 (false, true) => (other, name),
@@ -43,11 +44,6 @@ impl Repository {
         }
         Ok(None)
     }
-}
-
-/// A name as file systems that ignore case compare it.
-fn folded(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).to_lowercase()
 }
 
 fn shown(name: &[u8]) -> String {
