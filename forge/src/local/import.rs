@@ -62,6 +62,12 @@ pub enum ImportError {
         /// Which.
         path: PathBuf,
     },
+    /// What stands at the path only points at a repository somewhere else (attack S-28).
+    #[error("`{path}` belongs to a repository elsewhere: import that repository by its own path")]
+    Elsewhere {
+        /// The link, file or worktree that points away.
+        path: PathBuf,
+    },
     /// There is no commit.
     #[error("`{path}` has no branch that can be imported: it is empty, or a shallow clone")]
     Empty {
@@ -104,6 +110,7 @@ impl Source {
         if !path.is_dir() {
             return Err(ImportError::Missing { path, cause: io::Error::from(io::ErrorKind::NotADirectory) });
         }
+        stays_here(&path)?;
         let text = path.to_str().ok_or_else(|| ImportError::NotLocal(path.display().to_string()))?.to_owned();
         Ok(Self { path, text })
     }
@@ -111,6 +118,24 @@ impl Source {
     /// The canonical path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Refuses a source whose `.git` is a link, a pointer file or a worktree's: it would import what the path does not name.
+fn stays_here(path: &Path) -> Result<(), ImportError> {
+    let dot_git = path.join(".git");
+    let git_dir = match dot_git.symlink_metadata() {
+        Ok(found) if found.is_dir() => dot_git,
+        Ok(_) => return Err(ImportError::Elsewhere { path: dot_git }),
+        // A bare repository.
+        Err(_) => path.to_owned(),
+    };
+    let aliens = ["commondir", "objects", "refs", "packed-refs"].map(|name| git_dir.join(name));
+    let away =
+        |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_symlink() || path.ends_with("commondir"));
+    match aliens.into_iter().find(away) {
+        Some(path) => Err(ImportError::Elsewhere { path }),
+        None => Ok(()),
     }
 }
 
@@ -195,35 +220,58 @@ impl Repository {
         let theirs = self.references(SOURCE_HEADS)?;
         let ours = self.references("refs/heads/")?;
         let mut synced = Synced::default();
-        let mut updates = self.new_tags()?;
+        let mut moves = self.new_tags()?;
         for (name, new) in theirs {
             let Ok(branch) = BranchName::parse(&name) else {
-                synced.skipped.push(name.escape_debug().take(100).collect());
+                synced.skipped.push(shown(&name));
                 continue;
             };
-            match ours.get(&name) {
-                Some(old) if *old == new => {}
-                Some(old) if self.is_ancestor(old, &new)? => {
-                    updates.push_str(&format!("update {}\0{new}\0{old}\0", branch.reference()));
-                    synced.updated.push(branch);
+            let old = ours.get(&name);
+            match old {
+                Some(old) if *old == new => continue,
+                Some(old) if self.is_ancestor(old, &new)? => {}
+                Some(old) if self.is_ancestor(&new, old)? => continue,
+                Some(_) => {
+                    synced.diverged.push(branch);
+                    continue;
                 }
-                Some(old) if self.is_ancestor(&new, old)? => {}
-                Some(_) => synced.diverged.push(branch),
-                None => {
-                    updates.push_str(&format!("create {}\0{new}\0", branch.reference()));
-                    synced.updated.push(branch);
-                }
+                None => {}
             }
+            moves.push(Move { reference: branch.reference(), new, old: old.cloned().unwrap_or_default() });
+            synced.updated.push(branch);
         }
-        self.git(&["update-ref", "--no-deref", "--stdin", "-z"], updates.as_bytes(), LISTING)?;
+        let failed = self.apply(&moves)?;
+        synced.updated.retain(|branch| !failed.contains(&branch.reference()));
+        synced.skipped.extend(failed.iter().map(|reference| shown(reference)));
         Ok(synced)
     }
 
-    fn new_tags(&self) -> Result<String, GitError> {
+    fn new_tags(&self) -> Result<Vec<Move>, GitError> {
         let ours = self.references("refs/tags/")?;
         let theirs = self.references(SOURCE_TAGS)?;
-        let new = theirs.iter().filter(|(name, _)| !ours.contains_key(*name));
-        Ok(new.map(|(name, id)| format!("create refs/tags/{name}\0{id}\0")).collect())
+        let new = theirs.into_iter().filter(|(name, _)| !ours.contains_key(name));
+        Ok(new.map(|(name, new)| Move { reference: format!("refs/tags/{name}"), new, old: String::new() }).collect())
+    }
+
+    /// Makes every move that is possible, all at once if it can be; returns the references that could not move.
+    ///
+    /// A reference `a` and a reference `a/b` exclude each other, and a source may have changed from one to the other.
+    fn apply(&self, moves: &[Move]) -> Result<Vec<String>, GitError> {
+        let update = |moves: &[Move]| {
+            let orders: String =
+                moves.iter().map(|m| format!("update {}\0{}\0{}\0", m.reference, m.new, m.old)).collect();
+            self.ask(&["update-ref", "--no-deref", "--stdin", "-z"], orders.as_bytes(), LISTING)
+        };
+        if update(moves)?.status == Some(0) {
+            return Ok(Vec::new());
+        }
+        let mut failed = Vec::new();
+        for one in moves {
+            if update(std::slice::from_ref(one))?.status != Some(0) {
+                failed.push(one.reference.clone());
+            }
+        }
+        Ok(failed)
     }
 
     /// References below `prefix`: what follows it, and the object.
@@ -250,6 +298,18 @@ impl Repository {
         self.git(&["symbolic-ref", "HEAD", &branch.reference()], b"", ANSWER)?;
         Ok(())
     }
+}
+
+/// One reference's way from `old`, empty where there was none, to `new`.
+#[derive(Debug)]
+struct Move {
+    reference: String,
+    new: String,
+    old: String,
+}
+
+fn shown(name: &str) -> String {
+    name.escape_debug().take(100).collect()
 }
 
 /// A repository that is not whole yet; removed unless renamed away.

@@ -45,6 +45,53 @@ fn what_is_not_a_local_repository_is_refused_by_name() {
 }
 
 #[test]
+fn s_28_a_path_that_only_points_at_a_repository_elsewhere_is_refused() {
+    let workshop = Workshop::new();
+    let private = workshop.stranger("private", &[("secret", "1")]);
+    let decoy = |name: &str| {
+        let dir = workshop.path(name);
+        std::fs::create_dir(&dir).unwrap();
+        dir
+    };
+    let git_dir = private.join(".git");
+    std::fs::write(decoy("file").join(".git"), format!("gitdir: {}\n", git_dir.display())).unwrap();
+    std::os::unix::fs::symlink(&git_dir, decoy("link").join(".git")).unwrap();
+    let common = decoy("common").join(".git");
+    std::fs::create_dir(&common).unwrap();
+    std::fs::write(common.join("commondir"), git_dir.to_str().unwrap()).unwrap();
+    std::fs::write(common.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+    let borrowed = decoy("borrowed");
+    plain_git(&borrowed, &["init", "-q"]);
+    for part in ["objects", "refs"] {
+        std::fs::remove_dir_all(borrowed.join(".git").join(part)).unwrap();
+        std::os::unix::fs::symlink(git_dir.join(part), borrowed.join(".git").join(part)).unwrap();
+    }
+    for name in ["file", "link", "common", "borrowed"] {
+        // The control: git itself would follow.
+        assert!(plain_git_line(&workshop.path(name), &["ls-remote", "."]).contains("refs/heads/main"), "{name}");
+        let error = import(&workshop, workshop.path(name).to_str().unwrap(), &shop_name()).unwrap_err();
+        assert!(matches!(error, ImportError::Elsewhere { .. }), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_reference_that_cannot_move_does_not_hold_up_the_others() {
+    let workshop = Workshop::new();
+    let source = workshop.stranger("source", &[("a", "1")]);
+    plain_git(&source, &["branch", "topic"]);
+    plain_git(&source, &["tag", "t"]);
+    let shop = workshop.import(&source);
+    plain_git(&source, &["branch", "-m", "topic", "topic/sub"]);
+    plain_git(&source, &["tag", "-d", "t"]);
+    plain_git(&source, &["tag", "t/sub"]);
+    commit_files(&source, &[("a", "2")]);
+    let synced = shop.sync(&Source::parse(source.to_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(synced.updated, [branch("main")]);
+    assert_eq!(synced.skipped, ["refs/tags/t/sub", "refs/heads/topic/sub"]);
+    assert_eq!(shop.head(&branch("main")).unwrap(), Some(head_of(&source)));
+}
+
+#[test]
 fn a_shallow_clone_is_refused_with_the_reason() {
     let workshop = Workshop::new();
     let full = workshop.stranger("full", &[("a", "1")]);
