@@ -295,7 +295,9 @@ impl Leases {
 
     /// Takes a lease in hand, unless somebody else has it.
     fn take<'a>(&'a self, lease: &'a LeaseId) -> Option<Hand<'a>> {
-        self.desk().busy.insert(lease.clone()).then_some(Hand { leases: self, lease })
+        // The desk is let go before a hand exists: dropping a hand takes the desk again.
+        let taken = self.desk().busy.insert(lease.clone());
+        if taken { Some(Hand { leases: self, lease }) } else { None }
     }
 
     /// The desk holds no invariant that a panic could break.

@@ -1,0 +1,5 @@
+//! Tests of credentials through the public interface, in one binary.
+
+mod crash;
+mod leases;
+mod world;
