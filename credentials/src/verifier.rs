@@ -140,3 +140,6 @@ impl Verifier {
         Some(WorkloadId::new(self.issuer.trust_domain(), RunId::parse(run).ok()?, AgentName::parse(agent).ok()?))
     }
 }
+
+#[cfg(test)]
+mod tests;
