@@ -14,6 +14,7 @@ mod publish;
 mod read;
 mod recover;
 mod scan;
+mod sync;
 mod tree;
 mod upkeep;
 
@@ -28,12 +29,13 @@ pub use branch::{BadBranch, BranchName, run_branch};
 pub use collide::SameButForCase;
 pub use commit::{Author, BadAuthor, Commit, CommitError, Draft};
 pub use diff::{ChangedPath, Lines, Patch, PathState, WhatChanged};
-pub use import::{ImportError, Source, Synced};
+pub use import::{ImportError, Source};
 pub use materialise::MaterialiseError;
-pub use merge::{Landing, LandingKind, MergeError, MergePlan, Merged};
+pub use merge::{Merge, MergeError, MergeKind, PlannedMerge};
 pub use publish::{Expected, PublishError, Published};
 pub use read::File;
 pub use scan::Leak;
+pub use sync::Synced;
 pub use tree::{TreeError, TreeLimits};
 
 /// The repositories the factory keeps, below one directory that only the keeper writes.

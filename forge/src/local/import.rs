@@ -1,9 +1,8 @@
-//! Taking in a repository from a path on this machine, and catching up with it later.
+//! Taking in a repository from a path on this machine.
 //!
 //! Objects come over git's own protocol and are checked one by one; the source's configuration, hooks and work tree
 //! stay where they are.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,27 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_domain::RepoName;
 
-use crate::git::{ANSWER, GitCall, GitError, GitLimits, LISTING, TRANSFER};
+use crate::git::{ANSWER, GitCall, GitError, GitLimits, TRANSFER};
 
 use super::recover::UNFINISHED;
-use super::{BranchName, LocalForge, Repository};
+use super::{LocalForge, Repository, Synced};
 
 /// A repository on this machine to import from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     path: PathBuf,
-    text: String,
-}
-
-/// What catching up brought.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Synced {
-    /// Branches that are new or moved forward.
-    pub updated: Vec<BranchName>,
-    /// Branches where we and the source each have commits the other lacks; ours stay as they are.
-    pub diverged: Vec<BranchName>,
-    /// Names left out, escaped: ours to give, or not usable as a branch.
-    pub skipped: Vec<String>,
+    pub(super) text: String,
 }
 
 /// A repository could not be taken in.
@@ -90,9 +78,6 @@ pub enum ImportError {
     Git(#[from] GitError),
 }
 
-/// Where the source's branches and tags are kept as it last had them.
-const SOURCE_HEADS: &str = "refs/selvedge/source/heads/";
-const SOURCE_TAGS: &str = "refs/selvedge/source/tags/";
 /// Overrides every attribute a tree could set: nothing an agent writes changes how its change is shown or merged.
 const ATTRIBUTES: &str =
     "* !diff !merge !text !eol !filter !ident !working-tree-encoding !export-subst !export-ignore !whitespace\n";
@@ -170,15 +155,6 @@ impl LocalForge {
 }
 
 impl Repository {
-    /// Catches up with the source. Branches only move forward, ours and theirs are never overwritten, tags never move.
-    pub fn sync(&self, source: &Source) -> Result<Synced, ImportError> {
-        let heads = format!("+refs/heads/*:{SOURCE_HEADS}*");
-        let tags = format!("+refs/tags/*:{SOURCE_TAGS}*");
-        let args = ["fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"];
-        self.read_source(&[&args[..], &["--", &source.text, &heads, &tags]].concat(), source, TRANSFER)?;
-        self.promote()
-    }
-
     fn init(&self, object_format: &str) -> Result<(), ImportError> {
         let format = format!("--object-format={object_format}");
         self.git(&["init", "--quiet", "--bare", "--template=", "--initial-branch=main", &format], b"", ANSWER)?;
@@ -187,7 +163,12 @@ impl Repository {
         written.map_err(|cause| ImportError::Write { path: info, cause })
     }
 
-    fn read_source(&self, args: &[&str], source: &Source, limits: GitLimits) -> Result<Vec<u8>, ImportError> {
+    pub(super) fn read_source(
+        &self,
+        args: &[&str],
+        source: &Source,
+        limits: GitLimits,
+    ) -> Result<Vec<u8>, ImportError> {
         let call = GitCall { repo: &self.dir, args, stdin: b"", source: Some(&source.path), limits };
         Ok(self.git.run(&call)?.whole(&call)?)
     }
@@ -215,79 +196,6 @@ impl Repository {
         Ok(Advertised { default_branch: head.map(str::to_owned), object_format })
     }
 
-    /// Moves our branches and tags to the source's, where that only adds.
-    fn promote(&self) -> Result<Synced, ImportError> {
-        let theirs = self.references(SOURCE_HEADS)?;
-        let ours = self.references("refs/heads/")?;
-        let mut synced = Synced::default();
-        let mut moves = self.new_tags()?;
-        for (name, new) in theirs {
-            let Ok(branch) = BranchName::parse(&name) else {
-                synced.skipped.push(shown(&name));
-                continue;
-            };
-            let old = ours.get(&name);
-            match old {
-                Some(old) if *old == new => continue,
-                Some(old) if self.is_ancestor(old, &new)? => {}
-                Some(old) if self.is_ancestor(&new, old)? => continue,
-                Some(_) => {
-                    synced.diverged.push(branch);
-                    continue;
-                }
-                None => {}
-            }
-            moves.push(Move { reference: branch.reference(), new, old: old.cloned().unwrap_or_default() });
-            synced.updated.push(branch);
-        }
-        let failed = self.apply(&moves)?;
-        synced.updated.retain(|branch| !failed.contains(&branch.reference()));
-        synced.skipped.extend(failed.iter().map(|reference| shown(reference)));
-        Ok(synced)
-    }
-
-    fn new_tags(&self) -> Result<Vec<Move>, GitError> {
-        let ours = self.references("refs/tags/")?;
-        let theirs = self.references(SOURCE_TAGS)?;
-        let new = theirs.into_iter().filter(|(name, _)| !ours.contains_key(name));
-        Ok(new.map(|(name, new)| Move { reference: format!("refs/tags/{name}"), new, old: String::new() }).collect())
-    }
-
-    /// Makes every move that is possible, all at once if it can be; returns the references that could not move.
-    ///
-    /// A reference `a` and a reference `a/b` exclude each other, and a source may have changed from one to the other.
-    fn apply(&self, moves: &[Move]) -> Result<Vec<String>, GitError> {
-        let update = |moves: &[Move]| {
-            let orders: String =
-                moves.iter().map(|m| format!("update {}\0{}\0{}\0", m.reference, m.new, m.old)).collect();
-            self.ask(&["update-ref", "--no-deref", "--stdin", "-z"], orders.as_bytes(), LISTING)
-        };
-        if update(moves)?.status == Some(0) {
-            return Ok(Vec::new());
-        }
-        let mut failed = Vec::new();
-        for one in moves {
-            if update(std::slice::from_ref(one))?.status != Some(0) {
-                failed.push(one.reference.clone());
-            }
-        }
-        Ok(failed)
-    }
-
-    /// References below `prefix`: what follows it, and the object.
-    fn references(&self, prefix: &str) -> Result<BTreeMap<String, String>, GitError> {
-        let listing = self.git(&["for-each-ref", "--format=%(objectname) %(refname)", prefix], b"", LISTING)?;
-        let listing = String::from_utf8_lossy(&listing);
-        let named = listing.lines().filter_map(|line| line.split_once(' '));
-        Ok(named.filter_map(|(id, name)| Some((name.strip_prefix(prefix)?.to_owned(), id.to_owned()))).collect())
-    }
-
-    fn is_ancestor(&self, older: &str, newer: &str) -> Result<bool, GitError> {
-        let unreadable = |_| GitError::Unreadable { what: "for-each-ref".to_owned() };
-        let parse = selvedge_domain::CommitId::parse;
-        self.contains(&parse(newer).map_err(unreadable)?, &parse(older).map_err(unreadable)?)
-    }
-
     /// The source's default branch; failing that `main`, `master`, or the first there is.
     fn choose_default(&self, theirs: Option<&str>, synced: &Synced, source: &Source) -> Result<(), ImportError> {
         let wanted = theirs.into_iter().chain(["main", "master"]);
@@ -298,18 +206,6 @@ impl Repository {
         self.git(&["symbolic-ref", "HEAD", &branch.reference()], b"", ANSWER)?;
         Ok(())
     }
-}
-
-/// One reference's way from `old`, empty where there was none, to `new`.
-#[derive(Debug)]
-struct Move {
-    reference: String,
-    new: String,
-    old: String,
-}
-
-fn shown(name: &str) -> String {
-    name.escape_debug().take(100).collect()
 }
 
 /// A repository that is not whole yet; removed unless renamed away.

@@ -4,7 +4,7 @@
 //! merge after a crash finds it done instead of doing it twice.
 
 use selvedge_authority::Permit;
-use selvedge_domain::orders::MergeProposal;
+use selvedge_domain::orders::{MergeProposal, Merged};
 use selvedge_domain::{CommitId, Time, TreeId};
 
 use crate::git::{ANSWER, GitError, LISTING};
@@ -13,7 +13,7 @@ use super::{Author, BranchName, Expected, PublishError, Repository, SameButForCa
 
 /// What to merge.
 #[derive(Debug, Clone, Copy)]
-pub struct MergePlan<'a> {
+pub struct Merge<'a> {
     /// Into which branch.
     pub target: &'a BranchName,
     /// Where that branch is expected to be.
@@ -31,38 +31,24 @@ pub struct MergePlan<'a> {
 /// What a merge comes to. Nothing has moved yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "call `Repository::merge` to move the branch"]
-pub struct Landing {
+pub struct PlannedMerge {
     target: BranchName,
     expected: CommitId,
     commit: CommitId,
-    /// How the branch would move.
-    pub kind: LandingKind,
-    /// Where the branch would be.
-    pub head: CommitId,
-    /// What the branch would hold. For a three-way merge nobody has verified this tree yet.
-    pub tree: TreeId,
+    kind: MergeKind,
+    head: CommitId,
+    tree: TreeId,
 }
 
 /// How a branch would move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LandingKind {
+pub enum MergeKind {
     /// It holds the commit already.
     Contained,
     /// Straight to the commit.
     FastForward,
     /// To a new commit that combines both.
     ThreeWay,
-}
-
-/// A branch after a merge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Merged {
-    /// The commit that brought the change in; the branch may have moved on since.
-    pub head: CommitId,
-    /// Its tree.
-    pub tree: TreeId,
-    /// How the branch moved.
-    pub kind: LandingKind,
 }
 
 /// A merge was not possible.
@@ -101,32 +87,49 @@ const PATHS_SHOWN_MAX: usize = 20;
 /// Longer than any forge shows.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
+impl PlannedMerge {
+    /// How the branch would move.
+    pub fn kind(&self) -> MergeKind {
+        self.kind
+    }
+
+    /// Where the branch would be.
+    pub fn head(&self) -> &CommitId {
+        &self.head
+    }
+
+    /// What the branch would hold. For a three-way merge nobody has verified this tree yet.
+    pub fn tree(&self) -> &TreeId {
+        &self.tree
+    }
+}
+
 impl Repository {
     /// Computes what merging would come to: objects are written, no branch moves.
-    pub fn plan_merge(&self, plan: &MergePlan<'_>) -> Result<Landing, MergeError> {
+    pub fn plan_merge(&self, plan: &Merge<'_>) -> Result<PlannedMerge, MergeError> {
         let (kind, head) = if self.contains(plan.expected, plan.commit)? {
-            (LandingKind::Contained, plan.expected.clone())
+            (MergeKind::Contained, plan.expected.clone())
         } else if self.contains(plan.commit, plan.expected)? {
-            (LandingKind::FastForward, plan.commit.clone())
+            (MergeKind::FastForward, plan.commit.clone())
         } else {
-            (LandingKind::ThreeWay, self.merge_commit(plan)?)
+            (MergeKind::ThreeWay, self.merge_commit(plan)?)
         };
         let tree = self.tree_of(&head)?;
         if let Some(collision) = self.collision(&self.tree_of(plan.expected)?, &tree)? {
             return Err(collision.into());
         }
         let (target, expected, commit) = (plan.target.clone(), plan.expected.clone(), plan.commit.clone());
-        Ok(Landing { target, expected, commit, kind, head, tree })
+        Ok(PlannedMerge { target, expected, commit, kind, head, tree })
     }
 
     /// Moves the branch as planned, if it is still where the plan expected it or already holds the result.
-    pub fn merge(&self, permit: &Permit<MergeProposal>, landing: &Landing) -> Result<Merged, MergeError> {
-        let Landing { target, expected, commit, kind, head, tree } = landing;
+    pub fn merge(&self, permit: &Permit<MergeProposal>, planned: &PlannedMerge) -> Result<Merged, MergeError> {
+        let PlannedMerge { target, expected, commit, head, .. } = planned;
         let order = permit.order();
         if order.repo != self.name || order.head != *commit || order.target != target.as_str() {
             return Err(MergeError::OtherMerge { permitted: order.head.clone(), asked: commit.clone() });
         }
-        let merged = Merged { head: head.clone(), tree: tree.clone(), kind: *kind };
+        let merged = Merged { commit: head.clone() };
         match self.head(target)? {
             Some(now) if now == *expected => {}
             Some(now) if self.contains(&now, head)? => return Ok(merged),
@@ -136,7 +139,7 @@ impl Repository {
         Ok(merged)
     }
 
-    fn merge_commit(&self, plan: &MergePlan<'_>) -> Result<CommitId, MergeError> {
+    fn merge_commit(&self, plan: &Merge<'_>) -> Result<CommitId, MergeError> {
         if plan.message.len() > MESSAGE_BYTES_MAX || plan.message.contains('\0') {
             return Err(MergeError::Message);
         }

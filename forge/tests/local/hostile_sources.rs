@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use selvedge_domain::RunId;
-use selvedge_forge::local::{Expected, LandingKind, MergePlan, Source, TreeLimits};
+use selvedge_forge::local::{Expected, Merge, MergeKind, Source, TreeLimits};
 
 use crate::permits::to_open;
 use crate::support::{
@@ -170,7 +170,7 @@ fn walk_the_whole_forge(workshop: &Workshop, source: &Path) {
     let theirs = commit(&shop, &base, [write("c.txt", "theirs\n")]).unwrap();
     shop.diff(&tree, &ours.tree).unwrap();
     shop.patch(&tree, &ours.tree, 1 << 20).unwrap();
-    let plan = MergePlan {
+    let plan = Merge {
         target: &main,
         expected: &ours.commit,
         commit: &theirs.commit,
@@ -178,7 +178,7 @@ fn walk_the_whole_forge(workshop: &Workshop, source: &Path) {
         author: &author(),
         when: WHEN,
     };
-    assert_eq!(shop.plan_merge(&plan).unwrap().kind, LandingKind::ThreeWay);
+    assert_eq!(shop.plan_merge(&plan).unwrap().kind(), MergeKind::ThreeWay);
     shop.sync(&source_there).unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use selvedge_domain::{CommitId, RunId};
 use selvedge_forge::local::{
-    BranchName, Commit, Expected, Landing, LandingKind, MergeError, MergePlan, PublishError, Published, Repository,
+    BranchName, Commit, Expected, Merge, MergeError, MergeKind, PlannedMerge, PublishError, Published, Repository,
 };
 
 use crate::permits::{to_merge, to_open};
@@ -16,20 +16,17 @@ fn main_branch() -> BranchName {
     BranchName::parse("main").unwrap()
 }
 
-fn plan(shop: &Repository, expected: &CommitId, commit: &CommitId) -> Result<Landing, MergeError> {
+fn plan(shop: &Repository, expected: &CommitId, commit: &CommitId) -> Result<PlannedMerge, MergeError> {
     let (target, author) = (main_branch(), author());
-    shop.plan_merge(&MergePlan {
-        target: &target,
-        expected,
-        commit,
-        message: "merge it\n",
-        author: &author,
-        when: WHEN,
-    })
+    shop.plan_merge(&Merge { target: &target, expected, commit, message: "merge it\n", author: &author, when: WHEN })
 }
 
-fn merge(shop: &Repository, commit: &CommitId, landing: &Landing) -> Result<selvedge_forge::local::Merged, MergeError> {
-    shop.merge(&to_merge(&shop_name(), &RunId::from_entropy(1), commit, "main"), landing)
+fn merge(
+    shop: &Repository,
+    commit: &CommitId,
+    planned: &PlannedMerge,
+) -> Result<selvedge_domain::orders::Merged, MergeError> {
+    shop.merge(&to_merge(&shop_name(), &RunId::from_entropy(1), commit, "main"), planned)
 }
 
 #[test]
@@ -114,13 +111,13 @@ fn a_permit_opens_only_what_it_was_given_for() {
     let elsewhere = to_open(&repo_name("acme/other"), &run, &made.commit, &made.tree);
     assert!(matches!(shop.publish(&elsewhere, &Expected::Absent), Err(PublishError::OtherRepository { .. })));
     assert_eq!(shop.published(&run).unwrap(), None);
-    let landing = plan(&shop, &base, &made.commit).unwrap();
+    let planned = plan(&shop, &base, &made.commit).unwrap();
     for permit in [
         to_merge(&shop_name(), &run, &other.commit, "main"),
         to_merge(&shop_name(), &run, &made.commit, "release"),
         to_merge(&repo_name("acme/other"), &run, &made.commit, "main"),
     ] {
-        assert!(matches!(shop.merge(&permit, &landing), Err(MergeError::OtherMerge { .. })));
+        assert!(matches!(shop.merge(&permit, &planned), Err(MergeError::OtherMerge { .. })));
     }
     assert_eq!(shop.head(&main_branch()).unwrap(), Some(base));
 }
@@ -132,12 +129,12 @@ fn a_merge_that_needs_a_commit_combines_both_sides_and_is_the_same_when_repeated
     let theirs = commit(&shop, &base, [write("b", "theirs")]).unwrap();
     merge(&shop, &theirs.commit, &plan(&shop, &base, &theirs.commit).unwrap()).unwrap();
     let ours = commit(&shop, &base, [write("a", "1\n2\n3\n4\nfive\n")]).unwrap();
-    let landing = plan(&shop, &theirs.commit, &ours.commit).unwrap();
-    assert_eq!(landing.kind, LandingKind::ThreeWay);
-    assert_eq!(plan(&shop, &theirs.commit, &ours.commit).unwrap(), landing, "the same plan, the same commit");
-    let merged = merge(&shop, &ours.commit, &landing).unwrap();
+    let planned = plan(&shop, &theirs.commit, &ours.commit).unwrap();
+    assert_eq!(planned.kind(), MergeKind::ThreeWay);
+    assert_eq!(plan(&shop, &theirs.commit, &ours.commit).unwrap(), planned, "the same plan, the same commit");
+    let merged = merge(&shop, &ours.commit, &planned).unwrap();
     let head = shop.head(&main_branch()).unwrap().unwrap();
-    assert_eq!((&merged.head, &merged.tree), (&head, &shop.tree_of(&head).unwrap()));
+    assert_eq!((&merged.commit, planned.tree()), (&head, &shop.tree_of(&head).unwrap()));
     assert_eq!(shop.file(&path("b"), &head, 10).unwrap().unwrap().content, b"theirs");
     assert_eq!(shop.file(&path("a"), &head, 99).unwrap().unwrap().content, b"1\n2\n3\n4\nfive\n");
     let parents = plain_git_line(shop.dir(), &["log", "-1", "--format=%P", head.as_str()]);
@@ -147,10 +144,10 @@ fn a_merge_that_needs_a_commit_combines_both_sides_and_is_the_same_when_repeated
     // The branch moves on; a repeat still gives the first answer and moves nothing.
     let later = commit(&shop, &head, [write("c", "later")]).unwrap();
     merge(&shop, &later.commit, &plan(&shop, &head, &later.commit).unwrap()).unwrap();
-    assert_eq!(merge(&shop, &ours.commit, &landing).unwrap(), merged);
+    assert_eq!(merge(&shop, &ours.commit, &planned).unwrap(), merged);
     assert_eq!(shop.head(&main_branch()).unwrap(), Some(later.commit.clone()));
     let contained = plan(&shop, &later.commit, &ours.commit).unwrap();
-    assert_eq!((contained.kind, &contained.head), (LandingKind::Contained, &later.commit));
+    assert_eq!((contained.kind(), contained.head()), (MergeKind::Contained, &later.commit));
     merge(&shop, &ours.commit, &contained).unwrap();
 }
 

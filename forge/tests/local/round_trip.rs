@@ -3,7 +3,7 @@
 use crate::permits::{to_merge, to_open};
 use crate::support::{WHEN, Workshop, author, commit, path, plain_git_line, remove, shop_name, write};
 use selvedge_domain::{FileMode, RunId};
-use selvedge_forge::local::{Expected, LandingKind, MergePlan, TreeLimits, WhatChanged, run_branch};
+use selvedge_forge::local::{Expected, Merge, MergeKind, TreeLimits, WhatChanged, run_branch};
 
 #[test]
 fn a_change_goes_in_and_comes_out_merged() {
@@ -35,21 +35,15 @@ fn a_change_goes_in_and_comes_out_merged() {
     shop.publish(&to_open(&shop_name(), &run, &made.commit, &made.tree), &Expected::Absent).unwrap();
     assert_eq!(plain_git_line(shop.dir(), &["rev-parse", &run_branch(&run)]), made.commit.as_str());
 
-    let plan = MergePlan {
-        target: &main,
-        expected: &base,
-        commit: &made.commit,
-        message: "merge",
-        author: &author(),
-        when: WHEN,
-    };
-    let landing = shop.plan_merge(&plan).unwrap();
-    assert_eq!((landing.kind, &landing.tree), (LandingKind::FastForward, &made.tree));
+    let plan =
+        Merge { target: &main, expected: &base, commit: &made.commit, message: "merge", author: &author(), when: WHEN };
+    let planned = shop.plan_merge(&plan).unwrap();
+    assert_eq!((planned.kind(), planned.tree()), (MergeKind::FastForward, &made.tree));
     assert_eq!(shop.head(&main).unwrap(), Some(base.clone()), "a plan moves nothing");
-    let merged = shop.merge(&to_merge(&shop_name(), &run, &made.commit, "main"), &landing).unwrap();
+    let merged = shop.merge(&to_merge(&shop_name(), &run, &made.commit, "main"), &planned).unwrap();
     assert_eq!(shop.head(&main).unwrap(), Some(made.commit.clone()));
     assert_eq!(
-        shop.merge(&to_merge(&shop_name(), &run, &made.commit, "main"), &landing).unwrap(),
+        shop.merge(&to_merge(&shop_name(), &run, &made.commit, "main"), &planned).unwrap(),
         merged,
         "merging again gives the same answer"
     );
