@@ -8,8 +8,11 @@
 //! no report. Limits of this: the output is written by a process that also runs the code under test, so a change that
 //! imitates its reporter to the letter, and then ends the process, is believed. Reviewers see such code in the change.
 
+mod gotest;
 mod libtest;
 mod nextest;
+mod pytest;
+mod tap;
 
 use std::collections::BTreeMap;
 
@@ -34,7 +37,7 @@ enum Reading {
 }
 
 /// The reporters we know.
-const REPORTERS: &[fn(&[&str]) -> Reading] = &[libtest::read, nextest::read];
+const REPORTERS: &[fn(&[&str]) -> Reading] = &[libtest::read, nextest::read, pytest::read, gotest::read, tap::read];
 
 /// Reads standard output and standard error of the checks, in the order they were written.
 ///
