@@ -33,10 +33,10 @@ fn open_descriptors() -> Vec<(i32, String)> {
 }
 
 fn left_open() -> Outcome {
-    // Our own line to the prober's main process is a pipe, the directory being read is gone by now.
+    // Not our own line to the prober's main process, which is a pipe, nor the directory being read.
     let extra: Vec<String> = open_descriptors()
         .into_iter()
-        .filter(|(number, path)| *number > 2 && !path.starts_with("pipe:"))
+        .filter(|(number, path)| *number > 2 && !path.starts_with("pipe:") && !path.ends_with("/fd"))
         .map(|(number, path)| format!("{number} is {path}"))
         .collect();
     if extra.is_empty() {

@@ -126,7 +126,6 @@ fn kernel_tables() -> Outcome {
 
 fn environments() -> Outcome {
     let own = std::process::id();
-    let parent = std::os::unix::process::parent_id();
     let others = fs::read_dir("/proc")
         .map(|entries| {
             entries
@@ -135,7 +134,7 @@ fn environments() -> Outcome {
                 .collect::<Vec<_>>()
         })
         .unwrap_or_default();
-    let readable = others.into_iter().filter(|pid| *pid != own && *pid != parent).map(|pid| {
+    let readable = others.into_iter().filter(|pid| *pid != own).map(|pid| {
         let path = format!("/proc/{pid}/environ");
         let read = fs::read(&path).and_then(|bytes| {
             let canary = String::from_utf8_lossy(&bytes).contains(crate::arena::CANARY);

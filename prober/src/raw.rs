@@ -65,13 +65,12 @@ pub(crate) fn open_kept(path: &str, flags: c_int) -> io::Result<OwnedFd> {
 pub(crate) fn socket(family: c_int, kind: c_int, protocol: c_int) -> io::Result<()> {
     // SAFETY: takes numbers.
     let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
-    // SAFETY: when not negative, a new descriptor that is ours.
     if fd < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        drop(unsafe { OwnedFd::from_raw_fd(fd) });
-        Ok(())
+        return Err(io::Error::last_os_error());
     }
+    // SAFETY: a new descriptor that is ours.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
 }
 
 /// Gives the loopback interface an address and turns it on.

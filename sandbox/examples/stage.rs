@@ -27,6 +27,7 @@ fn main() {
         _ => {}
     }
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["prober", ..] => exit(selvedge_prober::main(args.get(1..).unwrap_or_default())),
         ["probe", state, level] => print!("{}", driver(state, level).probe()),
         ["run", state, level, command @ ..] => exit(run(&driver(state, level), command)),
         _ => eprintln!("stage probe STATE LEVEL | stage run STATE LEVEL COMMAND..."),

@@ -24,6 +24,8 @@ use crate::refused::{Layer, Refused};
 const START_MAX: Duration = Duration::from_secs(60);
 /// How long processes may take to die. The kernel needs tens of milliseconds; a process deep in a slow disk needs more.
 pub(crate) const DEATH_MAX: Duration = Duration::from_secs(30);
+/// The limit per host user stands behind the group's, so that the group is what counts and tells.
+const PROCESSES_SLACK: u64 = 16;
 /// Descriptors one process may hold.
 const OPEN_FILES_MAX: u64 = 4096;
 /// Most binds: the descriptors of one message, less the workspace.
@@ -213,7 +215,7 @@ impl NativeDriver {
                 disk_bytes: place.limits.disk_bytes,
                 disk_files: place.limits.disk_files,
                 // The limit is per host user, so it only means this sandbox where the user is its own.
-                processes: owner.held.as_ref().map(|_| u64::from(place.limits.pids)),
+                processes: owner.held.as_ref().map(|_| u64::from(place.limits.pids) + PROCESSES_SLACK),
                 open_files: OPEN_FILES_MAX,
             },
             fail_at: self.fail_at.clone(),

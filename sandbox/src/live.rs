@@ -162,6 +162,11 @@ impl Sandbox {
         self.footprint.held.as_ref().map(|held| held.id)
     }
 
+    /// The launcher that watches over it.
+    pub fn launcher_pid(&self) -> i32 {
+        i32::try_from(self.launcher.id()).unwrap_or_default()
+    }
+
     /// The listeners of the doors: once, before the release.
     pub fn listeners(&mut self) -> Option<Listeners> {
         self.listeners.take()
@@ -384,6 +389,11 @@ impl Killer {
             Err(_) if by_group.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) => Ok(()),
             Err(error) => by_group.or(Err(error.into())),
         }
+    }
+
+    /// Whether no process is left.
+    pub fn is_dead(&self) -> std::io::Result<bool> {
+        Ok(self.0.group.pids()?.is_empty())
     }
 
     fn was_used(&self) -> bool {

@@ -95,7 +95,9 @@ fn a_directory_made_anew_hides_what_was_in_it() {
     assert_eq!(changes.len(), 2);
     let changes = by_path(&collect("rm -r src; echo file > src").unwrap());
     assert!(matches!(changes["src"], Change::Write { .. }), "{changes:?}");
-    assert!(matches!(changes["src/a.rs"], Change::Remove { .. }) && matches!(changes["src/deep"], Change::Remove { .. }));
+    assert!(
+        matches!(changes["src/a.rs"], Change::Remove { .. }) && matches!(changes["src/deep"], Change::Remove { .. })
+    );
     let changes = by_path(&collect("rm README; mkdir README; echo x > README/x").unwrap());
     assert!(matches!(changes["README"], Change::Remove { .. }) && matches!(changes["README/x"], Change::Write { .. }));
 }
@@ -108,9 +110,15 @@ fn build_output_and_the_agent_s_own_repository_are_left_out() {
 
 #[test]
 fn s_29_links_that_lead_out_are_neither_followed_nor_proposed() {
-    for script in ["ln -s /etc/shadow x", "ln -s ../../etc/shadow x", "ln -s / d", "mkdir a; ln -s ../../x a/y",
+    for script in [
+        "ln -s /etc/shadow x",
+        "ln -s ../../etc/shadow x",
+        "ln -s / d",
+        "mkdir a; ln -s ../../x a/y",
         // Each stays inside by its text; together they would not.
-        "mkdir -p a/b/c; ln -s ../.. a/b/c/up; ln -s a/b/c/up/../.. out", "rm -r src; ln -s /root src"] {
+        "mkdir -p a/b/c; ln -s ../.. a/b/c/up; ln -s a/b/c/up/../.. out",
+        "rm -r src; ln -s /root src",
+    ] {
         let error = collect(script).unwrap_err();
         assert!(matches!(error, CollectError::Leaves { .. }), "{script}: {error}");
     }
@@ -119,7 +127,10 @@ fn s_29_links_that_lead_out_are_neither_followed_nor_proposed() {
 
 #[test]
 fn s_29_what_is_no_file_is_refused_and_blocks_nobody() {
-    for script in ["mkfifo pipe", "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"s\")' || perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local=>\"s\",Listen=>1)'"] {
+    for script in [
+        "mkfifo pipe",
+        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"s\")' || perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local=>\"s\",Listen=>1)'",
+    ] {
         let error = collect(script).unwrap_err();
         assert!(matches!(error, CollectError::Special { .. }), "{script}: {error}");
     }
@@ -128,8 +139,13 @@ fn s_29_what_is_no_file_is_refused_and_blocks_nobody() {
 #[test]
 fn s_29_names_that_git_or_a_terminal_would_misread_are_refused() {
     for script in [
-        "touch $'a\\nb'", "touch $'a\\xffb'", "mkdir -p sub/.git; touch sub/.git/config", "mkdir .GIT; touch .GIT/config",
-        "touch 'git~1'", "mkdir -p a/.git; touch a/.git/HEAD", "touch sub.git .g; ln -s x src/.git",
+        "touch $'a\\nb'",
+        "touch $'a\\xffb'",
+        "mkdir -p sub/.git; touch sub/.git/config",
+        "mkdir .GIT; touch .GIT/config",
+        "touch 'git~1'",
+        "mkdir -p a/.git; touch a/.git/HEAD",
+        "touch sub.git .g; ln -s x src/.git",
     ] {
         let error = collect(script).unwrap_err();
         assert!(matches!(error, CollectError::Path(_)), "{script}: {error}");
@@ -185,7 +201,11 @@ fn binds_are_read_only_private_or_writable_as_asked() {
     fs::write(host.join("file"), "host\n").unwrap();
     let place = |access| Place {
         binds: vec![Bind { source: host.clone(), target: "/opt/bound".into(), access }],
-        ..Place::new(["sh", "-c", "cat /opt/bound/file; echo inside > /opt/bound/file; echo new > /opt/bound/new; cat /opt/bound/file"])
+        ..Place::new([
+            "sh",
+            "-c",
+            "cat /opt/bound/file; echo inside > /opt/bound/file; echo new > /opt/bound/new; cat /opt/bound/file",
+        ])
     };
     let read = || fs::read_to_string(host.join("file")).unwrap();
     assert_eq!(stage.run(&place(Access::ReadOnly)).output, "host\nhost\n");
@@ -193,7 +213,11 @@ fn binds_are_read_only_private_or_writable_as_asked() {
     assert_eq!((read().as_str(), host.join("new").exists()), ("host\n", false));
     assert_eq!(stage.run(&place(Access::ReadWrite)).output, "host\ninside\n");
     assert_eq!(read(), "inside\n");
-    assert_eq!(fs::metadata(host.join("new")).unwrap().uid(), 0, "what a sandbox writes for the keeper is the keeper's");
+    assert_eq!(
+        fs::metadata(host.join("new")).unwrap().uid(),
+        0,
+        "what a sandbox writes for the keeper is the keeper's"
+    );
 }
 
 #[test]
@@ -203,7 +227,11 @@ fn a_mount_point_in_the_workspace_follows_no_link() {
     symlink("/etc", tree.join("cache")).unwrap();
     let place = Place {
         workspace: Some(Workspace { pristine: tree }),
-        binds: vec![Bind { source: stage.dir.path().into(), target: "/workspace/cache/x".into(), access: Access::ReadOnly }],
+        binds: vec![Bind {
+            source: stage.dir.path().into(),
+            target: "/workspace/cache/x".into(),
+            access: Access::ReadOnly,
+        }],
         ..Place::new(["true"])
     };
     let refused = stage.driver.start("t-link", &place).unwrap_err();

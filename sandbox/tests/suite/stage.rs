@@ -31,7 +31,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn full() -> Self {
-        assert!(is_root(), "level `full` is what is tested, and it needs a keeper that is root: run these tests as root");
+        assert!(
+            is_root(),
+            "level `full` is what is tested, and it needs a keeper that is root: run these tests as root"
+        );
         let dir = tempfile::tempdir().expect("state directory");
         Self { driver: NativeDriver::new(setup(dir.path(), Level::Full)).expect("driver"), dir }
     }
