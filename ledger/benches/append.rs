@@ -1,0 +1,3 @@
+//! Placeholder until the ledger can append.
+
+fn main() {}

@@ -1,0 +1,149 @@
+//! Approvals as the log made them: what was asked, who answered, whether the answer can still be used.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use selvedge_authority::Approval;
+use selvedge_domain::{ApprovalId, Description, Digest, Person, RunId, Time};
+
+use crate::error::ReadError;
+use crate::ledger::Ledger;
+use crate::project;
+use crate::rows::{from_sql, to_sql};
+
+/// A request for approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalRequest {
+    /// Its id.
+    pub id: ApprovalId,
+    /// The run that waits.
+    pub run: Option<RunId>,
+    /// The order, laid open.
+    pub order: Description,
+    /// When it was asked.
+    pub asked_at: Time,
+    /// When the request lapses.
+    pub until: Time,
+    /// What came of it.
+    pub state: ApprovalState,
+}
+
+/// What came of a request for approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApprovalState {
+    /// Nobody has answered yet.
+    Asked,
+    /// Nobody answered in time, which is a no.
+    Lapsed,
+    /// A person said yes.
+    Granted {
+        /// Who.
+        by: Person,
+        /// Until when the yes can be used.
+        until: Time,
+    },
+    /// A person said no.
+    Denied,
+    /// The yes was used.
+    Used {
+        /// Who had said yes.
+        by: Person,
+    },
+}
+
+const COLUMNS: &str = "id, seq, run, asked_at, until, state, by_uid, usable_until";
+
+/// A yes to exactly this order that can be used at `now`. A no to the same order does not undo a yes to another
+/// request for it; it only never counts as one.
+pub(crate) fn usable(db: &Connection, order: &Digest, now: Time) -> Result<Option<Approval>, ReadError> {
+    let found = db
+        .prepare_cached(
+            "SELECT id, by_uid, usable_until FROM p_approval
+             WHERE order_digest = ?1 AND state = 'granted' AND usable_until >= ?2 ORDER BY usable_until DESC LIMIT 1",
+        )?
+        .query_row(params![order.as_bytes(), to_sql(now.as_millis())], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, from_sql(row.get(2)?)))
+        })
+        .optional()?;
+    let Some((id, uid, until)) = found else { return Ok(None) };
+    Ok(Some(Approval { id: parse_id(&id)?, by: person(uid)?, until: Time::from_millis(until) }))
+}
+
+impl Ledger {
+    /// A request for approval, as it stands at `now`.
+    pub fn approval_request(&self, id: &ApprovalId, now: Time) -> Result<Option<ApprovalRequest>, ReadError> {
+        self.read(|db| {
+            let sql = format!("SELECT {COLUMNS} FROM p_approval WHERE id = ?1");
+            let row = db.prepare_cached(&sql)?.query_row([id.as_str()], RawRequest::read).optional()?;
+            row.map(|raw| raw.restore(db, now)).transpose()
+        })
+    }
+
+    /// Every request that nobody has answered and that has not lapsed at `now`, oldest first.
+    pub fn open_approvals(&self, now: Time) -> Result<Vec<ApprovalRequest>, ReadError> {
+        self.read(|db| {
+            let sql = format!("SELECT {COLUMNS} FROM p_approval WHERE state = 'asked' AND until >= ?1 ORDER BY seq");
+            let mut statement = db.prepare_cached(&sql)?;
+            let rows = statement.query_map([to_sql(now.as_millis())], RawRequest::read)?;
+            rows.map(|raw| raw?.restore(db, now)).collect()
+        })
+    }
+}
+
+struct RawRequest {
+    id: String,
+    seq: u64,
+    run: Option<String>,
+    asked_at: u64,
+    until: u64,
+    state: String,
+    by: Option<i64>,
+    usable_until: Option<i64>,
+}
+
+impl RawRequest {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            seq: from_sql(row.get(1)?),
+            run: row.get(2)?,
+            asked_at: from_sql(row.get(3)?),
+            until: from_sql(row.get(4)?),
+            state: row.get(5)?,
+            by: row.get(6)?,
+            usable_until: row.get(7)?,
+        })
+    }
+
+    fn restore(self, db: &Connection, now: Time) -> Result<ApprovalRequest, ReadError> {
+        let bad = |what: &str| ReadError::Projection { because: format!("approval `{}` has a bad {what}", self.id) };
+        let by = || self.by.ok_or_else(|| bad("person")).and_then(person);
+        let until = Time::from_millis(self.until);
+        let state = match self.state.as_str() {
+            "asked" if until < now => ApprovalState::Lapsed,
+            "asked" => ApprovalState::Asked,
+            "granted" => {
+                let usable = self.usable_until.ok_or_else(|| bad("expiry"))?;
+                ApprovalState::Granted { by: by()?, until: Time::from_millis(from_sql(usable)) }
+            }
+            "denied" => ApprovalState::Denied,
+            "used" => ApprovalState::Used { by: by()? },
+            _ => return Err(bad("state")),
+        };
+        Ok(ApprovalRequest {
+            id: parse_id(&self.id)?,
+            run: self.run.as_deref().map(RunId::parse).transpose().map_err(|_| bad("run"))?,
+            order: project::described_at(db, self.seq)?,
+            asked_at: Time::from_millis(self.asked_at),
+            until,
+            state,
+        })
+    }
+}
+
+fn parse_id(text: &str) -> Result<ApprovalId, ReadError> {
+    ApprovalId::parse(text).map_err(|error| ReadError::Projection { because: error.to_string() })
+}
+
+fn person(uid: i64) -> Result<Person, ReadError> {
+    let bad = |_| ReadError::Projection { because: format!("`{uid}` is no person") };
+    u32::try_from(uid).map(Person::from_uid).map_err(bad)
+}

@@ -1,0 +1,120 @@
+//! `done`: an order was carried out, and what it came to.
+
+use selvedge_authority::Record;
+use selvedge_domain::orders::{HttpAnswered, Merged, Minted, Ran};
+use selvedge_domain::{CommitId, Deed, Digest, LeaseId, ProposalNumber, Time, TriggerId, Verb};
+use serde::{Deserialize, Serialize};
+
+use super::parts::check::CheckReportV1;
+use super::parts::effect::EffectV1;
+use super::parts::lease::RevocationV1;
+use super::parts::task::TaskV1;
+use super::{Kind, Malformed, read_as, word};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct V1 {
+    order: String,
+    verb: String,
+    deed: DeedV1,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+enum DeedV1 {
+    Admitted { task: Box<TaskV1> },
+    Minted { lease: String, revocation: RevocationV1, expires: u64 },
+    Ran { exit: String, status: Option<i32>, left: LeftV1, follow_ups: Vec<String> },
+    Checked { report: CheckReportV1 },
+    Opened { number: u64 },
+    Merged { commit: String },
+    Enqueued { trigger: String },
+    Approved {},
+    Answered { status: u16, request_bytes: u64, response_bytes: u64 },
+}
+
+/// What an attempt left: an effect, or why nothing can be used.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+enum LeftV1 {
+    Effect { effect: EffectV1 },
+    Unusable { because: String },
+}
+
+impl V1 {
+    pub(super) fn store(order: &Digest, verb: Verb, deed: &Deed) -> Self {
+        Self { order: order.to_string(), verb: verb.as_str().to_owned(), deed: DeedV1::store(deed) }
+    }
+
+    fn restore(self) -> Result<Record, Malformed> {
+        let verb = word("a verb", &self.verb, Verb::parse)?;
+        Ok(Record::Done { order: Digest::parse(&self.order)?, verb, deed: self.deed.restore()? })
+    }
+}
+
+impl DeedV1 {
+    fn store(deed: &Deed) -> Self {
+        match deed {
+            Deed::Admitted(task) => Self::Admitted { task: Box::new(TaskV1::store(task)) },
+            Deed::Minted(Minted { lease, revocation, expires }) => Self::Minted {
+                lease: lease.to_string(),
+                revocation: RevocationV1::store(*revocation),
+                expires: expires.as_millis(),
+            },
+            Deed::Ran(ran) => {
+                let Ran { exit, status, effect, follow_ups } = &**ran;
+                let left = match effect {
+                    Ok(effect) => LeftV1::Effect { effect: EffectV1::store(effect) },
+                    Err(because) => LeftV1::Unusable { because: because.clone() },
+                };
+                Self::Ran { exit: exit.clone(), status: *status, left, follow_ups: follow_ups.clone() }
+            }
+            Deed::Checked(report) => Self::Checked { report: CheckReportV1::store(report) },
+            Deed::Opened(number) => Self::Opened { number: number.get() },
+            Deed::Merged(Merged { commit }) => Self::Merged { commit: commit.to_string() },
+            Deed::Enqueued(trigger) => Self::Enqueued { trigger: trigger.to_string() },
+            Deed::Approved => Self::Approved {},
+            Deed::Answered(HttpAnswered { status, request_bytes, response_bytes }) => {
+                Self::Answered { status: *status, request_bytes: *request_bytes, response_bytes: *response_bytes }
+            }
+        }
+    }
+
+    fn restore(self) -> Result<Deed, Malformed> {
+        Ok(match self {
+            Self::Admitted { task } => Deed::Admitted(Box::new(task.restore()?)),
+            Self::Minted { lease, revocation, expires } => Deed::Minted(Minted {
+                lease: LeaseId::parse(&lease)?,
+                revocation: revocation.restore(),
+                expires: Time::from_millis(expires),
+            }),
+            Self::Ran { exit, status, left, follow_ups } => {
+                let effect = match left {
+                    LeftV1::Effect { effect } => Ok(effect.restore()?),
+                    LeftV1::Unusable { because } => Err(because),
+                };
+                Deed::Ran(Box::new(Ran { exit, status, effect, follow_ups }))
+            }
+            Self::Checked { report } => Deed::Checked(report.restore()?),
+            Self::Opened { number } => Deed::Opened(ProposalNumber::new(number)),
+            Self::Merged { commit } => Deed::Merged(Merged { commit: CommitId::parse(&commit)? }),
+            Self::Enqueued { trigger } => Deed::Enqueued(TriggerId::parse(&trigger)?),
+            Self::Approved {} => Deed::Approved,
+            Self::Answered { status, request_bytes, response_bytes } => {
+                Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
+            }
+        })
+    }
+}
+
+impl Kind for V1 {
+    const NAME: &'static str = "done";
+    const VERSION: u32 = 1;
+
+    fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
+        match version {
+            1 => read_as(body, Self::restore),
+            _ => None,
+        }
+    }
+}

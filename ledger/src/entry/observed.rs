@@ -1,0 +1,65 @@
+//! `observed`: something was seen inside a sandbox or at a door.
+
+use selvedge_authority::{Observation, Record};
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Malformed, read_as};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct V1 {
+    seen: SeenV1,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+enum SeenV1 {
+    SandboxStarted { level: String, layers: Vec<String>, unreachable: Vec<String> },
+    CallRefused { call: String, count: u64 },
+    DoorRefused { door: String, code: String, detail: String, count: u64 },
+    SandboxEnded { purpose: String, exit: String, output_bytes: u64 },
+    Finding { code: String, detail: String },
+}
+
+impl V1 {
+    pub(super) fn store(observation: &Observation) -> Self {
+        let seen = match observation.clone() {
+            Observation::SandboxStarted { level, layers, unreachable } => {
+                SeenV1::SandboxStarted { level, layers, unreachable }
+            }
+            Observation::CallRefused { call, count } => SeenV1::CallRefused { call, count },
+            Observation::DoorRefused { door, code, detail, count } => SeenV1::DoorRefused { door, code, detail, count },
+            Observation::SandboxEnded { purpose, exit, output_bytes } => {
+                SeenV1::SandboxEnded { purpose, exit, output_bytes }
+            }
+            Observation::Finding { code, detail } => SeenV1::Finding { code, detail },
+        };
+        Self { seen }
+    }
+
+    fn restore(self) -> Result<Record, Malformed> {
+        Ok(Record::Observed(match self.seen {
+            SeenV1::SandboxStarted { level, layers, unreachable } => {
+                Observation::SandboxStarted { level, layers, unreachable }
+            }
+            SeenV1::CallRefused { call, count } => Observation::CallRefused { call, count },
+            SeenV1::DoorRefused { door, code, detail, count } => Observation::DoorRefused { door, code, detail, count },
+            SeenV1::SandboxEnded { purpose, exit, output_bytes } => {
+                Observation::SandboxEnded { purpose, exit, output_bytes }
+            }
+            SeenV1::Finding { code, detail } => Observation::Finding { code, detail },
+        }))
+    }
+}
+
+impl Kind for V1 {
+    const NAME: &'static str = "observed";
+    const VERSION: u32 = 1;
+
+    fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
+        match version {
+            1 => read_as(body, Self::restore),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Stored forms of triggers, their lineage and tasks.
+
+use selvedge_domain::{
+    Actor, AgentName, CommitId, Intent, Lineage, RepoName, RunId, Task, TaskId, Trigger, TriggerId, TriggerSource,
+    Trust,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Malformed, word};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::entry) struct TriggerV1 {
+    id: String,
+    source: String,
+    by: String,
+    repo: String,
+    agent: String,
+    text: String,
+    argv: Vec<String>,
+    lineage: LineageV1,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LineageV1 {
+    ancestors: Vec<String>,
+    agents: Vec<String>,
+    ceiling: String,
+    starts_from: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::entry) struct TaskV1 {
+    id: String,
+    trigger: TriggerV1,
+    intent: String,
+    base: String,
+}
+
+impl TriggerV1 {
+    pub(in crate::entry) fn store(trigger: &Trigger) -> Self {
+        let Trigger { id, source, by, repo, agent, text, argv, lineage } = trigger;
+        Self {
+            id: id.to_string(),
+            source: source.as_str().to_owned(),
+            by: by.to_string(),
+            repo: repo.to_string(),
+            agent: agent.to_string(),
+            text: text.clone(),
+            argv: argv.clone(),
+            lineage: LineageV1::store(lineage),
+        }
+    }
+
+    pub(in crate::entry) fn restore(self) -> Result<Trigger, Malformed> {
+        Ok(Trigger {
+            id: TriggerId::parse(&self.id)?,
+            source: word("a source of triggers", &self.source, TriggerSource::parse)?,
+            by: word("an actor", &self.by, Actor::parse)?,
+            repo: RepoName::parse(&self.repo)?,
+            agent: AgentName::parse(&self.agent)?,
+            text: self.text,
+            argv: self.argv,
+            lineage: self.lineage.restore()?,
+        })
+    }
+}
+
+impl LineageV1 {
+    fn store(lineage: &Lineage) -> Self {
+        let Lineage { ancestors, agents, ceiling, starts_from } = lineage;
+        Self {
+            ancestors: ancestors.iter().map(ToString::to_string).collect(),
+            agents: agents.iter().map(ToString::to_string).collect(),
+            ceiling: ceiling.as_str().to_owned(),
+            starts_from: starts_from.as_ref().map(ToString::to_string),
+        }
+    }
+
+    fn restore(self) -> Result<Lineage, Malformed> {
+        Ok(Lineage {
+            ancestors: self.ancestors.iter().map(|run| RunId::parse(run)).collect::<Result<_, _>>()?,
+            agents: self.agents.iter().map(|agent| AgentName::parse(agent)).collect::<Result<_, _>>()?,
+            ceiling: word("a level of trust", &self.ceiling, Trust::parse)?,
+            starts_from: self.starts_from.map(|commit| CommitId::parse(&commit)).transpose()?,
+        })
+    }
+}
+
+impl TaskV1 {
+    pub(in crate::entry) fn store(task: &Task) -> Self {
+        let Task { id, trigger, intent, base } = task;
+        Self {
+            id: id.to_string(),
+            trigger: TriggerV1::store(trigger),
+            intent: intent.as_str().to_owned(),
+            base: base.to_string(),
+        }
+    }
+
+    pub(in crate::entry) fn restore(self) -> Result<Task, Malformed> {
+        Ok(Task {
+            id: TaskId::parse(&self.id)?,
+            trigger: self.trigger.restore()?,
+            intent: word("an intent", &self.intent, Intent::parse)?,
+            base: CommitId::parse(&self.base)?,
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! A few read-only connections, so that readers never wait for the writer.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::ReadError;
+
+/// How many readers work at once; more wait. The machine has few cores, and each connection keeps a page cache.
+const CONNECTIONS_MAX: usize = 4;
+
+/// Connections that cannot write.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    path: PathBuf,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Connection>,
+    open: usize,
+}
+
+impl Pool {
+    /// Connections to the database at `path`.
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), state: Mutex::default(), returned: Condvar::new() }
+    }
+
+    /// Reads within one snapshot.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let db = self.take()?;
+        let outcome = snapshot(&db, work);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.idle.push(db);
+        self.returned.notify_one();
+        outcome
+    }
+
+    fn take(&self) -> Result<Connection, ReadError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(db) = state.idle.pop() {
+                return Ok(db);
+            }
+            if state.open < CONNECTIONS_MAX {
+                let db = open_read_only(&self.path)?;
+                state.open += 1;
+                return Ok(db);
+            }
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Opens a database so that nothing can be written through it.
+pub(crate) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.pragma_update(None, "query_only", true)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+fn snapshot<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, ReadError> {
+    let transaction = db.unchecked_transaction()?;
+    let outcome = work(&transaction);
+    transaction.finish()?;
+    outcome
+}

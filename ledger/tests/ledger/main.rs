@@ -1,0 +1,12 @@
+//! The ledger from outside, on real files.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may be blunt"
+)]
+
+mod spine;
+mod support;

@@ -1,0 +1,212 @@
+//! One run from its trigger to its end, the queue, the law at the store's door, and everything again after reopening.
+
+use selvedge_authority::{Class, HaltScope, Journal, JournalError, Record, Relinquished};
+use selvedge_domain::{ApprovalId, Deed, Digest, Event, Order, Outcome, ProposalNumber, Stage, Time};
+use selvedge_ledger::{ApprovalState, Enqueued, ProposalState, Refusal, WriteError};
+
+use crate::support::*;
+
+#[test]
+fn a_run_is_queued_claimed_walked_and_is_the_same_after_reopening() {
+    let place = Place::new();
+    let ledger = place.open();
+    assert_eq!(ledger.queue().enqueue(&trigger(1), time(1)).unwrap(), Enqueued::Now);
+    assert_eq!(ledger.queue().enqueue(&trigger(1), time(2)).unwrap(), Enqueued::Before, "queueing is safe to repeat");
+    assert_eq!(ledger.queue().waiting(10).unwrap(), [trigger(1)]);
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    assert_eq!(ledger.queue().claim(time(10), LEASE).unwrap(), None, "a claimed run is nobody else's");
+    assert!(matches!(ledger.queue().complete(&claim), Err(WriteError::Refused(Refusal::NotSettled { .. }))));
+    let number = walk(&ledger, &claim, 100);
+    ledger.queue().complete(&claim).unwrap();
+    let (run, head) = (ledger.load_run(&claim.run).unwrap(), ledger.head().unwrap());
+    assert_eq!(run.as_ref().map(|run| run.stage().clone()), Some(Stage::Settled(Outcome::Proposed(number))));
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+    drop(ledger);
+
+    let ledger = place.open();
+    assert_eq!(ledger.load_run(&claim.run).unwrap(), run);
+    assert_eq!(ledger.head().unwrap(), head);
+    assert_eq!(ledger.run_of(&trigger(1).id).unwrap(), Some(claim.run.clone()));
+    let summary = ledger.run_summary(&claim.run).unwrap().unwrap();
+    assert_eq!((summary.stage.as_str(), summary.outcome.as_deref()), ("settled", Some("proposed")));
+    assert_eq!(ledger.runs(10).unwrap(), [summary]);
+    assert!(ledger.open_runs().unwrap().is_empty() && ledger.live_leases().unwrap().is_empty());
+    let proposal = ledger.proposal(&repo(), number).unwrap().unwrap();
+    assert_eq!(
+        (proposal.commit, proposal.title.as_str(), proposal.state),
+        (commit('1'), "Fix it", ProposalState::Open)
+    );
+    assert_eq!(ledger.entries(0, None).count() as u64, head.size);
+    assert!(ledger.entries(0, Some(claim.run.clone())).all(|r| r.unwrap().entry.run == Some(claim.run.clone())));
+    ledger.rebuild_projections().unwrap();
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_worker_whose_claim_was_taken_over_cannot_write_any_more() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let first = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let append = |claim, at| ledger.claimed(claim).append(not_done(at, Some(&first.run), "x"), Class::Durable);
+    append(&first, 11).unwrap();
+    ledger.queue().heartbeat(&first, time(900), LEASE).unwrap();
+    assert_eq!(ledger.queue().next_due().unwrap(), Some(time(1_900)));
+    assert_eq!(ledger.queue().claim(time(1_899), LEASE).unwrap(), None);
+    append(&first, 1_950).unwrap();
+    let second = ledger.queue().claim(time(1_900), LEASE).unwrap().unwrap();
+    assert_eq!((&second.run, second.epoch, second.taken_over), (&first.run, 2, true));
+    assert_eq!(append(&first, 1_960), Err(JournalError::Fenced));
+    assert!(ledger.queue().heartbeat(&first, time(1_960), LEASE).is_err());
+    assert!(ledger.queue().complete(&first).is_err());
+    append(&second, 1_970).unwrap();
+    let elsewhere = not_done(1_980, None, "x");
+    assert_eq!(
+        ledger.claimed(&second).append(elsewhere, Class::Durable),
+        Err(JournalError::Fenced),
+        "only its own run"
+    );
+    ledger.queue().release(&second, time(3_000)).unwrap();
+    assert_eq!(append(&second, 1_990), Err(JournalError::Fenced), "what was let go is gone");
+    assert_eq!(ledger.queue().claim(time(2_999), LEASE).unwrap(), None);
+    assert!(ledger.queue().claim(time(3_000), LEASE).unwrap().is_some());
+    assert_eq!(ledger.queue().reap().unwrap(), 1, "a keeper that starts takes every hold away");
+    assert!(ledger.queue().claim(time(3_001), LEASE).unwrap().is_some());
+}
+
+#[test]
+fn what_the_law_forbids_is_not_written() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let before = ledger.head().unwrap();
+    let refused = |entry| matches!(ledger.append_entry(entry, Class::Durable), Err(WriteError::Refused(_)));
+    assert!(refused(happened(11, &claim.run, Event::Settled)), "a run cannot settle before it was revoked");
+    assert!(refused(happened(11, &selvedge_domain::RunId::from_entropy(99), Event::Parked)), "it never began");
+    assert!(refused(entry(11, None, Record::Happened(Event::Parked))), "of no run");
+    assert!(refused(entry(11, Some(&claim.run), Record::RunBegan { trigger: trigger(1).id })), "twice");
+    assert!(refused(entry(11, None, Record::Triggered(Box::new(trigger(1))))), "queued before");
+    let mut other = trigger(1);
+    other.text.push('!');
+    assert!(ledger.queue().enqueue(&other, time(12)).is_err(), "an id stands for one text (A-102)");
+    let order = open_proposal(&claim.run);
+    let done = |digest: Digest, deed| Record::Done { order: digest, verb: selvedge_domain::Verb::ProposalOpen, deed };
+    let opened = done(order.describe().digest(), Deed::Opened(ProposalNumber::new(1)));
+    assert!(refused(entry(12, Some(&claim.run), opened)), "a deed without a decision");
+    assert_eq!(ledger.head().unwrap(), before, "nothing of a refused entry remains");
+}
+
+#[test]
+fn a_deed_is_recalled_for_its_run_and_never_recorded_twice() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    ledger.queue().enqueue(&trigger(2), time(1)).unwrap();
+    let one = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let two = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let order = open_proposal(&one.run);
+    let digest = order.describe().digest();
+    assert_eq!(ledger.recall(&one.run, &digest).unwrap(), None);
+    let number = ledger.proposal_number(&repo(), &one.run).unwrap();
+    assert_eq!(ledger.proposal_number(&repo(), &one.run).unwrap(), number, "asking again changes nothing");
+    assert_ne!(ledger.proposal_number(&repo(), &two.run).unwrap(), number);
+    decide_and_do(&ledger, 20, Some(&one.run), &order, Deed::Opened(number)).unwrap();
+    assert_eq!(ledger.recall(&one.run, &digest).unwrap(), Some(Deed::Opened(number)));
+    assert_eq!(ledger.recall(&two.run, &digest).unwrap(), None);
+    assert!(decide_and_do(&ledger, 21, Some(&one.run), &order, Deed::Opened(number)).is_err());
+    let stolen = decide_and_do(&ledger, 22, Some(&two.run), &open_proposal(&two.run), Deed::Opened(number));
+    assert!(matches!(stolen, Err(WriteError::Refused(Refusal::ProposalTaken { .. }))));
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_yes_counts_for_its_order_once_and_until_it_expires_a72_a75_a76() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let run = &claim.run;
+    let order = open_proposal(run);
+    let (described, digest) = (order.describe(), order.describe().digest());
+    let ask = |id: u64, at: u64, until: u64| {
+        let asked = Record::ApprovalAsked {
+            approval: ApprovalId::from_entropy(id),
+            order: described.clone(),
+            until: time(until),
+        };
+        ledger.append_entry(entry(at, Some(run), asked), Class::Durable).unwrap();
+        ApprovalId::from_entropy(id)
+    };
+    let say_yes = |id: &ApprovalId, order: Digest, at: u64, until: u64| {
+        decide_and_do(&ledger, at, None, &grant(id, run, order, until), Deed::Approved).unwrap();
+    };
+    let usable = |now: u64| ledger.approval(&digest, time(now)).unwrap().map(|approval| approval.id);
+    let state = |id: &ApprovalId, now: u64| ledger.approval_request(id, time(now)).unwrap().unwrap().state;
+
+    let late = ask(1, 20, 30);
+    assert_eq!(state(&late, 30), ApprovalState::Asked);
+    assert_eq!(state(&late, 31), ApprovalState::Lapsed);
+    say_yes(&late, digest, 31, 90);
+    assert_eq!(usable(32), None, "a yes after the request lapsed is no yes (A-75)");
+
+    let other = ask(2, 40, 100);
+    say_yes(&other, Digest::of_parts([b"other bytes".as_slice()]), 41, 90);
+    assert_eq!(usable(42), None, "a yes binds exact bytes (A-72)");
+    ledger.append_entry(entry(43, None, Record::ApprovalDenied { approval: other.clone() }), Class::Durable).unwrap();
+    say_yes(&other, digest, 44, 91);
+    assert_eq!((usable(45), state(&other, 45)), (None, ApprovalState::Denied), "a no stays a no");
+
+    let third = ask(3, 50, 100);
+    assert_eq!(ledger.open_approvals(time(51)).unwrap().len(), 1);
+    say_yes(&third, digest, 51, 60);
+    assert_eq!(usable(60), Some(third.clone()));
+    assert_eq!(usable(61), None, "it expired");
+    let number = ledger.proposal_number(&repo(), run).unwrap();
+    decide_and_do(&ledger, 55, Some(run), &order, Deed::Opened(number)).unwrap();
+    assert_eq!(usable(56), None, "one yes, one deed (A-76)");
+    assert!(matches!(state(&third, 56), ApprovalState::Used { .. }));
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_halt_stops_new_runs_in_its_scope_and_nothing_else() {
+    let place = Place::new();
+    let ledger = place.open();
+    let say = |at, act| ledger.append_entry(entry(at, None, Record::Relinquished(act)), Class::Durable).unwrap();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    say(2, Relinquished::Halted(HaltScope::Repo(repo())));
+    assert_eq!(ledger.halts().unwrap(), [HaltScope::Repo(repo())]);
+    assert_eq!(ledger.queue().claim(time(3), LEASE).unwrap(), None);
+    say(4, Relinquished::Resumed(HaltScope::Repo(repo())));
+    say(4, Relinquished::Halted(HaltScope::Agent(selvedge_domain::AgentName::parse("other").unwrap())));
+    let claim = ledger.queue().claim(time(5), LEASE).unwrap().unwrap();
+    assert!(!ledger.is_halted(&claim.run, &agent(), &repo()).unwrap());
+    say(6, Relinquished::Halted(HaltScope::All));
+    assert!(ledger.is_halted(&claim.run, &agent(), &repo()).unwrap());
+    let again = ledger.queue().claim(time(5_000), LEASE).unwrap();
+    assert_eq!(again.map(|claim| claim.taken_over), Some(true), "somebody has to end a halted run");
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_flagged_and_order_stays() {
+    let place = Place::new();
+    let ledger = place.open();
+    for at in [100, 50, 60] {
+        ledger.append_entry(not_done(at, None, "x"), Class::Ordered).unwrap();
+    }
+    assert_eq!(ledger.last_at(), Some(Time::from_millis(60)));
+    let flags: Vec<bool> = ledger.entries(0, None).map(|recorded| recorded.unwrap().clock_back).collect();
+    assert_eq!(flags, [false, true, false]);
+}
+
+#[test]
+fn a_reader_can_wait_for_more() {
+    let place = Place::new();
+    let ledger = place.open();
+    let waiting = ledger.clone();
+    let reader = std::thread::spawn(move || waiting.wait_after(0, std::time::Duration::from_secs(60)));
+    ledger.append_entry(not_done(1, None, "x"), Class::Ordered).unwrap();
+    assert_eq!(reader.join().unwrap(), 1);
+    assert_eq!(ledger.wait_after(5, std::time::Duration::ZERO), 1);
+}
