@@ -67,6 +67,11 @@ pub(super) fn run_reference(run: &RunId) -> String {
     format!("refs/heads/{}", run_branch(run))
 }
 
+/// What every run's reference begins with.
+pub(super) fn run_reference_prefix() -> String {
+    format!("refs/heads/{OURS}/")
+}
+
 /// Where a closed run's commit stays reachable.
 pub(super) fn closed_reference(run: &RunId) -> String {
     format!("refs/{OURS}/closed/{run}")

@@ -6,10 +6,10 @@ use selvedge_authority::Permit;
 use selvedge_domain::orders::OpenProposal;
 use selvedge_domain::{CommitId, RepoName, RunId};
 
-use crate::git::{ANSWER, GitError};
+use crate::git::{ANSWER, GitError, LISTING};
 
 use super::Repository;
-use super::branch::{closed_reference, run_branch, run_reference};
+use super::branch::{closed_reference, run_branch, run_reference, run_reference_prefix};
 
 /// What a branch must point at for a move to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,19 @@ impl Repository {
     /// The commit a run's branch points at, if it is open.
     pub fn published(&self, run: &RunId) -> Result<Option<CommitId>, GitError> {
         self.resolve(&run_reference(run))
+    }
+
+    /// Every run whose branch is open, with its commit: what a restart compares the record with.
+    pub fn open_runs(&self) -> Result<Vec<(RunId, CommitId)>, GitError> {
+        let unreadable = || GitError::Unreadable { what: "for-each-ref".to_owned() };
+        let prefix = run_reference_prefix();
+        let listing = self.git(&["for-each-ref", "--format=%(objectname) %(refname)", &prefix], b"", LISTING)?;
+        let listing = String::from_utf8(listing).map_err(|_| unreadable())?;
+        let open = listing.lines().map(|line| {
+            let (id, name) = line.split_once(' ')?;
+            Some((RunId::parse(name.strip_prefix(&prefix)?).ok()?, CommitId::parse(id).ok()?))
+        });
+        open.collect::<Option<_>>().ok_or_else(unreadable)
     }
 
     /// Takes the run's branch away, which needs no permit, and keeps its commit reachable under a reference that is not a branch.

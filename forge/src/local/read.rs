@@ -48,7 +48,7 @@ impl Repository {
         }
         let entry = parse_entry(record)?;
         if entry.bytes > bytes_max {
-            return Err(TreeError::TooManyBytes { bytes_max });
+            return Err(TreeError::TooLarge { path: entry.path, bytes_max });
         }
         let mut file = None;
         self.read_blobs(std::slice::from_ref(&entry), |entry, content| {

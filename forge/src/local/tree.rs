@@ -13,6 +13,8 @@ use super::Repository;
 pub struct TreeLimits {
     /// Entries.
     pub files_max: usize,
+    /// Bytes in one file, which is held in memory while it is written.
+    pub file_bytes_max: u64,
     /// Bytes in all.
     pub bytes_max: u64,
 }
@@ -20,7 +22,7 @@ pub struct TreeLimits {
 impl Default for TreeLimits {
     /// Twice the largest trees in everyday use (about 100,000 files, 2 GB checked out).
     fn default() -> Self {
-        Self { files_max: 200_000, bytes_max: 4 << 30 }
+        Self { files_max: 200_000, file_bytes_max: 256 << 20, bytes_max: 4 << 30 }
     }
 }
 
@@ -58,6 +60,14 @@ pub enum TreeError {
     TooManyFiles {
         /// The limit.
         files_max: usize,
+    },
+    /// A file larger than the limit.
+    #[error("`{path}` has more than {bytes_max} bytes")]
+    TooLarge {
+        /// Which.
+        path: RepoPath,
+        /// The limit.
+        bytes_max: u64,
     },
     /// More bytes than the limit.
     #[error("the tree's files have more than {bytes_max} bytes in all")]
@@ -99,6 +109,9 @@ impl Repository {
         let mut bytes_total = 0u64;
         for record in records(&listing) {
             let entry = parse_entry(record)?;
+            if entry.bytes > limits.file_bytes_max {
+                return Err(TreeError::TooLarge { path: entry.path, bytes_max: limits.file_bytes_max });
+            }
             bytes_total = bytes_total.saturating_add(entry.bytes);
             if bytes_total > limits.bytes_max {
                 return Err(TreeError::TooManyBytes { bytes_max: limits.bytes_max });

@@ -163,14 +163,16 @@ fn s_29_limits_hold_before_anything_is_written() {
     let workshop = Workshop::new();
     let (shop, head) = workshop.shop(&[("a", "12345"), ("b", "12345"), ("c", "12345")]);
     let tree = shop.tree_of(&head).unwrap();
-    let few = TreeLimits { files_max: 2, bytes_max: 100 };
-    let small = TreeLimits { files_max: 10, bytes_max: 14 };
-    let exact = TreeLimits { files_max: 3, bytes_max: 15 };
+    let few = TreeLimits { files_max: 2, file_bytes_max: 5, bytes_max: 100 };
+    let small = TreeLimits { files_max: 10, file_bytes_max: 5, bytes_max: 14 };
+    let exact = TreeLimits { files_max: 3, file_bytes_max: 5, bytes_max: 15 };
+    let narrow = TreeLimits { file_bytes_max: 4, ..exact };
     let tree_error = |limits| match shop.materialise(&tree, limits) {
         Err(MaterialiseError::Tree(error)) => error,
         other => panic!("{other:?}"),
     };
     assert!(matches!(tree_error(few), TreeError::TooManyFiles { files_max: 2 }));
+    assert!(matches!(tree_error(narrow), TreeError::TooLarge { bytes_max: 4, .. }));
     assert!(matches!(tree_error(small), TreeError::TooManyBytes { bytes_max: 14 }));
     assert!(nothing_was_written(&workshop));
     let dir = shop.materialise(&tree, exact).unwrap();

@@ -194,7 +194,9 @@ fn closing_takes_the_branch_and_keeps_the_commit_and_may_repeat() {
     let (made, second) =
         (commit(&shop, &base, [write("b", "1")]).unwrap(), commit(&shop, &base, [write("b", "2")]).unwrap());
     publish(&shop, &run, &made, &Expected::Absent).unwrap();
+    assert_eq!(shop.open_runs().unwrap(), [(run.clone(), made.commit.clone())]);
     assert_eq!(shop.close(&run).unwrap(), Some(made.commit.clone()));
+    assert_eq!(shop.open_runs().unwrap(), []);
     assert_eq!(shop.close(&run).unwrap(), Some(made.commit.clone()));
     assert_eq!(shop.published(&run).unwrap(), None);
     let kept = plain_git_line(shop.dir(), &["rev-parse", &format!("refs/selvedge/closed/{run}")]);
