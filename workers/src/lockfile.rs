@@ -262,4 +262,15 @@ checksum = "def"
         assert!(Lockfile::parse(b"\xff").is_err());
         assert_eq!(Lockfile::parse(&vec![b'#'; BYTES_MAX + 1]), Err(LockfileError::TooLarge("16 MiB")));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_damage_is_read_without_panic(at in 0.0_f64..1.0, cut in 0_usize..40, with in proptest::collection::vec(proptest::num::u8::ANY, 0..12)) {
+            let mut bytes = V4.as_bytes().to_vec();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a small length")]
+            let at = (at * bytes.len() as f64) as usize;
+            bytes.splice(at..(at + cut).min(bytes.len()), with);
+            let _ = Lockfile::parse(&bytes);
+        }
+    }
 }

@@ -293,4 +293,15 @@ mod tests {
             assert_eq!(beneath_cache(&name(text)), Path::new(path));
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_damage_is_read_without_panic(at in 0.0_f64..1.0, cut in 0_usize..40, with in proptest::collection::vec(proptest::num::u8::ANY, 0..12)) {
+            let mut bytes = CAPTURED.to_vec();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a small length")]
+            let at = (at * bytes.len() as f64) as usize;
+            bytes.splice(at..(at + cut).min(bytes.len()), with);
+            let _ = parse_cache(&bytes, &name("time-core"));
+        }
+    }
 }

@@ -155,14 +155,23 @@ fn intervals_of(events: &[Event]) -> Result<Vec<Interval>, String> {
     let mut turns = Vec::new();
     let mut limit: Option<Version> = None;
     for event in events {
-        match (&event.introduced, &event.fixed, &event.last_affected, &event.limit) {
-            (Some(text), None, None, None) => turns.push((introduced(text)?, Turn::Introduced)),
-            (None, Some(text), None, None) => turns.push((version(text)?, Turn::Fixed)),
-            (None, None, Some(text), None) => turns.push((version(text)?, Turn::LastAffected)),
-            (None, None, None, Some(text)) if text == "*" => {}
-            // Several limits: a version before any of them is in range, so the furthest counts.
-            (None, None, None, Some(text)) => limit = limit.max(Some(version(text)?)),
-            _ => return Err("an event of its ranges names no version, or several".to_owned()),
+        let named = [&event.introduced, &event.fixed, &event.last_affected, &event.limit];
+        if named.iter().all(|version| version.is_none()) {
+            return Err("an event of its ranges names no version".to_owned());
+        }
+        // The schema allows one of them in each event; some writers put all in one, which means the same.
+        if let Some(text) = &event.introduced {
+            turns.push((introduced(text)?, Turn::Introduced));
+        }
+        if let Some(text) = &event.fixed {
+            turns.push((version(text)?, Turn::Fixed));
+        }
+        if let Some(text) = &event.last_affected {
+            turns.push((version(text)?, Turn::LastAffected));
+        }
+        // Several limits: a version before any of them is in range, so the furthest counts.
+        if let Some(text) = event.limit.as_deref().filter(|text| *text != "*") {
+            limit = limit.max(Some(version(text)?));
         }
     }
     turns.sort_by(|(a, a_turn), (b, b_turn)| a.cmp_precedence(b).then(a_turn.cmp(b_turn)));
@@ -241,6 +250,8 @@ mod tests {
         assert_covers(&last, &["1.0.0", "1.2.0"], &["0.9.0", "1.2.1-0", "1.2.1"]);
         let unfixed = ranges(r#"{"introduced":"0.0.0-0"}"#);
         assert_covers(&unfixed, &["0.0.0", "99.0.0"], &[]);
+        let at_once = ranges(r#"{"introduced":"1.0.0","fixed":"1.2.0"}"#);
+        assert_covers(&at_once, &["1.0.0", "1.1.9"], &["0.9.0", "1.2.0"]);
         let limited = ranges(r#"{"introduced":"0"},{"limit":"2.0.0"}"#);
         assert_covers(&limited, &["1.9.9"], &["2.0.0", "3.0.0"]);
     }
@@ -250,6 +261,18 @@ mod tests {
         assert_covers(&affected(r#""versions":["1.0.0","1.0.1"]"#), &["1.0.0", "1.0.1"], &["1.0.2"]);
         assert_covers(&affected(r#""versions":[]"#), &["0.0.1", "9.0.0"], &[]);
         assert_covers(&affected(r#""ranges":[{"type":"GIT","events":[{"introduced":"0"}]}]"#), &["1.0.0"], &[]);
+    }
+
+    #[test]
+    fn what_the_reference_exports_besides_is_read() {
+        let text = r#"{"schema_version":null,"id":"RUSTSEC-2020-0001","modified":"2025-01-02T03:04:05Z","published":"2020-01-01T12:00:00Z",
+            "severity":[{"type":"CVSS_V4","score":"CVSS:4.0/AV:N"},{"type":"CVSS_V3","score":"CVSS:3.1/AV:L/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"}],
+            "affected":[{"package":{"ecosystem":"crates.io","name":"a","purl":"pkg:cargo/a"},"ecosystem_specific":{"affects":{"os":["linux"]}},
+            "database_specific":{"cvss":null,"informational":"unmaintained"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0.0.0-0"}]}],"versions":[]}],
+            "database_specific":{"license":"CC0-1.0"}}"#;
+        let Ok(Content::Advisories(all)) = parse(text.as_bytes()) else { panic!("not an advisory") };
+        assert_eq!((all[0].kind, all[0].severity.unwrap().to_string()), (Kind::Unmaintained, "6.2".to_owned()));
+        assert!(all[0].date.to_string().starts_with("2025-01-02T03:04:05"));
     }
 
     #[test]
@@ -284,6 +307,24 @@ mod tests {
         ] {
             let error = parse(text.as_bytes()).err().unwrap();
             assert!(error.contains(because), "{text}: {error}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_events_are_walked_without_panic(
+            events in proptest::collection::vec((0_u8..4, "(0|\\*|[0-9]{1,20}\\.[0-9]\\.[0-9](-[a-z0-9.]{0,5})?)"), 0..8),
+            version in (0_u64..3, 0_u64..10, 0_u64..10),
+        ) {
+            let names = ["introduced", "fixed", "last_affected", "limit"];
+            let events: Vec<String> = events.iter().map(|(at, text)| format!(r#"{{"{}":"{text}"}}"#, names[usize::from(*at)])).collect();
+            let text = format!(
+                r#"{{"id":"X-1","modified":"2025-01-02T03:04:05Z","affected":[{{"package":{{"ecosystem":"crates.io","name":"a"}},"ranges":[{{"type":"SEMVER","events":[{}]}}]}}]}}"#,
+                events.join(",")
+            );
+            if let Ok(Content::Advisories(all)) = parse(text.as_bytes()) {
+                let _ = all[0].affected.covers(&Version::new(version.0, version.1, version.2));
+            }
         }
     }
 }

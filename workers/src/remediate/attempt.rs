@@ -269,3 +269,41 @@ impl Workshop<'_> {
 pub(super) fn read_lock(path: &Path) -> Result<Vec<u8>, Stays> {
     crate::lockfile::read_bounded(path).map_err(|cause| Stays::Unusable { path: path.to_owned(), cause })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PackageName;
+
+    const CHECKSUM: &str = "2e153e1f1acaef8acc537e68b44906d2db6436e2b35ac2c6b42640fff91f00fd";
+
+    /// Judges `time-core` 0.1.0, locked with `checksum`, as something that came in.
+    fn refusal(checksum: &str, release_age_days_min: u64) -> Option<String> {
+        let (home, advisories) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let cache = home.path().join("registry/index/any/.cache/ti/me");
+        fs::create_dir_all(&cache).unwrap();
+        fs::write(cache.join("time-core"), include_bytes!("../../tests/data/index-cache-time-core")).unwrap();
+        let advisory = "```toml\n[advisory]\nid = \"X-1\"\npackage = \"a\"\ndate = \"2026-01-01\"\n[versions]\npatched = []\n```\n";
+        fs::write(advisories.path().join("RUSTSEC-1.md"), advisory).unwrap();
+        let workshop = Workshop {
+            cargo: Cargo::new(home.path(), home.path()),
+            lock_path: home.path().join("Cargo.lock"),
+            database: &Database::read(advisories.path()).unwrap(),
+            rules: Rules { now: selvedge_domain::Time::from_millis(1_795_132_800_000), release_age_days_min },
+        };
+        let lock = format!(
+            "version = 4\n[[package]]\nname = \"time-core\"\nversion = \"0.1.0\"\nchecksum = \"{checksum}\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"
+        );
+        let (before, after) = (Lockfile::parse(b"version = 4").unwrap(), Lockfile::parse(lock.as_bytes()).unwrap());
+        let locked = after.from_registry().next().unwrap();
+        assert_eq!(locked.package.name, PackageName::parse("time-core").unwrap());
+        workshop.refusal(&before, locked).unwrap()
+    }
+
+    #[test]
+    fn an_age_counts_only_for_the_archive_it_was_told_of() {
+        assert_eq!(refusal(CHECKSUM, 3), None);
+        assert_eq!(refusal(&CHECKSUM.replace('2', "3"), 3).unwrap(), "whose checksum is not the one in cargo's index");
+        assert!(refusal(CHECKSUM, 100_000).unwrap().contains("the minimum release age is 100000 days"));
+    }
+}
