@@ -58,6 +58,9 @@ const DENIED_CALLS: &[libc::c_long] = &[
     libc::SYS_memfd_create,
 ];
 
+/// On x86-64 the same call has a second number, for programs with short pointers (S-5); elsewhere this names nothing.
+const X32: libc::c_long = 0x4000_0000;
+
 /// Puts up every fence that this kernel has and says which hold; the keeper decides whether they are enough.
 pub(crate) fn confine(ports: BTreeSet<u16>) -> BTreeSet<Fence> {
     let limit =
@@ -96,7 +99,8 @@ fn restrict_access(ports: BTreeSet<u16>) -> Result<bool, landlock::RulesetError>
 }
 
 fn restrict_calls() -> Result<(), seccompiler::Error> {
-    let denied: BTreeMap<_, _> = DENIED_CALLS.iter().map(|&call| (call, Vec::new())).collect();
+    let spellings = DENIED_CALLS.iter().flat_map(|&call| [call, call | X32]);
+    let denied: BTreeMap<_, _> = spellings.map(|call| (call, Vec::new())).collect();
     let not_permitted = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let program: BpfProgram = SeccompFilter::new(denied, SeccompAction::Allow, not_permitted, arch)?.try_into()?;

@@ -15,11 +15,13 @@ mod keeper;
 mod link;
 mod process;
 mod protocol;
+mod roots;
 mod scope;
 mod wire;
 
 pub use keeper::{DOOR_NAME, Door, Judge, Ready, RunAs, ServeError, StartError};
 pub use process::main;
 pub use protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
+pub use roots::{RootsError, system_roots_pem};
 pub use wire::descriptors::PassError;
 pub use wire::frame::FrameError;

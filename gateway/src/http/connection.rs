@@ -43,6 +43,8 @@ enum Next {
 struct Passed {
     request_bytes: u64,
     response_bytes: u64,
+    /// The server did not take all of the body, so the client's connection cannot be read on.
+    is_cut_short: bool,
 }
 
 /// Why an exchange ended early.
@@ -161,16 +163,16 @@ impl Connection {
             return Err(Refusal::OutsideGrant.into());
         }
         let (mut server, response) = self.send(request, endpoint, body, passed).await?;
-        let closes = request.closes;
+        let closes = request.closes || passed.is_cut_short;
         let mut head = Vec::new();
         response.write_head(closes, &mut head);
         let body = BodyReader::begin(response.framing, self.context.limits.response_body_bytes_max)
-            .map_err(|_| Refusal::ServerMalformed)?;
+            .map_err(|_| Refusal::ResponseTooLong)?;
         relay(head, &mut server, body, response.framing_to_client(), &mut self.client, &mut passed.response_bytes)
             .await
             .map_err(|error| Broken::Told(response_code(&error)))?;
         // Bytes after an answer would answer a request that was not made.
-        if !response.closes && !server.has_sent_ahead() {
+        if !response.closes && !passed.is_cut_short && !server.has_sent_ahead() {
             self.server = Some((endpoint.clone(), server));
         }
         Ok((response.status, if closes { Next::Close } else { Next::Another }))
@@ -184,48 +186,60 @@ impl Connection {
         body: BodyReader,
         passed: &mut Passed,
     ) -> Result<(Peer, Response), Broken> {
-        let mut head = Vec::new();
-        request.write_head(endpoint, self.entry.port_default(), &mut head);
-        let kept = self.server.take().filter(|(held, _)| held == endpoint).map(|(_, server)| server);
-        if let Some(mut server) = kept {
-            // A kept connection may have been closed meanwhile. Without a body, and where repeating is harmless, that shows
-            // before anything happened.
-            if request.framing != Framing::Empty || !request.method_is_safe() {
-                drop(server);
-            } else if server.write(&head).await.is_ok() {
-                match read_response(&mut server, request).await {
-                    Ok(response) => return Ok((server, response)),
-                    Err(Refusal::ServerGone) => {}
-                    Err(refusal) => return Err(refusal.into()),
-                }
+        let kept = self.take_kept(endpoint).await;
+        // The server may close a kept connection just now. What is harmless to repeat is repeated on a new one.
+        let may_repeat = kept.is_some() && request.framing == Framing::Empty && request.method_is_safe();
+        let mut server = match kept {
+            Some(kept) => kept,
+            None => self.dial(endpoint).await?,
+        };
+        match self.send_on(&mut server, request, endpoint, body, passed).await {
+            Err(Broken::Untold(Refusal::ServerGone)) if may_repeat => {
+                let mut server = self.dial(endpoint).await?;
+                let nothing = BodyReader::begin(Framing::Empty, 0)?;
+                let response = self.send_on(&mut server, request, endpoint, nothing, passed).await?;
+                Ok((server, response))
             }
+            sent => sent.map(|response| (server, response)),
         }
-        let mut server =
-            self.context.dialer.dial(endpoint, self.entry.leg(), &self.context.scope).await.map_err(Refusal::from)?;
-        self.send_body(request, head, body, &mut server, passed).await?;
-        let response = read_response(&mut server, request).await?;
-        Ok((server, response))
     }
 
-    async fn send_body(
+    /// The connection left from the request before, if it leads to the same place and is still fit for use.
+    async fn take_kept(&mut self, endpoint: &Endpoint) -> Option<Peer> {
+        let (held, mut server) = self.server.take()?;
+        (held == *endpoint && server.is_quiet().await).then_some(server)
+    }
+
+    async fn dial(&self, endpoint: &Endpoint) -> Result<Peer, Refusal> {
+        let dialled = self.context.dialer.dial(endpoint, self.entry.leg(), &self.context.scope).await;
+        dialled.map_err(Refusal::from)
+    }
+
+    async fn send_on(
         &mut self,
-        request: &Exchange,
-        head: Vec<u8>,
-        body: BodyReader,
         server: &mut Peer,
+        request: &Exchange,
+        endpoint: &Endpoint,
+        body: BodyReader,
         passed: &mut Passed,
-    ) -> Result<(), Broken> {
+    ) -> Result<Response, Broken> {
+        let mut head = Vec::new();
+        request.write_head(endpoint, self.entry.port_default(), &mut head);
         if request.expects_continue && request.framing != Framing::Empty {
             let go_on = self.client.write(b"HTTP/1.1 100 \r\n\r\n").await;
             go_on.map_err(|_| Broken::Told("client_gone"))?;
         }
-        let relayed = relay(head, &mut self.client, body, request.framing, server, &mut passed.request_bytes).await;
-        relayed.map_err(|error| match error {
-            RelayError::Sender => Broken::Told("client_gone"),
-            RelayError::Malformed(BadBody::Truncated) => Broken::Told("client_gone"),
-            RelayError::Malformed(bad) => Refusal::Body(bad).into(),
-            RelayError::Receiver => Refusal::ServerGone.into(),
-        })
+        match relay(head, &mut self.client, body, request.framing, server, &mut passed.request_bytes).await {
+            Ok(()) => {}
+            Err(RelayError::Sender | RelayError::Malformed(BadBody::Truncated)) => {
+                return Err(Broken::Told("client_gone"));
+            }
+            Err(RelayError::Malformed(bad)) => return Err(Refusal::Body(bad).into()),
+            Err(RelayError::Receiver) if request.framing == Framing::Empty => return Err(Refusal::ServerGone.into()),
+            // A server may answer and close without reading on; its answer is worth passing back.
+            Err(RelayError::Receiver) => passed.is_cut_short = true,
+        }
+        Ok(read_response(server, request).await?)
     }
 
     /// Tells the client and, where the keeper does not know, the keeper.

@@ -2,9 +2,11 @@
 //! buffers; never knows what is allowed.
 
 use std::fmt;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
 use super::body::{self, BadBody, BodyReader, Framing, Piece};
@@ -19,9 +21,13 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// How long either side may be silent in the middle of a message, and how long it may leave written bytes unread.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long, and over how many bytes, a closing connection waits for its peer to read the last answer.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 16 << 20;
+
 /// A byte stream that a peer can be.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
 /// One side of an exchange.
 pub(crate) struct Peer {
@@ -108,10 +114,32 @@ impl Peer {
         written.await.ok().and_then(Result::ok).ok_or(RelayError::Receiver)
     }
 
-    /// Says that nothing more will be written, and waits a little for that to arrive.
+    /// Whether the peer has neither closed nor sent anything; asked before an idle connection is used again.
+    pub(crate) async fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let mut read = ReadBuf::new(&mut byte);
+        // Nothing is lost: a connection that has something to say is not used again.
+        let polled = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut read))).await;
+        polled.is_pending() && self.buffer.is_empty()
+    }
+
+    /// Says that nothing more will be written and waits for the other side to hear it. What it still sends is read and
+    /// dropped, since closing on unread bytes would take back the answer it has not read yet.
     pub(crate) async fn shut_down(&mut self) {
+        let linger = async {
+            self.stream.shutdown().await?;
+            let mut dropped = 0;
+            let mut chunk = [0; 4096];
+            while dropped < LINGER_BYTES_MAX {
+                match self.stream.read(&mut chunk).await? {
+                    0 => break,
+                    read => dropped += read,
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        };
         // The peer may be gone already, which is as good.
-        let _ = timeout(Duration::from_secs(1), self.stream.shutdown()).await;
+        let _ = timeout(LINGER_TIMEOUT, linger).await;
     }
 }
 

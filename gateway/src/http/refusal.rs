@@ -32,6 +32,8 @@ pub(crate) enum Refusal {
     ServerSilent,
     /// The server's answer is not one a door passes on.
     ServerMalformed,
+    /// The server's answer is longer than allowed.
+    ResponseTooLong,
 }
 
 /// What the agent sees.
@@ -59,6 +61,7 @@ impl Refusal {
             Self::Dial(error) => show_dial(*error),
             Self::ServerGone => (502, "server_gone", "try again later"),
             Self::ServerSilent => (504, "server_silent", "try again later"),
+            Self::ResponseTooLong => (502, "response_too_long", "ask for less in one request"),
             Self::ServerMalformed => (502, "server_malformed", "this server's answer cannot be passed on"),
         };
         Shown { status, code, next_step }
@@ -78,7 +81,8 @@ impl Refusal {
             | Self::Dial(_)
             | Self::ServerGone
             | Self::ServerSilent
-            | Self::ServerMalformed => None,
+            | Self::ServerMalformed
+            | Self::ResponseTooLong => None,
         }
     }
 

@@ -356,6 +356,38 @@ mod tests {
         assert_eq!(parse(presigned).unwrap_err(), CredentialInQuery("x-amz-signature".into()), "A-20");
     }
 
+    /// Damages a plain request in a few places.
+    fn damaged() -> impl Strategy<Value = Vec<u8>> {
+        let plain = "POST http://a.b/x?y HTTP/1.1\r\nHost: a.b\r\nContent-Length: 3\r\nAccept: */*\r\n\r\n";
+        let bytes = prop::sample::select(b" \t\r\n:,;%/.\\@\0\x0b\x7f\x80-_aH01".to_vec());
+        prop::collection::vec((0..plain.len() - 4, bytes, any::<bool>()), 1..4).prop_map(move |damages| {
+            let mut request = plain.as_bytes().to_vec();
+            for (at, byte, inserts) in damages {
+                request.splice(at..at + usize::from(!inserts), [byte]);
+            }
+            request
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+
+        #[test]
+        fn a42_another_parser_reads_the_same_request(bytes in damaged()) {
+            let Ok(Request::Exchange(request)) = parse_request(&bytes) else { return Ok(()) };
+            let mut written = Vec::new();
+            request.write_head(&request.host.endpoint(80), 80, &mut written);
+            let mut fields = [httparse::EMPTY_HEADER; 16];
+            let mut other = httparse::Request::new(&mut fields);
+            prop_assert_eq!(other.parse(&written), Ok(httparse::Status::Complete(written.len())));
+            prop_assert_eq!(other.method, Some(request.method.as_str()));
+            prop_assert_eq!(other.path.and_then(|path| path.split('?').next()), Some(request.path.as_str()));
+            let count = |name: &str| other.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count();
+            prop_assert_eq!(count("host"), 1);
+            prop_assert_eq!(count("content-length") + count("transfer-encoding"), usize::from(request.framing != Framing::Empty));
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

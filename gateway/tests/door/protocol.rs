@@ -2,7 +2,7 @@
 
 use selvedge_gateway::Outcome;
 
-use crate::world::{HOST, World, connect, exchange};
+use crate::world::{HOST, LIMITS, World, connect, exchange};
 
 fn absolute(line: &str, rest: &str) -> String {
     format!("{line} HTTP/1.1\r\nHost: {HOST}\r\n{rest}")
@@ -155,13 +155,52 @@ fn bodies_pass_whole_in_every_framing() {
 }
 
 #[test]
+fn a_client_that_sends_on_still_reads_why_it_was_refused() {
+    let world = World::start();
+    let body = "x".repeat(1 << 20);
+    for path in ["/denied", "/a?token=x"] {
+        let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        let answer =
+            exchange(&mut connect(world.proxy), &absolute(&format!("PUT http://registry.example{path}"), &length));
+        assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer:?}");
+    }
+    assert!(world.upstream_heads().is_empty());
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_has_left_is_passed_back() {
+    let world = World::start();
+    // More than fits into the kernel's buffers on the way.
+    let body = "x".repeat(14 << 20);
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let answer = exchange(&mut connect(world.proxy), &absolute("PUT http://registry.example/early", &length));
+    assert!(answer.starts_with("HTTP/1.1 409") && answer.ends_with("full"), "{answer:?}");
+}
+
+#[test]
+fn uploads_share_a_connection_to_the_server() {
+    let world = World::start();
+    let mut stream = world.tunnel("registry.example:443", HOST);
+    for path in ["/a", "/b", "/then/close", "/c", "/d"] {
+        let request = format!("PUT {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 2\r\n\r\nhi");
+        let answer = exchange(&mut stream, &request);
+        assert!(answer.ends_with("hello"), "{path}: {answer}");
+        if path.ends_with("close") {
+            // The server's goodbye must have arrived before the next request, or that one is honestly lost.
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+    }
+    assert_eq!(world.tls.connections(), 2, "one until the server closed it, one after");
+}
+
+#[test]
 fn bodies_beyond_the_limit_are_refused() {
     let world = World::start();
-    let announced = format!("Content-Length: {}\r\n\r\n", 3 << 20);
+    let announced = format!("Content-Length: {}\r\n\r\n", LIMITS.request_body_bytes_max + 1);
     let answer = exchange(&mut connect(world.proxy), &absolute("POST http://registry.example/a", &announced));
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(world.keeper.asked.lock().unwrap().is_empty());
-    let unannounced = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", 3 << 20);
+    let unannounced = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", LIMITS.request_body_bytes_max + 1);
     let answer = exchange(&mut connect(world.proxy), &absolute("POST http://registry.example/a", &unannounced));
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(world.upstream_heads().is_empty());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -14,6 +15,7 @@ pub struct Upstream {
     heads: Arc<Mutex<Vec<String>>>,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,
     files: Files,
+    connections: Arc<AtomicUsize>,
 }
 
 /// What is served beside the prepared answers, by path.
@@ -63,21 +65,28 @@ impl Upstream {
         let (heads, bodies) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
         let files = Files::default();
         let (kept_heads, kept_bodies, kept_files) = (Arc::clone(&heads), Arc::clone(&bodies), Arc::clone(&files));
-        let wrap = Arc::new(wrap);
+        let (wrap, connections) = (Arc::new(wrap), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&connections);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (heads, bodies) = (Arc::clone(&kept_heads), Arc::clone(&kept_bodies));
                 let (files, wrap) = (Arc::clone(&kept_files), Arc::clone(&wrap));
+                counted.fetch_add(1, Ordering::Relaxed);
                 let _ = stream.set_nodelay(true);
                 std::thread::spawn(move || answer_all(wrap(stream), &heads, &bodies, &files));
             }
         });
-        Self { address, heads, bodies, files }
+        Self { address, heads, bodies, files, connections }
     }
 
     /// Serves `content` at `path` from now on.
     pub fn serve(&self, path: &str, content: Vec<u8>) {
         self.files.lock().unwrap().insert(path.into(), content);
+    }
+
+    /// How many connections were accepted so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Every request head received so far.
@@ -99,6 +108,15 @@ fn answer_all(mut stream: Box<dyn ReadWrite>, heads: &Mutex<Vec<String>>, bodies
     let mut buffer = Vec::new();
     while let Some(head) = read_until(&mut stream, &mut buffer, b"\r\n\r\n") {
         let head = String::from_utf8_lossy(&head).into_owned();
+        if head.starts_with("PUT /early ") {
+            // Answers and closes without reading the body.
+            let _ = stream
+                .write_all(b"HTTP/1.1 409 Conflict\r\ncontent-length: 4\r\n\r\nfull")
+                .and_then(|()| stream.flush());
+            // Long enough for the answer to be on its way before the reset that closing on unread bytes causes.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            return;
+        }
         let body = read_body(&mut stream, &mut buffer, &head.to_ascii_lowercase());
         heads.lock().unwrap().push(head.clone());
         bodies.lock().unwrap().push(body.unwrap_or_default());

@@ -27,7 +27,7 @@ pub const HOST: &str = "registry.example";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The bounds the door of a [`World`] is told.
-pub const LIMITS: Limits = Limits { request_body_bytes_max: 2 << 20, response_body_bytes_max: 8 << 20 };
+pub const LIMITS: Limits = Limits { request_body_bytes_max: 15 << 20, response_body_bytes_max: 8 << 20 };
 
 /// A judge that allows all but paths beneath `/denied` and remembers what it heard.
 #[derive(Default)]
@@ -80,13 +80,13 @@ pub struct World {
 
 impl World {
     pub fn start() -> Self {
-        Self::start_as(RunAs::Keeper)
+        Self::start_as(Path::new(DOOR_PROGRAM), RunAs::Keeper)
     }
 
-    pub fn start_as(run_as: RunAs) -> Self {
+    pub fn start_as(program: &Path, run_as: RunAs) -> Self {
         let public = PublicAuthority::make();
         let (tls, clear) = (Upstream::tls(&public, HOST), Upstream::clear());
-        let (door, ready) = Door::start(Path::new(DOOR_PROGRAM), run_as, &hello(&public, &tls, &clear)).unwrap();
+        let (door, ready) = Door::start(program, run_as, &hello(&public, &tls, &clear)).unwrap();
         let [proxy, captured_tls, captured_clear] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         door.attach(&[
