@@ -198,7 +198,7 @@ fn every_truncation_and_every_changed_character_is_refused() {
     let world = world();
     let token = jwt::sign(&world.key, &claims()).unwrap();
     for end in 0..token.len() {
-        assert!(world.ask(&token[..end]).is_err(), "cut at {end}");
+        assert!(world.ask(token.get(..end).unwrap()).is_err(), "cut at {end}");
     }
     for at in 0..token.len() {
         let mut changed = token.clone().into_bytes();
@@ -220,8 +220,8 @@ fn a_refusal_never_repeats_the_token() {
     let token = jwt::sign(&world.key, &claims()).unwrap();
     let parts: Vec<&str> = token.split('.').collect();
     for end in [10, token.len() / 2, token.len() - 1] {
-        let refused = world.verifier.verify(&token[..end], AUDIENCE, NOW, &List(Ok(false))).unwrap_err();
+        let refused = world.verifier.verify(token.get(..end).unwrap(), AUDIENCE, NOW, &List(Ok(false))).unwrap_err();
         let said = format!("{refused} {refused:?}");
-        assert!(parts.iter().all(|part| !said.contains(&part[..8])), "{said}");
+        assert!(parts.iter().all(|part| !said.contains(part.get(..8).unwrap())), "{said}");
     }
 }

@@ -1,6 +1,14 @@
 //! Tests of credentials through the public interface, in one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failing test is allowed to be blunt, and so are its helpers"
+)]
+
+mod canary;
 mod crash;
+mod interop;
 mod issuer;
 mod leases;
 mod seal;

@@ -1,0 +1,129 @@
+//! Others can verify what we sign, from nothing but the published key set: PyJWT and the `jsonwebtoken` crate.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use selvedge_credentials::Issuer;
+use selvedge_domain::orders::MintCredential;
+use selvedge_domain::{Duration, Time};
+use serde_json::{Value, json};
+
+use crate::world::{Disk, ISSUER, holder, issuer, lease, order, permit, text};
+
+const CLOUD: &str = "https://cloud.example";
+
+/// Relying parties read the wall clock, so these tokens are signed by it.
+fn wall_clock() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Time::from_millis(u64::try_from(since.as_millis()).unwrap())
+}
+
+fn token(issuer: &Issuer, now: Time) -> String {
+    let order = MintCredential { until: now.after(Duration::from_seconds(600)), ..order(1, CLOUD) };
+    text(&issuer.sign(&permit(order), &holder(), now).unwrap().0)
+}
+
+fn expected(now: Time) -> Value {
+    let iat = now.as_millis() / 1000;
+    let (sub, jti) = (holder().to_string(), lease(1).to_string());
+    json!({ "iss": ISSUER, "sub": sub, "aud": CLOUD, "iat": iat, "exp": iat + 300, "jti": jti })
+}
+
+#[test]
+fn another_rust_library_verifies_our_tokens() {
+    let issuer = issuer(&Arc::<Disk>::default());
+    let now = wall_clock();
+    let token = token(&issuer, now);
+    let set: JwkSet = serde_json::from_str(&issuer.jwks()).unwrap();
+    let header = jsonwebtoken::decode_header(&token).unwrap();
+    let kid = header.kid.unwrap();
+    let jwk = set.find(&kid).unwrap();
+    assert_eq!(jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).unwrap(), kid, "RFC 7638");
+    let verify = |audience: &str| {
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_audience(&[audience]);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        jsonwebtoken::decode::<Value>(&token, &DecodingKey::from_jwk(jwk).unwrap(), &validation)
+    };
+    assert_eq!(verify(CLOUD).unwrap().claims, expected(now));
+    assert!(verify("https://elsewhere.example").is_err());
+}
+
+/// Prints the claims, then proves that the same token fails when anything about it is different.
+const RELYING_PARTY: &str = r#"
+import json, sys, jwt
+ask = json.load(sys.stdin)
+keys = {key["kid"]: jwt.PyJWK(key) for key in ask["jwks"]["keys"]}
+def verify(token, audience=ask["audience"], issuer=ask["issuer"]):
+    kid = jwt.get_unverified_header(token)["kid"]
+    return jwt.decode(token, keys[kid].key, algorithms=["ES256"], audience=audience, issuer=issuer,
+                      options={"require": ["exp", "iat", "iss", "aud", "sub", "jti"]})
+claims = verify(ask["token"])
+head, body, signature = ask["token"].split(".")
+for wrong in (lambda: verify(ask["token"], audience="https://elsewhere.example"),
+              lambda: verify(ask["token"], issuer="https://elsewhere.example"),
+              lambda: verify(".".join((head, body, signature[::-1]))),
+              lambda: verify(ask["expired"])):
+    try:
+        wrong()
+    except jwt.PyJWTError:
+        continue
+    sys.exit("a wrong token was accepted")
+print(json.dumps(claims))
+"#;
+
+#[test]
+fn pyjwt_verifies_our_tokens_from_the_published_keys() {
+    let Some(python) = python_with_pyjwt() else {
+        println!("skipped: there is no python3 on this machine");
+        return;
+    };
+    let issuer = issuer(&Arc::<Disk>::default());
+    let now = wall_clock();
+    let expired = token(&issuer, Time::from_millis(now.as_millis() - 600_000));
+    let jwks: Value = serde_json::from_str(&issuer.jwks()).unwrap();
+    let ask = json!({
+        "jwks": jwks, "token": token(&issuer, now), "expired": expired, "audience": CLOUD, "issuer": ISSUER,
+    });
+    let mut child = Command::new(&python)
+        .args(["-c", RELYING_PARTY])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(ask.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), expected(now));
+}
+
+/// A Python that has PyJWT: the machine's own, or one made once beneath the target directory.
+fn python_with_pyjwt() -> Option<PathBuf> {
+    let has_pyjwt = |python: &Path| {
+        let import = ["-c", "import jwt, cryptography"];
+        Command::new(python).args(import).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    let own = PathBuf::from("python3");
+    Command::new(&own).arg("--version").stdout(Stdio::null()).status().ok()?;
+    if has_pyjwt(&own) {
+        return Some(own);
+    }
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pyjwt");
+    let python = venv.join("bin/python3");
+    if !has_pyjwt(&python) {
+        let run = |command: &mut Command| {
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "needs the packages in .ci/python-packages: {said}");
+        };
+        run(Command::new(&own).args(["-m", "venv"]).arg(&venv));
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "PyJWT[crypto]"]));
+    }
+    Some(python)
+}
