@@ -1,2 +1,131 @@
-//! How many identity documents per second are signed, and checked.
-fn main() {}
+//! How many identity documents per second are signed, and checked, by one thread, beside the bare signature. Reported, never a
+//! gate. `cargo bench -p selvedge-credentials`.
+
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench is run by hand and may be blunt")]
+
+use std::hint::black_box;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use selvedge_authority::{
+    Approval, Class, Clock, Context, Entry, Funnel, Journal, JournalError, Judge, Permit, Question, Subject, Verdict,
+};
+use selvedge_credentials::{
+    Issuer, IssuerName, MasterKey, OWN_AUDIENCE, Revoked, Sealed, SealedStore, Sealer, Secret, Slot, StoreError,
+};
+use selvedge_domain::orders::MintCredential;
+use selvedge_domain::{AgentName, Deed, Digest, LeaseId, RepoName, RunId, Sensitivity, Time, WorkloadId};
+
+const NOW: Time = Time::from_millis(1_795_132_800_000);
+/// Long enough for a stable mean, short enough to be run often.
+const MEASURED_FOR: Duration = Duration::from_secs(2);
+
+fn main() {
+    let issuer = issuer();
+    let run = RunId::from_entropy(1);
+    let holder = WorkloadId::new("example.org", run.clone(), AgentName::parse("fixer").expect("a name"));
+    let permit = permit(run);
+    let sign = || issuer.sign(&permit, &holder, NOW).expect("a token").0;
+    let token = sign();
+    let token = std::str::from_utf8(token.expose()).expect("text");
+    let verifier = issuer.verifier();
+    let bare = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
+
+    report("bare ES256 signature", || bare.sign(&SystemRandom::new(), token.as_bytes()).is_ok());
+    report("sign a JWT-SVID", sign);
+    report("verify a JWT-SVID", || verifier.verify(token, OWN_AUDIENCE, NOW, &Memory::default()).expect("valid"));
+}
+
+fn report<T>(what: &str, act: impl Fn() -> T) {
+    let (begun, mut count) = (Instant::now(), 0_u32);
+    while begun.elapsed() < MEASURED_FOR {
+        black_box(act());
+        count += 1;
+    }
+    let each = begun.elapsed() / count;
+    println!("{what:24} {:>8.0} /s  {each:>10.1?} each", 1.0 / each.as_secs_f64());
+}
+
+fn issuer() -> Issuer {
+    let master = MasterKey::supplied(&Secret::new(vec![7; 32])).expect("32 bytes");
+    let sealer = Arc::new(Sealer::new(&master).expect("a sealer"));
+    let name = IssuerName::parse("https://id.example.org", "example.org").expect("a name");
+    Issuer::open(name, sealer, Arc::new(Memory::default()), NOW).expect("an issuer")
+}
+
+fn permit(run: RunId) -> Permit<MintCredential> {
+    let context = Context {
+        run: Some(run.clone()),
+        intent: None,
+        sensitivity: Sensitivity::Internal,
+        chain_depth: 0,
+        follow_ups_left: 0,
+        tainted: false,
+        lands_unattended: false,
+        configuration: Digest::of_parts([]),
+    };
+    let order = MintCredential {
+        lease: LeaseId::from_entropy(1),
+        run,
+        repo: RepoName::parse("acme/shop").expect("a name"),
+        audience: OWN_AUDIENCE.to_owned(),
+        until: Time::from_millis(u64::MAX),
+        ttl_seconds: 300,
+    };
+    let here = Memory::default();
+    let funnel = Funnel { judge: &here, journal: &here, subject: &Subject::Factory, context: &context, clock: &here };
+    funnel.open(order).expect("allowed")
+}
+
+/// Stands for everything the issuer and the funnel need, and keeps one record.
+#[derive(Default)]
+struct Memory(Mutex<Option<Sealed>>);
+
+impl SealedStore for Memory {
+    fn put(&self, _: &Slot, sealed: &Sealed) -> Result<(), StoreError> {
+        *self.0.lock().expect("one thread") = Some(sealed.clone());
+        Ok(())
+    }
+
+    fn get(&self, _: &Slot) -> Result<Option<Sealed>, StoreError> {
+        Ok(self.0.lock().expect("one thread").clone())
+    }
+
+    fn delete(&self, _: &Slot) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl Revoked for Memory {
+    fn is_revoked(&self, _: &LeaseId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+impl Judge for Memory {
+    fn judge(&self, _: &Question<'_>) -> Verdict {
+        Verdict::Allow { policies: Vec::new() }
+    }
+}
+
+impl Journal for Memory {
+    fn append(&self, _: Entry, _: Class) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    fn recall(&self, _: &RunId, _: &Digest) -> Result<Option<Deed>, JournalError> {
+        Ok(None)
+    }
+
+    fn approval(&self, _: &Digest, _: Time) -> Result<Option<Approval>, JournalError> {
+        Ok(None)
+    }
+}
+
+impl Clock for Memory {
+    fn now(&self) -> Time {
+        NOW
+    }
+}
