@@ -1,7 +1,6 @@
 //! Owns the inside: the first process, which builds the sandbox and then only reaps, and the payload, which gives up
 //! everything and becomes the program. Every step that fails ends both before the program runs.
 
-use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -28,11 +27,10 @@ pub(crate) fn first_process(spec: &Spec, launcher: OwnedFd, stdio: &[OwnedFd]) -
 fn build(spec: &Spec, launcher: &OwnedFd, stdio: &[OwnedFd]) -> Step<libc::pid_t> {
     // Until it has a user, this process must not outlive the launcher either.
     die_with_launcher()?;
-    let mut from_launcher: VecDeque<OwnedFd> = expect(launcher, &Message::Go)?.into();
+    let from_launcher = expect(launcher, &Message::Go)?;
     root::part_from_host()?;
     let system = trees::system()?;
-    let reader = if trees::taken_by_launcher(spec) { None } else { from_launcher.pop_front() };
-    let named = if trees::taken_by_launcher(spec) { from_launcher.into() } else { trees::named(spec, None)? };
+    let named = if trees::taken_by_launcher(spec) { from_launcher } else { trees::named(spec, None)? };
     fault(spec, "trees")?;
     sys::become_user(USER, USER).step("become the sandbox's user")?;
     // Changing user made it forget both.
@@ -40,7 +38,7 @@ fn build(spec: &Spec, launcher: &OwnedFd, stdio: &[OwnedFd]) -> Step<libc::pid_t
     sys::prctl(libc::PR_SET_DUMPABLE, 0).step("close own memory")?;
     sys::umask(0o022);
     sys::sethostname("sandbox").step("set host name")?;
-    let upper = root::build(spec, system, named, reader.as_ref().map(AsFd::as_fd))?;
+    let upper = root::build(spec, system, named)?;
     fault(spec, "root")?;
     if let Some(upper) = upper {
         Message::Upper.send(launcher.as_fd(), &[upper.as_fd()])?;

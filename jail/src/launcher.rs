@@ -10,7 +10,7 @@ use crate::error::{Failed, Named, Step};
 use crate::message::Message;
 use crate::namespaces;
 use crate::refusals::Refusals;
-use crate::spec::{Mapping, SPEC_BYTES_MAX, Spec, USER};
+use crate::spec::{Mapping, SPEC_BYTES_MAX, Spec};
 use crate::sys::{self, Closing, Side};
 use crate::{inside, trees};
 
@@ -109,12 +109,12 @@ fn admit(spec: &Spec, pid: libc::pid_t, line: Option<&OwnedFd>) -> Step<()> {
     let owner = (spec.owner.uid, spec.owner.gid);
     let given = match spec.owner.mapping {
         Mapping::ByRoot => {
-            let translation =
-                if needs_translation(spec) { Some(namespaces::translation(spec.owner.keeper, owner)?) } else { None };
+            let translation = if needs_translation(spec) {
+                Some(namespaces::translation(Path::new("/proc"), spec.owner.keeper, owner)?)
+            } else {
+                None
+            };
             trees::named(spec, translation.as_ref().map(AsFd::as_fd))?
-        }
-        Mapping::ByHelpers { .. } if spec.workspace.is_some() && !spec.owner.is_keeper() => {
-            vec![namespaces::translation((USER, USER), spec.owner.keeper)?]
         }
         Mapping::ByHelpers { .. } => Vec::new(),
     };

@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::{Failed, Named, Step};
-use crate::spec::{Mapping, Owner, USER};
+use crate::spec::{BESIDE, Mapping, Owner, USER};
 use crate::sys::{self, Side};
 
 /// Every namespace there is, except that of clocks, which changes nothing a sandbox could misuse.
@@ -27,19 +28,20 @@ pub(crate) fn enter_all(group: Option<BorrowedFd<'_>>) -> Step<Side<(libc::pid_t
 pub(crate) fn map_owner(pid: libc::pid_t, owner: &Owner) -> Step<()> {
     match &owner.mapping {
         Mapping::ByRoot => {
-            write_map(pid, "uid_map", USER, owner.uid)?;
-            write_map(pid, "gid_map", USER, owner.gid)
+            let entry = Path::new("/proc").join(pid.to_string());
+            write_map(&entry, "uid_map", USER, owner.uid)?;
+            write_map(&entry, "gid_map", USER, owner.gid)
         }
-        Mapping::ByHelpers { newuidmap, newgidmap } => {
-            run_helper(newuidmap, pid, owner.uid, owner.keeper.0)?;
-            run_helper(newgidmap, pid, owner.gid, owner.keeper.1)
+        Mapping::ByHelpers { newuidmap, newgidmap, beside } => {
+            run_helper(newuidmap, pid, owner.uid, beside.0)?;
+            run_helper(newgidmap, pid, owner.gid, beside.1)
         }
     }
 }
 
 /// Where ids must be translated: a user namespace in which `inside` stands for `outside`. It lives as long as the
-/// descriptor; the process that was needed to make it is gone.
-pub(crate) fn translation(inside: (u32, u32), outside: (u32, u32)) -> Step<OwnedFd> {
+/// descriptor; the process that was needed to make it is gone. `proc` is a mount of this process's own process ids.
+pub(crate) fn translation(proc: &Path, inside: (u32, u32), outside: (u32, u32)) -> Step<OwnedFd> {
     const STEP: &str = "make translation of ids";
     let (pid, handle) = match sys::clone_into(libc::CLONE_NEWUSER, None).step(STEP)? {
         // The parent kills us as soon as the namespace is held by a descriptor.
@@ -48,34 +50,30 @@ pub(crate) fn translation(inside: (u32, u32), outside: (u32, u32)) -> Step<Owned
         },
         Side::Parent(child) => child,
     };
-    let made = write_translation(pid, inside, outside)
-        .and_then(|()| fs::File::open(format!("/proc/{pid}/ns/user")).step(STEP));
+    let entry = proc.join(pid.to_string());
+    let made =
+        write_translation(&entry, inside, outside).and_then(|()| fs::File::open(entry.join("ns/user")).step(STEP));
     sys::kill(handle.as_fd()).step(STEP)?;
     sys::wait(pid).step(STEP)?;
     made.map(OwnedFd::from)
 }
 
-fn write_translation(pid: libc::pid_t, inside: (u32, u32), outside: (u32, u32)) -> Step<()> {
-    write_map(pid, "uid_map", inside.0, outside.0)?;
-    // An ordinary user may map its group only once nobody in there can leave groups any more.
-    fs::write(format!("/proc/{pid}/setgroups"), "deny").step("forbid leaving groups")?;
-    write_map(pid, "gid_map", inside.1, outside.1)
+fn write_translation(entry: &Path, inside: (u32, u32), outside: (u32, u32)) -> Step<()> {
+    write_map(entry, "uid_map", inside.0, outside.0)?;
+    fs::write(entry.join("setgroups"), "deny").step("forbid leaving groups")?;
+    write_map(entry, "gid_map", inside.1, outside.1)
 }
 
-fn write_map(pid: libc::pid_t, which: &str, inside: u32, outside: u32) -> Step<()> {
-    fs::write(format!("/proc/{pid}/{which}"), format!("{inside} {outside} 1\n")).step_on("write", which)
+fn write_map(entry: &Path, which: &str, inside: u32, outside: u32) -> Step<()> {
+    fs::write(entry.join(which), format!("{inside} {outside} 1\n")).step_on("write", which)
 }
 
-/// `newuidmap` and `newgidmap` are setuid programs of the host that allow what `/etc/subuid` and `/etc/subgid` say. The
-/// keeper's own id is mapped beside the sandbox's, so that its files can be given away on a private copy; no process
-/// that runs the program has it.
-fn run_helper(program: &str, pid: libc::pid_t, id: u32, keeper: u32) -> Step<()> {
+/// `newuidmap` and `newgidmap` are setuid programs of the host that allow what `/etc/subuid` and `/etc/subgid` say. A
+/// second id is mapped beside the sandbox's; no process that runs the program has it.
+fn run_helper(program: &str, pid: libc::pid_t, id: u32, beside: u32) -> Step<()> {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
-    command.args([pid.to_string(), USER.to_string(), id.to_string(), "1".to_owned()]);
-    if id != keeper {
-        command.args([(USER + 1).to_string(), keeper.to_string(), "1".to_owned()]);
-    }
+    command.arg(pid.to_string()).args([USER, id, 1, BESIDE, beside, 1].map(|number| number.to_string()));
     let output = command.output().step_on("run", program)?;
     if output.status.success() {
         return Ok(());

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use libc::{MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC};
 
 use crate::error::{Failed, Named, Step};
-use crate::spec::{self, Access, File, Mapping, Spec, USER};
+use crate::namespaces;
+use crate::spec::{self, Access, BESIDE, File, Spec, USER};
 use crate::sys::{self, Beneath, Depth, HERE, attribute};
 use crate::trees::{self, Kind, System, Tree, Wanted};
 
@@ -26,12 +27,7 @@ pub(crate) fn part_from_host() -> Step<()> {
 }
 
 /// Builds the tree and enters it. Returns the directory in which the workspace's changes will be, if there is one.
-pub(crate) fn build(
-    spec: &Spec,
-    system: System,
-    named: Vec<OwnedFd>,
-    reader: Option<BorrowedFd<'_>>,
-) -> Step<Option<OwnedFd>> {
+pub(crate) fn build(spec: &Spec, system: System, named: Vec<OwnedFd>) -> Step<Option<OwnedFd>> {
     let root = new_root(spec)?;
     let root = root.as_fd();
     system_trees(root, &system)?;
@@ -47,12 +43,14 @@ pub(crate) fn build(
         let directory = scratch.directory(name, mode)?;
         attach_at(root, target, Kind::Directory, scratch.show(&directory)?.as_fd())?;
     }
-    process_table(root)?;
+    sys::mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "").step("mount /proc")?;
+    let keeper = if spec.workspace.is_some() && spec.owner.must_be_given_files() { Some(as_keeper()?) } else { None };
+    close_process_table(root)?;
     let mut upper = None;
     for (number, (want, mount)) in trees::wanted(spec).iter().zip(named).enumerate() {
         let written = attach_named(spec, root, &scratch, number, want, &mount)?;
         if want.target == spec::WORKSPACE && want.access == Access::PrivateCopy {
-            upper = written.map(|path| for_collection(&path, reader)).transpose()?;
+            upper = written.map(|path| for_collection(&path, keeper.as_ref())).transpose()?;
         }
     }
     for (number, file) in spec.files.iter().enumerate() {
@@ -186,7 +184,7 @@ fn attach_named(
     let options =
         format!("lowerdir={},upperdir={},workdir={},userxattr", lower.display(), upper.display(), work.display());
     sys::mount("overlay", &merged, "overlay", MS_NOSUID | MS_NODEV, &options).step_on("mount overlay", want.target)?;
-    if matches!(spec.owner.mapping, Mapping::ByHelpers { .. }) && !spec.owner.is_keeper() {
+    if spec.owner.must_be_given_files() {
         give_all(&merged)?;
     }
     let shown = sys::copy_mount(HERE, &merged.to_string_lossy(), Depth::Alone).step_on("show overlay", want.target)?;
@@ -207,7 +205,7 @@ fn give_all(path: &Path) -> Step<()> {
 
 /// A view of the changes for the keeper: nothing in it can be run, written or followed, and where the keeper is not
 /// root it owns every file in it.
-fn for_collection(upper: &Path, reader: Option<BorrowedFd<'_>>) -> Step<OwnedFd> {
+fn for_collection(upper: &Path, keeper: Option<&OwnedFd>) -> Step<OwnedFd> {
     let view = sys::copy_mount(HERE, &upper.to_string_lossy(), Depth::Alone).step("show changes")?;
     let attributes = attribute::READ_ONLY
         | attribute::NO_SUID
@@ -215,8 +213,8 @@ fn for_collection(upper: &Path, reader: Option<BorrowedFd<'_>>) -> Step<OwnedFd>
         | attribute::NO_EXEC
         | attribute::NO_SYMLINK_FOLLOW;
     sys::restrict_mount(view.as_fd(), attributes, Depth::Alone).step("restrict changes")?;
-    if let Some(reader) = reader {
-        sys::map_ids(view.as_fd(), reader).step("map ids of changes")?;
+    if let Some(keeper) = keeper {
+        sys::map_ids(view.as_fd(), keeper.as_fd()).step("map ids of changes")?;
     }
     Ok(view)
 }
@@ -233,9 +231,18 @@ fn made_file(root: BorrowedFd<'_>, number: usize, file: &File) -> Step<()> {
     attach_at(root, &file.target, Kind::File, mount.as_fd())
 }
 
-/// A fresh `/proc` in which no setting can be changed and no user namespace can be made.
-fn process_table(root: BorrowedFd<'_>) -> Step<()> {
-    sys::mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "").step("mount /proc")?;
+/// A user namespace in which the sandbox's files are the keeper's. Made in here, for only who rules both this and the
+/// filesystem may map ids between them.
+fn as_keeper() -> Step<OwnedFd> {
+    // The maps of a process that is closed cannot be written, and a fork is as closed as its parent.
+    sys::prctl(libc::PR_SET_DUMPABLE, 1).step("open own memory")?;
+    let made = namespaces::translation(Path::new("proc"), (USER, USER), (BESIDE, BESIDE));
+    sys::prctl(libc::PR_SET_DUMPABLE, 0).step("close own memory")?;
+    made
+}
+
+/// From here on no setting can be changed in `/proc` and no user namespace be made.
+fn close_process_table(root: BorrowedFd<'_>) -> Step<()> {
     // Before the settings become read-only. Had this failed unseen, nested user namespaces would stay open.
     fs::write("proc/sys/user/max_user_namespaces", "0").step("forbid user namespaces")?;
     for path in ["proc/sys", "proc/irq", "proc/bus", "proc/fs", "proc/acpi", "proc/scsi"] {

@@ -9,8 +9,10 @@ pub const SPEC_BYTES_MAX: usize = 16 << 20;
 pub const WORKSPACE: &str = "/workspace";
 /// The home directory inside.
 pub const HOME: &str = "/home/agent";
-/// The one user id that exists inside. There is no user 0.
+/// The one user id any process has inside. There is no user 0.
 pub const USER: u32 = 1000;
+/// A second id, that only files have, where [`Mapping::ByHelpers`] needs one.
+pub(crate) const BESIDE: u32 = USER + 1;
 
 /// Everything the launcher needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,9 @@ pub enum Mapping {
         newuidmap: String,
         /// Absolute path of `newgidmap`.
         newgidmap: String,
+        /// The user and group mapped as 1001. The keeper's own, so that its files can be given away on a private copy;
+        /// or subordinate ones where the sandbox is the keeper, for without any the kernel lets nobody leave groups.
+        beside: (u32, u32),
     },
 }
 
@@ -214,10 +219,12 @@ impl Owner {
         }
         match &self.mapping {
             Mapping::ByRoot => w.u8(0),
-            Mapping::ByHelpers { newuidmap, newgidmap } => {
+            Mapping::ByHelpers { newuidmap, newgidmap, beside } => {
                 w.u8(1);
                 w.bytes(newuidmap.as_bytes());
                 w.bytes(newgidmap.as_bytes());
+                w.u32(beside.0);
+                w.u32(beside.1);
             }
         }
     }
@@ -226,16 +233,16 @@ impl Owner {
         let (uid, gid, keeper) = (r.u32()?, r.u32()?, (r.u32()?, r.u32()?));
         let mapping = match r.u8()? {
             0 => Mapping::ByRoot,
-            1 => Mapping::ByHelpers { newuidmap: r.text()?, newgidmap: r.text()? },
+            1 => Mapping::ByHelpers { newuidmap: r.text()?, newgidmap: r.text()?, beside: (r.u32()?, r.u32()?) },
             _ => return Err(Malformed),
         };
         // Host root is never the user of a sandbox, whatever the keeper asks for.
         if uid == 0 || gid == 0 { Err(Malformed) } else { Ok(Self { uid, gid, keeper, mapping }) }
     }
 
-    /// Whether the keeper's own user is also the sandbox's.
-    pub(crate) fn is_keeper(&self) -> bool {
-        (self.uid, self.gid) == self.keeper
+    /// Whether files of the keeper must be given to the sandbox one by one.
+    pub(crate) fn must_be_given_files(&self) -> bool {
+        matches!(self.mapping, Mapping::ByHelpers { .. }) && (self.uid, self.gid) != self.keeper
     }
 }
 

@@ -15,7 +15,9 @@
 use std::io::Write;
 use std::process::exit;
 
-use selvedge_sandbox::{Event, HOST_IDS, Level, NativeDriver, Network, Place, Setup, Stream};
+use selvedge_sandbox::{
+    Access, Bind, CollectLimits, Event, HOST_IDS, Level, Limits, NativeDriver, Network, Place, Setup, Stream, Workspace,
+};
 
 fn main() {
     let mut args = std::env::args();
@@ -29,9 +31,28 @@ fn main() {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["prober", ..] => exit(selvedge_prober::main(args.get(1..).unwrap_or_default())),
         ["probe", state, level] => print!("{}", driver(state, level).probe()),
-        ["run", state, level, command @ ..] => exit(run(&driver(state, level), command)),
-        _ => eprintln!("stage probe STATE LEVEL | stage run STATE LEVEL COMMAND..."),
+        ["run", state, level, command @ ..] => exit(run(&driver(state, level), place(command))),
+        ["work", state, level, pristine, command @ ..] => {
+            let workspace = Some(Workspace { pristine: pristine.into() });
+            exit(run(&driver(state, level), Place { workspace, ..place(command) }))
+        }
+        ["bound", state, level, access, source, command @ ..] => {
+            let access = match *access {
+                "write" => Access::ReadWrite,
+                "copy" => Access::PrivateCopy,
+                _ => Access::ReadOnly,
+            };
+            let binds = vec![Bind { source: source.into(), target: "/opt/bound".into(), access }];
+            exit(run(&driver(state, level), Place { binds, ..place(command) }))
+        }
+        _ => eprintln!("stage probe|run|work|bound STATE LEVEL ... COMMAND..."),
     }
+}
+
+fn place(command: &[&str]) -> Place {
+    let limits =
+        Limits { memory_bytes: 192 << 20, pids: 256, disk_bytes: 32 << 20, disk_files: 5_000, ..Limits::default() };
+    Place { network: Network::Doors, limits, ..Place::new(command.iter().copied()) }
 }
 
 fn driver(state: &str, level: &str) -> NativeDriver {
@@ -44,16 +65,21 @@ fn driver(state: &str, level: &str) -> NativeDriver {
     NativeDriver::new(setup).unwrap_or_else(|refused| fail(&refused))
 }
 
-fn run(driver: &NativeDriver, command: &[&str]) -> i32 {
-    let place = Place { network: Network::Doors, ..Place::new(command.iter().copied()) };
-    let mut sandbox =
-        driver.start(&format!("stage-{}", std::process::id()), &place).unwrap_or_else(|refused| fail(&refused));
+fn run(driver: &NativeDriver, place: Place) -> i32 {
+    let id = format!("stage-{}", std::process::id());
+    let mut sandbox = driver.start(&id, &place).unwrap_or_else(|refused| fail(&refused));
     let exit = sandbox.wait(&mut |event| match event {
         Event::Output { stream: Stream::Output, bytes } => std::io::stdout().write_all(&bytes).expect("write"),
         Event::Output { stream: Stream::Error, bytes } => std::io::stderr().write_all(&bytes).expect("write"),
         Event::RefusedCall { name, count } => eprintln!("refused {name} {count}"),
     });
     eprintln!("{exit:?}");
+    if place.workspace.is_some() {
+        match sandbox.collect(&CollectLimits::default(), &|_| false) {
+            Ok(changes) => changes.changes().iter().for_each(|change| println!("{change:?}")),
+            Err(error) => eprintln!("collect: {error}"),
+        }
+    }
     sandbox.destroy().expect("destroy");
     i32::from(!exit.success())
 }

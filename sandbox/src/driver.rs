@@ -154,20 +154,28 @@ impl NativeDriver {
             }
             Level::User => {
                 let subordinate = Subordinate::of_host(uid)?;
-                let mapping = jail::Mapping::ByHelpers {
-                    newuidmap: text(&subordinate.newuidmap)?,
-                    newgidmap: text(&subordinate.newgidmap)?,
+                let mapping = |beside| -> Result<jail::Mapping, Refused> {
+                    let (newuidmap, newgidmap) = (text(&subordinate.newuidmap)?, text(&subordinate.newgidmap)?);
+                    Ok(jail::Mapping::ByHelpers { newuidmap, newgidmap, beside })
                 };
                 // A directory of ours can be written by us alone; such a place runs as the keeper's user.
                 if place.binds.iter().any(|bind| bind.access == Access::ReadWrite) {
-                    return Ok(Owner { ids: jail::Owner { uid, gid, keeper: (uid, gid), mapping }, held: None });
+                    return Ok(Owner {
+                        ids: jail::Owner {
+                            uid,
+                            gid,
+                            keeper: (uid, gid),
+                            mapping: mapping((subordinate.uids.start, subordinate.gids.start))?,
+                        },
+                        held: None,
+                    });
                 }
                 let held = HeldId::take(&self.records.ids, 0..subordinate.width(), id)?;
                 let ids = jail::Owner {
                     uid: subordinate.uids.start + held.id,
                     gid: subordinate.gids.start + held.id,
                     keeper: (uid, gid),
-                    mapping,
+                    mapping: mapping((uid, gid))?,
                 };
                 Ok(Owner { ids, held: Some(held) })
             }
