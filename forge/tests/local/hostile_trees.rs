@@ -159,6 +159,16 @@ fn content_comes_out_byte_for_byte_whatever_attributes_say() {
 }
 
 #[test]
+fn modes_do_not_depend_on_the_umask() {
+    // The umask belongs to the whole process, so the test above runs once more in one of its own.
+    let other = "hostile_trees::content_comes_out_byte_for_byte_whatever_attributes_say";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "umask 077; exec \"$0\" --exact \"$1\""]).arg(std::env::current_exe().unwrap()).arg(other);
+    let output = shell.output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+}
+
+#[test]
 fn s_29_limits_hold_before_anything_is_written() {
     let workshop = Workshop::new();
     let (shop, head) = workshop.shop(&[("a", "12345"), ("b", "12345"), ("c", "12345")]);
