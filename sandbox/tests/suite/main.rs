@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod death;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod files;
@@ -10,6 +12,8 @@ mod files;
 mod limits;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod tools;
 #[cfg(test)]
 mod user;
 #[cfg(test)]
