@@ -136,11 +136,12 @@ fn create(dir: &Path, path: &Path) -> io::Result<()> {
     aws_lc_rs::rand::fill(&mut nonce).map_err(no_randomness)?;
     let draft = dir.join(format!("{FILE_NAME}.{:016x}", u64::from_be_bytes(nonce)));
     let linked = write_private(&draft, key.as_ref()).and_then(|()| std::fs::hard_link(&draft, path));
-    std::fs::remove_file(&draft)?;
+    let removed = std::fs::remove_file(&draft);
     match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => File::open(dir)?.sync_all(),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => removed?,
     }
+    File::open(dir)?.sync_all()
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {

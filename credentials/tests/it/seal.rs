@@ -157,3 +157,12 @@ fn what_is_no_key_file_is_refused_and_never_replaced() {
         symlink(path.with_extension("elsewhere"), path).unwrap();
     });
 }
+
+#[test]
+fn a_key_that_cannot_be_made_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = MasterKey::in_state_dir(&dir.path().join("missing")).unwrap_err();
+    assert!(matches!(error, MasterKeyError::Io { .. }), "{error}");
+    assert!(error.to_string().contains("missing/master.key"), "{error}");
+    assert!(error.remedy().contains("can be read"), "{}", error.remedy());
+}
