@@ -43,3 +43,34 @@ pub(crate) fn to_time(field: &[u8]) -> Option<Time> {
 pub(crate) fn to_text(field: &[u8]) -> Option<String> {
     std::str::from_utf8(field).ok().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn fields_read_back_as_they_were_joined(fields in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..8)) {
+            let borrowed: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+            let joined = join(&borrowed);
+            prop_assert_eq!(split(joined.expose()), Some(borrowed));
+        }
+
+        #[test]
+        fn what_was_cut_short_does_not_read_back_whole(field in prop::collection::vec(any::<u8>(), 1..50), cut in 1_usize..50) {
+            let joined = join(&[&field]);
+            let short = joined.expose().len() - cut.min(field.len());
+            prop_assert_eq!(split(&joined.expose()[..short]), None);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            if let Some(fields) = split(&bytes) {
+                let joined = join(&fields);
+                prop_assert_eq!(joined.expose(), bytes.as_slice());
+            }
+        }
+    }
+}

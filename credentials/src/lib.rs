@@ -1,8 +1,8 @@
 //! Lends and takes back: issuer, providers, leases.
 //!
-//! Owns every secret while it is not in a door's hands: the issuer's signing keys, the handle of each lease, and the one
-//! way by which a secret leaves ([`Lent`]). Knows no policy, no run, no database: what it must remember goes sealed
-//! into a [`SealedStore`], and which leases are outstanding is told to it.
+//! Owns every secret while it is not in a door's hands, the issuer's signing keys and the handle of each lease, and the order
+//! of steps in which one is lent and ended ([`Leases`]). Knows no policy, no run, no database: what it must remember
+//! goes sealed into a [`SealedStore`], and which leases are outstanding is told to it.
 
 mod fields;
 mod issuer;

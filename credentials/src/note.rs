@@ -96,3 +96,40 @@ impl Origin {
         Some(Self { provider: fields::to_text(provider)?, audience: fields::to_text(audience)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes() -> Vec<Note> {
+        let origin = || Origin { provider: "own-svid".to_owned(), audience: "https://cloud.example".to_owned() };
+        let held = |revocation| {
+            let handle = Handle::new(Secret::new(b"handle".to_vec()));
+            Note::Held(origin(), Held { handle, revocation, expires: Time::from_millis(7) })
+        };
+        vec![
+            Note::Begun(origin()),
+            held(Revocation::Immediate),
+            held(Revocation::LeaseRevoke),
+            held(Revocation::ExpiryOnly(Time::from_millis(9))),
+            Note::Barred,
+            Note::Closed,
+        ]
+    }
+
+    #[test]
+    fn every_note_reads_back_and_no_part_of_one_does() {
+        for note in notes() {
+            let kept = note.to_secret();
+            let back = Note::from_secret(&kept).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{note:?}"));
+            assert_eq!(back.to_secret().expose(), kept.expose());
+            for end in 0..kept.expose().len() {
+                assert!(
+                    Note::from_secret(&Secret::new(kept.expose()[..end].to_vec())).is_none(),
+                    "{note:?} cut at {end}"
+                );
+            }
+        }
+    }
+}

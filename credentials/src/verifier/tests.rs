@@ -3,6 +3,7 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD as BASE64};
+use proptest::prelude::*;
 
 use super::*;
 use crate::StoreError;
@@ -223,5 +224,21 @@ fn a_refusal_never_repeats_the_token() {
         let refused = world.verifier.verify(token.get(..end).unwrap(), AUDIENCE, NOW, &List(Ok(false))).unwrap_err();
         let said = format!("{refused} {refused:?}");
         assert!(parts.iter().all(|part| !said.contains(part.get(..8).unwrap())), "{said}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_refused_without_a_panic(text in ".{0,300}", dotted in "[A-Za-z0-9_.-]{0,300}") {
+        let world = world();
+        prop_assert!(world.ask(&text).is_err());
+        prop_assert!(world.ask(&dotted).is_err());
+    }
+
+    #[test]
+    fn any_json_our_key_signs_is_read_or_refused_without_a_panic(header in ".{0,100}", claims in ".{0,200}") {
+        let world = world();
+        prop_assert!(world.ask(&world.signed(&header, &json(&self::claims()))).is_err());
+        prop_assert!(world.ask(&world.signed(&world.header(), &claims)).is_err());
     }
 }

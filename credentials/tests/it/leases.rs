@@ -236,3 +236,15 @@ fn a_halt_before_the_mint_keeps_it_from_happening() {
     assert_eq!(late.err(), Some(LendError::UsedBefore(lease(1))));
     assert!(disk.tokens.lock().unwrap().is_empty());
 }
+
+#[test]
+fn of_many_who_ask_at_once_one_is_lent_the_secret() {
+    let disk = Arc::<Disk>::default();
+    let keeper = keeper(&disk, Cut::Never);
+    let lent = std::thread::scope(|scope| {
+        let ask = || keeper.leases.lend(&permit(order(1, OWN_AUDIENCE)), &holder(), NOW).is_ok();
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        asking.into_iter().map(|thread| thread.join().unwrap()).filter(|lent| *lent).count()
+    });
+    assert_eq!((lent, disk.tokens.lock().unwrap().len()), (1, 1));
+}
