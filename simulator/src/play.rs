@@ -1,0 +1,222 @@
+//! Playing a simulation to its end: keepers start, take turns, die and are replaced, until everything has settled.
+
+use std::collections::VecDeque;
+
+use selvedge_authority::{Class, Entry, Journal, JournalError, Record};
+use selvedge_domain::{Actor, Digest, Run, RunId, Stage, Trigger};
+use selvedge_factory::{Interrupted, Standing};
+
+use crate::faults::{Fault, Kind};
+use crate::keeper::{Keeper, Simulation, lock};
+use crate::scenario::{Happening, Scenario};
+use crate::world::Moment;
+
+/// What is left when everything has come to rest.
+#[derive(Debug)]
+pub struct Ending {
+    /// What was appended, as it was appended.
+    pub written: Vec<Entry>,
+    /// What the record holds.
+    pub recorded: Vec<Entry>,
+    /// What was true in the world, and when.
+    pub history: Vec<Moment>,
+    /// Every run, as the record gives it back.
+    pub runs: Vec<Run>,
+    /// Triggers that no run serves.
+    pub queued: Vec<Trigger>,
+    /// What asked for work from outside.
+    pub triggers: Vec<Trigger>,
+    /// Every fault point met, in order.
+    pub points: Vec<(Kind, &'static str)>,
+    /// Faults that struck: where, at which call, what.
+    pub struck: Vec<(usize, &'static str, Fault)>,
+    /// Whether a turn went on without end.
+    pub ran_away: bool,
+    /// Whether the record could not be read in the end.
+    pub unreadable: Option<String>,
+}
+
+/// More rounds than any scenario needs by a factor of ten; past this, something does not settle.
+const ROUNDS_MAX: usize = 600;
+/// How long a keeper waits before it looks again at what failed or is closing.
+const SOON_MILLIS: u64 = 60_000;
+/// How long passes when all that is left is to wait for a person.
+const LATER_MILLIS: u64 = 1_800_000;
+
+/// Plays the scenario until every run has settled, or for as many rounds as anything could need.
+pub fn play(sim: &Simulation<'_>, scenario: &Scenario) -> Ending {
+    let mut arriving: VecDeque<Trigger> = scenario.triggers.clone().into();
+    let mut keeper: Option<Keeper<'_, '_>> = None;
+    for _ in 0..ROUNDS_MAX {
+        if lock(&sim.faults).ran_away() {
+            break;
+        }
+        let before = lock(&sim.written).len();
+        let mut current = match keeper.take().filter(|keeper| !keeper.is_dead()) {
+            Some(keeper) => Some(keeper),
+            None => start(sim),
+        };
+        let moved = current.as_mut().map_or(Moved::Stopped, |keeper| round(keeper, &mut arriving));
+        if moved == Moved::Done {
+            break;
+        }
+        let progressed = lock(&sim.written).len() > before;
+        keeper = after(sim, current, moved, progressed);
+    }
+    ending(sim, scenario)
+}
+
+/// What a round came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// Everything has settled.
+    Done,
+    /// Something is to be tried again soon.
+    Soon,
+    /// All that is left waits for people.
+    Waits,
+    /// The record failed, or the keeper did.
+    Stopped,
+}
+
+/// A new keeper: says so, and recovers what an earlier one left behind.
+fn start<'s, 'm>(sim: &'s Simulation<'m>) -> Option<Keeper<'s, 'm>> {
+    let keeper = Keeper::new(sim);
+    let record =
+        Record::KeeperStarted { version: "0.0.0".to_owned(), configuration: Digest::of_parts([]), policies: None };
+    said(&keeper, None, record).ok()?;
+    for run in sim.memory.runs().ok()? {
+        keeper.claim(&run).ok()?;
+        if !is_settled(sim, &run) {
+            keeper.factory().recover(&run).ok()?;
+        }
+    }
+    Some(keeper)
+}
+
+fn said(keeper: &Keeper<'_, '_>, run: Option<RunId>, record: Record) -> Result<(), JournalError> {
+    let at = lock(&keeper.sim.world).now();
+    keeper.append(Entry { at, run, actor: Actor::Factory, owner: None, record }, Class::Durable)
+}
+
+/// Takes in what asks for work, and gives every run a turn.
+fn round(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Moved {
+    if take_in(keeper, arriving).is_err() {
+        return Moved::Stopped;
+    }
+    let Ok(runs) = keeper.sim.memory.runs() else { return Moved::Stopped };
+    let mut moved = Moved::Done;
+    for run in runs.iter().filter(|run| !is_settled(keeper.sim, run)) {
+        let standing = keeper.turn(run);
+        if keeper.is_dead() {
+            return Moved::Stopped;
+        }
+        moved = match (standing, moved) {
+            (Ok(Standing::Settled(_)), moved) => moved,
+            (Ok(Standing::Waiting(_)), Moved::Done) => Moved::Waits,
+            (Ok(Standing::Waiting(_)), moved) => moved,
+            (Ok(Standing::Closing { .. } | Standing::Again { .. }), Moved::Done | Moved::Waits) => Moved::Soon,
+            (Ok(Standing::Closing { .. } | Standing::Again { .. }), moved) => moved,
+            (Err(Interrupted { cause: JournalError::Fenced, .. }), _) => {
+                // Whoever took it over is done with it, in this world.
+                let _again = keeper.claim(run).and_then(|()| keeper.factory().recover(run));
+                Moved::Stopped
+            }
+            (Err(_), _) => Moved::Stopped,
+        };
+    }
+    let queued = keeper.sim.memory.queued().map_or(true, |queued| !queued.is_empty());
+    if moved == Moved::Done && (queued || !arriving.is_empty()) { Moved::Stopped } else { moved }
+}
+
+fn take_in(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Result<(), JournalError> {
+    while let Some(trigger) = arriving.front() {
+        let known = lock(&keeper.sim.written)
+            .iter()
+            .any(|entry| matches!(&entry.record, Record::Triggered(known) if known.id == trigger.id));
+        if !known {
+            said(keeper, None, Record::Triggered(Box::new(trigger.clone())))?;
+        }
+        arriving.pop_front();
+    }
+    for trigger in keeper.sim.memory.queued()? {
+        let run = RunId::from_entropy(lock(&keeper.sim.world).draw());
+        said(keeper, Some(run.clone()), Record::RunBegan { trigger: trigger.id })?;
+        keeper.claim(&run)?;
+    }
+    Ok(())
+}
+
+/// What comes after a round in which not everything settled.
+fn after<'s, 'm>(
+    sim: &'s Simulation<'m>,
+    keeper: Option<Keeper<'s, 'm>>,
+    moved: Moved,
+    progressed: bool,
+) -> Option<Keeper<'s, 'm>> {
+    let idle = moved == Moved::Waits || (moved == Moved::Stopped && !progressed);
+    let happened = match (&keeper, idle) {
+        (Some(keeper), true) if !keeper.is_dead() => keeper.when_idle(),
+        // Nobody is there to tell; but a disk is freed and a day passes all the same.
+        (_, true) => Keeper::new(sim).when_idle(),
+        _ => None,
+    };
+    if happened.is_none() {
+        lock(&sim.world).pass(if moved == Moved::Waits { LATER_MILLIS } else { SOON_MILLIS });
+    }
+    keeper.filter(|_| happened != Some(Happening::Restart))
+}
+
+fn is_settled(sim: &Simulation<'_>, run: &RunId) -> bool {
+    sim.memory.load(run).is_ok_and(|run| matches!(run.stage(), Stage::Settled(_)))
+}
+
+fn ending(sim: &Simulation<'_>, scenario: &Scenario) -> Ending {
+    let mut unreadable = None;
+    let mut note = |error: JournalError| unreadable = Some(error.to_string());
+    let recorded = sim.memory.entries().unwrap_or_else(|error| {
+        note(error);
+        Vec::new()
+    });
+    let ids = sim.memory.runs().unwrap_or_else(|error| {
+        note(error);
+        Vec::new()
+    });
+    let queued = sim.memory.queued().unwrap_or_else(|error| {
+        note(error);
+        Vec::new()
+    });
+    let mut runs = Vec::new();
+    for id in ids {
+        match sim.memory.load(&id) {
+            Ok(run) => runs.push(run),
+            Err(error) => note(error),
+        }
+    }
+    let faults = lock(&sim.faults);
+    Ending {
+        written: lock(&sim.written).clone(),
+        recorded,
+        history: lock(&sim.world).history.clone(),
+        runs,
+        queued,
+        triggers: scenario.triggers.clone(),
+        points: faults.seen.clone(),
+        struck: faults.struck.clone(),
+        ran_away: faults.ran_away(),
+        unreadable,
+    }
+}
+
+impl Ending {
+    /// How each run stands, in the order they began.
+    pub fn outcomes(&self) -> Vec<&'static str> {
+        self.runs.iter().map(|run| run.outcome().map_or(run.stage().name(), |outcome| outcome.as_str())).collect()
+    }
+
+    /// A fingerprint of everything that was recorded.
+    pub fn digest(&self) -> Digest {
+        let lines: Vec<String> = self.recorded.iter().map(|entry| format!("{entry:?}")).collect();
+        Digest::of_parts(lines.iter().map(String::as_bytes))
+    }
+}

@@ -1,0 +1,198 @@
+//! Scenarios: what the world is like, what is asked of the factory, and what happens meanwhile.
+
+use std::collections::BTreeSet;
+
+use selvedge_authority::HaltScope;
+use selvedge_domain::{
+    Actor, AgentName, Autonomy, Duration, Endpoint, HostPattern, Intent, Lineage, May, Method, Owner, Person, Reach,
+    RepoName, Sensitivity, Trigger, TriggerId, TriggerSource, Trust,
+};
+use selvedge_factory::ports::{Agent, Repository};
+
+use crate::rules::Rules;
+
+/// One world and what is asked of it.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// What it is called in reports.
+    pub name: &'static str,
+    /// What ids are drawn from.
+    pub seed: u64,
+    /// What policy says at first.
+    pub rules: Rules,
+    /// Registered agents.
+    pub agents: Vec<Agent>,
+    /// Repositories.
+    pub repos: Vec<Repository>,
+    /// How many check commands there are.
+    pub checks: usize,
+    /// How credentials die.
+    pub lending: Lending,
+    /// What asks for work.
+    pub triggers: Vec<Trigger>,
+    /// What happens while an agent is at work, one item per attempt, until none is left.
+    pub during_work: Vec<Happening>,
+    /// What happens when nothing moves, one item at a time.
+    pub when_idle: Vec<Happening>,
+    /// How often the host dies under an agent, whichever run it is.
+    pub attempts_lost: u32,
+    /// How the runs end when nothing fails, in the order they began.
+    pub outcomes: Vec<&'static str>,
+}
+
+/// How credentials die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lending {
+    /// At once.
+    Immediate,
+    /// After the lease service refused this often.
+    StuckFor(u32),
+    /// Only by themselves.
+    ExpiryOnly,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// Nothing.
+    Nothing,
+    /// A person says yes to every order that waits.
+    Grant,
+    /// A person says no to every order that waits.
+    Deny,
+    /// A person says yes, and then nothing looks at it for this long.
+    GrantThenPass(Duration),
+    /// Time passes.
+    Pass(Duration),
+    /// The clock is set back.
+    SetBack(Duration),
+    /// A person stops this.
+    Halt(HaltScope),
+    /// Policy changes.
+    Rules(Rules),
+    /// The operator drops every agent from the configuration.
+    DropAgents,
+    /// Nothing can be recorded any more.
+    DiskFull,
+    /// There is room again.
+    DiskFree,
+    /// The keeper is stopped and started.
+    Restart,
+}
+
+impl Scenario {
+    /// A repository with checks, an agent that changes code and one that runs commands, and nobody in the way.
+    pub fn plain(name: &'static str) -> Self {
+        Self {
+            name,
+            seed: 0,
+            rules: Rules::open(),
+            agents: vec![agent("fixer", Intent::ProposeChange), agent("runner", Intent::RunCommand)],
+            repos: vec![repository("acme/shop"), repository("acme/till")],
+            checks: 1,
+            lending: Lending::Immediate,
+            triggers: Vec::new(),
+            during_work: Vec::new(),
+            when_idle: Vec::new(),
+            attempts_lost: 0,
+            outcomes: Vec::new(),
+        }
+    }
+
+    /// Asks the agent for this.
+    #[must_use]
+    pub fn asks(mut self, agent: &str, text: &str) -> Self {
+        let number = u64::try_from(self.triggers.len()).unwrap_or(u64::MAX);
+        self.triggers.push(trigger(number, agent, "acme/shop", text));
+        self
+    }
+
+    /// How it ends when nothing fails.
+    #[must_use]
+    pub fn ends(mut self, outcomes: &[&'static str]) -> Self {
+        self.outcomes = outcomes.to_vec();
+        self
+    }
+
+    /// The rules in force at first.
+    #[must_use]
+    pub fn under(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// What happens while an agent is at work.
+    #[must_use]
+    pub fn meanwhile(mut self, happenings: &[Happening]) -> Self {
+        self.during_work = happenings.to_vec();
+        self
+    }
+
+    /// What happens when nothing moves.
+    #[must_use]
+    pub fn then(mut self, happenings: &[Happening]) -> Self {
+        self.when_idle = happenings.to_vec();
+        self
+    }
+}
+
+/// How long a person has to answer in these scenarios.
+pub(crate) const APPROVAL_WITHIN: Duration = Duration::from_seconds(3600);
+/// How long an attempt may last in these scenarios.
+pub(crate) const ATTEMPT_AT_MOST: Duration = Duration::from_seconds(900);
+/// How long a chain of follow-ups may get in these scenarios.
+pub(crate) const CHAIN_DEPTH_MAX: u32 = 3;
+
+#[expect(clippy::expect_used, reason = "by INVARIANT: scenarios are written here, with names that parse")]
+fn agent(name: &str, intent: Intent) -> Agent {
+    Agent {
+        name: AgentName::parse(name).expect("an agent's name"),
+        owner: Owner::parse("team-shop@acme.example").expect("an owner"),
+        purpose: "small fixes".to_owned(),
+        escalate: "#shop-oncall".to_owned(),
+        intent,
+        trust: Trust::Propose,
+        autonomy: Autonomy::BoundedAutomation,
+        may: May::ALL.iter().copied().collect(),
+        reach: BTreeSet::from([Reach {
+            endpoint: registry(),
+            methods: BTreeSet::from([Method::Get]),
+            path_prefix: "/index".to_owned(),
+        }]),
+        level: "full".to_owned(),
+        attempt_at_most: ATTEMPT_AT_MOST,
+    }
+}
+
+#[expect(clippy::expect_used, reason = "by INVARIANT: scenarios are written here, with names that parse")]
+fn repository(name: &str) -> Repository {
+    Repository {
+        name: RepoName::parse(name).expect("a repository's name"),
+        target: "main".to_owned(),
+        sensitivity: Sensitivity::Internal,
+        lands_unattended: false,
+        chain_depth_max: CHAIN_DEPTH_MAX,
+        approval_within: APPROVAL_WITHIN,
+    }
+}
+
+/// Where the simulated agents fetch from.
+#[expect(clippy::expect_used, reason = "by INVARIANT: the host is written here and parses")]
+pub(crate) fn registry() -> Endpoint {
+    Endpoint { host: HostPattern::parse("registry.example").expect("a host"), port: 443 }
+}
+
+/// A request for work, by the person with uid 1000.
+#[expect(clippy::expect_used, reason = "by INVARIANT: scenarios are written here, with names that parse")]
+pub(crate) fn trigger(number: u64, agent: &str, repo: &str, text: &str) -> Trigger {
+    Trigger {
+        id: TriggerId::from_entropy(number),
+        source: TriggerSource::Command,
+        by: Actor::Person(Person::from_uid(1000)),
+        repo: RepoName::parse(repo).expect("a repository's name"),
+        agent: AgentName::parse(agent).expect("an agent's name"),
+        text: text.to_owned(),
+        argv: Vec::new(),
+        lineage: Lineage::outside(),
+    }
+}
