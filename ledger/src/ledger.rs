@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use selvedge_authority::{Class, Entry};
 use selvedge_domain::{ProposalNumber, RepoName, RunId, Time};
 
+use crate::anchor::Anchor;
 use crate::batch::{self, Answer, Job, Task};
 use crate::checkpoint::Checkpoint;
 use crate::error::{ReadError, Refusal, StepError, WriteError};
@@ -20,6 +21,7 @@ use crate::queue::{self, Claim};
 use crate::reserve::Reserve;
 use crate::shared::Shared;
 use crate::store::{Prepared, Store};
+use crate::verify::VerifyError;
 use crate::writer::Message;
 use crate::{proposals, rebuild, tiles};
 
@@ -45,6 +47,7 @@ pub(crate) struct FileBackend {
     pub(crate) jobs: SyncSender<Message>,
     pub(crate) pool: Pool,
     pub(crate) writer: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) anchor: Anchor,
     /// Held as long as the ledger is open.
     pub(crate) _lock: File,
 }
@@ -183,6 +186,22 @@ impl Ledger {
         match &self.inner.backend {
             Backend::File(file) => file.pool.read(work),
             Backend::Memory(memory) => work(&memory.lock().unwrap_or_else(PoisonError::into_inner).store.db),
+        }
+    }
+
+    /// Reads within one snapshot, for whoever tells apart more than reading errors.
+    pub(crate) fn read_verified<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, VerifyError>,
+    ) -> Result<T, VerifyError> {
+        self.read(|db| Ok(work(db)))?
+    }
+
+    /// What remembers this log outside its directory.
+    pub(crate) fn anchor(&self) -> Option<&Anchor> {
+        match &self.inner.backend {
+            Backend::File(file) => Some(&file.anchor),
+            Backend::Memory(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | to record | [`Ledger`] as a `Journal`, [`Ledger::claimed`] |
 //! | to hand out work | [`Ledger::queue`] |
+//! | to prove | [`Ledger::verify`], [`verify_file`], [`Ledger::export`], [`Ledger::checkpoint`] |
 //! | to look | [`Ledger::runs`], [`Ledger::load_run`], [`Ledger::entries`], [`Ledger::wait_after`] |
 
 mod anchor;
@@ -17,6 +18,7 @@ mod claims;
 pub mod danger;
 mod entry;
 mod error;
+mod export;
 mod header;
 mod journal;
 mod key;
@@ -37,6 +39,7 @@ mod sealed;
 mod shared;
 mod store;
 mod tiles;
+mod verify;
 mod views;
 mod writer;
 
@@ -45,6 +48,7 @@ pub use checkpoint::{BadCheckpoint, Checkpoint};
 pub use claims::Queue;
 pub use entry::DecodeError;
 pub use error::{AnchorProblem, OpenError, ReadError, Refusal, WriteError};
+pub use export::{ExportError, ExportScope};
 pub use journal::ClaimedJournal;
 pub use key::{Entropy, LogId, OsEntropy, PublicKey};
 pub use ledger::{Ledger, LogHead};
@@ -52,4 +56,5 @@ pub use open::OpenOptions;
 pub use queue::{Claim, Enqueued};
 pub use rows::Recorded;
 pub use sealed::Sealed;
+pub use verify::{LogReport, VerifyError, verify_file};
 pub use views::{Entries, Finding, LiveLease, Proposal, ProposalState, RunSummary, WaitingFor};

@@ -82,7 +82,7 @@ impl Ledger {
         let writer = Writer {
             store,
             reserve,
-            anchor,
+            anchor: anchor.clone(),
             wal,
             jobs: inbox,
             shared: Arc::clone(&shared),
@@ -94,7 +94,7 @@ impl Ledger {
             .spawn(move || writer.run())
             .map_err(|error| OpenError::from_io(&dir, error))?;
         let pool = Pool::new(&dir.join(DATABASE));
-        let backend = FileBackend { jobs, pool, writer: Mutex::new(Some(writer)), _lock: lock };
+        let backend = FileBackend { jobs, pool, writer: Mutex::new(Some(writer)), anchor, _lock: lock };
         Ok(Self::new(shared, public, Backend::File(backend)))
     }
 

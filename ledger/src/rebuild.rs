@@ -8,7 +8,7 @@ use selvedge_authority::Record;
 use selvedge_domain::{Run, RunId};
 
 use crate::error::ReadError;
-use crate::rows::{COLUMNS, Recorded, rows_from};
+use crate::rows::{COLUMNS, Recorded, visit_rows};
 use crate::{project, schema};
 
 /// Entries read at a time.
@@ -19,13 +19,14 @@ pub(crate) fn rebuild(db: &Connection) -> Result<(), ReadError> {
     schema::reset_projections(db)?;
     let (mut runs, mut from) = (BTreeMap::new(), 0);
     loop {
-        let rows = rows_from(db, from, None, ROWS)?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        from = last.seq + 1;
-        for row in &rows {
+        let next = visit_rows(db, from, None, ROWS, |row| {
             let recorded = row.restore()?;
             let run = advance(db, &mut runs, &recorded)?;
-            project::apply(db, recorded.seq, &recorded.entry, run.as_ref())?;
+            project::apply(db, recorded.seq, &recorded.entry, run.as_ref())
+        })?;
+        match next {
+            Some(next) => from = next,
+            None => return Ok(()),
         }
     }
 }

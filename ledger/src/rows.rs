@@ -1,7 +1,7 @@
 //! Entries as rows: read with every column checked, so that a damaged one is named and never misread.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, Row};
 use selvedge_authority::Entry;
 use selvedge_domain::{Actor, Digest, Owner, RunId, Time};
 
@@ -26,65 +26,41 @@ pub struct Recorded {
     pub leaf: Digest,
 }
 
-/// One row of `entry`, as bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredRow {
+/// One row of `entry`, as it lies in the database.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawRow<'a> {
     pub(crate) seq: u64,
-    pub(crate) run: Option<Vec<u8>>,
-    pub(crate) previous: Hash,
-    pub(crate) kind: Vec<u8>,
+    pub(crate) run: Option<&'a [u8]>,
+    pub(crate) previous: &'a Hash,
+    pub(crate) kind: &'a [u8],
     pub(crate) version: u32,
     pub(crate) at: u64,
     pub(crate) clock_back: bool,
-    pub(crate) actor: Vec<u8>,
-    pub(crate) owner: Option<Vec<u8>>,
-    pub(crate) salt: [u8; SALT_BYTES],
-    pub(crate) body: Vec<u8>,
-    pub(crate) leaf: Hash,
+    pub(crate) actor: &'a [u8],
+    pub(crate) owner: Option<&'a [u8]>,
+    pub(crate) salt: &'a [u8; SALT_BYTES],
+    pub(crate) body: &'a [u8],
+    pub(crate) leaf: &'a Hash,
 }
 
-/// The column that does not hold what it should.
-type BadColumn = &'static str;
-
-impl StoredRow {
-    /// Reads a row of [`COLUMNS`]; a damaged column is named.
-    pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Result<Self, BadColumn>> {
-        let value = |at: usize| row.get_ref(at);
-        Ok(Self::from_values([
-            value(0)?,
-            value(1)?,
-            value(2)?,
-            value(3)?,
-            value(4)?,
-            value(5)?,
-            value(6)?,
-            value(7)?,
-            value(8)?,
-            value(9)?,
-            value(10)?,
-            value(11)?,
-        ]))
-    }
-
-    fn from_values(values: [ValueRef<'_>; 12]) -> Result<Self, BadColumn> {
-        let [seq, run, previous, kind, version, at, clock_back, actor, owner, salt, body, leaf] = values;
+impl<'a> RawRow<'a> {
+    /// Reads a row of [`COLUMNS`]; a damaged column is named. `expected` names the entry when its own number is damaged.
+    pub(crate) fn read(row: &'a Row<'_>, expected: u64) -> Result<Self, ReadError> {
+        let seq = number(row.get_ref(0)?).unwrap_or(expected);
+        let damaged = |column: &str| ReadError::Damaged { seq, because: format!("its `{column}` is damaged") };
         Ok(Self {
-            seq: number(seq).ok_or("seq")?,
-            run: optional(run).ok_or("run")?,
-            previous: array(previous).ok_or("previous")?,
-            kind: text(kind).ok_or("kind")?,
-            version: number(version).and_then(|n| u32::try_from(n).ok()).ok_or("version")?,
-            at: number(at).ok_or("at")?,
-            clock_back: match clock_back {
-                ValueRef::Integer(0) => false,
-                ValueRef::Integer(1) => true,
-                _ => return Err("clock_back"),
-            },
-            actor: text(actor).ok_or("actor")?,
-            owner: optional(owner).ok_or("owner")?,
-            salt: array(salt).ok_or("salt")?,
-            body: text(body).ok_or("body")?,
-            leaf: array(leaf).ok_or("leaf")?,
+            seq,
+            run: optional(row.get_ref(1)?).ok_or_else(|| damaged("run"))?,
+            previous: array(row.get_ref(2)?).ok_or_else(|| damaged("previous"))?,
+            kind: text(row.get_ref(3)?).ok_or_else(|| damaged("kind"))?,
+            version: number(row.get_ref(4)?).and_then(|n| n.try_into().ok()).ok_or_else(|| damaged("version"))?,
+            at: number(row.get_ref(5)?).ok_or_else(|| damaged("at"))?,
+            clock_back: flag(row.get_ref(6)?).ok_or_else(|| damaged("clock_back"))?,
+            actor: text(row.get_ref(7)?).ok_or_else(|| damaged("actor"))?,
+            owner: optional(row.get_ref(8)?).ok_or_else(|| damaged("owner"))?,
+            salt: array(row.get_ref(9)?).ok_or_else(|| damaged("salt"))?,
+            body: text(row.get_ref(10)?).ok_or_else(|| damaged("body"))?,
+            leaf: array(row.get_ref(11)?).ok_or_else(|| damaged("leaf"))?,
         })
     }
 
@@ -92,15 +68,15 @@ impl StoredRow {
     pub(crate) fn expected_leaf(&self) -> Hash {
         Header {
             seq: self.seq,
-            run: self.run.as_deref(),
-            previous: &self.previous,
-            kind: &self.kind,
+            run: self.run,
+            previous: self.previous,
+            kind: self.kind,
             version: self.version,
             at: self.at,
             clock_back: self.clock_back,
-            actor: &self.actor,
-            owner: self.owner.as_deref(),
-            commitment: commitment(&self.salt, &self.body),
+            actor: self.actor,
+            owner: self.owner,
+            commitment: commitment(self.salt, self.body),
         }
         .leaf()
     }
@@ -108,25 +84,25 @@ impl StoredRow {
     /// The entry it stands for. What does not hash to its own leaf is not believed.
     pub(crate) fn restore(&self) -> Result<Recorded, ReadError> {
         let damaged = |because: &str| ReadError::Damaged { seq: self.seq, because: because.to_owned() };
-        if self.expected_leaf() != self.leaf {
+        if self.expected_leaf() != *self.leaf {
             return Err(damaged("it is not the entry that was appended"));
         }
         let utf8 = |bytes| std::str::from_utf8(bytes).map_err(|_| damaged("it holds text that is not UTF-8"));
-        let record = entry::decode(utf8(&self.kind)?, self.version, utf8(&self.body)?)
+        let record = entry::decode(utf8(self.kind)?, self.version, utf8(self.body)?)
             .map_err(|source| ReadError::Entry { seq: self.seq, source })?;
-        let run = self.run.as_deref().map(utf8).transpose()?.map(RunId::parse).transpose();
-        let owner = match self.owner.as_deref() {
+        let run = self.run.map(utf8).transpose()?.map(RunId::parse).transpose();
+        let owner = match self.owner {
             Some(owner) => Some(Owner::parse(utf8(owner)?).ok_or_else(|| damaged("its owner cannot be read"))?),
             None => None,
         };
         let entry = Entry {
             at: Time::from_millis(self.at),
             run: run.map_err(|error| damaged(&error.to_string()))?,
-            actor: Actor::parse(utf8(&self.actor)?).ok_or_else(|| damaged("its actor cannot be read"))?,
+            actor: Actor::parse(utf8(self.actor)?).ok_or_else(|| damaged("its actor cannot be read"))?,
             owner,
             record,
         };
-        Ok(Recorded { seq: self.seq, entry, clock_back: self.clock_back, leaf: Digest::from_bytes(self.leaf) })
+        Ok(Recorded { seq: self.seq, entry, clock_back: self.clock_back, leaf: Digest::from_bytes(*self.leaf) })
     }
 }
 
@@ -134,11 +110,19 @@ fn number(value: ValueRef<'_>) -> Option<u64> {
     value.as_i64().ok().and_then(|n| u64::try_from(n).ok())
 }
 
-fn text(value: ValueRef<'_>) -> Option<Vec<u8>> {
-    if let ValueRef::Text(bytes) = value { Some(bytes.to_vec()) } else { None }
+fn flag(value: ValueRef<'_>) -> Option<bool> {
+    match value {
+        ValueRef::Integer(0) => Some(false),
+        ValueRef::Integer(1) => Some(true),
+        _ => None,
+    }
 }
 
-fn optional(value: ValueRef<'_>) -> Option<Option<Vec<u8>>> {
+fn text(value: ValueRef<'_>) -> Option<&[u8]> {
+    if let ValueRef::Text(bytes) = value { Some(bytes) } else { None }
+}
+
+fn optional(value: ValueRef<'_>) -> Option<Option<&[u8]>> {
     match value {
         ValueRef::Null => Some(None),
         // Empty would hash like none at all.
@@ -147,45 +131,40 @@ fn optional(value: ValueRef<'_>) -> Option<Option<Vec<u8>>> {
     }
 }
 
-fn array<const N: usize>(value: ValueRef<'_>) -> Option<[u8; N]> {
+fn array<const N: usize>(value: ValueRef<'_>) -> Option<&[u8; N]> {
     if let ValueRef::Blob(bytes) = value { bytes.try_into().ok() } else { None }
-}
-
-/// The row at `seq`.
-pub(crate) fn row_at(db: &Connection, seq: u64) -> Result<Option<StoredRow>, ReadError> {
-    let sql = format!("SELECT {COLUMNS} FROM entry WHERE seq = ?1");
-    let row = db.prepare_cached(&sql)?.query_row([to_sql(seq)], |row| StoredRow::read(row)).optional()?;
-    row.transpose().map_err(|column| ReadError::Damaged { seq, because: format!("its `{column}` is damaged") })
 }
 
 /// The entry at `seq`, which a projection points at.
 pub(crate) fn entry_at(db: &Connection, seq: u64) -> Result<Recorded, ReadError> {
-    let gone = || ReadError::Damaged { seq, because: "it is missing".to_owned() };
-    row_at(db, seq)?.ok_or_else(gone)?.restore()
+    let mut statement = db.prepare_cached(&format!("SELECT {COLUMNS} FROM entry WHERE seq = ?1"))?;
+    let mut rows = statement.query([to_sql(seq)])?;
+    match rows.next()? {
+        Some(row) => RawRow::read(row, seq)?.restore(),
+        None => Err(ReadError::Damaged { seq, because: "it is missing".to_owned() }),
+    }
 }
 
-/// Up to `limit` rows from `from` on, of one run or of all.
-pub(crate) fn rows_from(
+/// Shows up to `limit` rows from `from` on, of one run or of all, to `visit`; returns where to go on, or none at the end.
+pub(crate) fn visit_rows(
     db: &Connection,
     from: u64,
     run: Option<&RunId>,
     limit: usize,
-) -> Result<Vec<StoredRow>, ReadError> {
+    mut visit: impl FnMut(RawRow<'_>) -> Result<(), ReadError>,
+) -> Result<Option<u64>, ReadError> {
     let filter = if run.is_some() { "run = ?3" } else { "?3 IS NULL" };
     let sql = format!("SELECT {COLUMNS} FROM entry WHERE seq >= ?1 AND {filter} ORDER BY seq LIMIT ?2");
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = db.prepare_cached(&sql)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query(rusqlite::params![to_sql(from), limit, run.map(RunId::as_str)])?;
-    let mut read = Vec::new();
+    let mut next = None;
     while let Some(row) = rows.next()? {
-        let seq = row.get_ref(0)?;
-        let damaged = |column| ReadError::Damaged {
-            seq: number(seq).unwrap_or(from),
-            because: format!("its `{column}` is damaged"),
-        };
-        read.push(StoredRow::read(row)?.map_err(damaged)?);
+        let raw = RawRow::read(row, next.unwrap_or(from))?;
+        next = Some(raw.seq.saturating_add(1));
+        visit(raw)?;
     }
-    Ok(read)
+    Ok(next)
 }
 
 /// A count as SQLite keeps it. Sequence numbers and times are checked where they enter; beyond that they saturate.

@@ -15,7 +15,7 @@ use crate::error::{ReadError, Refusal, StepError};
 use crate::header::{Header, SALT_BYTES, commitment};
 use crate::key::{Entropy, LogKey};
 use crate::merkle::{Hash, Tree};
-use crate::rows::{from_sql, rows_from, to_sql};
+use crate::rows::{from_sql, to_sql, visit_rows};
 use crate::{project, proposals, tiles};
 
 /// Largest body we store: a report of some hundred thousand tests. Readers may rely on it.
@@ -312,14 +312,16 @@ const REPLAY_ROWS: usize = 256;
 pub(crate) fn replay_run(db: &Connection, id: &RunId) -> Result<Option<Run>, ReadError> {
     let (mut run, mut from): (Option<Run>, u64) = (None, 0);
     loop {
-        let rows = rows_from(db, from, Some(id), REPLAY_ROWS)?;
-        let Some(last) = rows.last() else { return Ok(run) };
-        from = last.seq + 1;
-        for row in &rows {
+        let next = visit_rows(db, from, Some(id), REPLAY_ROWS, |row| {
             if row.kind == b"run_began" || row.kind == b"happened" {
                 let recorded = row.restore()?;
-                run = step(db, recorded.seq, run, id, recorded.entry.record)?;
+                run = step(db, recorded.seq, run.take(), id, recorded.entry.record)?;
             }
+            Ok(())
+        })?;
+        match next {
+            Some(next) => from = next,
+            None => return Ok(run),
         }
     }
 }

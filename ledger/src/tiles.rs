@@ -27,6 +27,20 @@ pub(crate) fn right_edge(db: &Connection, size: u64) -> Result<Tree, ReadError> 
     Ok(Tree::restore(size, open))
 }
 
+/// Refuses tiles beyond those a tree of `size` leaves has.
+pub(crate) fn check_count(db: &Connection, size: u64) -> Result<(), ReadError> {
+    let (mut expected, mut full) = (0_u64, size / TILE_WIDTH);
+    while full > 0 {
+        expected += full;
+        full /= TILE_WIDTH;
+    }
+    let kept: i64 = db.query_row("SELECT count(*) FROM tile", [], |row| row.get(0))?;
+    if kept == to_sql(expected) {
+        return Ok(());
+    }
+    Err(ReadError::Damaged { seq: size, because: format!("there are {kept} tiles for {expected}") })
+}
+
 /// The root over the first `size` leaves.
 pub(crate) fn root_at(db: &Connection, size: u64) -> Result<Hash, ReadError> {
     range_root(&Stored { db }, 0, size)

@@ -10,7 +10,7 @@ use selvedge_domain::{
 use crate::error::ReadError;
 use crate::ledger::Ledger;
 use crate::project;
-use crate::rows::{Recorded, from_sql, rows_from, to_sql};
+use crate::rows::{Recorded, from_sql, to_sql, visit_rows};
 use crate::scope::{parse_scope, scope_text};
 use crate::store::replay_run;
 
@@ -253,7 +253,7 @@ pub struct Entries {
     ledger: Ledger,
     next: u64,
     run: Option<RunId>,
-    page: std::vec::IntoIter<crate::rows::StoredRow>,
+    page: std::vec::IntoIter<Recorded>,
     ended: bool,
 }
 
@@ -264,24 +264,38 @@ impl Iterator for Entries {
     type Item = Result<Recorded, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(recorded) = self.page.next() {
+            return Some(Ok(recorded));
+        }
         if self.ended {
             return None;
         }
-        let item = self.page.next().map(Ok).or_else(|| self.turn_page().transpose())?;
-        let recorded = item.and_then(|row| row.restore());
-        match &recorded {
-            Ok(recorded) => self.next = recorded.seq + 1,
-            Err(_) => self.ended = true,
+        match self.turn_page() {
+            Ok(()) => self.page.next().map(Ok),
+            Err(error) => {
+                self.ended = true;
+                Some(Err(error))
+            }
         }
-        Some(recorded)
     }
 }
 
 impl Entries {
-    fn turn_page(&mut self) -> Result<Option<crate::rows::StoredRow>, ReadError> {
-        let page = self.ledger.read(|db| rows_from(db, self.next, self.run.as_ref(), PAGE_ROWS))?;
+    fn turn_page(&mut self) -> Result<(), ReadError> {
+        let mut page = Vec::new();
+        let keep = |row: crate::rows::RawRow<'_>| {
+            page.push(row.restore()?);
+            Ok(())
+        };
+        let turned = self.ledger.read(|db| visit_rows(db, self.next, self.run.as_ref(), PAGE_ROWS, keep));
+        // What was read before a damaged entry is handed out first; the next turn names the damage.
+        if let Some(last) = page.last() {
+            self.next = last.seq + 1;
+        } else {
+            turned?;
+        }
         self.page = page.into_iter();
-        Ok(self.page.next())
+        Ok(())
     }
 }
 

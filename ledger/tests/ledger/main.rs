@@ -8,5 +8,7 @@
     reason = "a test may be blunt"
 )]
 
+mod export;
 mod spine;
 mod support;
+mod tamper;
