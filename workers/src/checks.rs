@@ -39,23 +39,31 @@ enum Reading {
 /// The reporters we know.
 const REPORTERS: &[fn(&[&str]) -> Reading] = &[libtest::read, nextest::read, pytest::read, gotest::read, tap::read];
 
-/// Reads standard output and standard error of the checks, in the order they were written.
+/// Reads standard output and standard error of one check, in the order they were written.
 ///
 /// Gives none when no reporter is recognised, or when a report is not whole: what cannot be counted is uncounted.
 /// Tests of the same name (in two crates, say) are told apart by number, the passed ones first.
 pub fn parse(output: &[u8]) -> Option<BTreeMap<TestName, bool>> {
-    let text = String::from_utf8_lossy(output.get(..OUTPUT_BYTES_MAX).unwrap_or(output));
-    let plain = without_colours(&text);
-    let lines: Vec<&str> = plain.lines().collect();
+    parse_each([output])
+}
+
+/// The same for several checks of one tree. One whose report is not whole leaves all of them uncounted, since what is
+/// missing cannot be told; one that prints no known report adds nothing.
+pub fn parse_each<'a>(outputs: impl IntoIterator<Item = &'a [u8]>) -> Option<BTreeMap<TestName, bool>> {
     let mut all = Vec::new();
     let mut recognised = false;
-    for read in REPORTERS {
-        match read(&lines) {
-            Reading::Unrecognised => {}
-            Reading::Broken => return None,
-            Reading::Whole(tests) => {
-                recognised = true;
-                all.extend(tests);
+    for output in outputs {
+        let text = String::from_utf8_lossy(output.get(..OUTPUT_BYTES_MAX).unwrap_or(output));
+        let plain = without_colours(&text);
+        let lines: Vec<&str> = plain.lines().collect();
+        for read in REPORTERS {
+            match read(&lines) {
+                Reading::Unrecognised => {}
+                Reading::Broken => return None,
+                Reading::Whole(tests) => {
+                    recognised = true;
+                    all.extend(tests);
+                }
             }
         }
     }
@@ -117,6 +125,17 @@ mod tests {
         let two = parse(crate_output.repeat(2).as_bytes()).unwrap();
         assert_eq!((one.len(), two.len()), (1, 2));
         assert!(one.keys().all(|name| two.contains_key(name)), "the second is named apart, not the first");
+    }
+
+    #[test]
+    fn several_checks_are_counted_together_or_not_at_all() {
+        let (libtest, pytest) =
+            (include_bytes!("../tests/data/libtest-yasna.txt"), include_bytes!("../tests/data/pytest.txt"));
+        let counted = |outputs: &[&[u8]]| parse_each(outputs.iter().copied()).map(|tests| tests.len());
+        assert_eq!(counted(&[libtest, b"make: Nothing to be done\n", pytest]), Some(169 + 6));
+        assert_eq!(counted(&[libtest, libtest]), Some(2 * 169), "the same suite in two checks counts twice");
+        assert_eq!(counted(&[libtest, pytest.split_at(600).0]), None);
+        assert_eq!(counted(&[]), None);
     }
 
     #[test]

@@ -82,6 +82,21 @@ fn a112_a_fix_that_is_too_young_is_held() {
 }
 
 #[test]
+fn what_was_taken_back_and_what_is_not_released_yet_is_no_fix() {
+    let registry = Registry::start();
+    for version in ["1.0.0", "1.0.1", "1.0.2-rc.1", "1.0.2"] {
+        registry.release("leaf", version, &[], OLD);
+    }
+    let bench = Bench::new(&registry, &[("leaf", "\"1\"")], &[("leaf", "1.0.0")]);
+    bench.advisory("RUSTSEC-2026-9001", "leaf", "\">= 1.0.1\"");
+    let lock = bench.lock();
+    assert_eq!(run(&bench.arguments()).bumps[0].to, "1.0.1", "while it is there it is the smallest");
+    std::fs::write(bench.workspace.path().join("Cargo.lock"), lock).unwrap();
+    registry.yank("leaf", "1.0.1");
+    assert_eq!(run(&bench.arguments()).bumps[0].to, "1.0.2");
+}
+
+#[test]
 fn a112_a_release_of_unknown_age_is_not_old_enough() {
     let registry = Registry::start();
     registry.release("leaf", "1.0.0", &[], OLD).release("leaf", "1.0.1", &[], "");

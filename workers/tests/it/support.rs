@@ -75,6 +75,17 @@ impl Registry {
         self
     }
 
+    /// Takes a release back.
+    pub(crate) fn yank(&self, name: &str, version: &str) {
+        let path = self.files.path().join("index").join(prefix(name)).join(name);
+        let lines = fs::read_to_string(&path).unwrap();
+        let is_it = |line: &&str| line.contains(&format!(r#""vers":"{version}""#));
+        let yanked = lines.lines().map(|line| {
+            if is_it(&line) { line.replace("\"yanked\":false", "\"yanked\":true") } else { line.to_owned() }
+        });
+        fs::write(&path, yanked.map(|line| line + "\n").collect::<String>()).unwrap();
+    }
+
     /// A home for cargo that is configured to use this registry and no other.
     pub(crate) fn cargo_home(&self) -> TempDir {
         let home = tempfile::tempdir().unwrap();
