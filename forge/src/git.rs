@@ -16,7 +16,8 @@ pub trait GitRunner: fmt::Debug + Send + Sync {
     /// Runs one call to its end. A non-zero exit is an answer, not an error.
     ///
     /// An implementation starts git with exactly [`GitCall::argv`] and [`GitCall::environment`], gives it no file but
-    /// `repo` (to write) and `source` (to read), and keeps the limits.
+    /// `repo` (to write) and `source` (to read), no network, and keeps the limits. Git starts helpers of its own: it needs
+    /// its program directory and, to read a `source`, `/bin/sh`. They must end with the call.
     fn run(&self, call: &GitCall<'_>) -> Result<GitOutput, GitError>;
 }
 

@@ -3,11 +3,15 @@
 //! A name here is no verdict: policy asks for more before such a change leaves, and the proposal calls it out. The list
 //! errs towards asking, and compares without case because some systems do.
 
+mod names;
+
 use std::fmt;
 
 use selvedge_domain::RepoPath;
 
 use crate::fold::folded;
+
+use names::{DIRECTORIES, FILES, SUFFIXES};
 
 /// Who acts on the file, long after the run's sandbox is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +50,7 @@ impl fmt::Display for ActedOnBy {
     }
 }
 
-/// Who would act on a file at `path`, if anyone.
+/// Who would act on a file at `path`, if anyone. Ask about removed paths as well: a rule that is gone no longer protects.
 pub fn acted_on_by(path: &RepoPath) -> Option<ActedOnBy> {
     let path = folded(path.as_str());
     let name = path.rsplit('/').next().unwrap_or(&path);
@@ -79,186 +83,9 @@ pub fn leads_outside(path: &RepoPath, target: &[u8]) -> bool {
     false
 }
 
-use ActedOnBy::{Agent, Build, Ci, Editor, Git, Shell};
-
-/// Directories, wherever they lie: a monorepo's parts are opened and built on their own.
-const DIRECTORIES: &[(&str, ActedOnBy)] = &[
-    (".github/", Ci),
-    (".gitlab/", Ci),
-    (".forgejo/", Ci),
-    (".gitea/", Ci),
-    (".circleci/", Ci),
-    (".buildkite/", Ci),
-    (".woodpecker/", Ci),
-    (".tekton/", Ci),
-    (".teamcity/", Ci),
-    (".azure-pipelines/", Ci),
-    (".vscode/", Editor),
-    (".idea/", Editor),
-    (".fleet/", Editor),
-    (".zed/", Editor),
-    (".devcontainer/", Editor),
-    (".claude/", Agent),
-    (".codex/", Agent),
-    (".cursor/", Agent),
-    (".gemini/", Agent),
-    (".qwen/", Agent),
-    (".opencode/", Agent),
-    (".windsurf/", Agent),
-    (".roo/", Agent),
-    (".cline/", Agent),
-    (".clinerules/", Agent),
-    (".continue/", Agent),
-    (".kiro/", Agent),
-    (".amazonq/", Agent),
-    (".junie/", Agent),
-    (".agents/", Agent),
-    (".githooks/", Git),
-    (".husky/", Git),
-    (".cargo/", Build),
-    (".mvn/", Build),
-    ("buildsrc/", Build),
-    (".yarn/", Build),
-];
-
-/// File names, wherever they lie.
-const FILES: &[(&str, ActedOnBy)] = &[
-    (".gitlab-ci.yml", Ci),
-    (".travis.yml", Ci),
-    (".drone.yml", Ci),
-    (".woodpecker.yml", Ci),
-    (".woodpecker.yaml", Ci),
-    (".appveyor.yml", Ci),
-    ("appveyor.yml", Ci),
-    (".cirrus.yml", Ci),
-    ("azure-pipelines.yml", Ci),
-    ("bitbucket-pipelines.yml", Ci),
-    ("cloudbuild.yaml", Ci),
-    ("codeowners", Ci),
-    ("jenkinsfile", Ci),
-    ("renovate.json", Ci),
-    (".mergify.yml", Ci),
-    (".pre-commit-config.yaml", Git),
-    ("lefthook.yml", Git),
-    (".gitattributes", Git),
-    (".gitmodules", Git),
-    (".gitconfig", Git),
-    (".lfsconfig", Git),
-    ("build.rs", Build),
-    ("cargo.toml", Build),
-    ("rust-toolchain", Build),
-    ("rust-toolchain.toml", Build),
-    ("package.json", Build),
-    (".npmrc", Build),
-    (".yarnrc", Build),
-    (".yarnrc.yml", Build),
-    (".pnpmfile.cjs", Build),
-    ("pnpm-workspace.yaml", Build),
-    ("binding.gyp", Build),
-    ("makefile", Build),
-    ("gnumakefile", Build),
-    ("justfile", Build),
-    (".justfile", Build),
-    ("taskfile.yml", Build),
-    ("taskfile.yaml", Build),
-    ("rakefile", Build),
-    ("gemfile", Build),
-    ("setup.py", Build),
-    ("setup.cfg", Build),
-    ("pyproject.toml", Build),
-    ("conftest.py", Build),
-    ("sitecustomize.py", Build),
-    ("usercustomize.py", Build),
-    ("noxfile.py", Build),
-    ("tox.ini", Build),
-    ("pip.conf", Build),
-    ("pom.xml", Build),
-    ("build.gradle", Build),
-    ("build.gradle.kts", Build),
-    ("settings.gradle", Build),
-    ("settings.gradle.kts", Build),
-    ("gradle.properties", Build),
-    ("gradlew", Build),
-    ("mvnw", Build),
-    ("build.xml", Build),
-    ("build.zig", Build),
-    ("build.sbt", Build),
-    ("cmakelists.txt", Build),
-    ("meson.build", Build),
-    ("configure", Build),
-    ("configure.ac", Build),
-    ("dockerfile", Build),
-    ("containerfile", Build),
-    ("docker-compose.yml", Build),
-    ("docker-compose.yaml", Build),
-    ("compose.yaml", Build),
-    ("compose.yml", Build),
-    ("directory.build.props", Build),
-    ("directory.build.targets", Build),
-    ("nuget.config", Build),
-    ("composer.json", Build),
-    ("go.mod", Build),
-    ("mix.exs", Build),
-    ("workspace", Build),
-    ("build.bazel", Build),
-    ("module.bazel", Build),
-    (".bazelrc", Build),
-    ("flake.nix", Build),
-    ("shell.nix", Build),
-    ("vagrantfile", Build),
-    ("procfile", Build),
-    (".vimrc", Editor),
-    (".nvimrc", Editor),
-    (".exrc", Editor),
-    (".dir-locals.el", Editor),
-    (".devcontainer.json", Editor),
-    (".lldbinit", Editor),
-    (".gdbinit", Editor),
-    ("agents.md", Agent),
-    ("agent.md", Agent),
-    ("claude.md", Agent),
-    ("claude.local.md", Agent),
-    ("gemini.md", Agent),
-    ("qwen.md", Agent),
-    ("skill.md", Agent),
-    ("workflow.md", Agent),
-    (".mcp.json", Agent),
-    ("mcp.json", Agent),
-    ("opencode.json", Agent),
-    ("opencode.jsonc", Agent),
-    (".cursorrules", Agent),
-    (".windsurfrules", Agent),
-    (".clinerules", Agent),
-    (".roorules", Agent),
-    (".aider.conf.yml", Agent),
-    (".envrc", Shell),
-    (".env", Shell),
-    ("mise.toml", Shell),
-    (".mise.toml", Shell),
-    (".tool-versions", Shell),
-    (".bashrc", Shell),
-    (".profile", Shell),
-    (".zshrc", Shell),
-];
-
-/// Endings of file names.
-const SUFFIXES: &[(&str, ActedOnBy)] = &[
-    (".mk", Build),
-    (".gemspec", Build),
-    (".cabal", Build),
-    (".csproj", Build),
-    (".vcxproj", Build),
-    (".targets", Build),
-    (".props", Build),
-    (".pth", Build),
-    (".dockerfile", Build),
-    (".code-workspace", Editor),
-    (".sublime-project", Editor),
-    (".instructions.md", Agent),
-];
-
 #[cfg(test)]
 mod tests {
+    use super::ActedOnBy::{Agent, Build, Ci, Editor, Git, Shell};
     use super::*;
 
     fn who(path: &str) -> Option<ActedOnBy> {
@@ -295,6 +122,8 @@ mod tests {
             (".vscode./tasks.json", Editor),
             ("AGENTS.md::$DATA", Agent),
             ("Makefile.", Build),
+            ("web/vite.config.ts", Build),
+            ("infra/main.tf", Build),
         ] {
             assert_eq!(who(path), Some(by), "{path}");
         }
