@@ -159,6 +159,20 @@ fn content_comes_out_byte_for_byte_whatever_attributes_say() {
 }
 
 #[test]
+fn one_tree_written_by_many_at_once_is_written_once() {
+    let workshop = Workshop::new();
+    let (shop, head) = workshop.shop(&[("a", "1"), ("d/b", "2")]);
+    let tree = shop.tree_of(&head).unwrap();
+    let dirs: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| materialise(&shop, &tree).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(dirs.iter().all(|dir| *dir == dirs[0]));
+    let left = std::fs::read_dir(workshop.path("forge/acme+shop.trees")).unwrap().count();
+    assert_eq!((left, std::fs::read_dir(&dirs[0]).unwrap().count()), (1, 2));
+}
+
+#[test]
 fn modes_do_not_depend_on_the_umask() {
     // The umask belongs to the whole process, so the test above runs once more in one of its own.
     let other = "hostile_trees::content_comes_out_byte_for_byte_whatever_attributes_say";

@@ -84,6 +84,43 @@ fn of_two_that_publish_at_once_exactly_one_wins() {
 }
 
 #[test]
+fn of_two_that_merge_at_once_exactly_one_wins() {
+    let workshop = Workshop::new();
+    let (shop, mut base) = workshop.shop(&[("a", "1")]);
+    for round in 0..5 {
+        let rivals: Vec<Commit> =
+            (0..3).map(|n| commit(&shop, &base, [write(&format!("{round}-{n}"), "x")]).unwrap()).collect();
+        let plans: Vec<PlannedMerge> = rivals.iter().map(|made| plan(&shop, &base, &made.commit).unwrap()).collect();
+        let start = std::sync::Barrier::new(rivals.len());
+        let won: Vec<bool> = std::thread::scope(|scope| {
+            let (shop, start) = (&shop, &start);
+            let threads: Vec<_> = rivals
+                .iter()
+                .zip(&plans)
+                .map(|(made, planned)| {
+                    scope.spawn(move || {
+                        start.wait();
+                        merge(shop, &made.commit, planned)
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| match thread.join().unwrap() {
+                    Ok(_) => true,
+                    Err(MergeError::Moved(PublishError::Moved { .. })) => false,
+                    Err(other) => panic!("{other}"),
+                })
+                .collect()
+        });
+        let winners: Vec<&Commit> = rivals.iter().zip(&won).filter(|(_, won)| **won).map(|(made, _)| made).collect();
+        assert_eq!(winners.len(), 1, "{won:?}");
+        base = shop.head(&main_branch()).unwrap().unwrap();
+        assert_eq!(base, winners[0].commit);
+    }
+}
+
+#[test]
 fn commits_built_at_once_do_not_disturb_each_other() {
     let workshop = Workshop::new();
     let (shop, base) = workshop.shop(&[("a", "1")]);
