@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod advisories;
 #[cfg(test)]
+mod checks;
+#[cfg(test)]
 mod remediate;
 #[cfg(test)]
 mod support;
