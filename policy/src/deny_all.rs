@@ -10,8 +10,8 @@ pub struct DenyAll {
 
 impl DenyAll {
     /// Denies everything because of `reason`, which only the operator sees: it may name files of this host.
-    pub fn because(reason: &str) -> Self {
-        Self { reason: reason.to_owned() }
+    pub fn new(reason: String) -> Self {
+        Self { reason }
     }
 
     /// Why, for the operator.

@@ -64,13 +64,16 @@ pub(crate) fn parts(vocabulary: &Vocabulary, question: &Question<'_>) -> Result<
 
 /// Facts of a sandbox's start, by purpose. Two orders share the verb, so the schema has to call what they do not share
 /// optional; here each must be whole, lest a forbid on a fact be passed by leaving the fact out.
-const STARTS: [&[&str]; 2] = [
-    &["purpose", "run", "attempt", "agent", "base", "trust", "may", "reach", "level", "configuration"],
-    &["purpose", "run", "tree", "checks_from"],
+const STARTS: [(&str, &[&str]); 2] = [
+    ("work", &["purpose", "run", "attempt", "agent", "base", "trust", "may", "reach", "level", "configuration"]),
+    ("check", &["purpose", "run", "tree", "checks_from"]),
 ];
 
 fn complete(order: &Description) -> Result<(), Misfit> {
-    let whole = |names: &&[&str]| names.iter().copied().eq(order.fields.iter().map(|(name, _)| *name));
+    let purpose = order.text("purpose");
+    let whole = |(of, names): &(&str, &[&str])| {
+        purpose == Some(*of) && names.iter().copied().eq(order.fields.iter().map(|(name, _)| *name))
+    };
     if order.verb != Verb::SandboxStart || STARTS.iter().any(whole) {
         Ok(())
     } else {
@@ -92,7 +95,9 @@ impl Parts {
         let home = Entity::with_uid(self.repository.clone());
         let about = (self.resource != self.repository)
             .then(|| Entity::new_no_attrs(self.resource.clone(), [self.repository].into_iter().collect()));
-        let entities = Entities::from_entities([asker, home].into_iter().chain(about), Some(&vocabulary.schema))
+        // Added to none rather than collected: `from_entities` would copy every action of the schema in each time.
+        let entities = Entities::empty()
+            .add_entities([asker, home].into_iter().chain(about), Some(&vocabulary.schema))
             .map_err(|error| misfit(&error))?;
         let request = Request::new(principal, self.action, self.resource, context, Some(&vocabulary.schema))
             .map_err(|error| misfit(&error))?;

@@ -57,8 +57,8 @@ pub(crate) enum Sight {
 
 impl Policies {
     /// The fingerprint of the schema and of every source, for the record.
-    pub fn digest(&self) -> &Digest {
-        &self.digest
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// How many policies there are, in shadow or not.
@@ -74,6 +74,11 @@ impl Policies {
     /// Every policy, by name.
     pub fn list(&self) -> impl Iterator<Item = &PolicyText> {
         self.texts.values()
+    }
+
+    /// The policy with this name, as its owner wrote it.
+    pub fn find(&self, name: &PolicyName) -> Option<&PolicyText> {
+        self.texts.get(name)
     }
 
     pub(crate) fn shards(&self, question: &Question<'_>, sight: Sight) -> Vec<&PolicySet> {

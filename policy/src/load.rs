@@ -170,10 +170,12 @@ impl Loading {
 
     fn finish(mut self, vocabulary: Vocabulary, sources: &[(String, String)]) -> Result<Policies, LoadError> {
         if !self.problems.is_empty() {
-            self.problems.sort_by(|a, b| a.place.cmp(&b.place));
+            // Cedar reports in no fixed order.
+            self.problems.sort_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
             self.problems.truncate(PROBLEMS_MAX);
             return Err(LoadError::Problems(self.problems));
         }
+        self.warnings.sort_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
         self.warnings.truncate(PROBLEMS_MAX);
         let of_mode =
             |mode| self.policies.values().filter(move |(_, text)| text.mode == mode).map(|(policy, _)| policy);

@@ -1,10 +1,10 @@
 //! How a verdict comes about: errors deny, approvals lift what they may, and nothing is allowed without a policy.
 
-use selvedge_authority::{Code, Judge as _, PolicyName, Question, Verdict};
+use selvedge_authority::{Code, Judge, PolicyName, Question, Verdict};
 use selvedge_domain::{Method, Verb};
 
 use super::world::{
-    check, code, fixer, http, judge, load, mint, names, one_of_each_verb, person, plain, propose, question,
+    check, code, fixer, http, judge, load, merge_own, mint, names, one_of_each_verb, person, plain, propose, question,
 };
 use crate::judge::evaluate;
 use crate::{ApprovalEffect, DenyAll, Policies};
@@ -22,6 +22,13 @@ fn every_order_fits_the_schema_a44() {
     }
     let covered: std::collections::BTreeSet<Verb> = one_of_each_verb().iter().map(|order| order.verb).collect();
     assert_eq!(covered.len(), Verb::ALL.len());
+}
+
+#[test]
+fn judges_can_be_shared_between_threads() {
+    fn shared<J: Judge + Send + Sync + 'static>() {}
+    shared::<Policies>();
+    shared::<DenyAll>();
 }
 
 #[test]
@@ -90,7 +97,7 @@ fn without_policies_everything_is_denied_with_a_remedy() {
 
 #[test]
 fn a_factory_whose_policies_do_not_load_denies_and_tells_no_path() {
-    let judge = DenyAll::because("/etc/factory/policies/a.cedar:3:1: nonsense");
+    let judge = DenyAll::new("/etc/factory/policies/a.cedar:3:1: nonsense".to_owned());
     let (subject, order, context) = (fixer(), check(), plain());
     let Verdict::Deny(denial) = judge.judge(&question(&subject, &order, &context)) else { panic!("must deny") };
     assert_eq!(denial.code, Code::PolicyError);
@@ -157,4 +164,36 @@ fn a_permit_in_shadow_permits_nothing() {
     let policies = load(r#"@id("watch") @owner("o") @mode("shadow") permit (principal, action, resource);"#);
     let (subject, order, context) = (fixer(), check(), plain());
     assert_eq!(code(&judge(&policies, &subject, &order, &context)), Some(Code::PolicyError), "none is enforced");
+}
+
+#[test]
+fn an_explanation_quotes_the_policies_and_what_did_not_apply() {
+    let defaults = Policies::defaults().unwrap();
+    let (subject, order, context) = (fixer(), merge_own(), plain());
+    let forbidden = defaults.explain(&question(&subject, &order, &context));
+    let quoted: Vec<&str> = forbidden.determining.iter().map(|text| text.name.as_str()).collect();
+    assert_eq!(quoted, ["guard.land-only-where-agreed", "guard.no-own-merge"], "A-67");
+    let own = &forbidden.determining[1];
+    assert!(own.text.contains("context.order.asked_by_author"));
+    assert!(own.annotations.contains(&("owner".to_owned(), "selvedge defaults".to_owned())));
+    assert_eq!((own.place.source.as_str(), defaults.find(&own.name)), ("guardrails.cedar", Some(own)));
+    assert!(matches!(forbidden.approval, ApprovalEffect::ChangesNothing { forbidden_by } if forbidden_by.len() == 2));
+
+    let order = http(Method::Post, "/x");
+    let missing = defaults.explain(&question(&subject, &order, &context));
+    assert_eq!(code(&missing.verdict), Some(Code::NotPermitted));
+    assert_eq!(names(&missing.permits_that_did_not_apply), ["factory.http-read"]);
+    assert!(missing.evaluated < defaults.len(), "only what concerns http.request is evaluated");
+}
+
+#[test]
+fn an_explanation_and_the_verdict_never_differ() {
+    let defaults = Policies::defaults().unwrap();
+    for order in one_of_each_verb() {
+        for subject in [fixer(), person(), selvedge_authority::Subject::Factory] {
+            let context = plain();
+            let asked = question(&subject, &order, &context);
+            assert_eq!(defaults.explain(&asked).verdict, defaults.judge(&asked));
+        }
+    }
 }

@@ -245,7 +245,10 @@ fn a_fact_of_another_type_or_name_is_refused_a44() {
         let mut other = order.clone();
         other.fields[0].1 = Field::Number(7);
         let elsewhere = Resource { kind: ResourceKind::Approval, ..order.resource.clone() };
-        for wrong in [more, twice, other, Description { resource: elsewhere, ..order }] {
+        // A repository that claims to lie in another would be judged by the wrong team's policies.
+        let borrowed = Resource { kind: ResourceKind::Repository, name: "acme/other".to_owned(), ..elsewhere.clone() };
+        let moved = [elsewhere, borrowed].map(|resource| Description { resource, ..order.clone() });
+        for wrong in [more, twice, other].into_iter().chain(moved) {
             let asking = question(&subject, &wrong, &context);
             assert!(defaults.ask(&asking).is_err(), "{wrong:?}");
             assert_eq!(defaults.judge(&asking).as_str(), "deny");
