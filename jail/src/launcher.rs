@@ -65,16 +65,18 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
         OpenOptions::new().write(true).open(&path).step_on("open", path.display())
     });
     let kill = kill.transpose()?;
+    let join = |path| OpenOptions::new().write(true).open(path).step_on("open control group", path);
+    let attach = spec.groups.attach.iter().map(join).collect::<Step<Vec<File>>>()?;
     let (pid, handle) = match namespaces::enter_all(group.as_ref().map(AsFd::as_fd))? {
         Side::Child => {
             // Nothing of the outside may be held inside, and the watch must see the line end with the first process.
             drop((ours, group, kill));
             let _ = sys::close_one(control.as_fd());
-            inside::first_process(spec, theirs, &stdio)
+            inside::first_process(spec, theirs, &stdio, attach)
         }
         Side::Parent(child) => child,
     };
-    drop((theirs, stdio));
+    drop((theirs, stdio, attach));
     let watch = Watch {
         line: Some(ours),
         listener: None,
@@ -95,15 +97,8 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
     }
 }
 
-/// Gives the first process its user, its limits and the trees only the launcher can take.
+/// Gives the first process its user and the trees only the launcher can take.
 fn admit(spec: &Spec, pid: libc::pid_t, line: Option<&OwnedFd>) -> Step<()> {
-    for procs in &spec.groups.attach {
-        OpenOptions::new()
-            .write(true)
-            .open(procs)
-            .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
-            .step_on("join control group", procs)?;
-    }
     namespaces::map_owner(pid, &spec.owner)?;
     inside::fault(spec, "map")?;
     let owner = (spec.owner.uid, spec.owner.gid);

@@ -77,7 +77,7 @@ pub enum Mapping {
 pub struct Groups {
     /// A version 2 directory: the sandbox is born in it, and its `cgroup.kill` ends it.
     pub unified: Option<String>,
-    /// `cgroup.procs` files of version 1 directories that the first process is written to.
+    /// `tasks` files of version 1 directories that the first process writes itself to.
     pub attach: Vec<String>,
 }
 
@@ -256,7 +256,7 @@ mod tests {
             env: vec![("PATH".into(), "/usr/bin".into())],
             directory: WORKSPACE.into(),
             owner: Owner { uid: 200_000, gid: 200_000, keeper: (0, 0), mapping: Mapping::ByRoot },
-            groups: Groups { unified: Some("/sys/fs/cgroup/x".into()), attach: vec!["/a/cgroup.procs".into()] },
+            groups: Groups { unified: Some("/sys/fs/cgroup/x".into()), attach: vec!["/a/tasks".into()] },
             workspace: Some("/srv/tree".into()),
             binds: vec![Bind { source: "/opt".into(), target: "/opt/tool".into(), access: Access::PrivateCopy }],
             files: vec![File { target: "/etc/x".into(), mode: 0o644, content: vec![0, 255] }],

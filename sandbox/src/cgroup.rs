@@ -197,9 +197,9 @@ impl Group {
         self.unified.as_ref()
     }
 
-    /// The version 1 files a process must be written to.
+    /// The version 1 files a process must write itself to.
     pub(crate) fn attach(&self) -> Vec<PathBuf> {
-        self.legacy.values().map(|dir| dir.join("cgroup.procs")).collect()
+        self.legacy.values().map(|dir| dir.join("tasks")).collect()
     }
 
     fn file(&self, controller: &str, version_2: &str, version_1: &str) -> Option<PathBuf> {
