@@ -105,8 +105,10 @@ impl Ledger {
             .and_then(|seed| LogKey::from_seed(&seed))
             .map_err(|error| OpenError::from_io(nowhere, error))?;
         let db = Connection::open_in_memory().map_err(|error| OpenError::from_sqlite(nowhere, &error))?;
-        schema::create(&db).map_err(|error| OpenError::from_sqlite(nowhere, &error))?;
         let public = key.public();
+        schema::create(&db)
+            .and_then(|()| schema::set_meta(&db, "log", public.log_id().as_str()))
+            .map_err(|error| OpenError::from_sqlite(nowhere, &error))?;
         let store = Store::open(db, key, entropy).map_err(|error| read_error(nowhere, error))?;
         let memory = MemoryBackend { store, reserve: Reserve::default(), full: false };
         Ok(Self::new(Arc::default(), public, Backend::Memory(Mutex::new(memory))))

@@ -97,13 +97,28 @@ fn begin_next(store: &mut Store, now: Time) -> Result<Option<(TriggerId, RunId)>
         .optional()?;
     let Some(trigger) = found else { return Ok(None) };
     let trigger = parse_trigger(&trigger)?;
-    let mut bits = [0; 8];
-    store.entropy.fill(&mut bits).map_err(StepError::Entropy)?;
-    let run = RunId::from_entropy(u64::from_be_bytes(bits));
+    let run = fresh_run_id(store)?;
     let record = Record::RunBegan { trigger: trigger.clone() };
     let entry = Entry { at: now, run: Some(run.clone()), actor: Actor::Factory, owner: None, record };
     store.append(&Prepared::new(entry)?)?;
     Ok(Some((trigger, run)))
+}
+
+/// How often a run's id is drawn before giving up; with real randomness the first is free.
+const DRAWS_MAX: usize = 64;
+
+/// An id that no run has.
+fn fresh_run_id(store: &mut Store) -> Result<RunId, StepError> {
+    let mut run = RunId::from_entropy(0);
+    for _ in 0..DRAWS_MAX {
+        let mut bits = [0; 8];
+        store.entropy.fill(&mut bits).map_err(StepError::Entropy)?;
+        run = RunId::from_entropy(u64::from_be_bytes(bits));
+        if store.run(&run)?.is_none() {
+            return Ok(run);
+        }
+    }
+    Err(Refusal::InUse { id: run.to_string() }.into())
 }
 
 /// Refuses whoever does not hold the run under its current epoch.

@@ -13,6 +13,8 @@ mod not_done;
 mod observed;
 mod parts;
 mod relinquished;
+#[cfg(test)]
+mod roundtrip;
 mod run_began;
 mod triggered;
 

@@ -8,7 +8,10 @@
     reason = "a test may be blunt"
 )]
 
+mod crash;
 mod export;
+mod full_disk;
+mod model;
 mod spine;
 mod support;
 mod tamper;

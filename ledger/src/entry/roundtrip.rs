@@ -1,0 +1,319 @@
+//! Every record, whatever it holds, comes back from its stored form as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use selvedge_authority::{Code, Denial, HaltScope, Observation, PolicyName, Record, Relinquished, Verdict};
+use selvedge_domain::orders::{HttpAnswered, Merged, Minted, Ran};
+use selvedge_domain::{
+    Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Description, Digest, Effect, EffectKind, Event, Field,
+    Intent, LeaseEvent, LeaseId, Lineage, Outcome, Person, ProposalNumber, RepoName, Resource, ResourceKind,
+    Revocation, RunId, Task, TaskId, TestCount, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb,
+    Verified, WaitKind, WorkloadId,
+};
+
+use super::{decode, encode};
+
+macro_rules! ids {
+    ($($name:ident $id:ident;)*) => {$(
+        fn $name() -> impl Strategy<Value = $id> {
+            any::<u64>().prop_map($id::from_entropy)
+        }
+    )*};
+}
+ids! { run_id RunId; trigger_id TriggerId; task_id TaskId; lease_id LeaseId; approval_id ApprovalId; }
+
+fn text() -> impl Strategy<Value = String> {
+    any::<String>()
+}
+
+fn time() -> impl Strategy<Value = Time> {
+    any::<u64>().prop_map(Time::from_millis)
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest::from_bytes)
+}
+
+fn commit() -> impl Strategy<Value = CommitId> {
+    "[0-9a-f]{40}([0-9a-f]{24})?".prop_map(|text| CommitId::parse(&text).unwrap())
+}
+
+fn tree() -> impl Strategy<Value = TreeId> {
+    "[0-9a-f]{40}".prop_map(|text| TreeId::parse(&text).unwrap())
+}
+
+fn agent() -> impl Strategy<Value = AgentName> {
+    "[a-z0-9][a-z0-9_-]{0,8}[a-z0-9]".prop_map(|text| AgentName::parse(&text).unwrap())
+}
+
+fn repo() -> impl Strategy<Value = RepoName> {
+    "[a-z0-9]{1,8}(/[a-z0-9]{1,8})?".prop_map(|text| RepoName::parse(&text).unwrap())
+}
+
+fn actor() -> impl Strategy<Value = Actor> {
+    let workload = (run_id(), agent()).prop_map(|(run, agent)| WorkloadId::new("example.org", run, agent));
+    prop_oneof![
+        Just(Actor::Factory),
+        any::<u32>().prop_map(|uid| Actor::Person(Person::from_uid(uid))),
+        workload.prop_map(Actor::Workload)
+    ]
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    prop::sample::select(Verb::ALL)
+}
+
+fn lineage() -> impl Strategy<Value = Lineage> {
+    let agents = btree_set(agent(), 0..3);
+    (vec(run_id(), 0..3), agents, prop::sample::select(Trust::ALL), option::of(commit()))
+        .prop_map(|(ancestors, agents, ceiling, starts_from)| Lineage { ancestors, agents, ceiling, starts_from })
+}
+
+fn trigger() -> impl Strategy<Value = Trigger> {
+    let source = prop::sample::select(TriggerSource::ALL);
+    (trigger_id(), source, actor(), repo(), agent(), text(), vec(text(), 0..3), lineage()).prop_map(
+        |(id, source, by, repo, agent, text, argv, lineage)| Trigger {
+            id,
+            source,
+            by,
+            repo,
+            agent,
+            text,
+            argv,
+            lineage,
+        },
+    )
+}
+
+fn task() -> impl Strategy<Value = Box<Task>> {
+    (task_id(), trigger(), prop::sample::select(Intent::ALL), commit())
+        .prop_map(|(id, trigger, intent, base)| Box::new(Task { id, trigger, intent, base }))
+}
+
+fn effect() -> impl Strategy<Value = Effect> {
+    use EffectKind as K;
+    let kind = prop::sample::select(vec![
+        K::Proposal,
+        K::Report,
+        K::TicketChange,
+        K::Artifact,
+        K::Deployment,
+        K::InfraPlan,
+        K::InfraApply,
+    ]);
+    prop_oneof![
+        (tree(), commit(), text()).prop_map(|(tree, commit, summary)| Effect::Tree { tree, commit, summary }),
+        (kind, digest()).prop_map(|(kind, digest)| Effect::Document { kind, digest }),
+        text().prop_map(|because| Effect::Unresolved { because }),
+        text().prop_map(|because| Effect::Nothing { because }),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        any::<u64>().prop_map(|number| Outcome::Proposed(ProposalNumber::new(number))),
+        text().prop_map(|what| Outcome::Changed { what }),
+        text().prop_map(|because| Outcome::NothingToDo { because }),
+        text().prop_map(|because| Outcome::Held { because }),
+        text().prop_map(|because| Outcome::Refused { because }),
+        text().prop_map(|because| Outcome::Failed { because }),
+        text().prop_map(|because| Outcome::Halted { because }),
+    ]
+}
+
+fn revocation() -> impl Strategy<Value = Revocation> {
+    prop_oneof![Just(Revocation::Immediate), Just(Revocation::LeaseRevoke), time().prop_map(Revocation::ExpiryOnly)]
+}
+
+fn lease_event() -> impl Strategy<Value = LeaseEvent> {
+    prop_oneof![
+        (revocation(), time()).prop_map(|(revocation, expires)| LeaseEvent::Minted { revocation, expires }),
+        Just(LeaseEvent::RevokeFailed),
+        Just(LeaseEvent::Died),
+    ]
+}
+
+fn verified() -> impl Strategy<Value = Verified> {
+    let counted = any::<(usize, usize)>().prop_map(|(base, change)| TestCount::Counted { base, change });
+    (commit(), commit(), prop_oneof![counted, Just(TestCount::Uncounted)])
+        .prop_map(|(commit, base, count)| Verified::from_record(commit, base, count))
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let approval = (approval_id(), text()).prop_map(|(approval, order)| WaitKind::Approval { approval, order });
+    prop_oneof![
+        task().prop_map(Event::Admitted),
+        lease_id().prop_map(Event::LeaseAnnounced),
+        (lease_id(), lease_event()).prop_map(|(lease, event)| Event::LeaseChanged(lease, event)),
+        any::<u32>().prop_map(|attempt| Event::AttemptBegan { attempt }),
+        any::<u32>().prop_map(|attempt| Event::AttemptLost { attempt }),
+        (effect(), vec(text(), 0..3)).prop_map(|(effect, follow_ups)| Event::Worked { effect, follow_ups }),
+        verified().prop_map(Event::Verified),
+        outcome().prop_map(Event::Delivered),
+        (approval, time(), time()).prop_map(|(kind, since, until)| Event::Waited { kind, since, until }),
+        outcome().prop_map(Event::Ended),
+        prop::sample::select(vec![Event::Parked, Event::Resumed, Event::Revoked, Event::Settled]),
+    ]
+}
+
+fn order() -> impl Strategy<Value = Description> {
+    use ResourceKind as K;
+    let kind = prop::sample::select(vec![K::Repository, K::Endpoint, K::Audience, K::Proposal, K::Approval]);
+    let resource = (kind, text(), repo()).prop_map(|(kind, name, repo)| Resource { kind, name, repo });
+    let field = prop_oneof![
+        text().prop_map(Field::Text),
+        any::<i64>().prop_map(Field::Number),
+        any::<bool>().prop_map(Field::Flag),
+        vec(text(), 0..3).prop_map(Field::Words),
+    ];
+    let name = prop::sample::select(vec!["run", "order_digest", "paths", "a field no order has yet"]);
+    (verb(), resource, vec((name, field), 0..4)).prop_map(|(verb, resource, fields)| Description {
+        verb,
+        resource,
+        fields,
+    })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    let policies = || vec(text().prop_map(|id| PolicyName::new(&id)), 0..3);
+    let denial = move || {
+        (prop::sample::select(Code::ALL), policies(), text()).prop_map(|(code, policies, next_step)| Denial {
+            code,
+            policies,
+            next_step,
+        })
+    };
+    prop_oneof![
+        policies().prop_map(|policies| Verdict::Allow { policies }),
+        denial().prop_map(Verdict::Deny),
+        denial().prop_map(Verdict::NeedsApproval),
+    ]
+}
+
+fn report() -> impl Strategy<Value = CheckReport> {
+    let tests = btree_map(text(), any::<bool>(), 0..5).prop_map(|tests| {
+        tests.into_iter().map(|(name, passed)| (TestName::from_output(&name), passed)).collect::<BTreeMap<_, _>>()
+    });
+    (tree(), any::<usize>(), option::of(text()), option::of(tests))
+        .prop_map(|(tree, commands, failed, tests)| CheckReport { tree, commands, failed, tests })
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let ran = (text(), option::of(any::<i32>()), prop::result::maybe_ok(effect(), text()), vec(text(), 0..3))
+        .prop_map(|(exit, status, effect, follow_ups)| Ran { exit, status, effect, follow_ups });
+    prop_oneof![
+        task().prop_map(Deed::Admitted),
+        (lease_id(), revocation(), time()).prop_map(|(lease, revocation, expires)| Deed::Minted(Minted {
+            lease,
+            revocation,
+            expires
+        })),
+        ran.prop_map(|ran| Deed::Ran(Box::new(ran))),
+        report().prop_map(Deed::Checked),
+        any::<u64>().prop_map(|number| Deed::Opened(ProposalNumber::new(number))),
+        commit().prop_map(|commit| Deed::Merged(Merged { commit })),
+        trigger_id().prop_map(Deed::Enqueued),
+        Just(Deed::Approved),
+        any::<(u16, u64, u64)>().prop_map(|(status, request_bytes, response_bytes)| {
+            Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
+        }),
+    ]
+}
+
+fn relinquished() -> impl Strategy<Value = Relinquished> {
+    let scope = || {
+        prop_oneof![
+            Just(HaltScope::All),
+            agent().prop_map(HaltScope::Agent),
+            repo().prop_map(HaltScope::Repo),
+            run_id().prop_map(HaltScope::Run),
+        ]
+    };
+    prop_oneof![
+        scope().prop_map(Relinquished::Halted),
+        scope().prop_map(Relinquished::Resumed),
+        text().prop_map(|found| Relinquished::SandboxKilled { found }),
+        Just(Relinquished::DoorsClosed),
+    ]
+}
+
+fn observation() -> impl Strategy<Value = Observation> {
+    prop_oneof![
+        (text(), vec(text(), 0..3), vec(text(), 0..3))
+            .prop_map(|(level, layers, unreachable)| { Observation::SandboxStarted { level, layers, unreachable } }),
+        (text(), any::<u64>()).prop_map(|(call, count)| Observation::CallRefused { call, count }),
+        (text(), text(), text(), any::<u64>())
+            .prop_map(|(door, code, detail, count)| { Observation::DoorRefused { door, code, detail, count } }),
+        (text(), text(), any::<u64>()).prop_map(|(purpose, exit, output_bytes)| Observation::SandboxEnded {
+            purpose,
+            exit,
+            output_bytes
+        }),
+        (text(), text()).prop_map(|(code, detail)| Observation::Finding { code, detail }),
+    ]
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    prop_oneof![
+        trigger().prop_map(|trigger| Record::Triggered(Box::new(trigger))),
+        trigger_id().prop_map(|trigger| Record::RunBegan { trigger }),
+        event().prop_map(Record::Happened),
+        (order(), verdict(), option::of(approval_id())).prop_map(|(order, verdict, approval)| Record::Decided {
+            order,
+            verdict,
+            approval
+        }),
+        (digest(), verb(), deed()).prop_map(|(order, verb, deed)| Record::Done { order, verb, deed }),
+        (digest(), verb(), text()).prop_map(|(order, verb, because)| Record::NotDone { order, verb, because }),
+        (approval_id(), order(), time()).prop_map(|(approval, order, until)| Record::ApprovalAsked {
+            approval,
+            order,
+            until
+        }),
+        approval_id().prop_map(|approval| Record::ApprovalDenied { approval }),
+        relinquished().prop_map(Record::Relinquished),
+        observation().prop_map(Record::Observed),
+        (text(), digest(), option::of(digest())).prop_map(|(version, configuration, policies)| {
+            Record::KeeperStarted { version, configuration, policies }
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_record_reads_back_exactly(record in record()) {
+        let stored = encode(&record).unwrap();
+        prop_assert_eq!(decode(stored.kind, stored.version, &stored.body), Ok(record));
+    }
+}
+
+/// The stored forms are a promise to every log ever written: a change of this list is a new version of its kind.
+#[test]
+fn the_kinds_and_versions_are_these() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen = BTreeSet::new();
+    for _ in 0..2_000 {
+        let stored = encode(&record().new_tree(&mut runner).unwrap().current()).unwrap();
+        seen.insert(format!("{} {}", stored.kind, stored.version));
+    }
+    let expected = [
+        "approval_asked 1",
+        "approval_denied 1",
+        "decided 1",
+        "done 1",
+        "happened 1",
+        "keeper_started 1",
+        "not_done 1",
+        "observed 1",
+        "relinquished 1",
+        "run_began 1",
+        "triggered 1",
+    ];
+    assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
