@@ -9,6 +9,7 @@
 //! imitates its reporter to the letter, and then ends the process, is believed. Reviewers see such code in the change.
 
 mod gotest;
+mod junit;
 mod libtest;
 mod nextest;
 mod pytest;
@@ -36,7 +37,7 @@ enum Reading {
     Whole(Vec<(TestName, bool)>),
 }
 
-/// The reporters we know.
+/// The reporters we know, besides JUnit's documents.
 const REPORTERS: &[fn(&[&str]) -> Reading] = &[libtest::read, nextest::read, pytest::read, gotest::read, tap::read];
 
 /// Reads standard output and standard error of one check, in the order they were written.
@@ -55,9 +56,10 @@ pub fn parse_each<'a>(outputs: impl IntoIterator<Item = &'a [u8]>) -> Option<BTr
     for output in outputs {
         let text = String::from_utf8_lossy(output.get(..OUTPUT_BYTES_MAX).unwrap_or(output));
         let plain = without_colours(&text);
-        let lines: Vec<&str> = plain.lines().collect();
-        for read in REPORTERS {
-            match read(&lines) {
+        let (documents, rest) = junit::read(&plain);
+        let lines: Vec<&str> = rest.lines().collect();
+        for reading in std::iter::once(documents).chain(REPORTERS.iter().map(|read| read(&lines))) {
+            match reading {
                 Reading::Unrecognised => {}
                 Reading::Broken => return None,
                 Reading::Whole(tests) => {
@@ -152,11 +154,21 @@ mod tests {
         }
 
         #[test]
-        fn any_broken_report_is_read_without_panic(at in 0_usize..400, with in "[ -~\\n\u{1b}é]{0,10}") {
-            let whole = include_str!("../tests/data/libtest-yasna.txt");
+        fn any_damaged_report_is_read_without_panic(which in 0_usize..8, at in 0_usize..400, with in "[ -~\\n\u{1b}é]{0,10}") {
+            let whole = [
+                include_str!("../tests/data/libtest-yasna.txt"),
+                include_str!("../tests/data/nextest-yasna.txt"),
+                include_str!("../tests/data/pytest.txt"),
+                include_str!("../tests/data/gotest.txt"),
+                include_str!("../tests/data/tap-node.txt"),
+                include_str!("../tests/data/junit-pytest.xml"),
+                include_str!("../tests/data/junit-nextest.xml"),
+                include_str!("../tests/data/junit-node.xml"),
+            ][which];
             let at = whole.floor_char_boundary(at * whole.len() / 400);
             let (head, tail) = whole.split_at(at);
             let _ = parse(format!("{head}{with}{tail}").as_bytes());
+            let _ = parse(head.as_bytes());
         }
     }
 }

@@ -152,7 +152,7 @@ impl Entry {
             source: match self.source.as_deref() {
                 None => Source::Local,
                 Some(CRATES_IO) => Source::CratesIo,
-                Some(other) => Source::Other(excerpt(other)),
+                Some(other) => Source::Other(other.to_owned()),
             },
             checksum: self.checksum.clone(),
             needs: self.dependencies.iter().map(|text| Need::parse(text)).collect::<Result<_, _>>()?,
@@ -241,6 +241,17 @@ checksum = "def"
         assert_eq!(lock.from_registry().count(), 2);
         let sources: Vec<_> = lock.packages().iter().map(|locked| &locked.source).collect();
         assert!(matches!(sources.as_slice(), [Source::Local, Source::Other(_), Source::CratesIo, Source::CratesIo]));
+    }
+
+    #[test]
+    fn two_sources_that_differ_only_at_the_end_are_two() {
+        let long = format!("git+https://forge.example/{}", "a".repeat(500));
+        let read = |revision: &str| {
+            let text = V4.replace("git+https://forge.example/one?rev=1#1", &format!("{long}#{revision}"));
+            Lockfile::parse(text.as_bytes()).unwrap()
+        };
+        assert_eq!(read("1"), read("1"));
+        assert_ne!(read("1"), read("2"));
     }
 
     #[test]

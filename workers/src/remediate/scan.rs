@@ -6,6 +6,7 @@ use super::report::{Finding, Unjudged};
 use crate::Package;
 use crate::advisories::{Advisory, Database, Kind, Severity};
 use crate::lockfile::{Lockfile, Source};
+use crate::package::excerpt;
 
 /// The vulnerable packages of a lock file, the worst first: by severity, then by the identifier of the advisory.
 pub(super) fn vulnerable<'a>(lock: &'a Lockfile, database: &'a Database) -> Vec<(&'a Package, Vec<&'a Advisory>)> {
@@ -50,7 +51,7 @@ pub(super) fn not_judged(lock: &Lockfile) -> Vec<Unjudged> {
             unjudged.push(Unjudged {
                 package: locked.package.name.to_string(),
                 version: locked.package.version.to_string(),
-                source: source.clone(),
+                source: excerpt(source),
             });
         }
     }
