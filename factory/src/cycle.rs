@@ -86,8 +86,11 @@ impl Factory<'_> {
     /// what was done is recalled, what was not is decided anew.
     pub fn turn(&self, id: &RunId) -> Result<Standing, Interrupted> {
         self.advance(id).map_err(|cause| {
-            // Nothing can be recorded, so nothing may go on (invariant 2); killing needs no record.
-            self.workplace.kill(id);
+            // Nothing can be recorded, so nothing may go on (invariant 2); killing needs no record. Except what is no longer
+            // ours: whoever took the run over killed what we had before they began.
+            if cause != JournalError::Fenced {
+                self.workplace.kill(id);
+            }
             Interrupted { run: id.clone(), cause }
         })
     }

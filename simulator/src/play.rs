@@ -1,14 +1,15 @@
 //! Playing a simulation to its end: keepers start, take turns, die and are replaced, until everything has settled.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use selvedge_authority::{Class, Entry, Journal, JournalError, Record};
+use selvedge_authority::{Class, Entry, Journal, JournalError, Record, Verdict};
 use selvedge_domain::{Actor, Digest, Run, RunId, Stage, Trigger};
 use selvedge_factory::{Interrupted, Standing};
 
 use crate::faults::{Fault, Kind};
 use crate::keeper::{Keeper, Simulation, lock};
 use crate::scenario::{Happening, Scenario};
+use crate::script::Took;
 use crate::world::Moment;
 
 /// What is left when everything has come to rest.
@@ -30,6 +31,10 @@ pub struct Ending {
     pub points: Vec<(Kind, &'static str)>,
     /// Faults that struck: where, at which call, what.
     pub struck: Vec<(usize, &'static str, Fault)>,
+    /// At which entry each order of each run was first permitted.
+    pub(crate) permits: BTreeMap<(RunId, Digest), usize>,
+    /// At which entry each order of each run was first recorded as done.
+    pub(crate) deeds: BTreeMap<(RunId, Digest), usize>,
     /// Whether a turn went on without end.
     pub ran_away: bool,
     /// Whether the record could not be read in the end.
@@ -147,24 +152,27 @@ fn take_in(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Result<
     Ok(())
 }
 
-/// What comes after a round in which not everything settled.
+/// What comes after a round in which not everything settled: people act when all wait for them, or when the disk is full;
+/// otherwise time passes.
 fn after<'s, 'm>(
     sim: &'s Simulation<'m>,
     keeper: Option<Keeper<'s, 'm>>,
     moved: Moved,
     progressed: bool,
 ) -> Option<Keeper<'s, 'm>> {
-    let idle = moved == Moved::Waits || (moved == Moved::Stopped && !progressed);
-    let happened = match (&keeper, idle) {
-        (Some(keeper), true) if !keeper.is_dead() => keeper.when_idle(),
-        // Nobody is there to tell; but a disk is freed and a day passes all the same.
-        (_, true) => Keeper::new(sim).when_idle(),
+    let disk_full = lock(&sim.world).disk_full;
+    let happened = match &keeper {
+        Some(keeper) if moved == Moved::Waits && !keeper.is_dead() => keeper.when_idle(),
+        _ if disk_full && !progressed => Keeper::new(sim).when_idle(),
         _ => None,
     };
-    if happened.is_none() {
-        lock(&sim.world).pass(if moved == Moved::Waits { LATER_MILLIS } else { SOON_MILLIS });
-    }
-    keeper.filter(|_| happened != Some(Happening::Restart))
+    let millis = match happened {
+        Some((_, Took::Place)) => 0,
+        None if moved == Moved::Waits => LATER_MILLIS,
+        Some((_, Took::NoPlace)) | None => SOON_MILLIS,
+    };
+    lock(&sim.world).pass(millis);
+    keeper.filter(|_| !matches!(happened, Some((Happening::Restart, _))))
 }
 
 fn is_settled(sim: &Simulation<'_>, run: &RunId) -> bool {
@@ -194,9 +202,13 @@ fn ending(sim: &Simulation<'_>, scenario: &Scenario) -> Ending {
         }
     }
     let faults = lock(&sim.faults);
+    let written = lock(&sim.written).clone();
+    let (permits, deeds) = index(&written);
     Ending {
-        written: lock(&sim.written).clone(),
+        written,
         recorded,
+        permits,
+        deeds,
         history: lock(&sim.world).history.clone(),
         runs,
         queued,
@@ -206,6 +218,26 @@ fn ending(sim: &Simulation<'_>, scenario: &Scenario) -> Ending {
         ran_away: faults.ran_away(),
         unreadable,
     }
+}
+
+type Places = BTreeMap<(RunId, Digest), usize>;
+
+/// Where permits and deeds were first recorded.
+fn index(written: &[Entry]) -> (Places, Places) {
+    let (mut permits, mut deeds) = (Places::new(), Places::new());
+    for (at, entry) in written.iter().enumerate() {
+        let Some(run) = &entry.run else { continue };
+        match &entry.record {
+            Record::Decided { order, verdict: Verdict::Allow { .. }, .. } => {
+                permits.entry((run.clone(), order.digest())).or_insert(at);
+            }
+            Record::Done { order, .. } => {
+                deeds.entry((run.clone(), *order)).or_insert(at);
+            }
+            _ => {}
+        }
+    }
+    (permits, deeds)
 }
 
 impl Ending {

@@ -53,13 +53,14 @@ impl Keeper<'_, '_> {
         loses
     }
 
-    /// The next thing that happens when nothing moves; none when there is nothing left.
-    pub(crate) fn when_idle(&self) -> Option<Happening> {
+    /// The next thing that happens when nothing moves, and whether it did; none when there is nothing left.
+    pub(crate) fn when_idle(&self) -> Option<(Happening, Took)> {
         let happening = lock(&self.sim.script).when_idle.front().cloned()?;
-        if self.happen(&happening) == Took::Place {
+        let took = self.happen(&happening);
+        if took == Took::Place {
             lock(&self.sim.script).when_idle.pop_front();
         }
-        Some(happening)
+        Some((happening, took))
     }
 
     fn happen(&self, happening: &Happening) -> Took {
@@ -102,17 +103,18 @@ impl Keeper<'_, '_> {
         if self.sim.write(None, entry, Class::Durable).is_ok() { Took::Place } else { Took::NoPlace }
     }
 
-    /// Answers every run that waits; whoever got no answer through tries again.
+    /// Answers every run that waits; whoever got no answer through, or found nobody waiting, tries again.
     fn answer_all(&self, answer: fn(&Self, &Run, &Wait) -> Took) -> Took {
         let runs: Vec<RunId> = self.sim.memory.runs().unwrap_or_default();
+        let mut took = Took::NoPlace;
         for run in runs.iter().filter_map(|run| self.sim.memory.load(run).ok()) {
-            if let Stage::Waiting(wait) = run.stage()
-                && answer(self, &run, wait) == Took::NoPlace
-            {
-                return Took::NoPlace;
+            let Stage::Waiting(wait) = run.stage() else { continue };
+            took = answer(self, &run, wait);
+            if took == Took::NoPlace {
+                break;
             }
         }
-        Took::Place
+        took
     }
 
     fn grant(&self, run: &Run, wait: &Wait) -> Took {

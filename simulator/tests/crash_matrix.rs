@@ -9,6 +9,10 @@ fn every_case_with(faults: &[Fault]) {
     let (mut points, mut count, mut failed) = (0, 0, Vec::new());
     for scenario in scenarios::all() {
         let calm = calm(&scenario);
+        if calm.ran_away {
+            failed.push(format!("{}: never ends", scenario.name));
+            continue;
+        }
         points += calm.points.len();
         for case in Case::singles(&calm, faults) {
             count += 1;
@@ -24,13 +28,16 @@ fn every_case_with(faults: &[Fault]) {
 
 #[test]
 fn every_scenario_ends_as_it_says() {
-    for scenario in scenarios::all() {
-        eprintln!("{}", scenario.name);
-        let ending = calm(&scenario);
-        let violations = oracle::violations(&ending);
-        assert!(violations.is_empty(), "{}: {violations:#?}", scenario.name);
-        assert_eq!(ending.outcomes(), scenario.outcomes, "{}", scenario.name);
-    }
+    let failed: Vec<String> = scenarios::all()
+        .iter()
+        .filter_map(|scenario| {
+            let ending = calm(scenario);
+            let violations = oracle::violations(&ending);
+            (!violations.is_empty() || ending.outcomes() != scenario.outcomes)
+                .then(|| format!("{}: {:?} {violations:#?}", scenario.name, ending.outcomes()))
+        })
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
