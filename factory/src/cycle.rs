@@ -196,12 +196,13 @@ impl Factory<'_> {
             return Ok(Some(Event::Ended(Outcome::Halted { because })));
         }
         let WaitKind::Approval { approval, order } = &wait.kind;
+        let lapsed = self.clock.now() >= wait.until;
         Ok(match self.store.answer(approval)? {
-            Answer::Granted => Some(Event::Resumed),
             Answer::Denied => Some(refused(format!("a person denied {order}"))),
-            Answer::Pending if self.clock.now() >= wait.until => {
-                Some(refused(format!("nobody answered {order} in time")))
-            }
+            // A yes dies with its request: resumed on it, the run would ask again, find the same yes, and never end.
+            Answer::Granted if lapsed => Some(refused(format!("the yes to {order} ran out before it could be used"))),
+            Answer::Granted => Some(Event::Resumed),
+            Answer::Pending if lapsed => Some(refused(format!("nobody answered {order} in time"))),
             Answer::Pending => None,
         })
     }
