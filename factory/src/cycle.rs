@@ -170,9 +170,8 @@ impl Factory<'_> {
                 Ok(effect) => Ok(Event::Worked { effect, follow_ups: ran.follow_ups }),
                 Err(because) => Err(Halt::End(Outcome::Failed { because })),
             },
-            Err(Stop::Act(ActError::Transient(_))) if run.may_try_again() => {
-                Ok(Event::AttemptLost { attempt: run.attempts() })
-            }
+            // Lost whether or not there may be another: the next step counts, and fails the run when there were enough.
+            Err(Stop::Act(ActError::Transient(_))) => Ok(Event::AttemptLost { attempt: run.attempts() }),
             Err(stop) => Err(stop.into()),
         }
     }
