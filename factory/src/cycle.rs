@@ -172,6 +172,10 @@ impl Factory<'_> {
             },
             // Lost whether or not there may be another: the next step counts, and fails the run when there were enough.
             Err(Stop::Act(ActError::Transient(_))) => Ok(Event::AttemptLost { attempt: run.attempts() }),
+            // Nobody can be waited for with a sandbox about to start and a lease alive; admission is where to ask.
+            Err(Stop::NeedsApproval { denial, .. }) => Err(Halt::End(Outcome::Refused {
+                because: format!("{denial}; work cannot wait for that, so let `{}` ask instead", Verb::TaskAdmit),
+            })),
             Err(stop) => Err(stop.into()),
         }
     }
