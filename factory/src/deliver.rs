@@ -1,6 +1,6 @@
 //! Delivery: a verified commit becomes a proposal, and what should follow is queued (F3, A7).
 
-use selvedge_authority::{Observation, Record, Stop};
+use selvedge_authority::{ActError, Observation, Record, Stop};
 use selvedge_domain::orders::{EnqueueTask, OpenProposal};
 use selvedge_domain::{Actor, Event, Outcome, Run, Trigger, TriggerId, TriggerSource, Verb, Verified, WorkloadId};
 
@@ -65,8 +65,14 @@ impl Factory<'_> {
             let by = WorkloadId::new(self.registry.trust_domain(), run.id().clone(), desk.agent.name.clone());
             let order = EnqueueTask { trigger: follow_up(run, index, text, Actor::Workload(by), desk.grant.trust) };
             match desk.funnel(self).perform(order, |permit| self.queue.enqueue(permit)) {
-                Ok(_) | Err(Stop::Denied(_) | Stop::NeedsApproval { .. }) => {}
-                Err(stop) => return Err(stop.into()),
+                // The run has ended already; what will never be queued is recorded as not done and cannot end it again.
+                Ok(_)
+                | Err(
+                    Stop::Denied(_)
+                    | Stop::NeedsApproval { .. }
+                    | Stop::Act(ActError::Permanent(_) | ActError::Halted(_)),
+                ) => {}
+                Err(stop @ (Stop::Act(ActError::Transient(_)) | Stop::Journal(_))) => return Err(stop.into()),
             }
         }
         Ok(())
