@@ -76,14 +76,15 @@ impl Repository {
         let prefix = run_reference_prefix();
         let listing = self.git(&["for-each-ref", "--format=%(objectname) %(refname)", &prefix], b"", LISTING)?;
         let listing = String::from_utf8(listing).map_err(|_| unreadable())?;
-        let open = listing.lines().map(|line| {
+        // A person may have put a branch of their own beside ours; it is none of our business.
+        let open = listing.lines().filter_map(|line| {
             let (id, name) = line.split_once(' ')?;
             Some((RunId::parse(name.strip_prefix(&prefix)?).ok()?, CommitId::parse(id).ok()?))
         });
-        open.collect::<Option<_>>().ok_or_else(unreadable)
+        Ok(open.collect())
     }
 
-    /// Takes the run's branch away, which needs no permit, and keeps its commit reachable under a reference that is not a branch.
+    /// Takes the run's branch away, which needs no permit, and keeps its commit reachable under another reference.
     ///
     /// `None` where the run never published anything.
     pub fn close(&self, run: &RunId) -> Result<Option<CommitId>, PublishError> {

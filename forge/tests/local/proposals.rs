@@ -231,6 +231,7 @@ fn closing_takes_the_branch_and_keeps_the_commit_and_may_repeat() {
     let (made, second) =
         (commit(&shop, &base, [write("b", "1")]).unwrap(), commit(&shop, &base, [write("b", "2")]).unwrap());
     publish(&shop, &run, &made, &Expected::Absent).unwrap();
+    plain_git(shop.dir(), &["update-ref", "refs/heads/selvedge/mine", base.as_str()]);
     assert_eq!(shop.open_runs().unwrap(), [(run.clone(), made.commit.clone())]);
     assert_eq!(shop.close(&run).unwrap(), Some(made.commit.clone()));
     assert_eq!(shop.open_runs().unwrap(), []);
