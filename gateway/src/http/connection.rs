@@ -171,8 +171,7 @@ impl Connection {
         relay(head, &mut server, body, response.framing_to_client(), &mut self.client, &mut passed.response_bytes)
             .await
             .map_err(|error| Broken::Told(response_code(&error)))?;
-        // Bytes after an answer would answer a request that was not made.
-        if !response.closes && !passed.is_cut_short && !server.has_sent_ahead() {
+        if !response.closes && !passed.is_cut_short {
             self.server = Some((endpoint.clone(), server));
         }
         Ok((response.status, if closes { Next::Close } else { Next::Another }))

@@ -114,7 +114,8 @@ impl Peer {
         written.await.ok().and_then(Result::ok).ok_or(RelayError::Receiver)
     }
 
-    /// Whether the peer has neither closed nor sent anything; asked before an idle connection is used again.
+    /// Whether the peer has neither closed nor sent anything; asked before an idle connection is used again, since bytes
+    /// that came ahead would answer a request that was not made.
     pub(crate) async fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         let mut read = ReadBuf::new(&mut byte);

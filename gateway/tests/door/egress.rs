@@ -9,9 +9,7 @@ use crate::world::{HOST, World, connect, exchange};
 /// The four ways to make a request, as curl arguments; two lead to the TLS upstream and two to the one in clear text.
 fn ways(world: &World) -> Vec<(&'static str, Vec<String>, Source)> {
     let proxy = vec!["--proxy".into(), format!("http://{}", world.proxy)];
-    let captured = |port: u16, to: std::net::SocketAddr| {
-        vec!["--connect-to".into(), format!("::{to}").replacen("::", &format!(":{port}:"), 1)]
-    };
+    let captured = |port: u16, to: std::net::SocketAddr| vec!["--connect-to".into(), format!(":{port}:{to}")];
     vec![
         ("https", proxy.clone(), Source::Connect),
         ("http", proxy, Source::Absolute),
@@ -112,6 +110,14 @@ fn a13_s27_the_tunnel_the_handshake_and_the_request_name_one_host() {
         assert_eq!(exchange(&mut tls, "GET / HTTP/1.1\r\nHost: registry.example\r\n\r\n"), "", "{sni}");
     }
     assert_eq!(world.wait_for_refused("host_mismatch").layer, Layer::Tls);
+    // A client that does not mind the certificate, and whose requests name the tunnel's host.
+    for sni in ["evil.example", "elsewhere.example"] {
+        let (proxy, bend) = (format!("http://{}", world.proxy), format!("{sni}:443:{HOST}:443"));
+        let host = format!("Host: {HOST}");
+        let fronted = ["--proxy", &proxy, "--insecure", "--connect-to", &bend, "--header", &host];
+        let (codes, _) = world.curl(&[&fronted[..], &[&format!("https://{sni}/")]].concat());
+        assert_eq!(codes, "200 000", "{sni}: the tunnel opens and the handshake does not");
+    }
     // CONNECT and SNI agree, or there is SNI only, and Host is another.
     for host in ["evil.example", "elsewhere.example", "registry.example:80", "registry.example:8443"] {
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
@@ -125,6 +131,26 @@ fn a13_s27_the_tunnel_the_handshake_and_the_request_name_one_host() {
     assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
     assert!(world.keeper.asked.lock().unwrap().is_empty());
     assert!(world.upstream_heads().is_empty());
+}
+
+#[test]
+fn captured_tls_for_a_host_outside_the_grant_is_not_opened() {
+    let world = World::start();
+    let bend = format!("evil.example:443:{}", world.captured_tls);
+    let (codes, _) = world.curl(&["--insecure", "--connect-to", &bend, "https://evil.example/"]);
+    assert_eq!(codes, "000 000");
+    assert_eq!(world.wait_for_refused("host_not_granted").layer, Layer::Tls);
+}
+
+#[test]
+fn a45_a_connection_to_one_server_is_not_used_for_another() {
+    let world = World::start();
+    let mut proxy = connect(world.proxy);
+    for host in [HOST, "elsewhere.example", HOST] {
+        let answer = exchange(&mut proxy, &format!("GET http://{host}/only HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert!(answer.ends_with("hello"), "{host}: {answer}");
+    }
+    assert_eq!((world.clear.heads().len(), world.other.heads().len()), (2, 1));
 }
 
 #[test]

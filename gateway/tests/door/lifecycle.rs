@@ -137,7 +137,7 @@ fn a_door_runs_with_the_rights_it_was_given() {
 #[test]
 fn a_door_says_why_it_does_not_start() {
     let public = PublicAuthority::make();
-    let mut told = hello(&public, &Upstream::clear(), &Upstream::clear());
+    let mut told = hello(&public, [&Upstream::clear(), &Upstream::clear(), &Upstream::clear()]);
     told.roots_pem = "-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----\n".into();
     let failed = Door::start(Path::new(DOOR_PROGRAM), RunAs::Keeper, &told);
     assert!(matches!(&failed, Err(StartError::NotReady(why)) if why.contains("root certificates")), "{failed:?}");

@@ -69,6 +69,7 @@ pub struct World {
     pub keeper: Arc<Keeper>,
     pub tls: Upstream,
     pub clear: Upstream,
+    pub other: Upstream,
     pub proxy: SocketAddr,
     pub captured_tls: SocketAddr,
     pub captured_clear: SocketAddr,
@@ -85,8 +86,8 @@ impl World {
 
     pub fn start_as(program: &Path, run_as: RunAs) -> Self {
         let public = PublicAuthority::make();
-        let (tls, clear) = (Upstream::tls(&public, HOST), Upstream::clear());
-        let (door, ready) = Door::start(program, run_as, &hello(&public, &tls, &clear)).unwrap();
+        let [tls, clear, other] = [Upstream::tls(&public, HOST), Upstream::clear(), Upstream::clear()];
+        let (door, ready) = Door::start(program, run_as, &hello(&public, [&tls, &clear, &other])).unwrap();
         let [proxy, captured_tls, captured_clear] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         door.attach(&[
@@ -113,6 +114,7 @@ impl World {
             keeper,
             tls,
             clear,
+            other,
             serving,
             files,
             public_pem: public.pem,
@@ -191,15 +193,15 @@ impl Drop for World {
     }
 }
 
-pub fn hello(public: &PublicAuthority, tls: &Upstream, clear: &Upstream) -> Hello {
+pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> Hello {
     let endpoint = |host: &str, port| Endpoint { host: HostPattern::parse(host).unwrap(), port };
     let reach = |host, port, methods: &[Method], path: &str| Reach {
         endpoint: endpoint(host, port),
         methods: BTreeSet::from_iter(methods.iter().copied()),
         path_prefix: path.into(),
     };
-    let upstream = |port, upstream: &Upstream, transport| danger::Upstream {
-        endpoint: endpoint(HOST, port),
+    let upstream = |host, port, upstream: &Upstream, transport| danger::Upstream {
+        endpoint: endpoint(host, port),
         address: upstream.address.ip(),
         port: upstream.address.port(),
         transport,
@@ -213,8 +215,13 @@ pub fn hello(public: &PublicAuthority, tls: &Upstream, clear: &Upstream) -> Hell
             reach("localhost", 443, some, "/"),
             reach("127.0.0.1", 443, some, "/"),
             reach("elsewhere.example", 443, some, "/only"),
+            reach("elsewhere.example", 80, some, "/"),
         ],
-        dangers: vec![upstream(443, tls, danger::Transport::Tls), upstream(80, clear, danger::Transport::Clear)],
+        dangers: vec![
+            upstream(HOST, 443, tls, danger::Transport::Tls),
+            upstream(HOST, 80, clear, danger::Transport::Clear),
+            upstream("elsewhere.example", 80, other, danger::Transport::Clear),
+        ],
         roots_pem: public.pem.clone(),
         ca_common_name: "Selvedge run r-test".into(),
         life: Duration::from_secs(60),
