@@ -205,10 +205,17 @@ fn upkeep_gathers_packs_and_loses_nothing_not_even_what_has_no_name() {
     let workshop = Workshop::new();
     let (shop, base) = workshop.shop(&[("a", "1")]);
     let unnamed: Vec<_> = (0..8).map(|n| commit(&shop, &base, [write("b", &n.to_string())]).unwrap()).collect();
+    let run = RunId::from_entropy(1);
+    let permit = to_open(&shop_name(), &run, &unnamed[0].commit, &unnamed[0].tree);
+    shop.publish(&permit, &Expected::Absent).unwrap();
     let before = packs(&shop).len();
     assert!(!shop.tidy(100).unwrap(), "few packs are left alone");
     assert!(shop.tidy(2).unwrap());
     assert!(packs(&shop).len() < before, "{} packs before", before);
+    assert!(!shop.dir().join(format!("refs/heads/selvedge/{run}")).exists(), "references are packed too");
+    assert_eq!(shop.published(&run).unwrap().as_ref(), Some(&unnamed[0].commit));
+    shop.close(&run).unwrap();
+    assert_eq!(shop.published(&run).unwrap(), None);
     for made in unnamed {
         assert_eq!(shop.tree_of(&made.commit).unwrap(), made.tree);
     }
