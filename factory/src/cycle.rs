@@ -86,17 +86,18 @@ impl Factory<'_> {
     /// what was done is recalled, what was not is decided anew.
     pub fn turn(&self, id: &RunId) -> Result<Standing, Interrupted> {
         self.advance(id).map_err(|cause| {
-            // Nothing can be recorded, so nothing may go on (invariant 2); killing needs no record. Except what is no longer
-            // ours: whoever took the run over killed what we had before they began.
+            // Nothing can be recorded, so nothing may go on. Except what is no longer ours: whoever took the run over killed
+            // what we had before they began.
             if cause != JournalError::Fenced {
-                self.workplace.kill(id);
+                self.let_go(id);
             }
             Interrupted { run: id.clone(), cause }
         })
     }
 
     fn advance(&self, id: &RunId) -> Result<Standing, JournalError> {
-        let mut run = self.store.load(id)?;
+        // A turn never ends in the middle of an attempt, so one that begins there was cut short.
+        let mut run = self.give_attempt_up(self.store.load(id)?)?;
         loop {
             let stage = run.stage().clone();
             let step = match &stage {
@@ -158,7 +159,7 @@ impl Factory<'_> {
         Ok(Event::Admitted(Box::new(task)))
     }
 
-    /// Lets the agent at the tree. A run found here after a crash lost its attempt; recovery said so already.
+    /// Lets the agent at the tree; or recalls what it left, when that was recorded before a crash.
     fn work(&self, run: &Run) -> Result<Event, Halt> {
         let desk = self.desk(run)?;
         let task = desk.task(run)?;
