@@ -216,6 +216,14 @@ fn every_truncation_and_every_changed_character_is_refused() {
 }
 
 #[test]
+fn a_token_longer_than_any_of_ours_is_not_even_read() {
+    let world = world();
+    let padded = |spaces| world.signed(&world.header(), &format!("{}{}", json(&claims()), " ".repeat(spaces)));
+    assert!(world.ask(&padded(1000)).is_ok());
+    assert_eq!(world.ask(&padded(4000)), Err(Why::Malformed("it is too long")));
+}
+
+#[test]
 fn a_refusal_never_repeats_the_token() {
     let world = world();
     let token = jwt::sign(&world.key, &claims()).unwrap();

@@ -248,3 +248,40 @@ fn of_many_who_ask_at_once_one_is_lent_the_secret() {
     });
     assert_eq!((lent, disk.tokens.lock().unwrap().len()), (1, 1));
 }
+
+#[test]
+fn a_mint_that_failed_is_not_tried_again_under_its_lease() {
+    let disk = Arc::<Disk>::default();
+    let keeper = keeper(&disk, Cut::Never);
+    let other = WorkloadId::new(crate::world::TRUST_DOMAIN, RunId::from_entropy(2), AgentName::parse("fixer").unwrap());
+    let failed = keeper.leases.lend(&permit(order(1, OWN_AUDIENCE)), &other, NOW);
+    assert!(matches!(failed, Err(LendError::Provider { .. })));
+    let again = keeper.leases.lend(&permit(order(1, OWN_AUDIENCE)), &holder(), NOW);
+    assert_eq!(again.err(), Some(LendError::UsedBefore(lease(1))), "what the first try made is not known");
+}
+
+#[test]
+fn a_halt_that_gets_stuck_before_the_mint_still_keeps_it_from_happening() {
+    let revokes = Arc::new(Mutex::new(Err(ProviderError::new("service unavailable"))));
+    let works = Arc::new(AtomicBool::new(true));
+    let leases = odd_leases(Odd { revokes, works, gate: None });
+    assert!(matches!(leases.revoke(&lease(1), LeaseState::Announced, NOW), Ending::Stuck { .. }));
+    let late = leases.lend(&permit(order(1, CLOUD)), &holder(), NOW);
+    assert_eq!(late.err(), Some(LendError::UsedBefore(lease(1))));
+}
+
+#[test]
+fn a_probe_tries_the_very_token_against_its_own_audience() {
+    let disk = Arc::<Disk>::default();
+    let list = Arc::new(Wired { disk: Arc::clone(&disk), fuse: crate::world::Fuse::new(Cut::Never) });
+    let own = OwnSvid::new(issuer(&disk), list);
+    for (number, audience) in [(1, OWN_AUDIENCE), (2, CLOUD)] {
+        let lease = lease(number);
+        let fresh = own.mint(&permit(order(number, audience)), &holder(), NOW).unwrap();
+        let credential = Credential { lease: &lease, audience: Some(audience), handle: Some(&fresh.handle) };
+        assert_eq!(own.probe(&credential, NOW), Probe::Alive, "{audience}");
+        assert_eq!(own.probe(&credential, fresh.expires), Probe::Dead, "{audience}");
+        own.revoke(&credential, NOW).unwrap();
+        assert_eq!(own.probe(&credential, NOW), Probe::Dead, "{audience}");
+    }
+}
