@@ -39,7 +39,7 @@ struct Inner {
 
 pub(crate) enum Backend {
     File(FileBackend),
-    Memory(Mutex<MemoryBackend>),
+    Memory(Box<Mutex<MemoryBackend>>),
 }
 
 /// A database file with its writer.
@@ -234,6 +234,7 @@ impl MemoryBackend {
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Backend::File(file) = &self.backend {
+            file.pool.close();
             // A writer that is gone needs no telling.
             drop(file.jobs.send(Message::Stop));
             let writer = file.writer.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -56,5 +56,5 @@ pub use open::OpenOptions;
 pub use queue::{Claim, Enqueued};
 pub use rows::Recorded;
 pub use sealed::Sealed;
-pub use verify::{LogReport, VerifyError, verify_file};
+pub use verify::{LogReport, VerifyError, root_of, verify_file};
 pub use views::{Entries, Finding, LiveLease, Proposal, ProposalState, RunSummary, WaitingFor};

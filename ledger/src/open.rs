@@ -111,7 +111,7 @@ impl Ledger {
             .map_err(|error| OpenError::from_sqlite(nowhere, &error))?;
         let store = Store::open(db, key, entropy).map_err(|error| read_error(nowhere, error))?;
         let memory = MemoryBackend { store, reserve: Reserve::default(), full: false };
-        Ok(Self::new(Arc::default(), public, Backend::Memory(Mutex::new(memory))))
+        Ok(Self::new(Arc::default(), public, Backend::Memory(Box::new(Mutex::new(memory)))))
     }
 }
 
@@ -141,6 +141,8 @@ fn open_database(dir: &Path, key: &LogKey, anchor: &Anchor) -> Result<Connection
     let db = Connection::open(dir.join(DATABASE)).map_err(sqlite)?;
     db.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
     db.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).map_err(sqlite)?;
+    // A sealed secret that is deleted must not linger in a free page.
+    db.pragma_update(None, "secure_delete", true).map_err(sqlite)?;
     if !schema::exists(&db).map_err(sqlite)? {
         refuse_replaced(dir, anchor)?;
         let kept = anchor.read(&key.public()).map_err(|problem| anchor_error(dir, anchor, problem))?;

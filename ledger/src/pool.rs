@@ -40,6 +40,11 @@ impl Pool {
         outcome
     }
 
+    /// Closes what is idle, so that the writer is the last to close and folds the write-ahead log back.
+    pub(crate) fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).idle.clear();
+    }
+
     fn take(&self) -> Result<Connection, ReadError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

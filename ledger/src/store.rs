@@ -239,10 +239,10 @@ impl Store {
 
     /// A deed is recorded once, after its decision, and a proposal's number belongs to one run.
     fn check_deed(&self, run: Option<&RunId>, order: &Digest, verb: Verb, deed: &Deed) -> Result<(), StepError> {
-        if let Some(run) = run {
-            if project::deed_seq(&self.db, run, order)?.is_some() {
-                return Err(Refusal::DoneBefore { run: run.clone(), order: *order }.into());
-            }
+        if let Some(run) = run
+            && project::deed_seq(&self.db, run, order)?.is_some()
+        {
+            return Err(Refusal::DoneBefore { run: run.clone(), order: *order }.into());
         }
         if !project::keeps_order(verb) {
             return Ok(());

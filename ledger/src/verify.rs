@@ -13,7 +13,7 @@ use crate::checkpoint::{BadCheckpoint, Checkpoint};
 use crate::error::{AnchorProblem, ReadError};
 use crate::key::PublicKey;
 use crate::ledger::Ledger;
-use crate::merkle::{Hash, Tree};
+use crate::merkle::{Frontier, Hash, Tree};
 use crate::open::DATABASE;
 use crate::pool::open_read_only;
 use crate::rows::{COLUMNS, RawRow, from_sql};
@@ -88,18 +88,30 @@ impl From<rusqlite::Error> for VerifyError {
 }
 
 impl Ledger {
-    /// Verifies the whole log, the anchor and the projections; and, when given, that an earlier checkpoint is part of it.
+    /// Verifies the log, the anchor and the projections; and, when given, that an earlier checkpoint is part of it.
     pub fn verify(&self, against: Option<&Checkpoint>) -> Result<LogReport, VerifyError> {
-        let key = self.public_key();
-        // The anchor first: the log may only have grown since.
-        let anchored = self.anchor().map(|anchor| anchored(anchor, &key)).transpose()?;
-        let outside: Vec<&Checkpoint> = anchored.iter().chain(against).collect();
-        let report = self.read_verified(|db| verify_log(db, &key, &outside))?;
+        let report = self.verify_log(against)?;
         match self.check_projections()?.first() {
             Some(table) => Err(VerifyError::Projection { table }),
             None => Ok(report),
         }
     }
+
+    /// Verifies the log and the anchor alone: what others rely on.
+    pub fn verify_log(&self, against: Option<&Checkpoint>) -> Result<LogReport, VerifyError> {
+        let key = self.public_key();
+        // The anchor first: the log may only have grown since.
+        let anchored = self.anchor().map(|anchor| anchored(anchor, &key)).transpose()?;
+        let outside: Vec<&Checkpoint> = anchored.iter().chain(against).collect();
+        self.read_verified(|db| verify_log(db, &key, &outside))
+    }
+}
+
+/// The root over leaves that came from elsewhere, for instance an export.
+pub fn root_of(leaves: impl IntoIterator<Item = [u8; 32]>) -> [u8; 32] {
+    let mut frontier = Frontier::default();
+    leaves.into_iter().for_each(|leaf| frontier.push(0, leaf));
+    frontier.root()
 }
 
 /// Verifies the log of a state directory that no keeper needs to hold, with the key the caller trusts.

@@ -16,6 +16,10 @@ impl Dice {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % sides
     }
+
+    fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.roll(count as u64)).unwrap()
+    }
 }
 
 #[derive(Default)]
@@ -78,7 +82,7 @@ fn play(seed: u64, turns: u64, mut ledger: Ledger, mut restart: impl FnMut(Ledge
     for turn in 0..turns {
         now += dice.roll(400);
         let pick = dice.roll(100);
-        let chosen = (!claims.is_empty()).then(|| claims[dice.roll(claims.len() as u64) as usize].clone());
+        let chosen = (!claims.is_empty()).then(|| claims[dice.below(claims.len())].clone());
         match (pick, chosen) {
             (0..20, _) => {
                 let id = dice.roll(40);
@@ -105,7 +109,7 @@ fn play(seed: u64, turns: u64, mut ledger: Ledger, mut restart: impl FnMut(Ledge
                 assert_eq!(is_fenced(&outcome), held.is_none(), "turn {turn}");
             }
             (60..85, Some(claim)) => {
-                let number = dice.roll(STEPS as u64) as usize;
+                let number = dice.below(STEPS);
                 let outcome = ledger.claimed(&claim).append(happened(now, &claim.run, step(number)), Class::Ordered);
                 let mut written = 0;
                 match model.holds(&claim) {
