@@ -10,6 +10,8 @@ mod verdict {
     pub(super) const ALLOW: u32 = 0x7fff_0000;
     pub(super) const TELL: u32 = 0x7fc0_0000;
     pub(super) const KILL: u32 = 0x8000_0000;
+    /// Nothing happens and the caller is told that all went well.
+    pub(super) const PRETEND: u32 = 0x0005_0000;
     pub(super) const ABSENT: u32 = 0x0005_0000 | libc::ENOSYS.cast_unsigned();
 }
 
@@ -28,6 +30,9 @@ const ARGUMENT_AT: [u32; 3] = [16, 24, 32];
 const NAMESPACE_FLAGS: u32 = 0x7e02_0000;
 /// `TIOCSTI` types into a terminal, `TIOCLINUX` and `TIOCCONS` reach the console.
 const TERMINAL_IOCTLS: [u32; 3] = [0x5412, 0x541c, 0x541d];
+/// `RLIMIT_CORE`. It is 1, the one value for which the kernel starts no crash handler; at 0 it would still start one, a
+/// program of the host that runs as root and reads what crashed. Programs that turn crash files off are told they did.
+const CORE: u32 = 4;
 /// Personalities that only change what a program sees of itself: none, another `uname`, and "what is it now".
 const PERSONALITIES: [u32; 4] = [0, 0x0008, 0x2_0000, 0xffff_ffff];
 /// A filter that asks someone of the sandbox's own choosing.
@@ -69,9 +74,25 @@ fn condition(name: &str) -> Vec<sock_filter> {
         "seccomp" => vec![load(second), if_any_bit(NEW_LISTENER, 1, 0), give(verdict::ALLOW), give(verdict::TELL)],
         "ioctl" => one_of(second, &TERMINAL_IOCTLS, verdict::TELL, verdict::ALLOW),
         "personality" => one_of(first, &PERSONALITIES, verdict::ALLOW, verdict::TELL),
+        "setrlimit" => one_of(first, &[CORE], verdict::PRETEND, verdict::ALLOW),
+        "prlimit64" => prlimit(second, third),
         "socket" => socket(first, second, third),
         _ => vec![give(verdict::TELL)],
     }
+}
+
+/// Reading a limit hands in no new one, and is always allowed.
+fn prlimit(resource: u32, new_limit: u32) -> Vec<sock_filter> {
+    vec![
+        load(resource),
+        if_equal(CORE, 0, 4),
+        load(new_limit),
+        if_equal(0, 0, 3),
+        load(new_limit + 4),
+        if_equal(0, 0, 1),
+        give(verdict::ALLOW),
+        give(verdict::PRETEND),
+    ]
 }
 
 fn one_of(argument: u32, values: &[u32], then: u32, otherwise: u32) -> Vec<sock_filter> {
@@ -155,7 +176,10 @@ mod tests {
                     held = match step.k {
                         NUMBER_AT => number,
                         ARCHITECTURE_AT => architecture,
-                        offset => arguments[ARGUMENT_AT.iter().position(|at| *at == offset).unwrap()],
+                        offset => match ARGUMENT_AT.iter().position(|at| *at == offset) {
+                            Some(place) => arguments[place],
+                            None => 0,
+                        },
                     }
                 }
                 0x54 => held &= step.k,
@@ -242,6 +266,11 @@ mod tests {
         assert_eq!(native(16, [0, 0x5412, 0]), verdict::TELL, "S-8: TIOCSTI");
         assert_eq!(native(317, [1, NEW_LISTENER, 0]), verdict::TELL, "a listener of the sandbox's own");
         assert_eq!(native(317, [1, 0, 0]), verdict::ALLOW);
+        assert_eq!(native(160, [4, 1, 0]), verdict::PRETEND, "setrlimit of crash files");
+        assert_eq!(native(160, [7, 1, 0]), verdict::ALLOW);
+        assert_eq!(native(302, [0, 4, 1]), verdict::PRETEND, "prlimit of crash files");
+        assert_eq!(native(302, [0, 4, 0]), verdict::ALLOW, "reading it");
+        assert_eq!(native(302, [0, 7, 1]), verdict::ALLOW);
         assert_eq!(native(135, [0x004_0000, 0, 0]), verdict::TELL, "ADDR_NO_RANDOMIZE");
     }
 }

@@ -72,7 +72,8 @@ fn die_with_launcher() -> Step<()> {
 
 fn limits(spec: &Spec) -> Step<()> {
     let limits = [
-        (libc::RLIMIT_CORE, Some(0)),
+        // Not 0: see `CORE` in the filter.
+        (libc::RLIMIT_CORE, Some(1)),
         (libc::RLIMIT_NOFILE, Some(spec.limits.open_files)),
         (libc::RLIMIT_NPROC, spec.limits.processes),
         (libc::RLIMIT_FSIZE, Some(spec.limits.disk_bytes)),

@@ -33,7 +33,7 @@ pub(crate) const ALLOWED: &[Call] = calls! {
     rt_sigsuspend=130 sigaltstack=131 utime=132 mknod=133 statfs=137 fstatfs=138 getpriority=140 setpriority=141
     sched_setparam=142 sched_getparam=143 sched_setscheduler=144 sched_getscheduler=145
     sched_get_priority_max=146 sched_get_priority_min=147 sched_rr_get_interval=148 mlock=149 munlock=150
-    mlockall=151 munlockall=152 prctl=157 arch_prctl=158 setrlimit=160 sync=162 gettid=186 readahead=187
+    mlockall=151 munlockall=152 prctl=157 arch_prctl=158 sync=162 gettid=186 readahead=187
     setxattr=188 lsetxattr=189 fsetxattr=190 getxattr=191 lgetxattr=192 fgetxattr=193 listxattr=194
     llistxattr=195 flistxattr=196 removexattr=197 lremovexattr=198 fremovexattr=199 tkill=200 time=201 futex=202
     sched_setaffinity=203 sched_getaffinity=204 io_setup=206 io_destroy=207 io_getevents=208 io_submit=209
@@ -47,7 +47,7 @@ pub(crate) const ALLOWED: &[Call] = calls! {
     pselect6=270 ppoll=271 set_robust_list=273 get_robust_list=274 splice=275 tee=276 sync_file_range=277
     vmsplice=278 utimensat=280 epoll_pwait=281 signalfd=282 timerfd_create=283 eventfd=284 fallocate=285
     timerfd_settime=286 timerfd_gettime=287 accept4=288 signalfd4=289 eventfd2=290 epoll_create1=291 dup3=292
-    pipe2=293 inotify_init1=294 preadv=295 pwritev=296 rt_tgsigqueueinfo=297 recvmmsg=299 prlimit64=302
+    pipe2=293 inotify_init1=294 preadv=295 pwritev=296 rt_tgsigqueueinfo=297 recvmmsg=299
     name_to_handle_at=303 syncfs=306 sendmmsg=307 getcpu=309 sched_setattr=314 sched_getattr=315 renameat2=316
     getrandom=318 memfd_create=319 execveat=322 membarrier=324 mlock2=325 copy_file_range=326 preadv2=327
     pwritev2=328 pkey_mprotect=329 pkey_alloc=330 pkey_free=331 statx=332 io_pgetevents=333 rseq=334
@@ -58,7 +58,9 @@ pub(crate) const ALLOWED: &[Call] = calls! {
 };
 
 /// Allowed for some arguments; the filter says which.
-pub(crate) const CONDITIONAL: &[Call] = calls! { ioctl=16 socket=41 clone=56 personality=135 seccomp=317 };
+pub(crate) const CONDITIONAL: &[Call] = calls! {
+    ioctl=16 socket=41 clone=56 personality=135 setrlimit=160 prlimit64=302 seccomp=317
+};
 
 /// Answered as if the kernel were too old, so that libraries use the call this one replaced.
 pub(crate) const ABSENT: &[Call] = calls! { io_uring_setup=425 io_uring_enter=426 io_uring_register=427 clone3=435 };

@@ -33,6 +33,10 @@ pub(crate) const ATTACKS: &[Attack] = &[
         control: Control::None("outside, a filter may have a listener of one's own: that is its use"),
         ..attack("A-24", "answer for the filter with a listener of one's own", own_listener)
     },
+    Attack {
+        control: Control::None("whether a crash starts a program of the host is a setting of the host"),
+        ..attack("S-12d", "let a crash start a program of the host", crash_handler)
+    },
     attack("S-34b", "take a priority or a clock that belongs to the host", privileged_settings),
 ];
 
@@ -247,10 +251,25 @@ fn privileged_settings() -> Outcome {
         ("real-time", raw::call(libc::SYS_sched_setscheduler, &[0, FIFO, raw::place(&1_u32.to_ne_bytes())])),
         ("more descriptors", raised),
         (
-            "endless core",
-            raw::call(libc::SYS_prlimit64, &[0, usize::try_from(libc::RLIMIT_CORE).unwrap_or_default(), limit, 0]),
+            "endless files",
+            raw::call(libc::SYS_prlimit64, &[0, usize::try_from(libc::RLIMIT_FSIZE).unwrap_or_default(), limit, 0]),
         ),
         ("real-time disk", raw::call(libc::SYS_ioprio_set, &[1, 0, 1 << 13])),
     ];
     Outcome::of(results.map(|(how, answer)| Spelling::new(how, answer)))
+}
+
+/// The kernel starts the host's crash handler, as root, for every limit on crash files but 1.
+fn crash_handler() -> Outcome {
+    let core = usize::try_from(libc::RLIMIT_CORE).unwrap_or_default();
+    let none = raw::place(&[0; 16]);
+    let _ = raw::call(libc::SYS_setrlimit, &[core, none]);
+    let _ = raw::call(libc::SYS_prlimit64, &[0, core, none, 0]);
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
+    let values: Vec<&str> = line.split_whitespace().skip(4).take(2).collect();
+    match values.as_slice() {
+        ["1", "1"] => Outcome::Refused("the limit stays at 1".to_owned()),
+        other => Outcome::Succeeded(format!("the limit became {}", other.join(" "))),
+    }
 }

@@ -14,10 +14,11 @@ use selvedge_jail as jail;
 use crate::cgroup::Hierarchies;
 use crate::control::Control;
 use crate::footprint::{Footprint, Records, is_id};
-use crate::live::{Sandbox, Streams};
+use crate::live::Sandbox;
 use crate::owner::{HeldId, Subordinate};
 use crate::place::{Access, Level, Network, Place};
 use crate::refused::{Layer, Refused};
+use crate::streams::Streams;
 
 /// How long a start may take. Tens of milliseconds as a rule; a machine under heavy load is not to be mistaken for a
 /// missing layer.
@@ -296,6 +297,14 @@ fn check(id: &str, place: &Place) -> Result<(), Refused> {
     // The launcher reports what landed at the workspace; it must be the workspace.
     if place.binds.iter().any(|bind| bind.target.trim_end_matches('/') == jail::WORKSPACE) {
         return bad("a bind may not take the workspace's place".to_owned());
+    }
+    // A mount point there would be collected as a file the agent made.
+    let in_workspace = |target: &str| Path::new(target).starts_with(jail::WORKSPACE);
+    let bound_files = place.binds.iter().filter(|bind| !bind.source.is_dir()).map(|bind| &bind.target);
+    if let Some(target) =
+        place.files.iter().map(|file| &file.target).chain(bound_files).find(|target| in_workspace(target))
+    {
+        return bad(format!("`{}` is in the workspace, where only directories can be shown", target.escape_debug()));
     }
     if let Some((name, _)) = place.env.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
         return bad(format!("`{}` cannot name a variable", name.escape_debug()));

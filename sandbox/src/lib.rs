@@ -30,6 +30,7 @@ mod owner;
 mod place;
 mod probe;
 mod refused;
+mod streams;
 mod tool;
 
 pub use collect::{ChangeSet, CollectError, CollectLimits, Ignored};

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 use selvedge_jail::{Failed, Message, system_call_name};
 
@@ -18,6 +17,7 @@ use crate::control::Control;
 use crate::driver::{DEATH_MAX, Listeners};
 use crate::footprint::Footprint;
 use crate::place::{Level, Limits, Place};
+use crate::streams::{Streams, read_some};
 
 /// Something a sandbox did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -452,68 +452,4 @@ fn from_status(status: i32) -> Ended {
 
 fn not_run(failed: &Failed) -> Ended {
     Ended::NotRun(failed.to_string())
-}
-
-/// The keeper's ends of the standard streams.
-#[derive(Debug)]
-pub(crate) struct Streams {
-    input: Option<OwnedFd>,
-    waiting: Vec<u8>,
-    output: Option<OwnedFd>,
-    error: Option<OwnedFd>,
-}
-
-/// Read at once: the capacity of a pipe.
-const CHUNK_BYTES: usize = 64 << 10;
-
-impl Streams {
-    /// Three pipes; the other ends are for the launcher.
-    pub(crate) fn new(input: &[u8]) -> std::io::Result<(Self, [OwnedFd; 3])> {
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-        let (their_input, our_input) = pipe()?;
-        let (our_output, their_output) = pipe()?;
-        let (our_error, their_error) = pipe()?;
-        for ours in [&our_input, &our_output, &our_error] {
-            rustix::fs::fcntl_setfl(ours, OFlags::NONBLOCK)?;
-        }
-        let streams = Self {
-            input: (!input.is_empty()).then_some(our_input),
-            waiting: input.to_vec(),
-            output: Some(our_output),
-            error: Some(our_error),
-        };
-        Ok((streams, [their_input, their_output, their_error]))
-    }
-
-    /// Writes what fits; closes the input when all is written or nobody reads.
-    fn write_some(&mut self) {
-        let Some(input) = &self.input else { return };
-        match rustix::io::write(input, &self.waiting) {
-            Ok(written) => drop(self.waiting.drain(..written)),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.waiting.clear(),
-        }
-        if self.waiting.is_empty() {
-            self.input = None;
-        }
-    }
-}
-
-/// Reads one chunk; how many bytes. Closes the stream at its end.
-fn read_some(from: &mut Option<OwnedFd>, stream: Stream, on_event: &mut dyn FnMut(Event)) -> std::io::Result<u64> {
-    let Some(fd) = from else { return Ok(0) };
-    let mut bytes = vec![0; CHUNK_BYTES];
-    match rustix::io::read(&*fd, &mut bytes) {
-        Ok(0) => {
-            *from = None;
-            Ok(0)
-        }
-        Ok(count) => {
-            bytes.truncate(count);
-            on_event(Event::Output { stream, bytes });
-            Ok(count as u64)
-        }
-        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-        Err(error) => Err(error.into()),
-    }
 }

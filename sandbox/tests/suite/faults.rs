@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use selvedge_sandbox::{Access, Bind, Ended, Layer, Level, NativeDriver, Network, Place, Setup, Workspace};
+use selvedge_sandbox::{Access, Bind, Ended, File, Layer, Level, NativeDriver, Network, Place, Setup, Workspace};
 
 use crate::stage::{Stage, groups_of, setup, unique, wait};
 
@@ -55,6 +55,11 @@ fn a_request_that_makes_no_sense_is_refused_before_anything_is_made() {
         Place { binds: vec![bind("/../etc")], ..Place::new(["true"]) },
         Place { binds: vec![bind("/workspace/")], ..Place::new(["true"]) },
         Place { binds: vec![Bind { source: "/does/not/exist".into(), ..bind("/x") }], ..Place::new(["true"]) },
+        Place { binds: vec![Bind { source: "/etc/passwd".into(), ..bind("/workspace/x") }], ..Place::new(["true"]) },
+        Place {
+            files: vec![File { target: "/workspace/.mcp.json".into(), content: Vec::new(), mode: 0o644 }],
+            ..Place::new(["true"])
+        },
         Place::new(["true"]).with_env("A=B", "x"),
     ] {
         assert_eq!(stage.driver.start("request", &place).expect_err("refused").layer, Layer::Request, "{place:?}");
