@@ -159,8 +159,8 @@ pub enum Refusal {
         /// The order.
         order: Digest,
     },
-    /// Another run has this proposal's number.
-    #[error("proposal {number} of `{repo}` belongs to another run")]
+    /// The proposal was opened before, or its number belongs to another run.
+    #[error("proposal {number} of `{repo}` was opened before, or its number belongs to another run")]
     ProposalTaken {
         /// The repository.
         repo: RepoName,

@@ -27,7 +27,7 @@ pub(crate) fn allocate(db: &Connection, repo: &RepoName, run: &RunId) -> Result<
     Ok(ProposalNumber::new(from_sql(next)))
 }
 
-/// Whether `run` may record proposal `number` of `repo` as its own.
+/// Refuses proposal `number` of `repo` when it was opened before, or given to another run than `run`.
 pub(crate) fn check_number(
     db: &Connection,
     run: Option<&RunId>,
@@ -37,16 +37,12 @@ pub(crate) fn check_number(
     if i64::try_from(number.get()).is_err() {
         return Err(Refusal::OutOfRange { what: "the number of a proposal" }.into());
     }
-    let mut owners = db.prepare_cached(
-        "SELECT run FROM proposal_number WHERE repo = ?1 AND number = ?2
-         UNION ALL SELECT run FROM p_proposal WHERE repo = ?1 AND number = ?2",
-    )?;
-    let owners =
-        owners.query_map(params![repo.as_str(), to_sql(number.get())], |row| row.get::<_, Option<String>>(0))?;
-    for owner in owners {
-        if owner?.as_deref() != run.map(RunId::as_str) {
-            return Err(Refusal::ProposalTaken { repo: repo.clone(), number }.into());
-        }
-    }
-    Ok(())
+    let parameters = params![repo.as_str(), to_sql(number.get()), run.map(RunId::as_str)];
+    let taken: bool = db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM p_proposal WHERE repo = ?1 AND number = ?2)
+                 OR EXISTS (SELECT 1 FROM proposal_number WHERE repo = ?1 AND number = ?2 AND run IS NOT ?3)",
+        )?
+        .query_row(parameters, |row| row.get(0))?;
+    if taken { Err(Refusal::ProposalTaken { repo: repo.clone(), number }.into()) } else { Ok(()) }
 }

@@ -241,7 +241,7 @@ impl Ledger {
         })
     }
 
-    /// The log from `from` on, of one run or of all, as it grows until the iterator reaches its end.
+    /// The log from `from` on, of one run or of all. After its end it may be asked again, once there is more.
     pub fn entries(&self, from: u64, run: Option<RunId>) -> Entries {
         Entries { ledger: self.clone(), next: from, run, page: Vec::new().into_iter(), ended: false }
     }

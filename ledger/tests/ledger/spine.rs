@@ -1,7 +1,7 @@
 //! One run from its trigger to its end, the queue, the law at the store's door, and everything again after reopening.
 
 use selvedge_authority::{Class, HaltScope, Journal, JournalError, Record, Relinquished};
-use selvedge_domain::{ApprovalId, Deed, Digest, Event, Order, Outcome, ProposalNumber, Stage, Time};
+use selvedge_domain::{ApprovalId, Deed, Digest, Event, Order, Outcome, ProposalNumber, Stage, Time, WaitKind};
 use selvedge_ledger::{ApprovalState, Enqueued, ProposalState, Refusal, WriteError};
 
 use crate::support::*;
@@ -117,6 +117,10 @@ fn a_deed_is_recalled_for_its_run_and_never_recorded_twice() {
     assert!(decide_and_do(&ledger, 21, Some(&one.run), &order, Deed::Opened(number)).is_err());
     let stolen = decide_and_do(&ledger, 22, Some(&two.run), &open_proposal(&two.run), Deed::Opened(number));
     assert!(matches!(stolen, Err(WriteError::Refused(Refusal::ProposalTaken { .. }))));
+    let mut reworded = order;
+    reworded.title.push('!');
+    let again = decide_and_do(&ledger, 23, Some(&one.run), &reworded, Deed::Opened(number));
+    assert!(matches!(again, Err(WriteError::Refused(Refusal::ProposalTaken { .. }))), "one number, one proposal");
     assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
 }
 
@@ -167,6 +171,38 @@ fn a_yes_counts_for_its_order_once_and_until_it_expires_a72_a75_a76() {
     assert_eq!(usable(56), None, "one yes, one deed (A-76)");
     assert!(matches!(state(&third, 56), ApprovalState::Used { .. }));
     assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_waiting_run_is_nobody_s_until_it_is_answered_or_gives_up() {
+    for (answered, claimable_from) in [(true, 50), (false, 1_000)] {
+        let place = Place::new();
+        let ledger = place.open();
+        ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+        let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+        let approval = ApprovalId::from_entropy(1);
+        let order = open_proposal(&claim.run).describe();
+        let asked = Record::ApprovalAsked { approval: approval.clone(), order: order.clone(), until: time(1_000) };
+        let kind = WaitKind::Approval { approval: approval.clone(), order: "open a proposal".to_owned() };
+        let waited = Event::Waited { kind, since: time(20), until: time(1_000) };
+        let journal = ledger.claimed(&claim);
+        journal.append(entry(20, Some(&claim.run), asked), Class::Durable).unwrap();
+        journal.append(happened(20, &claim.run, waited), Class::Durable).unwrap();
+        journal.append(happened(21, &claim.run, Event::Parked), Class::Durable).unwrap();
+        ledger.queue().release(&claim, time(21)).unwrap();
+        let waiting = ledger.run_summary(&claim.run).unwrap().unwrap().waiting.unwrap();
+        assert_eq!((waiting.approval, waiting.until), (approval.clone(), time(1_000)), "every stall speaks");
+        assert_eq!(ledger.queue().claim(time(40), LEASE).unwrap(), None);
+        assert_eq!(ledger.queue().next_due().unwrap(), Some(time(1_000)));
+        if answered {
+            let yes = grant(&approval, &claim.run, order.digest(), 900);
+            decide_and_do(&ledger, 45, None, &yes, Deed::Approved).unwrap();
+        }
+        assert!(answered || ledger.queue().claim(time(999), LEASE).unwrap().is_none());
+        let again = ledger.queue().claim(time(claimable_from), LEASE).unwrap().unwrap();
+        assert_eq!((&again.run, again.taken_over), (&claim.run, true));
+        assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+    }
 }
 
 #[test]
