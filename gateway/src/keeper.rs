@@ -180,8 +180,8 @@ impl Door {
     fn answer(&self, ask: crate::wire::message::WireAsk, judge: &dyn Judge) -> Result<(), ServeError> {
         let ask = Ask::try_from(ask).map_err(|bad| ServeError::Nonsense(bad.to_string()))?;
         let verdict = judge.ask(&ask);
-        if verdict == Verdict::Allow {
-            lock(&self.open).insert(ask.serial);
+        if verdict == Verdict::Allow && !lock(&self.open).insert(ask.serial) {
+            return Err(ServeError::Nonsense("it asked twice under one number".into()));
         }
         let answer = ToDoor::Answer { serial: ask.serial, verdict: verdict.into() };
         frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
@@ -258,4 +258,85 @@ fn spawn(program: &Path, run_as: RunAs, channel: UnixStream) -> std::io::Result<
 /// A poisoned lock guards a socket, a child or a set that are each whole between statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_domain::{Endpoint, HostPattern, Method};
+
+    use super::*;
+    use crate::protocol::Source;
+
+    /// A door that says what the test writes; its process only waits.
+    fn lying_door() -> (Door, UnixStream) {
+        let (keeper, liar) = UnixStream::pair().unwrap();
+        let writer = keeper.try_clone().unwrap().into();
+        let child = Command::new("sleep").arg("1000").spawn().unwrap().into();
+        (Door { reader: keeper.into(), writer, child, open: Mutex::default() }, liar)
+    }
+
+    struct Yes(Mutex<Vec<Done>>);
+
+    impl Judge for Yes {
+        fn ask(&self, _: &Ask) -> Verdict {
+            Verdict::Allow
+        }
+        fn done(&self, done: Done) {
+            self.0.lock().unwrap().push(done);
+        }
+        fn refused(&self, _: Refused) {}
+    }
+
+    fn ask(serial: u64, path: &str) -> Vec<u8> {
+        let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
+        let path = path.to_owned();
+        let (method, source) = (Method::Get, Source::Connect);
+        let ask = Ask { serial, method, endpoint, path, query_bytes: 0, body_bytes: None, source };
+        frame::encode(&FromDoor::Ask(ask.into()), FROM_DOOR_BYTES_MAX).unwrap()
+    }
+
+    fn done(serial: u64) -> Vec<u8> {
+        let done = Done { serial, outcome: Outcome::Answered { status: 200 }, request_bytes: 0, response_bytes: 0 };
+        frame::encode(&FromDoor::Done(done.into()), FROM_DOOR_BYTES_MAX).unwrap()
+    }
+
+    #[test]
+    fn a_door_that_does_what_was_not_allowed_or_speaks_nonsense_is_killed() {
+        for lies in [
+            done(1),
+            [ask(1, "/a"), done(2)].concat(),
+            [ask(1, "/a"), done(1), done(1)].concat(),
+            [ask(1, "/a"), ask(1, "/b")].concat(),
+            ask(1, "/a/../b"),
+            b"\0\0\0\x02{}".to_vec(),
+            b"\xff\xff\xff\xff".to_vec(),
+        ] {
+            let (door, mut liar) = lying_door();
+            liar.write_all(&lies).unwrap();
+            let heard = Yes(Mutex::default());
+            assert!(matches!(door.serve(&heard), Err(ServeError::Nonsense(_))), "{}", String::from_utf8_lossy(&lies));
+            assert!(!Path::new(&format!("/proc/{}", door.process_id())).exists(), "it lives on");
+        }
+    }
+
+    #[test]
+    fn every_allowed_request_has_one_deed_though_the_door_is_gone() {
+        let (door, mut liar) = lying_door();
+        liar.write_all(&[ask(1, "/a"), ask(2, "/b"), done(1), ask(3, "/c")].concat()).unwrap();
+        liar.shutdown(std::net::Shutdown::Write).unwrap();
+        let heard = Yes(Mutex::default());
+        door.serve(&heard).unwrap();
+        let heard: Vec<_> = heard.0.into_inner().unwrap().into_iter().map(|done| (done.serial, done.outcome)).collect();
+        let gone = || Outcome::Failed { code: "door_gone".into() };
+        assert_eq!(heard, [(1, Outcome::Answered { status: 200 }), (2, gone()), (3, gone())]);
+    }
+
+    #[test]
+    fn a_door_that_does_not_read_is_closed_all_the_same() {
+        let (door, _liar) = lying_door();
+        let start = Instant::now();
+        door.close();
+        assert!(!Path::new(&format!("/proc/{}", door.process_id())).exists());
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
 }

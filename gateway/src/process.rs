@@ -19,6 +19,9 @@ use crate::wire::descriptors::{self, PassError};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
 use crate::wire::message::{BadMessage, FromDoor, ToDoor};
 
+/// Names looked up at once; each takes a thread, and a resolver that hangs must not take many.
+const LOOKUPS_MAX: usize = 8;
+
 /// Why a door ended before it served.
 #[derive(Debug, thiserror::Error)]
 enum DoorError {
@@ -78,7 +81,8 @@ fn prepare(channel: &mut UnixStream) -> Result<Prepared, DoorError> {
 }
 
 fn serve(prepared: Prepared, channel: UnixStream) -> Result<(), DoorError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_io().enable_time().max_blocking_threads(LOOKUPS_MAX).build();
     let runtime = runtime.map_err(DoorError::Runtime)?;
     let served = runtime.block_on(serve_until_closed(prepared, channel));
     // A name lookup that hangs must not keep the process.

@@ -95,12 +95,15 @@ pub enum Form {
 /// Reads a complete head.
 pub fn parse_request(head: &[u8]) -> Result<Request, BadRequest> {
     let (line, fields) = split_head(head, ValueBytes::Ascii)?;
-    let (method, target) = split_request_line(line)?;
-    let host = fields.at_most_one("host")?.ok_or(BadHead::Count("host"))?;
-    let host = Authority::parse(std::str::from_utf8(host).map_err(|_| BadAuthority::Host)?)?;
+    let (method, target, version) = split_request_line(line)?;
+    let host = fields.at_most_one("host")?.map(parse_host).transpose()?;
     if method == "CONNECT" {
-        return parse_connect(target, &host, &fields);
+        return parse_connect(target, version, host.as_ref(), &fields);
     }
+    if version == Version::Http10 {
+        return Err(BadHead::FirstLine.into());
+    }
+    let host = host.ok_or(BadHead::Count("host"))?;
     let method = Method::parse(method).ok_or(BadRequest::Method)?;
     let (form, path_and_query) = split_target(target, &host)?;
     let (path, query) = match path_and_query.split_once('?') {
@@ -110,23 +113,45 @@ pub fn parse_request(head: &[u8]) -> Result<Request, BadRequest> {
     Exchange::read(method, form, host, CanonicalPath::parse(path)?, query, fields).map(Box::new).map(Request::Exchange)
 }
 
-fn split_request_line(line: &[u8]) -> Result<(&str, &str), BadHead> {
-    let line = std::str::from_utf8(line).map_err(|_| BadHead::FirstLine)?;
-    let mut parts = line.split(' ');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(method), Some(target), Some("HTTP/1.1"), None)
-            if !target.is_empty() && !method.is_empty() && method.bytes().all(is_token_byte) =>
-        {
-            Ok((method, target))
-        }
-        _ => Err(BadHead::FirstLine),
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http10,
+    Http11,
 }
 
-fn parse_connect(target: &str, host: &Authority, fields: &Fields) -> Result<Request, BadRequest> {
+fn split_request_line(line: &[u8]) -> Result<(&str, &str, Version), BadHead> {
+    let line = std::str::from_utf8(line).map_err(|_| BadHead::FirstLine)?;
+    let mut parts = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(BadHead::FirstLine);
+    };
+    let version = match version {
+        "HTTP/1.1" => Version::Http11,
+        "HTTP/1.0" => Version::Http10,
+        _ => return Err(BadHead::FirstLine),
+    };
+    let is_plain = !target.is_empty() && !method.is_empty() && method.bytes().all(is_token_byte);
+    if is_plain { Ok((method, target, version)) } else { Err(BadHead::FirstLine) }
+}
+
+fn parse_host(value: &[u8]) -> Result<Authority, BadAuthority> {
+    Authority::parse(std::str::from_utf8(value).map_err(|_| BadAuthority::Host)?)
+}
+
+/// Python before 3.12 opens tunnels in HTTP/1.0 and without `Host`. The target alone says where, and what goes through the
+/// tunnel is read as strictly as ever.
+fn parse_connect(
+    target: &str,
+    version: Version,
+    host: Option<&Authority>,
+    fields: &Fields,
+) -> Result<Request, BadRequest> {
     let endpoint = Authority::parse(target)?.endpoint_with_port().ok_or(BadAuthority::Port)?;
-    if host.endpoint(endpoint.port) != endpoint {
-        return Err(BadRequest::HostMismatch);
+    match host {
+        Some(host) if host.endpoint(endpoint.port) != endpoint => return Err(BadRequest::HostMismatch),
+        None if version == Version::Http11 => return Err(BadHead::Count("host").into()),
+        Some(_) | None => {}
     }
     if fields.framing()?.is_some_and(|framing| framing != Framing::Length(0)) {
         return Err(BadHead::Value("content-length").into());
@@ -287,7 +312,14 @@ mod tests {
     #[test]
     fn a_tunnel_names_one_place() {
         let connect = parse("CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example\r\n\r\n").unwrap();
-        assert!(matches!(connect, Request::Connect(endpoint) if endpoint.port == 443));
+        assert!(matches!(&connect, Request::Connect(endpoint) if endpoint.port == 443));
+        assert_eq!(
+            parse("CONNECT registry.example:443 HTTP/1.0\r\n\r\n"),
+            Ok(connect),
+            "as Python before 3.12 writes it"
+        );
+        assert!(parse("CONNECT registry.example:443 HTTP/1.1\r\n\r\n").is_err());
+        assert!(parse("CONNECT registry.example:443 HTTP/1.0\r\nHost: evil.example\r\n\r\n").is_err());
         for (target, host) in [
             ("registry.example", "registry.example"),
             ("registry.example:443", "evil.example:443"),

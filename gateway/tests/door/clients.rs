@@ -76,6 +76,56 @@ fn cargo_fetches_a_crate_through_the_door() {
     assert_eq!(asked, ["/index/config.json", "/index/sa/mp/sample", "/dl/sample/1.0.0.crate"]);
 }
 
+/// Packs the smallest wheel that pip takes.
+const PACK_WHEEL: &str = r"
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1], 'w') as wheel:
+    about = 'sample-1.0.0.dist-info/'
+    wheel.writestr(about + 'METADATA', 'Metadata-Version: 2.1\nName: sample\nVersion: 1.0.0\n')
+    wheel.writestr(about + 'WHEEL', 'Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n')
+    wheel.writestr(about + 'RECORD', '')
+";
+
+#[test]
+fn pip_fetches_a_package_through_the_door() {
+    let world = World::start();
+    let wheel = world.directory().join("sample-1.0.0-py3-none-any.whl");
+    run(Command::new("python3").args(["-c", PACK_WHEEL]).arg(&wheel));
+    world.tls.serve(
+        "/simple/sample/",
+        br#"<a href="/files/sample-1.0.0-py3-none-any.whl">sample-1.0.0-py3-none-any.whl</a>"#.to_vec(),
+    );
+    world.tls.serve("/files/sample-1.0.0-py3-none-any.whl", std::fs::read(&wheel).unwrap());
+    let target = world.directory().join("target");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    run(Command::new("python3")
+        .args([
+            "-m",
+            "pip",
+            "--isolated",
+            "--no-cache-dir",
+            "--disable-pip-version-check",
+            "download",
+            "--no-deps",
+            "--quiet",
+        ])
+        .args([
+            "--index-url",
+            "https://registry.example/simple",
+            "--proxy",
+            &format!("http://{}", world.proxy),
+            "--dest",
+        ])
+        .arg(&target)
+        .arg("--cert")
+        .arg(world.ca_file())
+        .arg("sample")
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", world.directory()));
+    assert!(target.join("sample-1.0.0-py3-none-any.whl").exists());
+}
+
 #[test]
 fn an_npm_scope_is_one_package_however_its_slash_is_written() {
     let world = World::start();

@@ -122,7 +122,7 @@ fn answer_all(mut stream: Box<dyn ReadWrite>, heads: &Mutex<Vec<String>>, bodies
         bodies.lock().unwrap().push(body.unwrap_or_default());
         let path = head.split(' ').nth(1).unwrap_or_default();
         let file = files.lock().unwrap().get(path).cloned();
-        let response = file.map_or_else(|| response(&head, path), |file| with("", &file));
+        let response = file.map_or_else(|| response(&head, path), |file| with("content-type: text/html\r\n", &file));
         if stream.write_all(&response).and_then(|()| stream.flush()).is_err() || path.ends_with("/close") {
             return;
         }
