@@ -22,9 +22,37 @@ use std::time::{Duration, Instant};
 use world::{HOST, World, connect, exchange};
 
 const WARM_UP: usize = 500;
+const LIVES: usize = 20;
 const ROUNDS: usize = 10_000;
 
 fn main() {
+    measure_life();
+    measure_requests();
+}
+
+/// How long a door takes to get ready and to go, and what it weighs.
+fn measure_life() {
+    let mut lives: Vec<(Duration, Duration, u64)> = (0..LIVES)
+        .map(|_| {
+            let start = Instant::now();
+            let world = World::start();
+            let ready = start.elapsed();
+            exchange(&mut world.tunnel("registry.example:443", HOST), "");
+            let status = std::fs::read_to_string(format!("/proc/{}/status", world.door.process_id())).unwrap();
+            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+            let resident = resident.trim().trim_end_matches(" kB").parse().unwrap();
+            let start = Instant::now();
+            world.door.close();
+            (ready, start.elapsed(), resident)
+        })
+        .collect();
+    lives.sort_unstable();
+    let (ready, closed, resident) = lives[lives.len() / 2];
+    println!("door, p50 of {LIVES}: ready after {:.1} ms (with its test servers)", micros(ready) / 1e3);
+    println!("closed after {:.1} ms, {resident} KiB resident", micros(closed) / 1e3);
+}
+
+fn measure_requests() {
     let world = World::start();
     let mut direct = world.tls_to_upstream(connect(world.tls.address));
     let mut through = world.tunnel("registry.example:443", HOST);

@@ -127,6 +127,38 @@ fn pip_fetches_a_package_through_the_door() {
 }
 
 #[test]
+fn npm_fetches_a_scoped_package_through_the_door() {
+    let world = World::start();
+    let package = world.directory().join("package");
+    std::fs::create_dir_all(&package).unwrap();
+    std::fs::write(package.join("package.json"), r#"{"name":"@scope/sample","version":"1.0.0"}"#).unwrap();
+    let archive = world.directory().join("sample.tgz");
+    run(Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(world.directory()).arg("package"));
+    let digest = run(Command::new("sha1sum").arg(&archive));
+    let shasum = digest.split(' ').next().unwrap();
+    let tarball = "https://registry.example/@scope/sample/-/sample-1.0.0.tgz";
+    let version =
+        format!(r#"{{"name":"@scope/sample","version":"1.0.0","dist":{{"tarball":"{tarball}","shasum":"{shasum}"}}}}"#);
+    let index =
+        format!(r#"{{"name":"@scope/sample","dist-tags":{{"latest":"1.0.0"}},"versions":{{"1.0.0":{version}}}}}"#);
+    world.tls.serve("/@scope/sample", index.into());
+    world.tls.serve("/@scope/sample/-/sample-1.0.0.tgz", std::fs::read(&archive).unwrap());
+    run(Command::new("npm")
+        .args(["pack", "@scope/sample", "--registry", "https://registry.example/", "--https-proxy"])
+        .arg(format!("http://{}", world.proxy))
+        .args(["--update-notifier=false", "--cafile"])
+        .arg(world.ca_file())
+        .current_dir(world.directory())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", world.directory()));
+    assert!(world.directory().join("scope-sample-1.0.0.tgz").exists());
+    let asked: Vec<_> = world.keeper.asked.lock().unwrap().iter().map(|ask| ask.path.clone()).collect();
+    // npm wrote `/@scope%2fsample`.
+    assert!(asked.iter().any(|path| path == "/@scope/sample"), "{asked:?}");
+}
+
+#[test]
 fn an_npm_scope_is_one_package_however_its_slash_is_written() {
     let world = World::start();
     world.clear.serve("/@types/node", b"the package".to_vec());
