@@ -62,7 +62,7 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
         spec.groups.unified.as_ref().map(|path| File::open(path).step_on("open control group", path)).transpose()?;
     let kill = spec.groups.unified.as_ref().map(|path| {
         let path = Path::new(path).join("cgroup.kill");
-        OpenOptions::new().write(true).open(&path).step_on("open", path.display())
+        OpenOptions::new().write(true).open(&path).step_on("open control group", path.display())
     });
     let kill = kill.transpose()?;
     let join = |path| OpenOptions::new().write(true).open(path).step_on("open control group", path);
@@ -88,7 +88,7 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
         refusals: None,
         exited: false,
     };
-    match admit(spec, pid, watch.line.as_ref()) {
+    match admit(spec, pid, watch.line.as_ref()).and_then(|()| give_up_privilege(spec)) {
         Ok(()) => Ok(Some(watch)),
         Err(failed) => {
             watch.end()?;
@@ -115,6 +115,16 @@ fn admit(spec: &Spec, pid: libc::pid_t, line: Option<&OwnedFd>) -> Step<()> {
     };
     let Some(line) = line else { return Err(Failed::because("send message", "the first process is gone")) };
     Message::Go.send(line.as_fd(), &given.iter().map(AsFd::as_fd).collect::<Vec<_>>())
+}
+
+/// All that is left to do needs no privilege but that of killing another user's process.
+fn give_up_privilege(spec: &Spec) -> Step<()> {
+    if spec.owner.mapping == Mapping::ByRoot {
+        sys::keep_capability_to_kill().step("give up privilege")?;
+    }
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).step("forbid new privileges")?;
+    // What it holds, the listeners above all, is nobody's to take who happens to be the same user.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0).step("close own memory").map(drop)
 }
 
 fn needs_translation(spec: &Spec) -> bool {

@@ -65,7 +65,7 @@ fn write_translation(entry: &Path, inside: (u32, u32), outside: (u32, u32)) -> S
 }
 
 fn write_map(entry: &Path, which: &str, inside: u32, outside: u32) -> Step<()> {
-    fs::write(entry.join(which), format!("{inside} {outside} 1\n")).step_on("write", which)
+    fs::write(entry.join(which), format!("{inside} {outside} 1\n")).step_on("write id map", which)
 }
 
 /// `newuidmap` and `newgidmap` are setuid programs of the host that allow what `/etc/subuid` and `/etc/subgid` say. A

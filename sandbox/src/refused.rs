@@ -91,7 +91,7 @@ layers! {
 impl Layer {
     /// Which layer a step of the launcher belongs to.
     fn of_step(step: &str) -> Self {
-        const STEPS: [(&str, Layer); 17] = [
+        const STEPS: &[(&str, Layer)] = &[
             ("self-test", Layer::SelfTest),
             ("landlock", Layer::Landlock),
             ("install filter", Layer::Filter),
@@ -99,16 +99,23 @@ impl Layer {
             ("enter directory", Layer::Program),
             ("find program", Layer::Program),
             ("clone into", Layer::Namespaces),
+            ("fork the payload", Layer::Namespaces),
             ("forbid user namespaces", Layer::Namespaces),
             ("make translation", Layer::Namespaces),
-            ("write uid_map", Layer::HostUser),
-            ("write", Layer::HostUser),
+            ("write id map", Layer::HostUser),
             ("run", Layer::HostUser),
             ("/", Layer::HostUser),
             ("become", Layer::HostUser),
+            ("open control group", Layer::ControlGroups),
             ("join control group", Layer::ControlGroups),
+            ("limit resource", Layer::ControlGroups),
             ("listen on", Layer::Loopback),
             ("turn the loopback", Layer::Loopback),
+            ("read spec", Layer::Launcher),
+            ("read message", Layer::Launcher),
+            ("send message", Layer::Launcher),
+            ("receive message", Layer::Launcher),
+            ("wait", Layer::Launcher),
         ];
         let known = STEPS.iter().find(|(prefix, _)| step.starts_with(prefix));
         known.map_or(Self::Mounts, |(_, layer)| *layer)

@@ -113,19 +113,28 @@ pub(crate) fn become_user(uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> 
     Ok(())
 }
 
+/// Version 3 of the capability calls: a header, then three words for the low capabilities and three for the high.
+const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
+
 /// Empties the effective, permitted and inheritable capability sets.
 pub(crate) fn drop_capability_sets() -> io::Result<()> {
-    const VERSION_3: u32 = 0x2008_0522;
-    let (header, data) = ([VERSION_3, 0], [0u32; 6]);
+    set_capabilities([0; 6])
+}
+
+/// Keeps only the capability to send signals to processes of other users.
+pub(crate) fn keep_capability_to_kill() -> io::Result<()> {
+    const KILL: u32 = 1 << 5;
+    set_capabilities([KILL, KILL, 0, 0, 0, 0])
+}
+
+fn set_capabilities(data: [u32; 6]) -> io::Result<()> {
     // SAFETY: header and data have the sizes that version 3 prescribes.
-    check_long(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) })?;
-    Ok(())
+    check_long(unsafe { libc::syscall(libc::SYS_capset, CAPABILITY_HEADER.as_ptr(), data.as_ptr()) }).map(drop)
 }
 
 /// The effective, permitted and inheritable sets, one bit per capability, joined by "or".
 pub(crate) fn any_capability() -> io::Result<bool> {
-    const VERSION_3: u32 = 0x2008_0522;
-    let (mut header, mut data) = ([VERSION_3, 0], [0u32; 6]);
+    let (mut header, mut data) = (CAPABILITY_HEADER, [0u32; 6]);
     // SAFETY: header and data have the sizes that version 3 prescribes.
     check_long(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) })?;
     Ok(data.iter().any(|word| *word != 0))

@@ -158,3 +158,34 @@ fn the_bombs_are_seen_to_be_held_by_their_limits() {
     assert!(ran.exit.limits.contains(&Limit::Memory) && ran.exit.limits.contains(&Limit::Pids), "{:?}", ran.exit);
     assert!(attacks().iter().any(|attack| attack.family == Family::Bombs));
 }
+
+#[test]
+fn s_22_s_23_the_launcher_inherits_neither_descriptor_nor_variable() {
+    let stage = Stage::full();
+    // A descriptor that would survive an exec, as a careless library might leave one.
+    let left_open = rustix::fs::open("/etc/passwd", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).unwrap();
+    let mut sandbox = stage.start(&Place::new(["ls", "-l", "/proc/self/fd"]));
+    let launcher = format!("/proc/{}", sandbox.launcher_pid());
+    assert_eq!(std::fs::read(format!("{launcher}/environ")).unwrap(), b"");
+    let held: Vec<String> = std::fs::read_dir(format!("{launcher}/fd"))
+        .unwrap()
+        .flatten()
+        .map(|entry| std::fs::read_link(entry.path()).unwrap().display().to_string())
+        .collect();
+    assert!(!held.iter().any(|path| path.contains("passwd")), "{held:?}");
+    let ran = crate::stage::wait(&mut sandbox);
+    assert!(!ran.output.contains("passwd") && ran.output.contains("pipe:"), "{ran:?}");
+    sandbox.destroy().unwrap();
+    drop(left_open);
+}
+
+#[test]
+fn the_launcher_keeps_no_privilege_but_to_kill() {
+    let stage = Stage::full();
+    let sandbox = stage.start(&Place::new(["true"]));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sandbox.launcher_pid())).unwrap();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    assert_eq!((field("CapEff:"), field("CapPrm:")), ("0000000000000020".to_owned(), "0000000000000020".to_owned()));
+    assert_eq!((field("NoNewPrivs:"), field("Threads:")), ("1".to_owned(), "1".to_owned()));
+    sandbox.destroy().unwrap();
+}
