@@ -9,14 +9,14 @@ use crate::faults::{Fault, Kind};
 use crate::keeper::{Keeper, lock};
 use crate::scenario::registry;
 use crate::teeth::Break;
-use crate::world::{Fact, Held, Sandbox};
+use crate::world::{Fact, Held, Purpose, Sandbox};
 
 impl Keeper<'_, '_> {
     /// One attempt, from the sandbox's start to its end. A keeper that dies leaves the sandbox up.
     pub(crate) fn let_work(&self, run: &RunId, task: &Task, doors: &dyn Doorkeeper) -> Result<Ran, ActError> {
         let sandbox = {
             let mut world = lock(&self.sim.world);
-            world.start_sandbox(run, self.held(run))
+            world.start_sandbox(run, self.held(run), Purpose::Work)
         };
         self.during_work();
         self.still_up(sandbox)?;
@@ -27,7 +27,7 @@ impl Keeper<'_, '_> {
             Some(fault) => self.interrupt(fault, run),
         }
         self.still_up(sandbox)?;
-        if self.loses_attempt() {
+        if self.loses_attempt() || task.trigger.text == "lost" {
             return self.host_died(sandbox);
         }
         self.use_door(run, task, doors);

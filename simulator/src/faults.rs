@@ -68,7 +68,10 @@ impl Fault {
         match kind {
             Kind::Act => true,
             Kind::Inside => {
-                matches!(self, Self::CrashBefore | Self::Transient | Self::Stolen | Self::StolenBriefly | Self::Elsewhere)
+                matches!(
+                    self,
+                    Self::CrashBefore | Self::Transient | Self::Stolen | Self::StolenBriefly | Self::Elsewhere
+                )
             }
             Kind::Append => !matches!(self, Self::Permanent | Self::Repeated),
             Kind::Read => matches!(self, Self::CrashBefore | Self::Transient | Self::Stolen | Self::StolenBriefly),

@@ -148,9 +148,12 @@ impl<'s, 'm> Keeper<'s, 'm> {
         lock(&self.sim.busy).remove(run);
         if let Err(Interrupted { cause: JournalError::Write(_), .. }) = &standing
             && !self.is_dead()
-            && lock(&self.sim.faults).struck.len() <= struck_before + 1
         {
-            lock(&self.sim.world).note(Fact::Interrupted(run.clone()));
+            // One thing went wrong; where a second did, letting go may have failed as well.
+            let troubles = usize::from(lock(&self.sim.world).disk_full);
+            if lock(&self.sim.faults).struck.len() + troubles <= struck_before + 1 {
+                lock(&self.sim.world).note(Fact::Interrupted(run.clone()));
+            }
         }
         standing
     }

@@ -29,4 +29,4 @@ pub use random::Random;
 pub use rules::Rules;
 pub use scenario::{Happening, Lending, Scenario};
 pub use teeth::Break;
-pub use world::{CANARY, Fact, Held, Moment};
+pub use world::{CANARY, Fact, Held, Moment, Purpose};

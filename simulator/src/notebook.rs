@@ -151,9 +151,10 @@ impl Memory for Notebook {
 
     fn answer(&self, approval: &ApprovalId) -> Result<Answer, JournalError> {
         let pages = self.pages();
-        let denied = pages.entries.iter().any(
-            |entry| matches!(&entry.record, Record::ApprovalDenied { approval: denied } if denied == approval),
-        );
+        let denied = pages
+            .entries
+            .iter()
+            .any(|entry| matches!(&entry.record, Record::ApprovalDenied { approval: denied } if denied == approval));
         let granted = yeses(&pages.entries).any(|yes| yes.approval == approval);
         Ok(match (denied, granted) {
             (true, _) => Answer::Denied,

@@ -9,7 +9,7 @@ use selvedge_domain::{CommitId, Digest, Event, LeaseId, Outcome, Run, RunId, Sta
 
 use crate::play::Ending;
 use crate::scenario::CHAIN_DEPTH_MAX;
-use crate::world::{CANARY, Fact, Held};
+use crate::world::{CANARY, Fact, Held, Purpose};
 
 /// A sentence that is not true of an ending, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub const SENTENCES: &[Sentence] = &[
     ("no live credential in a run that waits or has settled", no_credential_at_rest),
     ("no sandbox in a run that waits or has settled", no_sandbox_at_rest),
     ("every credential dies", every_credential_dies),
+    ("an agent works only while its run holds a live credential", work_holds_a_credential),
     ("every credential was announced before it was made", every_credential_was_announced),
     ("a run whose record fails is asked for its leases at once", an_interrupted_run_is_asked_for_its_leases),
     ("at most one proposal per run, of exactly the verified commit", one_proposal_of_the_verified_commit),
@@ -152,7 +153,7 @@ fn no_sandbox_at_rest(ending: &Ending) -> Result<(), String> {
     walk(
         ending,
         |up: &mut BTreeMap<u64, RunId>, fact| match fact {
-            Fact::SandboxUp(id, run, Held::Yes) => {
+            Fact::SandboxUp(id, run, Held::Yes, _) => {
                 up.insert(*id, run.clone());
             }
             Fact::SandboxDown(id, _) => {
@@ -179,6 +180,26 @@ fn every_credential_dies(ending: &Ending) -> Result<(), String> {
         Fact::Born(lease, run) if !died(lease) => Err(format!("lease {lease} of {run} still works")),
         _ => Ok(()),
     })
+}
+
+/// The other side of revoking everything: a run that goes on with what was taken from it works for nothing.
+fn work_holds_a_credential(ending: &Ending) -> Result<(), String> {
+    let mut live: BTreeMap<&LeaseId, &RunId> = BTreeMap::new();
+    for moment in &ending.history {
+        match &moment.fact {
+            Fact::Born(lease, run) => {
+                live.insert(lease, run);
+            }
+            Fact::Died(lease, _) => {
+                live.remove(lease);
+            }
+            Fact::SandboxUp(_, run, Held::Yes, Purpose::Work) if !live.values().any(|of| *of == run) => {
+                return Err(format!("{run} after {} entries", moment.entries));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn every_credential_was_announced(ending: &Ending) -> Result<(), String> {
@@ -245,7 +266,8 @@ fn proposals_and_outcomes_agree(ending: &Ending) -> Result<(), String> {
                 return Err(format!("{} names {named}, opened is {opened:?}", run.id()));
             }
             // A halt, or an answer that never came, may strike between the proposal and its record; that is said.
-            (Some(Outcome::Halted { .. } | Outcome::Failed { .. } | Outcome::Refused { .. }) | None, _) | (_, None) => {}
+            (Some(Outcome::Halted { .. } | Outcome::Failed { .. } | Outcome::Refused { .. }) | None, _) | (_, None) => {
+            }
             (Some(outcome), Some(number)) => {
                 return Err(format!("{} opened {number} and ended {}", run.id(), outcome.as_str()));
             }
@@ -257,7 +279,7 @@ fn proposals_and_outcomes_agree(ending: &Ending) -> Result<(), String> {
 fn a_refused_run_touches_nothing(ending: &Ending) -> Result<(), String> {
     let admitted: BTreeSet<&RunId> = ending.runs.iter().filter(|run| run.task().is_some()).map(Run::id).collect();
     ending.history.iter().try_for_each(|moment| match &moment.fact {
-        Fact::Born(_, run) | Fact::SandboxUp(_, run, _) | Fact::Proposed(_, run, _) if !admitted.contains(run) => {
+        Fact::Born(_, run) | Fact::SandboxUp(_, run, ..) | Fact::Proposed(_, run, _) if !admitted.contains(run) => {
             Err(format!("{run} was never admitted: {:?}", moment.fact))
         }
         _ => Ok(()),
@@ -352,8 +374,7 @@ const FOLLOW_UPS_MAX: usize = 3;
 fn limits_hold(ending: &Ending) -> Result<(), String> {
     for run in &ending.runs {
         let began = |entry: &&Entry| {
-            entry.run.as_ref() == Some(run.id())
-                && matches!(entry.record, Record::Happened(Event::AttemptBegan { .. }))
+            entry.run.as_ref() == Some(run.id()) && matches!(entry.record, Record::Happened(Event::AttemptBegan { .. }))
         };
         let attempts = ending.written.iter().filter(began).count();
         let children = ending.runs.iter().filter(|child| child.trigger().lineage.ancestors.first() == Some(run.id()));

@@ -18,7 +18,7 @@ use selvedge_factory::ports::{
 use crate::faults::{Fault, Kind};
 use crate::keeper::{Keeper, lock};
 use crate::teeth::Break;
-use crate::world::{CANARY, Fact, Held};
+use crate::world::{CANARY, Fact, Held, Purpose};
 
 impl Clock for Keeper<'_, '_> {
     fn now(&self) -> Time {
@@ -103,7 +103,9 @@ impl Journal for Keeper<'_, '_> {
         }
         let run = entry.run.clone();
         let write = || {
-            let claim = run.as_ref().and_then(|run| self.claim_on(run));
+            // What people say about a run needs no hold on it.
+            let by_person = matches!(entry.actor, Actor::Person(_));
+            let claim = run.as_ref().filter(|_| !by_person).and_then(|run| self.claim_on(run));
             self.sim.write(claim, entry.clone(), class)
         };
         match self.fault(Kind::Append, "append") {
@@ -132,10 +134,8 @@ impl Journal for Keeper<'_, '_> {
     }
 
     fn recall(&self, run: &RunId, order: &Digest) -> Result<Option<Deed>, JournalError> {
-        if self.sim.is_broken(Break::ForgetsDeeds) {
-            return Ok(None);
-        }
-        self.read("recall", Some(run), || self.sim.memory.recall(run, order))
+        let remembered = self.read("recall", Some(run), || self.sim.memory.recall(run, order))?;
+        Ok(remembered.filter(|_| !self.sim.is_broken(Break::ForgetsDeeds)))
     }
 
     fn approval(&self, order: &Digest, now: Time) -> Result<Option<Approval>, JournalError> {
@@ -250,7 +250,7 @@ impl Workplace for Keeper<'_, '_> {
         self.act("check", &order.run, || {
             self.acted(permit, &order.run);
             let mut world = lock(&self.sim.world);
-            let sandbox = world.start_sandbox(&order.run, self.held(&order.run));
+            let sandbox = world.start_sandbox(&order.run, self.held(&order.run), Purpose::Check);
             let content = world.content_of_tree(&order.tree).to_owned();
             let mut tests: std::collections::BTreeMap<TestName, bool> =
                 [(TestName::from_output("adds"), true), (TestName::from_output("subtracts"), true)].into();
@@ -270,7 +270,8 @@ impl Workplace for Keeper<'_, '_> {
         }
         let go = || {
             let mut world = lock(&self.sim.world);
-            if self.held(run) == Held::No {
+            // Whoever cannot write cannot learn that it lost its claim either.
+            if self.held(run) == Held::No && !world.disk_full {
                 world.note(Fact::KilledByStranger(run.clone()));
             }
             let found = world.kill(run, None);

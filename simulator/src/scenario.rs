@@ -60,7 +60,7 @@ pub enum Happening {
     Grant,
     /// A person says no to every order that waits.
     Deny,
-    /// A person says yes, and then nothing looks at it for this long.
+    /// A person says yes, once, and then nothing looks at it for this long.
     GrantThenPass(Duration),
     /// Time passes.
     Pass(Duration),

@@ -46,7 +46,7 @@ pub enum Fact {
     /// A credential stopped working.
     Died(LeaseId, RunId),
     /// A sandbox started.
-    SandboxUp(u64, RunId, Held),
+    SandboxUp(u64, RunId, Held, Purpose),
     /// A sandbox is gone.
     SandboxDown(u64, RunId),
     /// A proposal was opened.
@@ -66,6 +66,15 @@ pub enum Held {
     Yes,
     /// No: the claim had been taken over.
     No,
+}
+
+/// What a sandbox is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// An agent works in it.
+    Work,
+    /// Checks run in it.
+    Check,
 }
 
 #[derive(Debug, Clone)]
@@ -229,10 +238,10 @@ impl World {
 
     // Sandboxes.
 
-    pub(crate) fn start_sandbox(&mut self, run: &RunId, held: Held) -> u64 {
+    pub(crate) fn start_sandbox(&mut self, run: &RunId, held: Held, purpose: Purpose) -> u64 {
         let id = u64::try_from(self.sandboxes.len()).unwrap_or(u64::MAX);
         self.sandboxes.insert(id, Sandbox::Up(run.clone()));
-        self.note(Fact::SandboxUp(id, run.clone(), held));
+        self.note(Fact::SandboxUp(id, run.clone(), held, purpose));
         id
     }
 
