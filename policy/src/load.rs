@@ -88,33 +88,33 @@ fn bound(sources: &[(String, String)]) -> Result<(), LoadError> {
 
 /// What has been read so far.
 #[derive(Default)]
-struct Loading {
+struct Loading<'a> {
     policies: BTreeMap<PolicyName, (Policy, PolicyText)>,
     /// Where each policy's text begins, for places inside it.
-    origins: BTreeMap<PolicyName, (String, String, usize)>,
+    origins: BTreeMap<PolicyName, (Source<'a>, usize)>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
 
-impl Loading {
-    fn read(&mut self, source: Source<'_>) {
+impl<'a> Loading<'a> {
+    fn read(&mut self, source: Source<'a>) {
         if let Some((offset, c)) = source.deceptive() {
             let hint = "remove it: text must mean what it looks like";
             let message = format!("the invisible character U+{:04X}", u32::from(c));
             self.problem(source.place(offset), message, Some(hint.to_owned()));
         }
+        let mut cursor = source.cursor();
         for statement in source.statements() {
-            if self.policies.len() >= POLICIES_MAX {
-                let hint = format!("at most {POLICIES_MAX} policies are loaded");
-                self.problem(source.place(statement.offset), "too many policies".to_owned(), Some(hint));
-                return;
+            let place = cursor.to(statement.offset);
+            if self.policies.len() >= POLICIES_MAX || self.problems.len() >= PROBLEMS_MAX {
+                let hint = format!("at most {POLICIES_MAX} policies are loaded and {PROBLEMS_MAX} problems told");
+                return self.problem(place, "too much; the rest was not read".to_owned(), Some(hint));
             }
-            self.read_one(source, statement);
+            self.read_one(source, statement, place);
         }
     }
 
-    fn read_one(&mut self, source: Source<'_>, statement: Statement<'_>) {
-        let place = source.place(statement.offset);
+    fn read_one(&mut self, source: Source<'a>, statement: Statement<'a>, place: Place) {
         if statement.text.len() > POLICY_BYTES_MAX {
             let hint = format!("a policy has at most {POLICY_BYTES_MAX} bytes; split it");
             return self.problem(place, "the policy is too long".to_owned(), Some(hint));
@@ -138,14 +138,14 @@ impl Loading {
         }
     }
 
-    fn keep(&mut self, source: Source<'_>, statement: Statement<'_>, policy: Policy, text: PolicyText) {
+    fn keep(&mut self, source: Source<'a>, statement: Statement<'a>, policy: Policy, text: PolicyText) {
         let name = text.name.clone();
         if let Some((_, first)) = self.policies.get(&name) {
             let hint = format!("the first stands at {}; give each policy an `@id` of its own", first.place);
             return self.problem(text.place, format!("`{name}` is the `@id` of two policies"), Some(hint));
         }
         let policy = policy.new_id(PolicyId::new(name.as_str()));
-        self.origins.insert(name.clone(), (source.name.to_owned(), source.text.to_owned(), statement.offset));
+        self.origins.insert(name.clone(), (source, statement.offset));
         self.policies.insert(name, (policy, text));
     }
 
@@ -201,14 +201,16 @@ impl Loading {
         self.problems.push(Problem { place, message, hint });
     }
 
-    fn diagnosed(&mut self, source: Source<'_>, offset: usize, error: &dyn Diagnostic) {
+    fn diagnosed(&mut self, source: Source<'a>, offset: usize, error: &dyn Diagnostic) {
         let problem = told(source, offset, error);
         self.problems.push(problem);
     }
 
     fn diagnosed_in(&mut self, id: &PolicyId, error: &dyn Diagnostic, severity: Severity) {
-        let Some((name, text, offset)) = self.origins.get(&PolicyName::new(id.as_ref())) else { return };
-        let problem = told(Source { name, text }, *offset, error);
+        // Every id is a name we gave. Were one not, its problem would still be one.
+        let unknown = (Source { name: id.as_ref(), text: "" }, 0);
+        let (source, offset) = self.origins.get(&PolicyName::new(id.as_ref())).copied().unwrap_or(unknown);
+        let problem = told(source, offset, error);
         match severity {
             Severity::Problem => self.problems.push(problem),
             Severity::Warning => self.warnings.push(problem),

@@ -83,10 +83,34 @@ impl<'a> Source<'a> {
 
     /// The line and column of a byte offset.
     pub(crate) fn place(self, offset: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        Place { source: self.name.to_owned(), line, column }
+        self.cursor().to(offset)
+    }
+
+    /// For the places of offsets that only grow: each line is counted once, however many policies there are.
+    pub(crate) fn cursor(self) -> Cursor<'a> {
+        Cursor { source: self, at: 0, line: 1, line_start: 0 }
+    }
+}
+
+/// How far a source's lines have been counted.
+pub(crate) struct Cursor<'a> {
+    source: Source<'a>,
+    at: usize,
+    line: usize,
+    line_start: usize,
+}
+
+impl Cursor<'_> {
+    /// The place of an offset at or after the last one asked for.
+    pub(crate) fn to(&mut self, offset: usize) -> Place {
+        let text = self.source.text;
+        let to = if text.is_char_boundary(offset) { offset } else { text.len() };
+        let passed = text.get(self.at..to).unwrap_or_default();
+        self.line += passed.matches('\n').count();
+        self.line_start = passed.rfind('\n').map_or(self.line_start, |newline| self.at + newline + 1);
+        self.at = self.at.max(to);
+        let column = text.get(self.line_start..to).map_or(0, |before| before.chars().count()) + 1;
+        Place { source: self.source.name.to_owned(), line: self.line, column }
     }
 }
 
@@ -154,5 +178,8 @@ mod tests {
         assert_eq!(source.place(3).to_string(), "x.cedar:1:3");
         assert_eq!(source.place(4).to_string(), "x.cedar:2:1");
         assert_eq!(source.place(999).to_string(), "x.cedar:3:3");
+        let mut cursor = source.cursor();
+        let places = [0, 3, 4, 5, 8].map(|offset| cursor.to(offset));
+        assert_eq!(places, [0, 3, 4, 5, 8].map(|offset| source.place(offset)));
     }
 }

@@ -76,6 +76,15 @@ fn what_is_too_much_is_refused_before_it_is_parsed() {
 }
 
 #[test]
+fn a_file_of_nothing_but_mistakes_is_given_up_on() {
+    let error = load(&[("wrong.cedar", &"wrong;\n".repeat(5_000))]).unwrap_err();
+    assert_eq!(error.problems().len(), 100);
+    assert!(
+        error.to_string().contains("the rest was not read") || error.problems().iter().all(|p| p.place.line <= 101)
+    );
+}
+
+#[test]
 fn text_built_to_exhaust_the_parser_is_refused_and_not_fatal() {
     let policy = |condition: &str| {
         format!("@id(\"a\") @owner(\"o\") permit (principal, action, resource) when {{ {condition} }};")
