@@ -4,8 +4,9 @@ use std::sync::mpsc::SyncSender;
 
 use selvedge_authority::Class;
 
-use crate::error::{StepError, WriteError};
+use crate::error::{ReadError, StepError, WriteError};
 use crate::reserve::{self, Reserve};
+use crate::rows::to_sql;
 use crate::schema;
 use crate::shared::Shared;
 use crate::store::{Prepared, Store};
@@ -15,8 +16,9 @@ pub(crate) trait Job: Send {
     /// How safe it must be before the caller hears of it.
     fn class(&self) -> Class;
 
-    /// Writes within the transaction under way. An error dooms the transaction; a refusal is no error.
-    fn run(&mut self, store: &mut Store) -> Result<(), String>;
+    /// Writes within the transaction under way, which an error dooms; a refusal is no error. May be run again after a
+    /// transaction that was rolled back.
+    fn run(&mut self, store: &mut Store) -> Result<(), Doomed>;
 
     /// The entry to keep in the reserve when the store fails, for jobs that may use it.
     fn last_resort(&self) -> Option<&Prepared>;
@@ -39,11 +41,11 @@ impl<T: Send, F: FnMut(&mut Store) -> Result<T, StepError> + Send> Job for Task<
         self.class
     }
 
-    fn run(&mut self, store: &mut Store) -> Result<(), String> {
+    fn run(&mut self, store: &mut Store) -> Result<(), Doomed> {
         match (self.work)(store) {
             Ok(value) => self.done = Some(Ok(value)),
             Err(StepError::Refused(refusal)) => self.done = Some(Err(refusal.into())),
-            Err(error @ (StepError::Read(_) | StepError::Entropy(_))) => return Err(error.to_string()),
+            Err(error) => return Err(Doomed::by(&error)),
         }
         Ok(())
     }
@@ -53,10 +55,9 @@ impl<T: Send, F: FnMut(&mut Store) -> Result<T, StepError> + Send> Job for Task<
     }
 
     fn answer(self: Box<Self>, answer: Answer) {
-        let refused = matches!(self.done, Some(Err(WriteError::Refused(_))));
         let reply = match (answer, self.done, self.last_resort) {
             (Answer::Kept, _, Some((_, value))) => Ok(value()),
-            (Answer::Failed(because), ..) if !refused => Err(WriteError::Storage(because)),
+            (Answer::Failed(because), ..) => Err(WriteError::Storage(because)),
             (_, Some(done), _) => done,
             (_, None, _) => Err(WriteError::Closed),
         };
@@ -65,17 +66,51 @@ impl<T: Send, F: FnMut(&mut Store) -> Result<T, StepError> + Send> Job for Task<
     }
 }
 
+/// Why a transaction was rolled back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Doomed {
+    /// The store cannot write: nobody's write would have fared better.
+    Store(String),
+    /// One job met something it could not cope with, a damaged run for instance: the others deserve another try.
+    Job(String),
+}
+
+impl Doomed {
+    fn by(error: &StepError) -> Self {
+        use rusqlite::ErrorCode as Code;
+        let because = error.to_string();
+        match error {
+            StepError::Read(ReadError::Storage(error))
+                if error.sqlite_error_code() != Some(Code::ConstraintViolation) =>
+            {
+                Self::Store(because)
+            }
+            _ => Self::Job(because),
+        }
+    }
+
+    /// The sentence.
+    pub(crate) fn because(&self) -> &str {
+        let (Self::Store(because) | Self::Job(because)) = self;
+        because
+    }
+}
+
 /// Runs `jobs` in one transaction, tells readers, then answers the callers. Returns whether anything was committed.
 pub(crate) fn commit(store: &mut Store, reserve: &mut Reserve, shared: &Shared, mut jobs: Vec<Box<dyn Job>>) -> bool {
     move_reserve(store, reserve);
     let class = jobs.iter().map(|job| job.class()).max().unwrap_or(Class::Observed);
     let outcome = transaction(store, class, |store| jobs.iter_mut().try_for_each(|job| job.run(store)));
+    if matches!(outcome, Err(Doomed::Job(_))) && jobs.len() > 1 {
+        // One by one: whoever doomed the batch fails alone.
+        return jobs.into_iter().map(|job| commit(store, reserve, shared, vec![job])).max() == Some(true);
+    }
     let answers: Vec<Answer> = jobs
         .iter()
         .map(|job| match (&outcome, job.last_resort()) {
             (Ok(()), _) => Answer::Committed,
             (Err(_), Some(prepared)) if reserve.keep(&prepared.entry).is_ok() => Answer::Kept,
-            (Err(because), _) => Answer::Failed(because.clone()),
+            (Err(doomed), _) => Answer::Failed(doomed.because().to_owned()),
         })
         .collect();
     // Readers first: whoever hears that its entry was written may ask for it at once.
@@ -102,11 +137,11 @@ pub(crate) fn move_reserve(store: &mut Store, reserve: &mut Reserve) {
     }
     let moved = transaction(store, Class::Durable, |store| {
         for entry in reserve.pending() {
-            let prepared = Prepared::new(entry.clone()).map_err(|refusal| refusal.to_string())?;
-            store.append(&prepared).map_err(|error| error.to_string())?;
+            let prepared = Prepared::new(entry.clone()).map_err(|refusal| Doomed::by(&refusal.into()))?;
+            store.append(&prepared).map_err(|error| Doomed::by(&error))?;
         }
-        let serial = i64::try_from(reserve.last_serial()).unwrap_or(i64::MAX);
-        schema::set_meta(&store.db, "reserve_moved", serial).map_err(|error| error.to_string())
+        let serial = to_sql(reserve.last_serial());
+        schema::set_meta(&store.db, "reserve_moved", serial).map_err(|error| Doomed::by(&error.into()))
     });
     if moved.is_ok() {
         // When clearing fails the log still knows what was moved; the room is freed the next time.
@@ -119,10 +154,11 @@ pub(crate) fn move_reserve(store: &mut Store, reserve: &mut Reserve) {
 pub(crate) fn transaction(
     store: &mut Store,
     class: Class,
-    work: impl FnOnce(&mut Store) -> Result<(), String>,
-) -> Result<(), String> {
-    let begun = store.begin(class).map_err(|error| error.to_string());
-    let outcome = begun.and_then(|()| work(store)).and_then(|()| store.commit().map_err(|error| error.to_string()));
+    work: impl FnOnce(&mut Store) -> Result<(), Doomed>,
+) -> Result<(), Doomed> {
+    let begun = store.begin(class).map_err(|error| Doomed::Store(error.to_string()));
+    let commit = |store: &mut Store| store.commit().map_err(|error| Doomed::Store(error.to_string()));
+    let outcome = begun.and_then(|()| work(store)).and_then(|()| commit(store));
     if outcome.is_err() {
         store.roll_back();
     }
@@ -132,4 +168,63 @@ pub(crate) fn transaction(
 /// The entry a job may put into the reserve.
 pub(crate) fn last_resort<T>(prepared: &Prepared, value: fn() -> T) -> Option<(Prepared, fn() -> T)> {
     reserve::may_use(&prepared.entry).then(|| (prepared.clone(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    use rusqlite::Connection;
+    use selvedge_authority::{Entry, Record};
+    use selvedge_domain::{Actor, Digest, Time, Verb};
+
+    use super::*;
+    use crate::danger::SeededEntropy;
+    use crate::key::LogKey;
+
+    fn store() -> Store {
+        let db = Connection::open_in_memory().unwrap();
+        schema::create(&db).unwrap();
+        Store::open(db, LogKey::from_seed(&[1; 32]).unwrap(), Box::new(SeededEntropy::new(1))).unwrap()
+    }
+
+    fn job(
+        work: impl FnMut(&mut Store) -> Result<u64, StepError> + Send + 'static,
+    ) -> (Box<dyn Job>, Receiver<Result<u64, WriteError>>) {
+        let (reply, answer) = sync_channel(1);
+        (Box::new(Task { class: Class::Durable, work, done: None, last_resort: None, reply }), answer)
+    }
+
+    fn append(store: &mut Store) -> Result<u64, StepError> {
+        let record = Record::NotDone { order: Digest::of_parts([]), verb: Verb::GitRead, because: String::new() };
+        let entry = Entry { at: Time::from_millis(1), run: None, actor: Actor::Factory, owner: None, record };
+        store.append(&Prepared::new(entry)?)
+    }
+
+    #[test]
+    fn a_write_that_meets_damage_fails_alone() {
+        let mut store = store();
+        let damaged = |store: &mut Store| {
+            append(store)?;
+            Err(StepError::Read(ReadError::Damaged { seq: 7, because: "flipped".to_owned() }))
+        };
+        let (jobs, answers): (Vec<_>, Vec<_>) = [job(append), job(damaged), job(append)].into_iter().unzip();
+        assert!(commit(&mut store, &mut Reserve::default(), &Shared::default(), jobs));
+        let answers: Vec<_> = answers.iter().map(|answer| answer.recv().unwrap()).collect();
+        assert!(matches!(&answers[..], [Ok(0), Err(WriteError::Storage(_)), Ok(1)]), "{answers:?}");
+        assert_eq!(store.size(), 2, "nothing of the failed write remains");
+    }
+
+    #[test]
+    fn when_the_store_fails_everybody_in_the_batch_hears_so() {
+        let mut store = store();
+        let full = |_: &mut Store| {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            Err(rusqlite::Error::SqliteFailure(code, None).into())
+        };
+        let (jobs, answers): (Vec<_>, Vec<_>) = [job(append), job(full)].into_iter().unzip();
+        assert!(!commit(&mut store, &mut Reserve::default(), &Shared::default(), jobs));
+        assert!(answers.iter().all(|answer| matches!(answer.recv().unwrap(), Err(WriteError::Storage(_)))));
+        assert_eq!(store.size(), 0);
+    }
 }

@@ -171,8 +171,8 @@ struct Walk<'a> {
     key: &'a PublicKey,
     tree: Tree,
     last_at: u64,
-    /// The last leaf of each run; `None` for entries without one.
-    chains: BTreeMap<Option<Vec<u8>>, Hash>,
+    /// The last leaf of each run; the empty name stands for entries without one.
+    chains: BTreeMap<Vec<u8>, Hash>,
     /// How many entries a signature covers.
     signed: u64,
 }
@@ -191,8 +191,7 @@ impl Walk<'_> {
             return bad("its clock flag is wrong");
         }
         self.last_at = row.at;
-        let run = row.run.map(<[u8]>::to_vec);
-        if self.chains.insert(run, *row.leaf).unwrap_or_default() != *row.previous {
+        if self.follow(row) != *row.previous {
             return bad("it does not follow the entry before it in its run");
         }
         for tile in self.tree.push(*row.leaf) {
@@ -202,6 +201,19 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Continues the chain of the row's run; returns the leaf it continues.
+    fn follow(&mut self, row: &RawRow<'_>) -> Hash {
+        // No run is named by the empty text.
+        let run = row.run.unwrap_or_default();
+        match self.chains.get_mut(run) {
+            Some(last) => std::mem::replace(last, *row.leaf),
+            None => {
+                self.chains.insert(run.to_vec(), *row.leaf);
+                Hash::default()
+            }
+        }
     }
 
     /// Holds the tree so far against every checkpoint of exactly this size.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use selvedge_authority::Class;
 
 use crate::anchor::Anchor;
-use crate::batch::{self, Job};
+use crate::batch::{self, Doomed, Job};
 use crate::reserve::Reserve;
 use crate::shared::Shared;
 use crate::store::Store;
@@ -128,7 +128,7 @@ impl Writer {
     fn sign(&mut self) {
         let mut signed = None;
         let outcome = batch::transaction(&mut self.store, Class::Durable, |store| {
-            signed = Some(store.checkpoint().map_err(|error| error.to_string())?);
+            signed = Some(store.checkpoint().map_err(|error| Doomed::Store(error.to_string()))?);
             Ok(())
         });
         match (outcome, signed) {
@@ -139,10 +139,10 @@ impl Writer {
                     self.shared.trouble(format!("cannot write `{}`: {error}", self.anchor.path().display()));
                 }
             }
-            (Err(because), _) => {
+            (Err(doomed), _) => {
                 // Tried again after the same span; the entries themselves are safe.
                 self.unsigned_since = Some(Instant::now());
-                self.shared.trouble(format!("cannot sign the log: {because}"));
+                self.shared.trouble(format!("cannot sign the log: {}", doomed.because()));
             }
             (Ok(()), None) => {}
         }
