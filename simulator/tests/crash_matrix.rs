@@ -2,6 +2,8 @@
 //!
 //! Replay one case with `SELVEDGE_CASE='<scenario>|<point>|<fault>' cargo test -p selvedge-simulator replay -- --nocapture`.
 
+#![expect(clippy::print_stderr, reason = "a test run says how much it tried")]
+
 use selvedge_simulator::{Case, Fault, calm, oracle, scenarios};
 
 /// Plays every case with one of these faults and says how many there were.

@@ -1,5 +1,7 @@
 //! The oracle has teeth: one part of the world is broken at a time, and the sentence it violates says so.
 
+#![expect(clippy::unwrap_used, reason = "a failing test is allowed to be blunt")]
+
 use selvedge_simulator::{
     Break, Case, Ending, Fault, Notebook, Plan, Scenario, Simulation, calm, oracle, play, scenarios,
 };
