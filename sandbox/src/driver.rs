@@ -111,6 +111,7 @@ impl NativeDriver {
             Err(refused) => {
                 drop(control);
                 let _ = footprint.group.kill(DEATH_MAX);
+                let _ = child.kill();
                 let _ = child.wait();
                 Err(refused)
             }

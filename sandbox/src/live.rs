@@ -184,7 +184,7 @@ impl Sandbox {
         self.killer.clone()
     }
 
-    /// Tells what it does until it is dead. A sandbox that was never released is released.
+    /// Tells what it does until it is dead. A sandbox that was never released is released. To be called once.
     pub fn wait(&mut self, on_event: &mut dyn FnMut(Event)) -> Exit {
         let mut watch = Watching::default();
         if self.released.is_none()
@@ -275,6 +275,8 @@ impl Sandbox {
 
     fn conclude(&mut self, watch: Watching) -> Exit {
         let _ = self.killer.kill(DEATH_MAX);
+        // It has nothing left to watch, and must not be waited for should it hang.
+        let _ = self.launcher.kill();
         let _ = self.launcher.wait();
         self.dead = true;
         let group = &self.footprint.group;
@@ -342,6 +344,7 @@ impl Sandbox {
         // The launcher would end by itself, but the scratch filesystem goes only when nothing holds it.
         self.changes = None;
         self.footprint.group.kill(DEATH_MAX)?;
+        self.launcher.kill()?;
         self.launcher.wait()?;
         self.footprint.clear(DEATH_MAX)
     }
