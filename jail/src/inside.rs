@@ -10,7 +10,7 @@ use crate::error::{Failed, Named, Step};
 use crate::message::Message;
 use crate::spec::{Network, Spec, USER};
 use crate::sys::{self, Closing, Side};
-use crate::{filter, landlock, network, root, selftest, trees};
+use crate::{danger, filter, landlock, network, root, selftest, trees};
 
 /// A status no program is likely to end with, for when there was no program.
 const NOT_STARTED: i32 = 125;
@@ -39,7 +39,7 @@ fn build(spec: &Spec, launcher: &OwnedFd, stdio: &[OwnedFd]) -> Step<libc::pid_t
     root::part_from_host()?;
     let system = trees::system()?;
     let named = if trees::taken_by_launcher(spec) { from_launcher } else { trees::named(spec, None)? };
-    fault(spec, "trees")?;
+    danger::fault(spec, "trees")?;
     sys::become_user(USER, USER).step("become the sandbox's user")?;
     // Changing user made it forget both.
     die_with_launcher()?;
@@ -47,7 +47,7 @@ fn build(spec: &Spec, launcher: &OwnedFd, stdio: &[OwnedFd]) -> Step<libc::pid_t
     sys::umask(0o022);
     sys::sethostname("sandbox").step("set host name")?;
     let upper = root::build(spec, system, named)?;
-    fault(spec, "root")?;
+    danger::fault(spec, "root")?;
     if let Some(upper) = upper {
         Message::Upper.send(launcher.as_fd(), &[upper.as_fd()])?;
     }
@@ -56,9 +56,12 @@ fn build(spec: &Spec, launcher: &OwnedFd, stdio: &[OwnedFd]) -> Step<libc::pid_t
         let doors = network::listen()?;
         Message::Doors.send(launcher.as_fd(), &doors.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
     }
-    fault(spec, "network")?;
+    danger::fault(spec, "network")?;
     limits(spec)?;
-    drop_capabilities()?;
+    if !danger::left_out(spec, "capabilities") {
+        drop_capabilities()?;
+    }
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).step("forbid new privileges")?;
     match sys::fork().step("fork the payload")? {
         Side::Parent(pid) => Ok(pid),
         Side::Child => payload(spec, launcher.as_fd(), stdio),
@@ -98,8 +101,7 @@ fn drop_capabilities() -> Step<()> {
         }
     }
     sys::prctl(libc::PR_CAP_AMBIENT, AMBIENT_CLEAR_ALL).step("drop ambient capabilities")?;
-    sys::drop_capability_sets().step("drop capabilities")?;
-    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).step("forbid new privileges").map(drop)
+    sys::drop_capability_sets().step("drop capabilities")
 }
 
 /// Process 1: tells how the program ended, and ends everything with it. It holds nothing but its line to the launcher.
@@ -132,17 +134,24 @@ fn prepare(spec: &Spec, launcher: BorrowedFd<'_>, stdio: &[OwnedFd]) -> Step<Pro
     sys::default_signals().step("reset signals")?;
     std::env::set_current_dir(&spec.directory).step_on("enter directory", &spec.directory)?;
     let program = Program::find(spec)?;
-    landlock::restrict(spec)?;
-    selftest::before_filter()?;
+    if !danger::left_out(spec, "landlock") {
+        landlock::restrict(spec)?;
+    }
+    if !danger::left_out(spec, "self-test") {
+        selftest::before_filter()?;
+    }
     for (from, to) in stdio.iter().zip(0..) {
         sys::put_at(from.as_fd(), to).step("set standard streams")?;
     }
     sys::close_from(3, Closing::OnExec).step("close descriptors")?;
-    fault(spec, "payload")?;
-    let listener = sys::install_filter(&filter::program()).step("install filter")?;
-    Message::Guarded.send(launcher, &[listener.as_fd()])?;
-    drop(listener);
-    selftest::after_filter()?;
+    danger::fault(spec, "payload")?;
+    if !danger::left_out(spec, "filter") {
+        let listener = sys::install_filter(&filter::program()).step("install filter")?;
+        Message::Guarded.send(launcher, &[listener.as_fd()])?;
+    }
+    if !danger::left_out(spec, "self-test") {
+        selftest::after_filter()?;
+    }
     Message::Ready { pid: 0 }.send(launcher, &[])?;
     await_release(launcher)?;
     Ok(program)
@@ -203,17 +212,4 @@ impl Program {
 
 fn c_texts(texts: impl IntoIterator<Item = String>) -> Step<Vec<CString>> {
     texts.into_iter().map(|text| CString::new(text).map_err(|_| Failed::because("read spec", "NUL in text"))).collect()
-}
-
-/// Fails where a test asked for it.
-#[cfg(feature = "fault-injection")]
-pub(crate) fn fault(spec: &Spec, step: &str) -> Step<()> {
-    if spec.fail_at.as_deref() == Some(step) { Err(Failed::because("injected fault", step)) } else { Ok(()) }
-}
-
-/// Fails where a test asked for it; here it cannot.
-#[cfg(not(feature = "fault-injection"))]
-#[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
-pub(crate) fn fault(_: &Spec, _: &str) -> Step<()> {
-    Ok(())
 }

@@ -15,7 +15,7 @@ pub const VERSION_MIN: i32 = 3;
 /// The newest version this code was tried with; a newer kernel still speaks it.
 const VERSION_MAX: i32 = 6;
 /// The first version with scopes for signals and abstract sockets.
-const VERSION_WITH_SCOPES: i32 = 6;
+pub(crate) const VERSION_WITH_SCOPES: i32 = 6;
 
 /// Fences this process and all it will start.
 pub(crate) fn restrict(spec: &Spec) -> Step<()> {

@@ -12,7 +12,7 @@ use crate::namespaces;
 use crate::refusals::Refusals;
 use crate::spec::{Mapping, SPEC_BYTES_MAX, Spec};
 use crate::sys::{self, Closing, Side};
-use crate::{inside, trees};
+use crate::{danger, inside, trees};
 
 /// The launcher's life. The control socket is its standard input.
 pub(crate) fn run() -> Step<()> {
@@ -56,7 +56,7 @@ fn read_request(control: &OwnedFd) -> Step<(Spec, Vec<OwnedFd>)> {
 
 /// Makes the first process and tells it to go. In the child this does not return.
 fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Option<Watch>> {
-    inside::fault(spec, "clone")?;
+    danger::fault(spec, "clone")?;
     let (ours, theirs) = sys::socket_pair().step("make socket pair")?;
     let group =
         spec.groups.unified.as_ref().map(|path| File::open(path).step_on("open control group", path)).transpose()?;
@@ -100,7 +100,7 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
 /// Gives the first process its user and the trees only the launcher can take.
 fn admit(spec: &Spec, pid: libc::pid_t, line: Option<&OwnedFd>) -> Step<()> {
     namespaces::map_owner(pid, &spec.owner)?;
-    inside::fault(spec, "map")?;
+    danger::fault(spec, "map")?;
     let owner = (spec.owner.uid, spec.owner.gid);
     let given = match spec.owner.mapping {
         Mapping::ByRoot => {

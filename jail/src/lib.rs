@@ -15,6 +15,7 @@
 //! Rooms, in the order a launch passes them: `launcher` (outside), `namespaces`, `trees`, `inside` (first process and
 //! payload), `root`, `network`, `landlock`, `filter` with `syscalls`, `selftest`, and again `launcher` with `refusals`.
 
+mod danger;
 mod error;
 mod filter;
 mod inside;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use libc::{MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC};
 
 use crate::error::{Failed, Named, Step};
-use crate::namespaces;
 use crate::spec::{self, Access, BESIDE, File, Spec, USER};
 use crate::sys::{self, Beneath, Depth, HERE, attribute};
 use crate::trees::{self, Kind, System, Tree, Wanted};
+use crate::{danger, namespaces};
 
 /// Any directory that every host has; in this mount namespace it is about to become the root.
 const SITE: &str = "/tmp";
@@ -45,7 +45,7 @@ pub(crate) fn build(spec: &Spec, system: System, named: Vec<OwnedFd>) -> Step<Op
     }
     sys::mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "").step("mount /proc")?;
     let keeper = if spec.workspace.is_some() && spec.owner.must_be_given_files() { Some(as_keeper()?) } else { None };
-    close_process_table(root)?;
+    close_process_table(spec, root)?;
     let mut upper = None;
     for (number, (want, mount)) in trees::wanted(spec).iter().zip(named).enumerate() {
         let written = attach_named(spec, root, &scratch, number, want, &mount)?;
@@ -57,7 +57,7 @@ pub(crate) fn build(spec: &Spec, system: System, named: Vec<OwnedFd>) -> Step<Op
         made_file(root, number, file)?;
     }
     scratch.leave_stage()?;
-    enter()?;
+    enter(spec)?;
     Ok(upper)
 }
 
@@ -242,9 +242,11 @@ fn as_keeper() -> Step<OwnedFd> {
 }
 
 /// From here on no setting can be changed in `/proc` and no user namespace be made.
-fn close_process_table(root: BorrowedFd<'_>) -> Step<()> {
+fn close_process_table(spec: &Spec, root: BorrowedFd<'_>) -> Step<()> {
     // Before the settings become read-only. Had this failed unseen, nested user namespaces would stay open.
-    fs::write("proc/sys/user/max_user_namespaces", "0").step("forbid user namespaces")?;
+    if !danger::left_out(spec, "ban on user namespaces") {
+        fs::write("proc/sys/user/max_user_namespaces", "0").step("forbid user namespaces")?;
+    }
     for path in ["proc/sys", "proc/irq", "proc/bus", "proc/fs", "proc/acpi", "proc/scsi"] {
         if !Path::new(path).exists() {
             continue;
@@ -303,10 +305,13 @@ fn open_or_make(directory: BorrowedFd<'_>, name: &str, kind: Kind) -> std::io::R
 }
 
 /// Leaves the host's tree behind and seals the root.
-fn enter() -> Step<()> {
+fn enter(spec: &Spec) -> Step<()> {
     sys::pivot_here().step("pivot root")?;
     sys::unmount(".").step("leave the host's root")?;
     std::env::set_current_dir("/").step("enter root")?;
+    if danger::left_out(spec, "seal") {
+        return Ok(());
+    }
     sys::mount("none", "/", "", libc::MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, "").step("seal root")?;
     sys::mount("none", "/dev", "", libc::MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, "").step("seal /dev")
 }

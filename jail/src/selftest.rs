@@ -7,9 +7,9 @@ use std::net::UdpSocket;
 use std::path::Path;
 
 use crate::error::{Failed, Step};
-use crate::sys;
+use crate::{landlock, sys};
 
-/// What must hold before the filter is on: the layers beneath it, each alone.
+/// What must hold before the filter is on: the layers beneath it, most of them seen alone.
 pub(crate) fn before_filter() -> Step<()> {
     expect(
         "no way to the network",
@@ -29,6 +29,9 @@ pub(crate) fn before_filter() -> Step<()> {
         &[libc::EROFS, libc::EACCES],
         OpenOptions::new().create(true).append(true).open("/.selvedge"),
     )?;
+    if sys::landlock_version() >= landlock::VERSION_WITH_SCOPES {
+        expect("Landlock keeps signals inside", &[libc::EPERM], sys::may_signal(1))?;
+    }
     for absent in ["/root", "/sys/kernel", "/etc/shadow", "/boot", "/var/lib"] {
         if Path::new(absent).exists() {
             return Err(Failed::because("self-test: host files are absent", absent));

@@ -7,6 +7,7 @@ use crate::{Attack, Control, Family, raw};
 
 pub(crate) const ATTACKS: &[Attack] = &[
     attack("S-11", "look into the first process", first_process),
+    attack("S-11c", "signal the first process", signal_first_process),
     attack("S-11b", "see processes of the host", host_processes),
     attack("S-12", "set where the kernel sends crashes, and other settings", settings),
     attack("S-12b", "press the kernel's emergency keys, read its memory", kernel_memory),
@@ -41,6 +42,11 @@ fn first_process() -> Outcome {
         Spelling::new(format!("write {path}"), raw::open(&path, libc::O_WRONLY))
     });
     Outcome::of(files.into_iter().chain(links).chain(written))
+}
+
+fn signal_first_process() -> Outcome {
+    // Signal 0 asks whether one may, and is the only one that may be tried outside too.
+    Outcome::one("kill", raw::call(libc::SYS_kill, &[1, 0]))
 }
 
 fn host_processes() -> Outcome {

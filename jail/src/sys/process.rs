@@ -79,6 +79,12 @@ pub(crate) fn kill(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Whether this process may send a signal to that one. None is sent.
+pub(crate) fn may_signal(pid: pid_t) -> io::Result<()> {
+    // SAFETY: takes numbers.
+    check(unsafe { libc::kill(pid, 0) }).map(drop)
+}
+
 /// Ends this process at once: no destructors, no flushing of buffers that were copied by a fork.
 pub(crate) fn exit_now(code: c_int) -> ! {
     // SAFETY: `_exit` does not return and touches no memory of ours.

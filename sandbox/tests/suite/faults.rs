@@ -1,10 +1,13 @@
 //! S-39: a launch that fails, at whatever step, runs nothing, says which step, and leaves nothing behind.
 
+use std::collections::BTreeMap;
 use std::fs;
 
+use selvedge_prober::Line;
 use selvedge_sandbox::{Access, Bind, Ended, File, Layer, Level, NativeDriver, Network, Place, Setup, Workspace};
 
 use crate::stage::{Stage, groups_of, setup, unique, wait};
+use crate::wall::with_prober;
 
 fn nothing_left(stage: &Stage, id: &str) {
     assert_eq!(groups_of(id), Vec::<std::path::PathBuf>::new(), "control groups");
@@ -42,6 +45,58 @@ fn s_39_a_fault_at_any_step_leaves_nothing() {
     stage.driver.fail_at("no such step");
     assert!(stage.run(&place).exit.success());
     assert!(ran.join("it").exists());
+}
+
+#[test]
+fn a_layer_that_is_left_out_is_noticed_from_inside_before_anything_runs() {
+    let mut stage = Stage::full();
+    for layer in ["filter", "landlock", "capabilities", "ban on user namespaces"] {
+        stage.driver.fail_at(&format!("no {layer}"));
+        let id = unique("without");
+        let refused = stage.driver.start(&id, &Place::new(["true"])).expect_err(layer);
+        assert_eq!(refused.layer, Layer::SelfTest, "{layer}: {refused}");
+        nothing_left(&stage, &id);
+    }
+}
+
+/// What the prober is refused when layers are left out, by id.
+fn without(layers: &str, tried: &[&str]) -> BTreeMap<String, Line> {
+    let mut stage = Stage::full();
+    stage.driver.fail_at(&format!("no self-test,{layers}"));
+    let arguments: Vec<&str> = ["try"].iter().chain(tried).copied().collect();
+    let ran = stage.run(&with_prober(&arguments));
+    let seen: BTreeMap<String, Line> =
+        ran.output.lines().filter_map(Line::parse).map(|line| (line.id.clone(), line)).collect();
+    assert_eq!(seen.len(), tried.len(), "{ran:?}");
+    seen
+}
+
+#[test]
+fn behind_the_filter_other_layers_stand() {
+    let held = [
+        "S-1", "S-1c", "S-2", "S-2c", "S-2d", "S-7", "S-7e", "S-10", "S-11", "S-12", "S-13b", "S-14", "S-24", "S-24b",
+        "S-34",
+    ];
+    for (id, line) in without("no filter", &held) {
+        assert_eq!(line.outcome, "refused", "{id}: {}", line.detail);
+    }
+    let seen = without("no filter", &["S-1"]);
+    assert!(seen["S-1"].detail.contains("ENOSPC"), "the ban on user namespaces answers: {:?}", seen["S-1"]);
+    // These only the filter refuses: it is not there for show.
+    for (id, line) in without("no filter", &["S-3", "S-4", "S-6", "S-6b", "S-7d", "A-24"]) {
+        assert_eq!(line.outcome, "succeeded", "{id}: {}", line.detail);
+    }
+}
+
+#[test]
+fn landlock_stands_behind_the_mounts_and_the_mounts_behind_landlock() {
+    for layers in ["no landlock", "no seal"] {
+        let seen = without(layers, &["S-14", "S-13b"]);
+        assert_eq!(seen["S-14"].outcome, "refused", "{layers}: {:?}", seen["S-14"]);
+    }
+    assert_eq!(without("no landlock", &["S-11c"])["S-11c"].outcome, "succeeded", "only Landlock keeps signals inside");
+    let both = without("no landlock,no seal", &["S-14"]);
+    assert_eq!(both["S-14"].outcome, "succeeded", "with neither, the root can be written: {:?}", both["S-14"]);
 }
 
 #[test]

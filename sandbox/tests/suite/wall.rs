@@ -12,7 +12,7 @@ use selvedge_sandbox::{Access, Bind, Limit, Limits, Network, Place, Workspace};
 use crate::stage::{Ran, Stage, executable};
 
 /// Shows the prober inside, under its own name.
-fn with_prober(arguments: &[&str]) -> Place {
+pub(crate) fn with_prober(arguments: &[&str]) -> Place {
     let script = format!("exec -a {} /opt/prober \"$@\"", selvedge_prober::NAME);
     let argv = ["bash", "-c", &script, "bash"].into_iter().chain(arguments.iter().copied());
     Place {
