@@ -43,15 +43,22 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
         }
         Record::Done { order, verb, deed } => put_deed(db, seq, entry, (order, *verb, deed))?,
         Record::ApprovalAsked { approval, order, until } => {
-            db.prepare_cached("INSERT INTO p_approval VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'asked', NULL, NULL, NULL)")?
-                .execute(params![
-                    approval.as_str(),
-                    to_sql(seq),
-                    run_id,
-                    order.digest().as_bytes(),
-                    at,
-                    to_sql(until.as_millis())
-                ])?;
+            // Asked again, after a crash or after a yes that expired, it is the same request with a new deadline. What a
+            // person answered still counts: a no for good, a yes while it can be used.
+            db.prepare_cached(
+                "INSERT INTO p_approval VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'asked', NULL, NULL, NULL)
+                 ON CONFLICT DO UPDATE SET seq = ?2, asked_at = ?5, until = ?6, state = 'asked', by_uid = NULL,
+                     usable_until = NULL, answered_at = NULL
+                 WHERE NOT (state = 'denied' OR (state = 'granted' AND usable_until >= ?5))",
+            )?
+            .execute(params![
+                approval.as_str(),
+                to_sql(seq),
+                run_id,
+                order.digest().as_bytes(),
+                at,
+                to_sql(until.as_millis())
+            ])?;
         }
         Record::ApprovalDenied { approval } => {
             db.prepare_cached(
@@ -217,6 +224,18 @@ pub(crate) fn deed_seq(db: &Connection, run: &RunId, order: &Digest) -> Result<O
 pub(crate) fn approval_exists(db: &Connection, approval: &ApprovalId) -> Result<bool, ReadError> {
     let mut statement = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM p_approval WHERE id = ?1)")?;
     Ok(statement.query_row([approval.as_str()], |row| row.get(0))?)
+}
+
+/// Whether this approval was asked for, and for another order or another run.
+pub(crate) fn approval_binds_another(
+    db: &Connection,
+    approval: &ApprovalId,
+    run: Option<&RunId>,
+    order: &Digest,
+) -> Result<bool, ReadError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM p_approval WHERE id = ?1 AND NOT (run IS ?2 AND order_digest = ?3))";
+    let parameters = params![approval.as_str(), run.map(RunId::as_str), order.as_bytes()];
+    Ok(db.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)
 }
 
 fn order_seq(db: &Connection, digest: &Digest) -> Result<Option<u64>, ReadError> {

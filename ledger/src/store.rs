@@ -220,7 +220,9 @@ impl Store {
                 self.check_deed(entry.run.as_ref(), order, *verb, deed)?;
                 Ok(None)
             }
-            Record::ApprovalAsked { approval, .. } if project::approval_exists(&self.db, approval)? => {
+            Record::ApprovalAsked { approval, order, .. }
+                if project::approval_binds_another(&self.db, approval, entry.run.as_ref(), &order.digest())? =>
+            {
                 Err(Refusal::InUse { id: approval.to_string() }.into())
             }
             Record::ApprovalDenied { approval } if !project::approval_exists(&self.db, approval)? => {

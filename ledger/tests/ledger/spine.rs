@@ -1,7 +1,9 @@
 //! One run from its trigger to its end, the queue, the law at the store's door, and everything again after reopening.
 
 use selvedge_authority::{Class, HaltScope, Journal, JournalError, Record, Relinquished};
-use selvedge_domain::{ApprovalId, Deed, Digest, Event, Order, Outcome, ProposalNumber, Stage, Time, WaitKind};
+use selvedge_domain::{
+    ApprovalId, Deed, Description, Digest, Event, Order, Outcome, ProposalNumber, Stage, Time, WaitKind,
+};
 use selvedge_ledger::{ApprovalState, Enqueued, ProposalState, Refusal, WriteError};
 
 use crate::support::*;
@@ -170,6 +172,43 @@ fn a_yes_counts_for_its_order_once_and_until_it_expires_a72_a75_a76() {
     decide_and_do(&ledger, 55, Some(run), &order, Deed::Opened(number)).unwrap();
     assert_eq!(usable(56), None, "one yes, one deed (A-76)");
     assert!(matches!(state(&third, 56), ApprovalState::Used { .. }));
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
+fn asking_again_is_the_same_request_and_answers_still_count() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let run = &claim.run;
+    let order = open_proposal(run).describe();
+    let digest = order.digest();
+    let ask = |id: u64, order: &Description, at: u64, until: u64| {
+        let approval = ApprovalId::from_entropy(id);
+        let asked = Record::ApprovalAsked { approval, order: order.clone(), until: time(until) };
+        ledger.append_entry(entry(at, Some(run), asked), Class::Durable).map(drop)
+    };
+    let state =
+        |id: u64, now| ledger.approval_request(&ApprovalId::from_entropy(id), time(now)).unwrap().unwrap().state;
+    ask(1, &order, 20, 30).unwrap();
+    ask(1, &order, 40, 50).expect("a crash between asking and waiting asks again");
+    assert_eq!(state(1, 45), ApprovalState::Asked, "with a new deadline");
+    let mut other = open_proposal(run);
+    other.title.push('!');
+    let reused = ask(1, &other.describe(), 41, 50);
+    assert!(matches!(reused, Err(WriteError::Refused(Refusal::InUse { .. }))), "never for other bytes (A-72)");
+
+    decide_and_do(&ledger, 45, None, &grant(&ApprovalId::from_entropy(1), run, digest, 60), Deed::Approved).unwrap();
+    ask(1, &order, 50, 100).unwrap();
+    assert!(matches!(state(1, 50), ApprovalState::Granted { .. }), "a yes that can be used is not lost");
+    ask(1, &order, 61, 100).unwrap();
+    assert_eq!(state(1, 61), ApprovalState::Asked, "a yes that expired is asked for again");
+    assert_eq!(ledger.approval(&digest, time(61)).unwrap(), None);
+    let denied = Record::ApprovalDenied { approval: ApprovalId::from_entropy(1) };
+    ledger.append_entry(entry(62, Some(run), denied), Class::Durable).unwrap();
+    ask(1, &order, 63, 100).unwrap();
+    assert_eq!(state(1, 63), ApprovalState::Denied, "a no stays a no");
     assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
 }
 
