@@ -14,6 +14,8 @@ use crate::place::Limits;
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// What every directory of ours begins with, so that a person sees whose it is.
 const PREFIX: &str = "selvedge-";
+/// Where processes of a version 2 group go when its children are to be limited. No sandbox can have this name.
+const LEAF: &str = "selvedge.keeper";
 /// How often we look whether the last process is gone. Death itself takes tens of milliseconds at worst.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
 
@@ -55,7 +57,8 @@ impl Hierarchies {
             match *kind {
                 "cgroup2" => {
                     let path = own.iter().find(|(names, _)| names.is_empty()).map_or("/", |(_, path)| path);
-                    let dir = here(path);
+                    // A keeper before us, or we ourselves, may have moved to the leaf.
+                    let dir = here(path.strip_suffix(LEAF).map_or(path, |above| above.trim_end_matches('/')));
                     let controllers = controllers_of(&dir).split_whitespace().map(str::to_owned).collect();
                     found.unified = Some((dir, controllers));
                 }
@@ -103,7 +106,7 @@ impl Hierarchies {
         }
         match fs::write(&control, wanted.join(" ")) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                let leaf = dir.join("keeper");
+                let leaf = dir.join(LEAF);
                 make(&leaf)?;
                 for pid in pids_in(dir)? {
                     match fs::write(leaf.join("cgroup.procs"), pid.to_string()) {
@@ -380,6 +383,14 @@ mod tests {
             group.file("pids", "pids.max", "pids.max"),
             Some("/sys/fs/cgroup/user.slice/a.service/selvedge-x/pids.max".into())
         );
+    }
+
+    #[test]
+    fn a_keeper_in_the_leaf_makes_groups_beside_it() {
+        let mounts = "29 23 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        let found = Hierarchies::parse(mounts, "0::/a.service/selvedge.keeper\n", |_| "cpu memory pids".to_owned());
+        assert_eq!(found.group("x").unified(), Some(&PathBuf::from("/sys/fs/cgroup/a.service/selvedge-x")));
+        assert!(!crate::footprint::is_id("keeper.") && !LEAF.starts_with(PREFIX));
     }
 
     #[test]
