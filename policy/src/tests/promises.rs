@@ -257,6 +257,19 @@ fn a_fact_of_another_type_or_name_is_refused_a44() {
 }
 
 #[test]
+fn work_cannot_pass_for_a_check() {
+    // A check may be started by anyone, so what is called one must have the facts of one.
+    let defaults = Policies::defaults().unwrap();
+    let mut disguised = work();
+    disguised.fields[0].1 = Field::from("check");
+    let (subject, context) = (person(), plain());
+    assert_eq!(defaults.judge(&question(&subject, &check(), &context)).as_str(), "allow");
+    let asking = question(&subject, &disguised, &context);
+    assert!(defaults.ask(&asking).is_err());
+    assert_eq!(defaults.judge(&asking).as_str(), "deny");
+}
+
+#[test]
 fn the_schema_names_every_verb_and_no_other() {
     let (schema, warnings) = Schema::from_cedarschema_str(SCHEMA).unwrap();
     assert_eq!(warnings.count(), 0);
