@@ -160,6 +160,20 @@ fn shadow_policies_are_told_and_never_decide() {
 }
 
 #[test]
+fn what_shadow_would_change_names_only_policies_in_shadow() {
+    let policies = load(
+        r#"@id("permit") @owner("o") permit (principal, action, resource);
+           @id("counts") @owner("o") forbid (principal, action, resource) unless { context.approved };
+           @id("watch") @owner("o") @mode("shadow") forbid (principal, action, resource) unless { context.approved };"#,
+    );
+    let (subject, order, context) = (fixer(), check(), plain());
+    let shadow = policies.shadow(&question(&subject, &order, &context)).unwrap();
+    assert_eq!(names(shadow.enforced.policies()), ["counts"]);
+    assert_eq!((names(shadow.supposed.policies()), names(&shadow.because)), (vec!["counts", "watch"], vec!["watch"]));
+    assert!(!shadow.differs());
+}
+
+#[test]
 fn a_permit_in_shadow_permits_nothing() {
     let policies = load(r#"@id("watch") @owner("o") @mode("shadow") permit (principal, action, resource);"#);
     let (subject, order, context) = (fixer(), check(), plain());
