@@ -16,10 +16,11 @@ use crate::{danger, namespaces};
 
 /// Any directory that every host has; in this mount namespace it is about to become the root.
 const SITE: &str = "/tmp";
-/// Where things are put together. Gone before the program starts.
-const STAGE: &str = ".stage";
-/// Room for directories, mount points and links besides the files of the spec.
-const ROOT_BYTES: usize = 4 << 20;
+/// Another one, where things are put together. It is not beneath the new root, so all of it goes with the host's tree at
+/// once: each unmount by itself costs the kernel a grace period, milliseconds on a busy machine.
+const STAGE: &str = "/usr";
+/// Room for directories, mount points and links.
+const SMALL_BYTES: usize = 4 << 20;
 
 /// Takes the whole tree of mounts out of the host's sight: nothing mounted here shows there, or the other way round.
 pub(crate) fn part_from_host() -> Step<()> {
@@ -28,8 +29,8 @@ pub(crate) fn part_from_host() -> Step<()> {
 
 /// Builds the tree and enters it. Returns the directory in which the workspace's changes will be, if there is one.
 pub(crate) fn build(spec: &Spec, system: System, named: Vec<OwnedFd>) -> Step<Option<OwnedFd>> {
-    let root = new_root(spec)?;
-    let root = root.as_fd();
+    let (root, stage) = new_root_and_stage(spec)?;
+    let (root, stage) = (root.as_fd(), stage.as_fd());
     system_trees(root, &system)?;
     devices(root, &system.devices)?;
     accounts()?;
@@ -48,7 +49,7 @@ pub(crate) fn build(spec: &Spec, system: System, named: Vec<OwnedFd>) -> Step<Op
     close_process_table(spec, root)?;
     let mut upper = None;
     for (number, (want, mount)) in trees::wanted(spec).iter().zip(named).enumerate() {
-        let written = attach_named(spec, root, &scratch, number, want, &mount)?;
+        let written = attach_named(spec, root, stage, &scratch, number, want, &mount)?;
         if want.target == spec::WORKSPACE && want.access == Access::PrivateCopy {
             upper = written.map(|path| for_collection(&path, keeper.as_ref())).transpose()?;
         }
@@ -56,21 +57,22 @@ pub(crate) fn build(spec: &Spec, system: System, named: Vec<OwnedFd>) -> Step<Op
     for (number, file) in spec.files.iter().enumerate() {
         made_file(root, number, file)?;
     }
-    scratch.leave_stage()?;
     enter(spec)?;
     Ok(upper)
 }
 
-fn new_root(spec: &Spec) -> Step<OwnedFd> {
-    let bytes = spec.files.iter().map(|file| file.content.len()).sum::<usize>() + ROOT_BYTES;
-    let options = format!("size={bytes},nr_inodes=4096,mode=755");
-    sys::mount("tmpfs", SITE, "tmpfs", MS_NOSUID | MS_NODEV, &options).step("mount root")?;
+fn new_root_and_stage(spec: &Spec) -> Step<(OwnedFd, OwnedFd)> {
+    let made_files: usize = spec.files.iter().map(|file| file.content.len()).sum();
+    for (site, bytes) in [(SITE, SMALL_BYTES), (STAGE, SMALL_BYTES + made_files)] {
+        let options = format!("size={bytes},nr_inodes=4096,mode=755");
+        sys::mount("tmpfs", site, "tmpfs", MS_NOSUID | MS_NODEV, &options).step_on("mount root", site)?;
+    }
     std::env::set_current_dir(SITE).step("enter new root")?;
-    for directory in ["etc", "proc", "dev", "run", "opt", ".stage"] {
+    for directory in ["etc", "proc", "dev", "run", "opt"] {
         fs::create_dir(directory).step_on("make directory", directory)?;
     }
-    let here = fs::File::open(".").step("open new root")?;
-    Ok(here.into())
+    let open = |path| fs::File::open(path).map(OwnedFd::from).step_on("open new root", path);
+    Ok((open(SITE)?, open(STAGE)?))
 }
 
 fn system_trees(root: BorrowedFd<'_>, system: &System) -> Step<()> {
@@ -143,27 +145,13 @@ impl Scratch {
         let path = directory.to_string_lossy();
         sys::copy_mount(HERE, &path, Depth::Alone).step_on("show scratch directory", &path)
     }
-
-    /// Takes the places things were put together at out of the tree. What is attached elsewhere stays.
-    fn leave_stage(&self) -> Step<()> {
-        for entry in fs::read_dir(STAGE).step("list stage")? {
-            let path = entry.step("list stage")?.path();
-            // Directories here are mount points, except those that only hold made files.
-            match sys::unmount(&path) {
-                Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
-                    Err(error).step_on("unmount stage", path.display())?
-                }
-                _ => {}
-            }
-        }
-        fs::remove_dir_all(STAGE).step("remove stage")
-    }
 }
 
 /// Attaches a tree the spec names; for a private copy, returns where its changes go.
 fn attach_named(
     spec: &Spec,
     root: BorrowedFd<'_>,
+    stage: BorrowedFd<'_>,
     scratch: &Scratch,
     number: usize,
     want: &Wanted<'_>,
@@ -174,9 +162,9 @@ fn attach_named(
         attach_at(root, want.target, kind, mount.as_fd())?;
         return Ok(None);
     }
-    let lower = Path::new(STAGE).join(format!("lower{number}"));
-    fs::create_dir(&lower).step("make lower")?;
-    attach_at(root, &lower.to_string_lossy(), Kind::Directory, mount.as_fd())?;
+    let lower = format!("lower{number}");
+    attach_at(stage, &lower, Kind::Directory, mount.as_fd())?;
+    let lower = Path::new(STAGE).join(lower);
     let upper = scratch.directory(&format!("upper{number}"), 0o755)?;
     let work = scratch.directory(&format!("work{number}"), 0o755)?;
     let merged = Path::new(STAGE).join(format!("merged{number}"));
