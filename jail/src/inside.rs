@@ -48,14 +48,9 @@ fn build(spec: &Spec, launcher: &OwnedFd, stdio: &[OwnedFd]) -> Step<libc::pid_t
     sys::sethostname("sandbox").step("set host name")?;
     let upper = root::build(spec, system, named)?;
     danger::fault(spec, "root")?;
-    if let Some(upper) = upper {
-        Message::Upper.send(launcher.as_fd(), &[upper.as_fd()])?;
-    }
     network::loopback()?;
-    if spec.network == Network::Doors {
-        let doors = network::listen()?;
-        Message::Doors.send(launcher.as_fd(), &doors.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
-    }
+    let doors = if spec.network == Network::Doors { network::listen()? } else { Vec::new() };
+    let handed_out: Vec<OwnedFd> = upper.into_iter().chain(doors).collect();
     danger::fault(spec, "network")?;
     limits(spec)?;
     if !danger::left_out(spec, "capabilities") {
@@ -64,7 +59,7 @@ fn build(spec: &Spec, launcher: &OwnedFd, stdio: &[OwnedFd]) -> Step<libc::pid_t
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).step("forbid new privileges")?;
     match sys::fork().step("fork the payload")? {
         Side::Parent(pid) => Ok(pid),
-        Side::Child => payload(spec, launcher.as_fd(), stdio),
+        Side::Child => payload(spec, launcher.as_fd(), stdio, handed_out),
     }
 }
 
@@ -119,8 +114,8 @@ fn reap(payload: libc::pid_t, launcher: &OwnedFd) -> ! {
     }
 }
 
-fn payload(spec: &Spec, launcher: BorrowedFd<'_>, stdio: &[OwnedFd]) -> ! {
-    let failed = match prepare(spec, launcher, stdio) {
+fn payload(spec: &Spec, launcher: BorrowedFd<'_>, stdio: &[OwnedFd], handed_out: Vec<OwnedFd>) -> ! {
+    let failed = match prepare(spec, launcher, stdio, handed_out) {
         Ok(program) => program.run(),
         Err(failed) => failed,
     };
@@ -129,7 +124,7 @@ fn payload(spec: &Spec, launcher: BorrowedFd<'_>, stdio: &[OwnedFd]) -> ! {
 }
 
 /// Gives up everything, proves it, and waits for the word to go.
-fn prepare(spec: &Spec, launcher: BorrowedFd<'_>, stdio: &[OwnedFd]) -> Step<Program> {
+fn prepare(spec: &Spec, launcher: BorrowedFd<'_>, stdio: &[OwnedFd], mut handed_out: Vec<OwnedFd>) -> Step<Program> {
     sys::setsid().step("start session")?;
     sys::default_signals().step("reset signals")?;
     std::env::set_current_dir(&spec.directory).step_on("enter directory", &spec.directory)?;
@@ -146,13 +141,14 @@ fn prepare(spec: &Spec, launcher: BorrowedFd<'_>, stdio: &[OwnedFd]) -> Step<Pro
     sys::close_from(3, Closing::OnExec).step("close descriptors")?;
     danger::fault(spec, "payload")?;
     if !danger::left_out(spec, "filter") {
-        let listener = sys::install_filter(&filter::program()).step("install filter")?;
-        Message::Guarded.send(launcher, &[listener.as_fd()])?;
+        handed_out.push(sys::install_filter(&filter::program()).step("install filter")?);
     }
     if !danger::left_out(spec, "self-test") {
         selftest::after_filter()?;
     }
-    Message::Ready { pid: 0 }.send(launcher, &[])?;
+    // One message with everything: each would wake the launcher, and on a busy machine every hand-over costs.
+    Message::Ready { pid: 0 }.send(launcher, &handed_out.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
+    drop(handed_out);
     await_release(launcher)?;
     Ok(program)
 }

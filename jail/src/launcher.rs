@@ -83,8 +83,7 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
         handle,
         pid,
         kill,
-        doors: Vec::new(),
-        upper: None,
+        filtered: !danger::left_out(spec, "filter"),
         refusals: None,
         exited: false,
     };
@@ -102,19 +101,16 @@ fn admit(spec: &Spec, pid: libc::pid_t, line: Option<&OwnedFd>) -> Step<()> {
     namespaces::map_owner(pid, &spec.owner)?;
     danger::fault(spec, "map")?;
     let owner = (spec.owner.uid, spec.owner.gid);
-    let given = match spec.owner.mapping {
-        Mapping::ByRoot => {
-            let translation = if needs_translation(spec) {
-                Some(namespaces::translation(Path::new("/proc"), spec.owner.keeper, owner)?)
-            } else {
-                None
-            };
-            trees::named(spec, translation.as_ref().map(AsFd::as_fd))?
-        }
-        Mapping::ByHelpers { .. } => Vec::new(),
-    };
     let Some(line) = line else { return Err(Failed::because("send message", "the first process is gone")) };
-    Message::Go.send(line.as_fd(), &given.iter().map(AsFd::as_fd).collect::<Vec<_>>())
+    let mapped = spec.owner.mapping == Mapping::ByRoot;
+    let translation = if mapped && needs_translation(spec) {
+        Some(namespaces::Translation::make(Path::new("/proc"), spec.owner.keeper, owner)?)
+    } else {
+        None
+    };
+    let given = if mapped { trees::named(spec, translation.as_ref().map(AsFd::as_fd))? } else { Vec::new() };
+    Message::Go.send(line.as_fd(), &given.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
+    translation.map_or(Ok(()), namespaces::Translation::end)
 }
 
 /// All that is left to do needs no privilege but that of killing another user's process.
@@ -142,8 +138,8 @@ struct Watch {
     pid: libc::pid_t,
     /// The control group's `cgroup.kill`.
     kill: Option<File>,
-    doors: Vec<OwnedFd>,
-    upper: Option<OwnedFd>,
+    /// Whether there is a filter, as there always is outside of tests.
+    filtered: bool,
     /// Counted from the moment the program could run; what the self-test tries is no finding.
     refusals: Option<Refusals>,
     exited: bool,
@@ -203,17 +199,15 @@ impl Watch {
             return Ok(());
         };
         match message {
-            Message::Doors => self.doors = descriptors,
-            Message::Upper => self.upper = descriptors.pop(),
-            Message::Guarded => self.listener = descriptors.pop(),
             Message::Ready { .. } => {
                 self.refusals = Some(Refusals::default());
+                if self.filtered {
+                    self.listener = descriptors.pop();
+                }
+                // The rest is the keeper's alone; our copies end here.
                 let handed: Vec<BorrowedFd<'_>> =
-                    [&self.handle].into_iter().chain(&self.upper).chain(&self.doors).map(AsFd::as_fd).collect();
+                    [&self.handle].into_iter().chain(&descriptors).map(AsFd::as_fd).collect();
                 Message::Ready { pid: self.pid }.send(control.as_fd(), &handed)?;
-                // The doors are the keeper's alone.
-                self.doors.clear();
-                self.upper = None;
             }
             Message::Failed(_) | Message::Exited { .. } => {
                 self.exited |= matches!(message, Message::Exited { .. });

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! keeper ── Build(spec, stdin, stdout, stderr) ──▶ launcher ── clone ──▶ first process ── fork ──▶ payload
-//!        ◀─ Ready(handle, changes, listeners) ───     │  ◀── Upper, Doors ──    │    ◀── Guarded ──   │
+//!        ◀─ Ready(handle, changes, listeners) ───     │  ◀── Ready(changes, listeners, refusals) ──   │
 //!        ── Release ─────────────────────────────▶    │  ────────────────────────────── Release ──▶ execve
 //!        ◀─ Refused*, Exited ─────────────────────    │  ◀── Exited ───────     │
 //! ```

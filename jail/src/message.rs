@@ -22,16 +22,12 @@ pub enum Message {
     Release,
     /// Launcher to first process: your user exists now. With the detached mounts that only the launcher could make.
     Go,
-    /// First process to launcher: with the four listeners, in the order of [`crate::network::DOORS`].
-    Doors,
-    /// First process to launcher: with the directory that holds what the workspace's writer changed.
-    Upper,
-    /// Payload to launcher: the filter is on. With the descriptor its notifications come out of.
-    Guarded,
-    /// Payload to launcher to keeper: every layer was seen to hold. To the keeper with a handle of the first process,
-    /// then the upper directory if there is a workspace, then the four listeners if there are doors.
+    /// Payload to launcher to keeper: every layer was seen to hold. With the directory that holds what the workspace's
+    /// writer changed, if there is a workspace, then the four listeners in the order of [`crate::DOORS`], if there are
+    /// doors. From the payload, last, with the descriptor that refused calls come out of; to the keeper, first, with a
+    /// handle of the first process.
     Ready {
-        /// The first process, as the host numbers it.
+        /// The first process, as the host numbers it; the payload does not know.
         pid: i32,
     },
     /// A step failed and nothing of the program ran.
@@ -60,27 +56,24 @@ impl Message {
             Self::Build => w.u8(0),
             Self::Release => w.u8(1),
             Self::Go => w.u8(2),
-            Self::Doors => w.u8(3),
-            Self::Upper => w.u8(4),
-            Self::Guarded => w.u8(5),
             Self::Ready { pid } => {
-                w.u8(6);
+                w.u8(3);
                 w.i32(*pid);
             }
             Self::Failed(failed) => {
-                w.u8(7);
+                w.u8(4);
                 w.bytes(cut(&failed.step).as_bytes());
                 w.i32(failed.errno);
                 w.bytes(cut(&failed.detail).as_bytes());
             }
             Self::Refused { number, pid, total } => {
-                w.u8(8);
+                w.u8(5);
                 w.i32(*number);
                 w.u32(*pid);
                 w.u64(*total);
             }
             Self::Exited { status } => {
-                w.u8(9);
+                w.u8(6);
                 w.i32(*status);
             }
         }
@@ -94,13 +87,10 @@ impl Message {
             0 => Self::Build,
             1 => Self::Release,
             2 => Self::Go,
-            3 => Self::Doors,
-            4 => Self::Upper,
-            5 => Self::Guarded,
-            6 => Self::Ready { pid: r.i32()? },
-            7 => Self::Failed(Failed { step: r.text()?, errno: r.i32()?, detail: r.text()? }),
-            8 => Self::Refused { number: r.i32()?, pid: r.u32()?, total: r.u64()? },
-            9 => Self::Exited { status: r.i32()? },
+            3 => Self::Ready { pid: r.i32()? },
+            4 => Self::Failed(Failed { step: r.text()?, errno: r.i32()?, detail: r.text()? }),
+            5 => Self::Refused { number: r.i32()?, pid: r.u32()?, total: r.u64()? },
+            6 => Self::Exited { status: r.i32()? },
             _ => return Err(Malformed),
         };
         r.end()?;

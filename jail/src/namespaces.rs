@@ -39,23 +39,43 @@ pub(crate) fn map_owner(pid: libc::pid_t, owner: &Owner) -> Step<()> {
     }
 }
 
-/// Where ids must be translated: a user namespace in which `inside` stands for `outside`. It lives as long as the
-/// descriptor; the process that was needed to make it is gone. `proc` is a mount of this process's own process ids.
-pub(crate) fn translation(proc: &Path, inside: (u32, u32), outside: (u32, u32)) -> Step<OwnedFd> {
-    const STEP: &str = "make translation of ids";
-    let (pid, handle) = match sys::clone_into(libc::CLONE_NEWUSER, None).step(STEP)? {
-        // The parent kills us as soon as the namespace is held by a descriptor.
-        Side::Child => loop {
-            let _ = sys::poll(&[], -1);
-        },
-        Side::Parent(child) => child,
-    };
-    let entry = proc.join(pid.to_string());
-    let made =
-        write_translation(&entry, inside, outside).and_then(|()| fs::File::open(entry.join("ns/user")).step(STEP));
-    sys::kill(handle.as_fd()).step(STEP)?;
-    sys::wait(pid).step(STEP)?;
-    made.map(OwnedFd::from)
+/// Where ids must be translated: a user namespace in which one user and group stand for others.
+#[derive(Debug)]
+#[must_use = "end it, or its process stays until this one ends"]
+pub(crate) struct Translation {
+    namespace: OwnedFd,
+    /// Does nothing; without a process in it the namespace could not be made.
+    pid: libc::pid_t,
+}
+
+impl Translation {
+    /// Lets `inside` stand for `outside`. `proc` is a mount of this process's own process ids.
+    pub(crate) fn make(proc: &Path, inside: (u32, u32), outside: (u32, u32)) -> Step<Self> {
+        const STEP: &str = "make translation of ids";
+        let (pid, handle) = match sys::clone_into(libc::CLONE_NEWUSER, None).step(STEP)? {
+            // The parent kills us as soon as the namespace is held by a descriptor.
+            Side::Child => loop {
+                let _ = sys::poll(&[], -1);
+            },
+            Side::Parent(child) => child,
+        };
+        let entry = proc.join(pid.to_string());
+        let made =
+            write_translation(&entry, inside, outside).and_then(|()| fs::File::open(entry.join("ns/user")).step(STEP));
+        sys::kill(handle.as_fd()).step(STEP)?;
+        Ok(Self { namespace: made?.into(), pid })
+    }
+
+    /// Reaps the process, which takes as long as the scheduler takes to let it die.
+    pub(crate) fn end(self) -> Step<()> {
+        sys::wait(self.pid).step("end translation of ids").map(drop)
+    }
+}
+
+impl AsFd for Translation {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
 }
 
 fn write_translation(entry: &Path, inside: (u32, u32), outside: (u32, u32)) -> Step<()> {

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use libc::{MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC};
 
+use crate::danger;
 use crate::error::{Failed, Named, Step};
+use crate::namespaces::Translation;
 use crate::spec::{self, Access, BESIDE, File, Spec, USER};
 use crate::sys::{self, Beneath, Depth, HERE, attribute};
 use crate::trees::{self, Kind, System, Tree, Wanted};
-use crate::{danger, namespaces};
 
 /// Any directory that every host has; in this mount namespace it is about to become the root.
 const SITE: &str = "/tmp";
@@ -58,6 +59,7 @@ pub(crate) fn build(spec: &Spec, system: System, named: Vec<OwnedFd>) -> Step<Op
         made_file(root, number, file)?;
     }
     enter(spec)?;
+    keeper.map_or(Ok(()), Translation::end)?;
     Ok(upper)
 }
 
@@ -193,7 +195,7 @@ fn give_all(path: &Path) -> Step<()> {
 
 /// A view of the changes for the keeper: nothing in it can be run, written or followed, and where the keeper is not
 /// root it owns every file in it.
-fn for_collection(upper: &Path, keeper: Option<&OwnedFd>) -> Step<OwnedFd> {
+fn for_collection(upper: &Path, keeper: Option<&Translation>) -> Step<OwnedFd> {
     let view = sys::copy_mount(HERE, &upper.to_string_lossy(), Depth::Alone).step("show changes")?;
     let attributes = attribute::READ_ONLY
         | attribute::NO_SUID
@@ -221,10 +223,10 @@ fn made_file(root: BorrowedFd<'_>, number: usize, file: &File) -> Step<()> {
 
 /// A user namespace in which the sandbox's files are the keeper's. Made in here, for only who rules both this and the
 /// filesystem may map ids between them.
-fn as_keeper() -> Step<OwnedFd> {
+fn as_keeper() -> Step<Translation> {
     // The maps of a process that is closed cannot be written, and a fork is as closed as its parent.
     sys::prctl(libc::PR_SET_DUMPABLE, 1).step("open own memory")?;
-    let made = namespaces::translation(Path::new("proc"), (USER, USER), (BESIDE, BESIDE));
+    let made = Translation::make(Path::new("proc"), (USER, USER), (BESIDE, BESIDE));
     sys::prctl(libc::PR_SET_DUMPABLE, 0).step("close own memory")?;
     made
 }

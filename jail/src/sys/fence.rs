@@ -81,9 +81,9 @@ pub(crate) fn landlock_version() -> i32 {
         .unwrap_or(0)
 }
 
-/// Calls `mount` with nothing, to see who refuses it.
-pub(crate) fn mount_nothing() -> io::Error {
-    // SAFETY: all pointers are null, which the kernel refuses to read.
-    unsafe { libc::mount(ptr::null(), ptr::null(), ptr::null(), 0, ptr::null()) };
+/// Calls `clone3` with nothing, to see who refuses it.
+pub(crate) fn clone3_nothing() -> io::Error {
+    // SAFETY: a null pointer of no length, which the kernel refuses to read.
+    unsafe { libc::syscall(libc::SYS_clone3, ptr::null::<u8>(), 0usize) };
     io::Error::last_os_error()
 }
