@@ -5,7 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::merkle::{Hash, leaf_hash};
+use crate::merkle::{Hash, LEAF_PREFIX, leaf_hash};
 
 /// Separates our headers from anything else that is ever hashed, and names their layout.
 const LAYOUT: &[u8] = b"selvedge-entry-v1";
@@ -46,7 +46,8 @@ pub(crate) fn commitment(salt: &[u8; SALT_BYTES], body: &[u8]) -> Hash {
 impl Header<'_> {
     /// The leaf that stands for the entry in the log.
     pub(crate) fn leaf(&self) -> Hash {
-        let mut bytes = Vec::with_capacity(320);
+        let mut bytes = Vec::with_capacity(384);
+        bytes.push(LEAF_PREFIX);
         let parts: [&[u8]; 11] = [
             LAYOUT,
             &self.seq.to_be_bytes(),

@@ -12,14 +12,19 @@ const TILE_LEVELS: u32 = 8;
 /// Hashes in a full tile.
 pub(crate) const TILE_WIDTH: u64 = 1 << TILE_LEVELS;
 
-/// The hash of a leaf: domain-separated from inner nodes, so that no node can be passed off as an entry.
-pub(crate) fn leaf_hash(data: &[u8]) -> Hash {
-    Sha256::new().chain_update([0]).chain_update(data).finalize().into()
+/// What precedes the data of a leaf, so that no inner node can be passed off as an entry.
+pub(crate) const LEAF_PREFIX: u8 = 0;
+/// What precedes the children of an inner node.
+const NODE_PREFIX: u8 = 1;
+
+/// The hash of a leaf, whose bytes begin with [`LEAF_PREFIX`].
+pub(crate) fn leaf_hash(prefixed: &[u8]) -> Hash {
+    Sha256::digest(prefixed).into()
 }
 
 /// The hash of an inner node.
 fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+    Sha256::new().chain_update([NODE_PREFIX]).chain_update(left).chain_update(right).finalize().into()
 }
 
 /// The hash of the tree without leaves.
@@ -202,7 +207,7 @@ mod tests {
     }
 
     fn leaves(count: u64) -> Vec<Hash> {
-        (0..count).map(|i| leaf_hash(&i.to_be_bytes())).collect()
+        (0..count).map(|i| leaf_hash(&[&[LEAF_PREFIX], i.to_be_bytes().as_slice()].concat())).collect()
     }
 
     #[test]
@@ -228,7 +233,7 @@ mod tests {
             &[0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f],
         ];
         let mut tree = Tree::default();
-        inputs.iter().for_each(|input| drop(tree.push(leaf_hash(input))));
+        inputs.iter().for_each(|input| drop(tree.push(leaf_hash(&[&[LEAF_PREFIX], *input].concat()))));
         let root = selvedge_domain::Digest::from_bytes(tree.root()).to_string();
         assert_eq!(root, "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328");
     }
