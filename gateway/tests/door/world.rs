@@ -66,6 +66,7 @@ impl Judge for Keeper {
 pub struct World {
     pub door: Arc<Door>,
     pub ready: Ready,
+    pub ready_in: Duration,
     pub keeper: Arc<Keeper>,
     pub tls: Upstream,
     pub clear: Upstream,
@@ -87,7 +88,10 @@ impl World {
     pub fn start_as(program: &Path, run_as: RunAs) -> Self {
         let public = PublicAuthority::make();
         let [tls, clear, other] = [Upstream::tls(&public, HOST), Upstream::clear(), Upstream::clear()];
-        let (door, ready) = Door::start(program, run_as, &hello(&public, [&tls, &clear, &other])).unwrap();
+        let told = hello(&public, [&tls, &clear, &other]);
+        let start = Instant::now();
+        let (door, ready) = Door::start(program, run_as, &told).unwrap();
+        let ready_in = start.elapsed();
         let [proxy, captured_tls, captured_clear] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         door.attach(&[
@@ -111,6 +115,7 @@ impl World {
             dns: dns.local_addr().unwrap(),
             door,
             ready,
+            ready_in,
             keeper,
             tls,
             clear,
