@@ -1,0 +1,156 @@
+//! The command line: what can be said, and where each command lives. One file per group of commands.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::errors::{CliError, Kind};
+use crate::output::Output;
+
+mod audit;
+mod init;
+mod inspect;
+mod local;
+mod people;
+mod work;
+
+pub(crate) use init::Place;
+pub(crate) use inspect::card;
+
+/// An autonomous code factory whose every act is decided, narrow, short-lived and provable.
+#[derive(Debug, Parser)]
+#[command(name = "selvedge", version, max_term_width = 110, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit statuses of the factory's own are 100 to 119; `selvedge exit-codes` lists them.";
+
+/// Options every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The state directory.
+    #[arg(long, global = true, env = "SELVEDGE_STATE", value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// One JSON document, or one line per event where the command follows.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch one governed run end to end, then a hostile one: needs no account, key or network.
+    Demo(local::Demo),
+    /// Set a repository up: configuration, policies and a bare clone, all in the state directory.
+    Init(init::Init),
+    /// Say what this machine can fence, layer by layer, and what to do about what is missing.
+    Doctor,
+    /// Give an agent a task, or run any program as an ad-hoc governed worker.
+    Run(work::Run),
+    /// Look for vulnerable dependencies and remediate them.
+    Scan(work::Scan),
+    /// Keep the factory running: schedule, queue and control socket.
+    Serve,
+    /// List runs.
+    Ps(inspect::Ps),
+    /// Reconstruct a run: trigger, decisions, acts and results, each with its actor and owner.
+    Show(inspect::Show),
+    /// Follow the log as it grows.
+    Watch(inspect::Watch),
+    /// List proposals.
+    Proposals(inspect::Proposals),
+    /// Merge a proposal into the factory's bare clone.
+    Merge(people::Merge),
+    /// List what waits for a person.
+    Approvals,
+    /// Say yes to exactly one order.
+    Approve(people::Approve),
+    /// Say no.
+    Deny(people::Deny),
+    /// Stop everything, or `agent X`, `repo Y`, `run Z`.
+    Halt(people::Scope),
+    /// Lift a halt.
+    Resume(people::Scope),
+    /// Revoke every credential of a run and end it.
+    Revoke(people::Revoke),
+    /// Show an agent's authority card: what it can do, what it can reach, what dies at the end.
+    Can(inspect::Can),
+    /// Check or explain the policies in force.
+    #[command(subcommand)]
+    Policy(inspect::Policy),
+    /// Show, verify or export the log.
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    /// Refresh the advisories from their remote.
+    #[command(subcommand)]
+    Advisories(local::Advisories),
+    /// Print the JSON Schema of `selvedge.toml`.
+    Schema,
+    /// Print shell completions.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// List the exit statuses.
+    ExitCodes,
+}
+
+/// Parses, runs, and turns what happened into an exit status.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let mut output = Output::new(cli.common.json);
+    match run(&cli, &mut output) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.kind as u8)
+        }
+    }
+}
+
+/// Help and version are answers; anything else clap says is a usage error of ours, with our status.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked = !error.use_stderr();
+    let _broken_pipe = error.print();
+    if asked { ExitCode::SUCCESS } else { ExitCode::from(Kind::Usage as u8) }
+}
+
+fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Demo(demo) => demo.run(common, output),
+        Command::Init(init) => init.run(common, output),
+        Command::Doctor => local::doctor(common, output),
+        Command::Run(run) => run.run(common, output),
+        Command::Scan(scan) => scan.run(common, output),
+        Command::Serve => work::serve_command(common, output),
+        Command::Ps(ps) => ps.run(common, output),
+        Command::Show(show) => show.run(common, output),
+        Command::Watch(watch) => watch.run(common, output),
+        Command::Proposals(proposals) => proposals.run(common, output),
+        Command::Merge(merge) => merge.run(common, output),
+        Command::Approvals => people::approvals(common, output),
+        Command::Approve(approve) => approve.run(common, output),
+        Command::Deny(deny) => deny.run(common, output),
+        Command::Halt(scope) => scope.halt(common, output),
+        Command::Resume(scope) => scope.resume(common, output),
+        Command::Revoke(revoke) => revoke.run(common, output),
+        Command::Can(can) => can.run(common, output),
+        Command::Policy(policy) => policy.run(common, output),
+        Command::Audit(audit) => audit.run(common, output),
+        Command::Advisories(advisories) => advisories.run(common, output),
+        Command::Schema => local::schema(output),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "selvedge", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::ExitCodes => local::exit_codes(output),
+    }
+}

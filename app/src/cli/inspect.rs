@@ -1,0 +1,212 @@
+//! Commands that only look: ps, show, watch, proposals, can, policy.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::Common;
+use super::people::{ask, text};
+use crate::errors::{CliError, Kind};
+use crate::keeper::{Reply, Request, State, connect};
+use crate::output::Output;
+
+/// List runs.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Settled runs too.
+    #[arg(long)]
+    all: bool,
+}
+
+/// Reconstruct a run: trigger, decisions, acts and results, each with its actor and owner.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The run.
+    run: String,
+}
+
+/// Follow the log as it grows.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Begin after this entry instead of at the end.
+    #[arg(long, value_name = "ENTRY")]
+    after: Option<u64>,
+}
+
+/// List proposals.
+#[derive(Debug, Args)]
+pub(crate) struct Proposals {}
+
+/// Show an agent's authority card.
+#[derive(Debug, Args)]
+pub(crate) struct Can {
+    /// The agent.
+    agent: String,
+}
+
+/// Check or explain the policies in force.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Parse and validate the policies; nothing is loaded.
+    Check,
+    /// Explain a recorded decision: which policies answered, and what would change it.
+    Explain {
+        /// The entry of the decision, as `selvedge show` numbers it.
+        entry: u64,
+    },
+}
+
+impl Ps {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let value = ask(common, output, &Request::Ps)?;
+        let runs: Vec<&Value> = value.get("runs").and_then(Value::as_array).into_iter().flatten().collect();
+        let shown = runs.iter().filter(|run| self.all || text(run, "stage") != "settled");
+        let mut none = true;
+        for run in shown {
+            none = false;
+            let end = match text(run, "outcome") {
+                "-" => text(run, "stage"),
+                outcome => outcome,
+            };
+            output.line(format!(
+                "{}  {:<13}  {:<12}  {}  {}",
+                text(run, "run"),
+                end,
+                text(run, "agent"),
+                text(run, "repo"),
+                text(run, "because")
+            ));
+        }
+        if none {
+            let settled = runs.len();
+            output.line(if self.all {
+                "no runs yet".to_owned()
+            } else {
+                format!("nothing is going on; {settled} settled runs with `selvedge ps --all`")
+            });
+        }
+        Ok(0)
+    }
+}
+
+impl Show {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let value = ask(common, output, &Request::Show { run: self.run.clone() })?;
+        output.heading(&format!("run {}  {}", text(&value, "run"), text(&value, "stage")));
+        output.line(format!(
+            "  agent {} for {}, owner {}",
+            text(&value, "agent"),
+            text(&value, "repo"),
+            text(&value, "owner")
+        ));
+        output.line(format!("  outcome {}: {}", text(&value, "outcome"), text(&value, "because")));
+        for entry in value.get("entries").and_then(Value::as_array).into_iter().flatten() {
+            output.line(entry_line(entry));
+        }
+        Ok(0)
+    }
+}
+
+/// One entry of the log in one line.
+pub(crate) fn entry_line(entry: &Value) -> String {
+    let seq = entry.get("seq").and_then(Value::as_u64).unwrap_or(0);
+    let owner = match text(entry, "owner") {
+        "-" => String::new(),
+        owner => format!(" (owner {owner})"),
+    };
+    let said = crate::output::escape(text(entry, "summary").as_bytes());
+    let said = String::from_utf8_lossy(&said).replace('\n', " ");
+    format!(
+        "{seq:>6}  {}  {:<13} {said}\n        by {}{owner}",
+        text(entry, "at"),
+        text(entry, "kind"),
+        text(entry, "actor")
+    )
+}
+
+impl Watch {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let state = State::locate(common.state.as_deref())?;
+        let request = Request::Watch { after: self.after };
+        connect(&state)?.ask(&request, &mut |reply| {
+            if let Reply::Item { value } = reply {
+                output.document(value);
+                output.line(entry_line(value));
+            }
+        })?;
+        Ok(0)
+    }
+}
+
+impl Proposals {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let value = ask(common, output, &Request::Proposals)?;
+        let proposals: Vec<&Value> = value.get("proposals").and_then(Value::as_array).into_iter().flatten().collect();
+        if proposals.is_empty() {
+            output.line("no proposals yet");
+        }
+        for proposal in proposals {
+            let number = proposal.get("number").and_then(Value::as_u64).unwrap_or(0);
+            output.line(format!(
+                "{}#{number}  {:<7}  {}  {}",
+                text(proposal, "repo"),
+                text(proposal, "state"),
+                text(proposal, "run"),
+                text(proposal, "title")
+            ));
+            output.line(format!("    {} into {}", text(proposal, "commit"), text(proposal, "target")));
+        }
+        Ok(0)
+    }
+}
+
+impl Can {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let value = ask(common, output, &Request::Can { agent: self.agent.clone() })?;
+        card(output, &value);
+        Ok(0)
+    }
+}
+
+/// The authority card: three questions, three answers (requirement G3).
+pub(crate) fn card(output: &Output, value: &Value) {
+    output.heading(&format!("{}: {}", text(value, "agent"), text(value, "purpose")));
+    output.line(format!("  answers for it: {}; trouble goes to {}", text(value, "owner"), text(value, "escalate")));
+    for (title, field) in [("can do", "can_do"), ("can reach", "can_reach"), ("dies at the end", "dies_at_the_end")] {
+        output.line(format!("  {title}:"));
+        for item in value.get(field).and_then(Value::as_array).into_iter().flatten() {
+            output.line(format!("    {}", item.as_str().unwrap_or("-")));
+        }
+    }
+}
+
+impl Policy {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        match self {
+            Self::Check => check(common, output),
+            Self::Explain { entry } => {
+                let value = ask(common, output, &Request::Explain { entry: *entry })?;
+                output.heading(&format!("{}: {}", text(&value, "verdict"), text(&value, "next_step")));
+                for policy in value.get("policies").and_then(Value::as_array).into_iter().flatten() {
+                    output.line(format!("  {} (owner {})", text(policy, "id"), text(policy, "owner")));
+                    output.line(format!("    {}", text(policy, "text").replace('\n', "\n    ")));
+                }
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// Works without the keeper, so that broken policies can be mended while it runs.
+fn check(common: &Common, output: &Output) -> Result<u8, CliError> {
+    let state = State::locate(common.state.as_deref())?;
+    match selvedge_policy::Policies::load(&state.at("policies")) {
+        Ok(policies) => {
+            let digest = policies.digest().to_string();
+            output.document(&serde_json::json!({ "policies": policies.len(), "digest": digest }));
+            output.line(format!("{} policies are valid; digest {digest}", policies.len()));
+            Ok(0)
+        }
+        Err(error) => Err(CliError::caused(Kind::Policy, &error)
+            .hint("until this is mended, every order is denied; `selvedge halt` and `revoke` work all the same")),
+    }
+}

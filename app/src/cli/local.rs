@@ -1,0 +1,113 @@
+//! Commands that need no keeper: demo, doctor, schema, exit codes, advisories.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::{Args, Subcommand};
+
+use super::Common;
+use crate::config::{Config, schema as config_schema};
+use crate::errors::{CliError, Kind};
+use crate::keeper::State;
+use crate::output::Output;
+use crate::{demo, wiring};
+
+/// Watch one governed run end to end, then a hostile one.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// A dry run on a repository of yours instead: what would be found, reached and asked.
+    #[arg(long, value_name = "PATH")]
+    on: Option<PathBuf>,
+    /// Keep the scratch factory, and say where it is.
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Demo {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        match &self.on {
+            Some(path) => demo::dry_run(path, output),
+            None => demo::run(common.state.as_deref(), self.keep, output),
+        }
+    }
+}
+
+/// Refresh the advisories from their remote.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Advisories {
+    /// Fetch the newest advisories into the configured directory.
+    Update,
+}
+
+impl Advisories {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let Self::Update = self;
+        let state = State::locate(common.state.as_deref())?;
+        state.require()?;
+        let config = Config::load(&state.config())?;
+        let (Some(path), Some(remote)) = (config.advisories, config.advisories_remote) else {
+            return Err(CliError::new(Kind::Advisories, "no remote to update from")
+                .hint(format!("set `advisories.path` and `advisories.remote` in `{}`", state.config().display())));
+        };
+        let commit = wiring::update_advisories(&path, &remote)?;
+        output.document(&serde_json::json!({ "path": path, "commit": commit }));
+        output.line(format!("advisories in {} are at {commit}", path.display()));
+        Ok(0)
+    }
+}
+
+/// Says what this machine can fence.
+pub(crate) fn doctor(common: &Common, output: &mut Output) -> Result<u8, CliError> {
+    let state = State::locate(common.state.as_deref())?;
+    state.create()?;
+    let git = Command::new("git").arg("--version").output().ok();
+    let git = git.map_or("missing: install git 2.40 or newer".to_owned(), |v| {
+        String::from_utf8_lossy(&v.stdout).trim().to_owned()
+    });
+    let report = wiring::probe(&state)?;
+    output.line(format!("git: {git}"));
+    output.line(format!("sandbox level: {}", report.level));
+    for row in &report.rows {
+        let layer = row.layer.to_string();
+        match &row.seen {
+            Ok(seen) => output.line(format!("  {layer:<16} holds    {seen}")),
+            Err(reason) => {
+                output.line(format!("  {layer:<16} MISSING  {reason}"));
+                output.line(format!("  {:<16} remedy:  {}", "", row.layer.remedy()));
+            }
+        }
+    }
+    let layers = report.rows.iter().map(|row| {
+        serde_json::json!({ "layer": row.layer.to_string(), "holds": row.seen.is_ok(), "seen": row.seen.as_ref().ok(),
+            "missing": row.seen.as_ref().err(), "remedy": row.seen.as_ref().err().map(|_| row.layer.remedy()) })
+    });
+    let layers: Vec<_> = layers.collect();
+    output.document(&serde_json::json!({ "git": git, "level": report.level.to_string(), "layers": layers }));
+    if report.complete() {
+        Ok(0)
+    } else {
+        Err(CliError::new(Kind::Sandbox, "a layer of the sandbox is missing, so no run will start")
+            .hint("follow the remedies above"))
+    }
+}
+
+/// Prints the JSON Schema of the configuration.
+pub(crate) fn schema(output: &mut Output) -> Result<u8, CliError> {
+    let text =
+        serde_json::to_string_pretty(&config_schema()).map_err(|error| CliError::caused(Kind::Internal, &error))?;
+    output.document(&config_schema());
+    output.line(text);
+    Ok(0)
+}
+
+/// Lists the exit statuses.
+pub(crate) fn exit_codes(output: &mut Output) -> Result<u8, CliError> {
+    let all: Vec<_> =
+        Kind::ALL.iter().map(|kind| serde_json::json!({ "status": *kind as u8, "code": kind.code() })).collect();
+    output.document(&all);
+    output.line("  0  proposed, changed, nothing to do, or the program's own status for `run --command`");
+    for kind in Kind::ALL {
+        output.line(format!("{:>3}  {}", *kind as u8, kind.code()));
+    }
+    Ok(0)
+}

@@ -1,0 +1,160 @@
+//! What people decide: merge, approve, deny, halt, resume, revoke.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Common;
+use crate::errors::{CliError, Kind};
+use crate::keeper::{self, Request, State, connect};
+use crate::output::Output;
+
+/// Merge a proposal into the factory's bare clone.
+#[derive(Debug, Args)]
+pub(crate) struct Merge {
+    /// The proposal's number.
+    number: u64,
+    /// The repository, when there is more than one.
+    #[arg(long, value_name = "NAME")]
+    repo: Option<String>,
+    /// Merge only if the proposal is still at this commit.
+    #[arg(long, value_name = "COMMIT")]
+    at: Option<String>,
+}
+
+/// Say yes to exactly one order.
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// The request, as `selvedge approvals` lists it.
+    approval: String,
+}
+
+/// Say no.
+#[derive(Debug, Args)]
+pub(crate) struct Deny {
+    /// The request, as `selvedge approvals` lists it.
+    approval: String,
+}
+
+/// How far a halt reaches.
+#[derive(Debug, Args)]
+pub(crate) struct Scope {
+    /// `agent NAME`, `repo NAME`, `run ID`; everything when absent.
+    #[arg(num_args = 0..=2, value_names = ["KIND", "NAME"])]
+    scope: Vec<String>,
+}
+
+/// Revoke every credential of a run and end it.
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The run.
+    run: String,
+}
+
+impl Merge {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let request = Request::Merge { repo: self.repo.clone(), number: self.number, head: self.at.clone() };
+        let value = ask(common, output, &request)?;
+        output.line(format!(
+            "merged proposal #{}: {} is now {}",
+            self.number,
+            text(&value, "target"),
+            text(&value, "commit")
+        ));
+        output.line("only the factory's bare clone moved; fetch it with `git fetch selvedge`");
+        Ok(0)
+    }
+}
+
+impl Approve {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let value = ask(common, output, &Request::Approve { approval: self.approval.clone() })?;
+        output.line(format!(
+            "approved {} on {}, once, until {}",
+            text(&value, "verb"),
+            text(&value, "resource"),
+            text(&value, "until")
+        ));
+        Ok(0)
+    }
+}
+
+impl Deny {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        ask(common, output, &Request::Deny { approval: self.approval.clone() })?;
+        output.line(format!("denied {}; its run ends as refused", self.approval));
+        Ok(0)
+    }
+}
+
+impl Scope {
+    pub(crate) fn halt(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let value = ask(common, output, &Request::Halt(self.parse()?))?;
+        output.line(format!("halted; {} runs killed", value.get("killed").and_then(Value::as_u64).unwrap_or(0)));
+        output.line("nothing new starts in this scope until `selvedge resume`");
+        Ok(0)
+    }
+
+    pub(crate) fn resume(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        ask(common, output, &Request::Resume(self.parse()?))?;
+        output.line("resumed");
+        Ok(0)
+    }
+
+    fn parse(&self) -> Result<keeper::Scope, CliError> {
+        match self.scope.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [] => Ok(keeper::Scope::All),
+            ["agent", name] => Ok(keeper::Scope::Agent((*name).to_owned())),
+            ["repo", name] => Ok(keeper::Scope::Repo((*name).to_owned())),
+            ["run", id] => Ok(keeper::Scope::Run((*id).to_owned())),
+            other => Err(CliError::new(Kind::Usage, format!("`{}` is not a scope", other.join(" ")))
+                .hint("write nothing, `agent NAME`, `repo NAME` or `run ID`")),
+        }
+    }
+}
+
+impl Revoke {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        ask(common, output, &Request::Revoke { run: self.run.clone() })?;
+        output.line(format!("every credential of {} is revoked, and the run is over", self.run));
+        Ok(0)
+    }
+}
+
+/// Lists what waits for a person.
+pub(crate) fn approvals(common: &Common, output: &mut Output) -> Result<u8, CliError> {
+    let value = ask(common, output, &Request::Approvals)?;
+    let waiting: Vec<&Value> = value.get("approvals").and_then(Value::as_array).into_iter().flatten().collect();
+    if waiting.is_empty() {
+        output.line("nothing waits for a person");
+    }
+    for item in waiting {
+        output.heading(&format!("{}  {} on {}", text(item, "approval"), text(item, "verb"), text(item, "resource")));
+        output.line(format!(
+            "  run {}, asked by {}, lapses {}",
+            text(item, "run"),
+            text(item, "asked_by"),
+            text(item, "until")
+        ));
+        for (name, fact) in item.get("facts").and_then(Value::as_object).into_iter().flatten() {
+            let shown = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
+            output.line(format!(
+                "  {name}: {}",
+                String::from_utf8_lossy(&crate::output::escape(shown.as_bytes())).replace('\n', "\n    ")
+            ));
+        }
+    }
+    Ok(0)
+}
+
+/// Asks the keeper, prints the document when JSON was asked for, and returns it.
+pub(crate) fn ask(common: &Common, output: &Output, request: &Request) -> Result<Value, CliError> {
+    let state = State::locate(common.state.as_deref())?;
+    let value = connect(&state)?.ask(request, &mut |reply| super::work::show(output, reply))?;
+    output.document(&value);
+    Ok(value)
+}
+
+/// The text of a field, or a dash.
+pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or("-")
+}

@@ -1,0 +1,415 @@
+//! `selvedge.toml`: what the operator writes, in plain words, and what it means.
+//!
+//! Lives with the state, never in a repository. Unknown keys are errors with a suggestion; every agent names its
+//! owner, purpose and escalation, or the file does not load (requirement B3).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use selvedge_domain::{
+    AgentName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, Owner, Reach, RepoName, Sensitivity, Trust,
+};
+use selvedge_factory::ports::{Agent, Repository};
+
+mod discover;
+mod file;
+mod propose;
+
+pub(crate) use discover::discover;
+pub(crate) use file::{File, schema};
+pub(crate) use propose::{Proposal, propose};
+
+/// Largest configuration we read.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// Longest an attempt may last; credentials live no longer (requirement C1).
+const ATTEMPT_AT_MOST_DEFAULT: Duration = Duration::from_seconds(900);
+
+/// The agent that runs programs named at the command line. Built in, at trust `draft`; a configuration may narrow it.
+pub(crate) const AD_HOC: &str = "ad-hoc";
+
+/// Why a configuration does not load.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read `{path}`: {cause}")]
+    Read { path: String, cause: std::io::Error },
+    #[error("`{path}` is larger than {CONFIG_BYTES_MAX} bytes")]
+    Large { path: String },
+    #[error("`{path}`{place}: {message}")]
+    Syntax { path: String, place: String, message: String, suggestion: Option<String> },
+    #[error("`{key}` in `{path}`: {because}")]
+    Meaning { path: String, key: String, because: String },
+}
+
+/// A configuration that loaded: everything parsed, nothing left to check.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) trust_domain: String,
+    pub(crate) level: Option<String>,
+    pub(crate) slots: usize,
+    pub(crate) digest: Digest,
+    pub(crate) repos: BTreeMap<RepoName, RepoConfig>,
+    pub(crate) agents: BTreeMap<AgentName, AgentConfig>,
+    pub(crate) schedule: Vec<Scheduled>,
+    pub(crate) registries: BTreeMap<String, RegistryConfig>,
+    pub(crate) danger: Vec<Danger>,
+    pub(crate) toolchains: Vec<PathBuf>,
+    pub(crate) advisories: Option<PathBuf>,
+    pub(crate) advisories_remote: Option<String>,
+}
+
+/// A repository, and how to check it.
+#[derive(Debug, Clone)]
+pub(crate) struct RepoConfig {
+    pub(crate) repository: Repository,
+    pub(crate) source: PathBuf,
+    pub(crate) checks: Vec<String>,
+    pub(crate) setup: Option<String>,
+    pub(crate) services: Vec<String>,
+}
+
+/// An agent, and how to run it.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentConfig {
+    pub(crate) agent: Agent,
+    pub(crate) runtime: Runtime,
+    pub(crate) minimum_release_age_days: u32,
+    pub(crate) memory_bytes: u64,
+    pub(crate) processes: u32,
+    pub(crate) disk_bytes: u64,
+}
+
+/// What an agent runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// The embedded remediation worker.
+    Remediate,
+    /// This program; empty for ad-hoc programs named by the trigger.
+    Command(Vec<String>),
+}
+
+/// A registry named by `reach`.
+#[derive(Debug, Clone)]
+pub(crate) struct RegistryConfig {
+    pub(crate) endpoints: BTreeSet<Endpoint>,
+    /// Replace the client's default registry by this address.
+    pub(crate) replace_with: Option<String>,
+}
+
+/// An address that is not global and that the operator named all the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Danger {
+    pub(crate) host: HostPattern,
+    pub(crate) address: std::net::IpAddr,
+    /// Speak plain HTTP to this port instead of TLS to the port that was asked for.
+    pub(crate) plain_port: Option<u16>,
+}
+
+/// Work that starts by the clock.
+#[derive(Debug, Clone)]
+pub(crate) struct Scheduled {
+    pub(crate) every: Duration,
+    pub(crate) agent: AgentName,
+    pub(crate) repo: RepoName,
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let read = |cause| ConfigError::Read { path: shown.clone(), cause };
+        if std::fs::metadata(path).map_err(read)?.len() > CONFIG_BYTES_MAX {
+            return Err(ConfigError::Large { path: shown });
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        Self::parse(&shown, &text)
+    }
+
+    /// Parses the text of a configuration; `path` is for messages.
+    pub(crate) fn parse(path: &str, text: &str) -> Result<Self, ConfigError> {
+        let file = File::parse(path, text)?;
+        Reader { path }.read(&file, Digest::of_parts([text.as_bytes()]))
+    }
+}
+
+/// Turns what was written into what it means; every error names its key.
+struct Reader<'a> {
+    path: &'a str,
+}
+
+impl Reader<'_> {
+    fn bad<T>(&self, key: impl Into<String>, because: impl Into<String>) -> Result<T, ConfigError> {
+        Err(ConfigError::Meaning { path: self.path.to_owned(), key: key.into(), because: because.into() })
+    }
+
+    fn read(&self, file: &File, digest: Digest) -> Result<Config, ConfigError> {
+        let registries = self.registries(file)?;
+        let repos = self.repos(file)?;
+        let agents = self.agents(file, &registries)?;
+        let schedule = self.schedule(file, &agents, &repos)?;
+        if let Some(level) = &file.factory.sandbox
+            && !["full", "user"].contains(&level.as_str())
+        {
+            return self.bad("factory.sandbox", format!("`{level}` is not a level; use `full` or `user`"));
+        }
+        Ok(Config {
+            trust_domain: file.factory.trust_domain.clone(),
+            level: file.factory.sandbox.clone(),
+            slots: file.factory.slots,
+            digest,
+            repos,
+            agents,
+            schedule,
+            registries,
+            danger: self.danger(file)?,
+            toolchains: file.factory.toolchains.clone(),
+            advisories: file.advisories.path.clone(),
+            advisories_remote: file.advisories.remote.clone(),
+        })
+    }
+
+    fn repos(&self, file: &File) -> Result<BTreeMap<RepoName, RepoConfig>, ConfigError> {
+        let mut repos = BTreeMap::new();
+        for (name, repo) in &file.repo {
+            let key = format!("repo.\"{name}\"");
+            let parsed = RepoName::parse(name).or_else(|bad| self.bad(&key, bad.to_string()))?;
+            let sensitivity = match Sensitivity::parse(&repo.sensitivity) {
+                Some(sensitivity) => sensitivity,
+                None => {
+                    return self.bad(
+                        key + ".sensitivity",
+                        one_of(&repo.sensitivity, Sensitivity::ALL.iter().map(|s| s.as_str())),
+                    );
+                }
+            };
+            let repository = Repository {
+                name: parsed.clone(),
+                target: repo.branch.clone(),
+                sensitivity,
+                lands_unattended: false,
+                chain_depth_max: repo.chain,
+                approval_within: self.span(&key, &repo.approval_within)?,
+            };
+            let config = RepoConfig {
+                repository,
+                source: repo.path.clone(),
+                checks: repo.checks.clone(),
+                setup: repo.environment.setup.clone(),
+                services: repo.environment.services.clone(),
+            };
+            repos.insert(parsed, config);
+        }
+        Ok(repos)
+    }
+
+    fn agents(
+        &self,
+        file: &File,
+        registries: &BTreeMap<String, RegistryConfig>,
+    ) -> Result<BTreeMap<AgentName, AgentConfig>, ConfigError> {
+        let mut agents = BTreeMap::new();
+        for (name, written) in &file.agent {
+            let key = format!("agent.{name}");
+            let agent = self.agent(&key, name, written, registries)?;
+            agents.insert(agent.agent.name.clone(), agent);
+        }
+        if !file.agent.contains_key(AD_HOC) {
+            let agent = self.agent(AD_HOC, AD_HOC, &file::Agent::ad_hoc(file), registries)?;
+            agents.insert(agent.agent.name.clone(), agent);
+        }
+        Ok(agents)
+    }
+
+    fn agent(
+        &self,
+        key: &str,
+        name: &str,
+        written: &file::Agent,
+        registries: &BTreeMap<String, RegistryConfig>,
+    ) -> Result<AgentConfig, ConfigError> {
+        let name = AgentName::parse(name).or_else(|bad| self.bad(key, bad.to_string()))?;
+        let Some(owner) = Owner::parse(&written.owner) else {
+            return self.bad(format!("{key}.owner"), "is empty: name the person or team that answers for this agent");
+        };
+        let Some(trust) = Trust::parse(&written.trust) else {
+            let because = one_of(&written.trust, Trust::ALL.iter().map(|t| t.as_str()));
+            return self.bad(format!("{key}.trust"), because);
+        };
+        let runtime = match (written.runtime.as_str(), written.command.as_slice()) {
+            ("remediate", []) => Runtime::Remediate,
+            ("command", command) => Runtime::Command(command.to_vec()),
+            ("remediate", _) => return self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"`"),
+            (other, _) => return self.bad(format!("{key}.runtime"), one_of(other, ["remediate", "command"])),
+        };
+        let intent = match (&runtime, trust >= Trust::Propose) {
+            (Runtime::Remediate, _) => Intent::RemediateDependencies,
+            (Runtime::Command(_), true) => Intent::ProposeChange,
+            (Runtime::Command(_), false) => Intent::RunCommand,
+        };
+        let agent = Agent {
+            name,
+            owner,
+            purpose: self.said(key, "purpose", &written.purpose)?,
+            escalate: self.said(key, "escalate", &written.escalate)?,
+            intent,
+            trust,
+            autonomy: selvedge_domain::Autonomy::BoundedAutomation,
+            may: self.may(key, &written.may)?,
+            reach: self.reach(key, &written.reach, registries)?,
+            level: String::new(),
+            attempt_at_most: match &written.attempt_at_most {
+                Some(text) => self.span(key, text)?,
+                None => ATTEMPT_AT_MOST_DEFAULT,
+            },
+        };
+        Ok(AgentConfig {
+            agent,
+            runtime,
+            minimum_release_age_days: written.minimum_release_age_days,
+            memory_bytes: written.limits.memory_mib.saturating_mul(1 << 20),
+            processes: written.limits.processes,
+            disk_bytes: written.limits.disk_mib.saturating_mul(1 << 20),
+        })
+    }
+
+    fn said(&self, key: &str, field: &str, text: &str) -> Result<String, ConfigError> {
+        if text.trim().is_empty() {
+            return self.bad(format!("{key}.{field}"), "is empty: an agent without it cannot be registered");
+        }
+        Ok(text.to_owned())
+    }
+
+    fn may(&self, key: &str, words: &[String]) -> Result<BTreeSet<May>, ConfigError> {
+        let parse = |word: &String| match May::parse(word) {
+            Some(may) => Ok(may),
+            None => self.bad(format!("{key}.may"), one_of(word, May::ALL.iter().map(|m| m.as_str()))),
+        };
+        words.iter().map(parse).collect()
+    }
+
+    /// `cargo:read` names a registry and a right; `GET https://host/path` names a rule outright.
+    fn reach(
+        &self,
+        key: &str,
+        words: &[String],
+        registries: &BTreeMap<String, RegistryConfig>,
+    ) -> Result<BTreeSet<Reach>, ConfigError> {
+        let mut reach = BTreeSet::new();
+        for word in words {
+            match (word.split_once(':'), parse_rule(word)) {
+                (_, Some(rule)) => {
+                    reach.insert(rule);
+                }
+                (Some((name, "read")), None) => match registries.get(name) {
+                    Some(registry) => reach.extend(registry.endpoints.iter().map(read_all)),
+                    None => {
+                        return self.bad(
+                            format!("{key}.reach"),
+                            format!("`{name}` is not a registry; known are: {}", list(registries.keys())),
+                        );
+                    }
+                },
+                _ => {
+                    return self.bad(
+                        format!("{key}.reach"),
+                        format!("`{word}` is neither `<registry>:read` nor `<METHOD> https://<host>/<path>`"),
+                    );
+                }
+            }
+        }
+        Ok(reach)
+    }
+
+    fn registries(&self, file: &File) -> Result<BTreeMap<String, RegistryConfig>, ConfigError> {
+        let mut registries = BTreeMap::new();
+        for (name, written) in &file.registry {
+            let mut endpoints = BTreeSet::new();
+            for host in &written.hosts {
+                let Some(endpoint) = parse_endpoint(host) else {
+                    return self.bad(format!("registry.{name}.hosts"), format!("`{host}` is not a host, or host:port"));
+                };
+                endpoints.insert(endpoint);
+            }
+            registries.insert(name.clone(), RegistryConfig { endpoints, replace_with: written.replace_with.clone() });
+        }
+        Ok(registries)
+    }
+
+    fn danger(&self, file: &File) -> Result<Vec<Danger>, ConfigError> {
+        let mut danger = Vec::new();
+        for (host, written) in &file.danger.addresses {
+            let key = format!("danger.addresses.\"{host}\"");
+            let Some(host) = HostPattern::parse(host) else { return self.bad(key, "is not a host name") };
+            for address in &written.allow {
+                danger.push(Danger { host: host.clone(), address: *address, plain_port: written.plain_port });
+            }
+        }
+        Ok(danger)
+    }
+
+    fn schedule(
+        &self,
+        file: &File,
+        agents: &BTreeMap<AgentName, AgentConfig>,
+        repos: &BTreeMap<RepoName, RepoConfig>,
+    ) -> Result<Vec<Scheduled>, ConfigError> {
+        let mut schedule = Vec::new();
+        for (index, when) in file.when.iter().enumerate() {
+            let key = format!("when[{index}]");
+            let agent = AgentName::parse(&when.run).ok().filter(|name| agents.contains_key(name));
+            let repo = RepoName::parse(&when.repo).ok().filter(|name| repos.contains_key(name));
+            let (Some(agent), Some(repo)) = (agent, repo) else {
+                return self.bad(key, format!("`{}` on `{}`: one of them is not configured", when.run, when.repo));
+            };
+            schedule.push(Scheduled { every: self.span(&key, &when.every)?, agent, repo });
+        }
+        Ok(schedule)
+    }
+
+    fn span(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let seconds = match unit.trim() {
+            "s" => 1,
+            "m" | "min" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => 0,
+        };
+        match number.parse::<u64>() {
+            Ok(number) if number > 0 && seconds > 0 => Ok(Duration::from_seconds(number.saturating_mul(seconds))),
+            _ => self.bad(key, format!("`{text}` is not a span of time; write `30s`, `15m`, `24h` or `7d`")),
+        }
+    }
+}
+
+fn one_of<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    format!("`{written}` is not one of: {}", known.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn read_all(endpoint: &Endpoint) -> Reach {
+    Reach { endpoint: endpoint.clone(), methods: [Method::Get, Method::Head].into(), path_prefix: "/".to_owned() }
+}
+
+fn parse_endpoint(text: &str) -> Option<Endpoint> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, port.parse().ok()?),
+        _ => (text, 443),
+    };
+    Some(Endpoint { host: HostPattern::parse(host)?, port })
+}
+
+fn parse_rule(text: &str) -> Option<Reach> {
+    let (method, url) = text.split_once(' ')?;
+    let rest = url.trim().strip_prefix("https://")?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    Some(Reach {
+        endpoint: parse_endpoint(authority)?,
+        methods: [Method::parse(method)?].into(),
+        path_prefix: format!("/{path}"),
+    })
+}

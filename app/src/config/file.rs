@@ -1,0 +1,268 @@
+//! The file as it is written: keys, defaults, and errors that say where and what was probably meant.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// `selvedge.toml`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct File {
+    /// The factory as a whole.
+    pub(crate) factory: Factory,
+    /// Repositories, by name.
+    pub(crate) repo: BTreeMap<String, Repo>,
+    /// Agents, by name.
+    pub(crate) agent: BTreeMap<String, Agent>,
+    /// Work that starts by itself.
+    pub(crate) when: Vec<When>,
+    /// Registries that `reach` may name.
+    pub(crate) registry: BTreeMap<String, Registry>,
+    /// Where advisories come from.
+    pub(crate) advisories: Advisories,
+    /// What weakens safety. Each use is recorded.
+    pub(crate) danger: DangerTable,
+}
+
+/// The factory as a whole.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Factory {
+    /// The SPIFFE trust domain identities are made in.
+    pub(crate) trust_domain: String,
+    /// The level of sandbox every run needs: `full` or `user`. Chosen by who runs the keeper when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sandbox: Option<String>,
+    /// How many runs may go on at the same time.
+    pub(crate) slots: usize,
+    /// Directories outside `/usr` that hold toolchains, mounted read-only; each holds a `bin`.
+    pub(crate) toolchains: Vec<PathBuf>,
+}
+
+/// A repository.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Repo {
+    /// Where the original lies; the factory works on a bare clone of its own.
+    pub(crate) path: PathBuf,
+    /// The branch proposals are meant for.
+    pub(crate) branch: String,
+    /// Commands that must succeed on a change. None means that nothing is ever proposed.
+    #[serde(default)]
+    pub(crate) checks: Vec<String>,
+    /// What the project needs around it.
+    #[serde(default)]
+    pub(crate) environment: Environment,
+    /// `public`, `internal`, `restricted` or `secret`.
+    #[serde(default = "internal")]
+    pub(crate) sensitivity: String,
+    /// How long a chain of follow-ups may get.
+    #[serde(default = "chain")]
+    pub(crate) chain: u32,
+    /// How long a person has to answer a request for approval; then it is a no.
+    #[serde(default = "approval_within")]
+    pub(crate) approval_within: String,
+}
+
+/// What a project needs around it, prepared in a sandbox of its own.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Environment {
+    /// Run once per tree with the registries in reach; what it leaves in the cache is given to the checks as a copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) setup: Option<String>,
+    /// Commands that run beside the checks, in the same sandbox.
+    pub(crate) services: Vec<String>,
+}
+
+/// An agent.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Agent {
+    /// `remediate`, or `command` for any program.
+    pub(crate) runtime: String,
+    /// The program and its arguments, for `runtime = "command"`. `{text}` stands for what the task asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) command: Vec<String>,
+    /// The person or team that answers for it.
+    pub(crate) owner: String,
+    /// What it is for.
+    pub(crate) purpose: String,
+    /// Where trouble goes.
+    pub(crate) escalate: String,
+    /// `observe`, `draft`, `propose`, `land` or `release`.
+    pub(crate) trust: String,
+    /// What it may do: `read`, `write`, `open-pr`, `follow-up`.
+    #[serde(default)]
+    pub(crate) may: Vec<String>,
+    /// Where it may reach: `<registry>:read`, or `GET https://<host>/<path>`.
+    #[serde(default)]
+    pub(crate) reach: Vec<String>,
+    /// How long one attempt, and so its credentials, may last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attempt_at_most: Option<String>,
+    /// How old a release must be before it is taken up.
+    #[serde(default = "release_age")]
+    pub(crate) minimum_release_age_days: u32,
+    /// What one attempt may use.
+    #[serde(default)]
+    pub(crate) limits: Limits,
+}
+
+/// What one attempt may use.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Memory, in MiB.
+    pub(crate) memory_mib: u64,
+    /// Processes and threads.
+    pub(crate) processes: u32,
+    /// What it may write, in MiB; counted as memory.
+    pub(crate) disk_mib: u64,
+}
+
+/// Work that starts by itself.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct When {
+    /// How often: `24h`.
+    pub(crate) every: String,
+    /// Which agent.
+    pub(crate) run: String,
+    /// On which repository.
+    pub(crate) repo: String,
+}
+
+/// A registry.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Registry {
+    /// Its hosts, as `host` or `host:port`.
+    pub(crate) hosts: Vec<String>,
+    /// Use this address in place of the client's default registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replace_with: Option<String>,
+}
+
+/// Where advisories come from.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Advisories {
+    /// A directory in RustSec or OSV form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<PathBuf>,
+    /// A git remote that `selvedge advisories update` refreshes the directory from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remote: Option<String>,
+}
+
+/// What weakens safety.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DangerTable {
+    /// Hosts that may resolve to these addresses although they are not global.
+    pub(crate) addresses: BTreeMap<String, Addresses>,
+}
+
+/// Addresses a host may resolve to.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Addresses {
+    /// The addresses.
+    pub(crate) allow: Vec<IpAddr>,
+    /// Speak plain HTTP to this port instead of TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plain_port: Option<u16>,
+}
+
+impl Default for Factory {
+    fn default() -> Self {
+        Self { trust_domain: "selvedge.internal".to_owned(), sandbox: None, slots: 2, toolchains: Vec::new() }
+    }
+}
+
+impl Agent {
+    /// The built-in agent for programs named at the command line. Whoever answers for the first agent answers for it.
+    pub(super) fn ad_hoc(file: &File) -> Self {
+        let owner = file.agent.values().next().map_or_else(|| "the operator".to_owned(), |agent| agent.owner.clone());
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Self {
+            runtime: "command".to_owned(),
+            command: Vec::new(),
+            escalate: owner.clone(),
+            owner,
+            purpose: "programs named at the command line".to_owned(),
+            trust: "draft".to_owned(),
+            may: words(&["read", "write"]),
+            reach: Vec::new(),
+            attempt_at_most: None,
+            minimum_release_age_days: release_age(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_mib: 4096, processes: 512, disk_mib: 2048 }
+    }
+}
+
+fn internal() -> String {
+    "internal".to_owned()
+}
+
+fn chain() -> u32 {
+    10
+}
+
+fn approval_within() -> String {
+    "24h".to_owned()
+}
+
+fn release_age() -> u32 {
+    7
+}
+
+impl File {
+    /// Parses the text; an error says where, and what was probably meant.
+    pub(super) fn parse(path: &str, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let place = error.span().map_or(String::new(), |span| line_of(text, span.start));
+            let message = error.message().to_owned();
+            let suggestion = suggest(&message);
+            ConfigError::Syntax { path: path.to_owned(), place, message, suggestion }
+        })
+    }
+
+    /// The text of this file, with nothing that is at its default left out.
+    pub(crate) fn to_text(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of `selvedge.toml`.
+pub(crate) fn schema() -> schemars::Schema {
+    schemars::schema_for!(File)
+}
+
+fn line_of(text: &str, offset: usize) -> String {
+    let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+    format!(" line {line}")
+}
+
+/// The known key closest to the unknown one that serde names.
+fn suggest(message: &str) -> Option<String> {
+    let mut words = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = words.next()?;
+    words
+        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+        .filter(|(distance, _)| *distance <= 3)
+        .min()
+        .map(|(_, known)| known.to_owned())
+}

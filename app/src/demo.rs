@@ -1,0 +1,127 @@
+//! `demo`: a scratch factory, one governed run to a proposal, then a hostile worker that gets nowhere. Needs no account, no
+//! key and no network: the registry is a directory served through the door.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::errors::{CliError, Kind};
+use crate::keeper::{Always, Keeper, Reply, Request, RunRequest};
+use crate::output::Output;
+
+mod attacks;
+mod dry;
+mod scratch;
+mod server;
+
+pub(crate) use dry::dry_run;
+
+/// What the program of the hostile worker is called inside.
+pub(crate) const PROBER: &str = "/opt/selvedge/selvedge-prober";
+
+/// The agents of the demonstration.
+pub(super) const REMEDIATE: &str = "remediate";
+
+/// Runs the demonstration.
+pub(crate) fn run(state: Option<&Path>, keep: bool, output: &mut Output) -> Result<u8, CliError> {
+    let scratch = scratch::Scratch::new(state, keep)?;
+    output.heading("Selvedge: one governed run, then a hostile one");
+    output.line(format!("scratch factory in {}", scratch.state().root().display()));
+    let server = server::serve(scratch::data("registry")?, scratch::REGISTRY_HOST)?;
+    scratch.set_up(server.port())?;
+    let state = scratch.state();
+    let Some(lock) = state.lock()? else {
+        return Err(CliError::new(Kind::State, "the scratch factory is in use").hint("name another `--state DIR`"));
+    };
+    let keeper = Arc::new(Keeper::open(state.clone(), lock)?);
+    let told = tell(&keeper, output);
+    keeper.close();
+    let (proposal, refused) = told?;
+    output.heading("summary");
+    output.line(format!("  proposal {proposal}, verified in a clean room; merge it with `selvedge merge`"));
+    output.line(format!("  {refused} attacks succeeded without the fence, and every one was refused inside"));
+    output.line(format!(
+        "  look further: selvedge --state {} ps --all | show RUN | proposals | audit show",
+        state.root().display()
+    ));
+    if !keep {
+        output.line("  this factory is removed now; `selvedge demo --keep` keeps it");
+    }
+    Ok(0)
+}
+
+/// The story: remediation, attacks, authority cards, the log.
+fn tell(keeper: &Arc<Keeper>, output: &Output) -> Result<(u64, usize), CliError> {
+    output.heading("1. a vulnerable dependency is found, fixed, verified and proposed");
+    let scan = RunRequest {
+        agent: String::new(),
+        repo: Some(scratch::REPO.to_owned()),
+        text: "remediate the first vulnerable dependency".to_owned(),
+        argv: Vec::new(),
+        scan: true,
+        advisories: Some(scratch::data("advisories")?),
+        wait: true,
+    };
+    let scanned = ask(keeper, &Request::Run(scan), output)?;
+    let run = first_run(&scanned);
+    show_decisions(keeper, &run, output)?;
+    let proposal = proposal(keeper, output)?;
+    output.heading("2. a hostile worker tries what must not succeed: first without the fence, then inside");
+    let refused = attacks::run(keeper, output)?;
+    output.heading("3. what could they do, what could they reach, what died at the end");
+    for agent in [REMEDIATE, crate::config::AD_HOC] {
+        crate::cli::card(output, &ask(keeper, &Request::Can { agent: agent.to_owned() }, output)?);
+    }
+    output.heading("4. the log verifies");
+    let verified = ask(keeper, &Request::Verify { against: None }, output)?;
+    let entries = verified.get("entries").and_then(Value::as_u64).unwrap_or(0);
+    output.line(format!("  {entries} entries, head {}", verified.get("head").and_then(Value::as_str).unwrap_or("-")));
+    output.document(&serde_json::json!({ "proposal": proposal, "attacks_refused": refused, "entries": entries }));
+    Ok((proposal, refused))
+}
+
+/// Asks the keeper and shows what it says on the way.
+fn ask(keeper: &Arc<Keeper>, request: &Request, output: &Output) -> Result<Value, CliError> {
+    let uid = rustix::process::getuid().as_raw();
+    keeper.handle(request, uid, &Always, &mut |reply| {
+        if let Reply::Progress { text } = reply {
+            output.line(format!("  {text}"));
+        }
+    })
+}
+
+fn first_run(result: &Value) -> String {
+    let runs = result.get("runs").and_then(Value::as_array);
+    runs.and_then(|runs| runs.first()?.get("run")?.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Every decision of a run, and what was done: requests at doors are counted, not listed.
+fn show_decisions(keeper: &Arc<Keeper>, run: &str, output: &Output) -> Result<(), CliError> {
+    let shown = ask(keeper, &Request::Show { run: run.to_owned() }, output)?;
+    let mut requests = 0;
+    for entry in shown.get("entries").and_then(Value::as_array).into_iter().flatten() {
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or("");
+        match text("kind") {
+            "decided" | "done" if text("summary").starts_with("http.request") => requests += 1,
+            "decided" | "done" | "happened" => output.line(format!("  {:<10} {}", text("kind"), text("summary"))),
+            _ => {}
+        }
+    }
+    output.line(format!("  and {} requests to the registry, each decided and recorded", requests / 2));
+    Ok(())
+}
+
+fn proposal(keeper: &Arc<Keeper>, output: &Output) -> Result<u64, CliError> {
+    let proposals = ask(keeper, &Request::Proposals, output)?;
+    let first = proposals.get("proposals").and_then(Value::as_array).and_then(|all| all.first());
+    let number = first.and_then(|proposal| proposal.get("number")?.as_u64());
+    let Some((first, number)) = first.zip(number) else {
+        return Err(CliError::new(Kind::Failed, "the run did not end in a proposal")
+            .hint("see the lines above; `selvedge doctor` checks the sandbox"));
+    };
+    let body = first.get("body").and_then(Value::as_str).unwrap_or("");
+    output.line(format!("  proposal #{number}: {}", first.get("title").and_then(Value::as_str).unwrap_or("-")));
+    body.lines().for_each(|line| output.line(format!("    | {line}")));
+    Ok(number)
+}

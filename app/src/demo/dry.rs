@@ -1,0 +1,44 @@
+//! `demo --on PATH`: what would be found on the user's own repository, what the worker could do and reach, what would be
+//! asked. Nothing is written, queued or run.
+
+use std::path::Path;
+
+use crate::config::{Config, discover, propose};
+use crate::errors::{CliError, Kind};
+use crate::output::Output;
+
+/// A dry run on the repository at `path`.
+pub(crate) fn dry_run(path: &Path, output: &mut Output) -> Result<u8, CliError> {
+    let place = crate::cli::Place::find(path, None)?;
+    let found = discover();
+    let proposal = propose(place.name.as_str(), &place.root, &place.branch, &place.email(), &found);
+    let text = proposal.file.to_text().map_err(|error| CliError::caused(Kind::Internal, &error))?;
+    let config = Config::parse("selvedge.toml", &text)?;
+    output.heading(&format!("{} at {}, branch {}", place.name, place.root.display(), place.branch));
+    output.heading("what would be looked at");
+    let lock = place.root.join("Cargo.lock");
+    match std::fs::read(&lock).map(|bytes| selvedge_workers::lockfile::Lockfile::parse(&bytes)) {
+        Ok(Ok(lockfile)) => output.line(format!("  Cargo.lock with {} packages", lockfile.packages().len())),
+        Ok(Err(error)) => output.line(format!("  a Cargo.lock that cannot be read: {error}")),
+        Err(_) => output.line("  no Cargo.lock: the remediation worker would find nothing to do"),
+    }
+    for agent in config.agents.values().map(|agent| &agent.agent) {
+        output.heading(&format!("what `{}` could do, and reach", agent.name));
+        let may: Vec<&str> = agent.may.iter().map(|may| may.as_str()).collect();
+        output.line(format!("  do: {}, up to trust `{}`", may.join(", "), agent.trust));
+        for reach in &agent.reach {
+            output.line(format!("  reach: {}:{}{}", reach.endpoint.host, reach.endpoint.port, reach.path_prefix));
+        }
+    }
+    output.heading("what a person would be asked");
+    output.line("  to merge: always");
+    output.line(
+        "  to open a proposal: when tests cannot be counted, when the change touches files that run elsewhere, or when",
+    );
+    output.line("  the repository is labelled `restricted` or `secret`");
+    for because in &proposal.because {
+        output.line(format!("note: {because}"));
+    }
+    output.line("nothing was written; `selvedge init` sets this up");
+    Ok(0)
+}

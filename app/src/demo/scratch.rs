@@ -1,0 +1,126 @@
+//! The scratch factory: a copy of a published crate, a registry on loopback, and a configuration as `init` would write it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use selvedge_domain::RepoName;
+
+use crate::config::{discover, propose};
+use crate::errors::{CliError, Kind};
+use crate::keeper::State;
+use crate::wiring;
+
+/// What the repository is called.
+pub(super) const REPO: &str = "yasna";
+
+/// The registry's name. `.test` is reserved (RFC 6761), so nobody else is ever asked.
+pub(super) const REGISTRY_HOST: &str = "registry.selvedge.test";
+
+/// A directory of the demonstration's data, beside the sources it was built from.
+pub(super) fn data(name: &str) -> Result<PathBuf, CliError> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(name);
+    path.canonicalize().map_err(|error| {
+        CliError::new(Kind::NotFound, format!("cannot find the demonstration's data in `{}`: {error}", path.display()))
+            .hint("run the demonstration from a checkout: `cargo run --release -- demo`")
+    })
+}
+
+/// A factory that is removed at the end.
+pub(super) struct Scratch {
+    root: PathBuf,
+    state: State,
+    keep: bool,
+}
+
+impl Scratch {
+    pub(super) fn new(named: Option<&Path>, keep: bool) -> Result<Self, CliError> {
+        let unique = format!("selvedge-demo-{}", std::process::id());
+        let root = named.map_or_else(|| std::env::temp_dir().join(unique), Path::to_owned);
+        if root.exists() {
+            return Err(CliError::new(Kind::State, format!("`{}` exists", root.display()))
+                .hint("name a directory that does not"));
+        }
+        std::fs::create_dir_all(&root).map_err(|error| CliError::caused(Kind::State, &error))?;
+        let state = State::locate(Some(&root.join("state")))?.with_anchor(root.join("anchor"));
+        Ok(Self { root, state, keep })
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Commits the crate to a repository, and sets a factory up for it.
+    pub(super) fn set_up(&self, port: u16) -> Result<(), CliError> {
+        let repo = self.root.join(REPO);
+        copy(&data(REPO)?, &repo).map_err(|error| self.state.unusable(&error))?;
+        for arguments in [
+            &["init", "--quiet", "--initial-branch=main"][..],
+            &["add", "--all", "--force"],
+            &["commit", "--quiet", "-m", "yasna 0.6.0, as published"],
+        ] {
+            git(&repo, arguments)?;
+        }
+        self.state.create()?;
+        let forge = wiring::forge(&self.state)?;
+        let name = RepoName::parse(REPO).map_err(|error| CliError::caused(Kind::Internal, &error))?;
+        wiring::import(&forge, &repo, &name)?;
+        std::fs::create_dir_all(self.state.at("policies")).map_err(|error| self.state.unusable(&error))?;
+        for (name, policy) in selvedge_policy::default_sources() {
+            std::fs::write(self.state.at("policies").join(name), policy)
+                .map_err(|error| self.state.unusable(&error))?;
+        }
+        let text = configuration(&repo, port)?;
+        std::fs::write(self.state.config(), text).map_err(|error| self.state.unusable(&error))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _left = std::fs::remove_dir_all(&self.root);
+        }
+    }
+}
+
+/// What `init` proposes, with the demonstration's registry in place of the operator's.
+fn configuration(repo: &Path, port: u16) -> Result<String, CliError> {
+    let mut found = discover();
+    found.cargo_hosts = [format!("{REGISTRY_HOST}:443")].into();
+    found.cargo_replacement = Some(format!("sparse+https://{REGISTRY_HOST}/index/"));
+    found.not_global = vec![(REGISTRY_HOST.to_owned(), vec![std::net::Ipv4Addr::LOCALHOST.into()])];
+    let mut proposal = propose(REPO, repo, "main", "you@example.test", &found);
+    proposal.file.when.clear();
+    if let Some(written) = proposal.file.repo.get_mut(REPO) {
+        written.checks = vec!["cargo test --locked --features std,time,bit-vec".to_owned()];
+    }
+    if let Some(addresses) = proposal.file.danger.addresses.get_mut(REGISTRY_HOST) {
+        addresses.plain_port = Some(port);
+    }
+    proposal.file.to_text().map_err(|error| CliError::caused(Kind::Internal, &error))
+}
+
+fn git(dir: &Path, arguments: &[&str]) -> Result<(), CliError> {
+    let identity = ["-c", "user.name=Demo", "-c", "user.email=demo@example.test", "-c", "commit.gpgsign=false"];
+    let output = Command::new("git").arg("-C").arg(dir).args(identity).args(arguments).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(CliError::new(Kind::Git, String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => {
+            Err(CliError::new(Kind::Git, format!("cannot run git: {error}")).hint("install git 2.40 or newer"))
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

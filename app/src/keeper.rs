@@ -1,0 +1,23 @@
+//! One keeper per state directory: it alone opens the ledger, the policies and the keys. Every command is its client, or
+//! becomes the keeper while it runs.
+
+mod ask_audit;
+mod ask_look;
+mod ask_people;
+mod ask_stop;
+mod ask_work;
+mod client;
+mod hall;
+mod lock;
+mod message;
+mod pool;
+mod schedule;
+mod serve;
+mod view;
+
+pub(crate) use ask_audit::{export, verify};
+pub(crate) use client::connect;
+pub(crate) use hall::{Always, Keeper};
+pub(crate) use lock::State;
+pub(crate) use message::{Reply, Request, RunRequest, Scope};
+pub(crate) use serve::serve;

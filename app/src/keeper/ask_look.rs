@@ -1,0 +1,201 @@
+//! Requests that only look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_authority::Record;
+use selvedge_domain::{AgentName, May, RunId};
+use selvedge_ledger::{ProposalState, Recorded, RunSummary};
+use serde_json::{Value, json};
+
+use super::hall::{Keeper, Listener};
+use super::message::Reply;
+use super::view;
+use crate::errors::{CliError, Kind};
+
+/// How many runs are listed: more than a person reads.
+const RUNS_MAX: usize = 1000;
+
+/// How long a follower waits before it is looked whether anybody still listens.
+const FOLLOW: Duration = Duration::from_millis(500);
+
+fn unreadable(error: &dyn std::error::Error) -> CliError {
+    CliError::caused(Kind::Ledger, error).hint("`selvedge audit verify` names the first bad entry")
+}
+
+pub(super) fn ps(keeper: &Keeper) -> Result<Value, CliError> {
+    let ledger = &keeper.works.ledger;
+    let runs = ledger.runs(RUNS_MAX).map_err(|error| unreadable(&error))?;
+    let queued = ledger.queue().waiting(RUNS_MAX).map_err(|error| unreadable(&error))?;
+    let halts = ledger.halts().map_err(|error| unreadable(&error))?;
+    Ok(json!({
+        "runs": runs.iter().map(summary).collect::<Vec<_>>(),
+        "queued": queued.iter().map(|trigger| json!({
+            "trigger": trigger.id.as_str(), "agent": trigger.agent.as_str(), "repo": trigger.repo.as_str(), "text": trigger.text,
+        })).collect::<Vec<_>>(),
+        "halts": halts.iter().map(view::scope_words).collect::<Vec<_>>(),
+    }))
+}
+
+/// One run in a list.
+pub(super) fn summary(run: &RunSummary) -> Value {
+    let waiting = run.waiting.as_ref().map(|waiting| json!({
+        "approval": waiting.approval.as_str(), "order": waiting.order, "since": waiting.since.to_string(), "until": waiting.until.to_string(),
+    }));
+    json!({
+        "run": run.id.as_str(),
+        "trigger": run.trigger.as_str(),
+        "repo": run.repo.as_str(),
+        "agent": run.agent.as_str(),
+        "intent": run.intent,
+        "stage": run.stage,
+        "outcome": run.outcome.clone().or_else(|| run.waiting.as_ref().map(|_| "waiting".to_owned())),
+        "because": run.because.clone().or_else(|| run.waiting.as_ref().map(|waiting| format!("waits for a person: {}", waiting.order))),
+        "attempts": run.attempts,
+        "began_at": run.began_at.to_string(),
+        "changed_at": run.changed_at.to_string(),
+        "waiting": waiting,
+    })
+}
+
+pub(super) fn show(keeper: &Keeper, run: &str) -> Result<Value, CliError> {
+    let ledger = &keeper.works.ledger;
+    let id = RunId::parse(run)
+        .map_err(|error| CliError::caused(Kind::Usage, &error).hint("`selvedge ps --all` lists runs"))?;
+    let found = ledger.run_summary(&id).map_err(|error| unreadable(&error))?;
+    let Some(found) = found else {
+        return Err(CliError::new(Kind::NotFound, format!("no run {id}")).hint("`selvedge ps --all` lists runs"));
+    };
+    let mut value = summary(&found);
+    let mut entries = Vec::new();
+    // What asked for the run was recorded before the run began.
+    for recorded in ledger.entries(0, None).filter_map(Result::ok) {
+        if matches!(&recorded.entry.record, Record::Triggered(trigger) if trigger.id == found.trigger) {
+            entries.push(seen(&recorded));
+            break;
+        }
+    }
+    for recorded in ledger.entries(0, Some(id.clone())) {
+        entries.push(seen(&recorded.map_err(|error| unreadable(&error))?));
+    }
+    let owner = keeper.works.config().agents.get(&found.agent).map(|agent| agent.agent.owner.to_string());
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("owner".to_owned(), json!(owner));
+        fields.insert("entries".to_owned(), json!(entries));
+    }
+    Ok(value)
+}
+
+fn seen(recorded: &Recorded) -> Value {
+    view::entry(recorded.seq, &recorded.entry)
+}
+
+pub(super) fn watch(
+    keeper: &Keeper,
+    after: Option<u64>,
+    listener: &dyn Listener,
+    each: &mut dyn FnMut(&Reply),
+) -> Result<Value, CliError> {
+    let ledger = &keeper.works.ledger;
+    let head = ledger.head().map_err(|error| unreadable(&error))?.size;
+    let mut next = after.map_or(head, |after| after.saturating_add(1));
+    while listener.is_there() && !keeper.closing.load(std::sync::atomic::Ordering::Acquire) {
+        for recorded in ledger.entries(next, None) {
+            let recorded = recorded.map_err(|error| unreadable(&error))?;
+            next = recorded.seq + 1;
+            each(&Reply::Item { value: seen(&recorded) });
+        }
+        ledger.wait_after(next, FOLLOW);
+    }
+    Ok(Value::Null)
+}
+
+pub(super) fn log(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
+    for recorded in keeper.works.ledger.entries(0, None) {
+        each(&Reply::Item { value: seen(&recorded.map_err(|error| unreadable(&error))?) });
+    }
+    Ok(Value::Null)
+}
+
+pub(super) fn proposals(keeper: &Keeper) -> Result<Value, CliError> {
+    let mut all = Vec::new();
+    for repo in keeper.works.config().repos.keys() {
+        for proposal in keeper.works.ledger.proposals(repo).map_err(|error| unreadable(&error))? {
+            all.push(json!({
+                "repo": proposal.repo.as_str(),
+                "number": proposal.number.get(),
+                "run": proposal.run.as_ref().map(ToString::to_string),
+                "commit": proposal.commit.as_str(),
+                "branch": proposal.run.as_ref().map(|run| format!("selvedge/{run}")),
+                "target": proposal.target,
+                "title": proposal.title,
+                "body": proposal.body,
+                "opened_at": proposal.opened_at.to_string(),
+                "state": match &proposal.state {
+                    ProposalState::Open => "open",
+                    ProposalState::Merged { .. } => "merged",
+                },
+            }));
+        }
+    }
+    Ok(json!({ "proposals": all }))
+}
+
+/// The authority card: what can it do, what can it reach, what dies at the end (requirement G3).
+pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
+    let config = keeper.works.config();
+    let name = AgentName::parse(agent).map_err(|error| CliError::caused(Kind::Usage, &error))?;
+    let Some(found) = config.agents.get(&name) else {
+        let known = config.agents.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(CliError::new(Kind::NotFound, format!("no agent `{name}`")).hint(format!("there are: {known}")));
+    };
+    let agent = &found.agent;
+    let mut can_do: Vec<String> = agent.may.iter().map(|may| meaning(*may).to_owned()).collect();
+    can_do.push(format!("go as far as trust `{}`; every single act is decided by policy when it happens", agent.trust));
+    can_do.push("never: merge what it made, approve, change rules, or hold a secret".to_owned());
+    let reach = agent.reach.iter().map(|reach| {
+        let methods: Vec<&str> = reach.methods.iter().map(|method| method.as_str()).collect();
+        format!("{} https://{}:{}{}", methods.join(" "), reach.endpoint.host, reach.endpoint.port, reach.path_prefix)
+    });
+    let mut can_reach: Vec<String> = reach.collect();
+    can_reach.push("nothing else: no network but its doors, no host file but its toolchain, no other run".to_owned());
+    let dies = [
+        format!("its identity spiffe://{}/run/<run>/agent/{name}, revoked and probed", config.trust_domain),
+        format!("its sandbox, after {} seconds at the latest", agent.attempt_at_most.as_millis() / 1000),
+        "its doors, their certificate authority and every connection through them".to_owned(),
+        "everything it wrote that was not collected into the factory's own commit".to_owned(),
+    ];
+    Ok(json!({
+        "agent": name.as_str(), "purpose": agent.purpose, "owner": agent.owner.as_str(), "escalate": agent.escalate,
+        "trust": agent.trust.as_str(), "can_do": can_do, "can_reach": can_reach, "dies_at_the_end": dies,
+    }))
+}
+
+fn meaning(may: May) -> &'static str {
+    match may {
+        May::Read => "read the repository's tree at the commit its task starts from",
+        May::Write => "change files in its own sandbox",
+        May::OpenProposal => "open a proposal, after the factory verified the change",
+        May::FollowUp => "queue a follow-up, which is admitted anew",
+    }
+}
+
+pub(super) fn explain(keeper: &Arc<Keeper>, entry: u64) -> Result<Value, CliError> {
+    let mut found = keeper.works.ledger.entries(entry, None);
+    let recorded = found.next().transpose().map_err(|error| unreadable(&error))?;
+    let Some(Record::Decided { order, verdict, .. }) = recorded.map(|recorded| recorded.entry.record) else {
+        return Err(CliError::new(Kind::NotFound, format!("entry {entry} is not a decision"))
+            .hint("`selvedge show RUN` lists decisions with their numbers"));
+    };
+    let policies: Vec<Value> = verdict.policies().iter().map(|policy| keeper.works.policy_text(policy)).collect();
+    let next_step = match &verdict {
+        selvedge_authority::Verdict::Allow { .. } => "nothing to do".to_owned(),
+        selvedge_authority::Verdict::Deny(denial) | selvedge_authority::Verdict::NeedsApproval(denial) => {
+            denial.to_string()
+        }
+    };
+    Ok(json!({
+        "entry": entry, "verb": order.verb.as_str(), "resource": order.resource.name, "verdict": verdict.as_str(),
+        "next_step": next_step, "policies": policies, "facts": view::facts(&order),
+    }))
+}

@@ -1,0 +1,138 @@
+//! What people decide: approvals and merges.
+
+use selvedge_authority::Stop;
+use selvedge_domain::orders::GrantApproval;
+use selvedge_domain::{Actor, ApprovalId, CommitId, Person, ProposalNumber};
+use selvedge_factory::ports::Clock;
+use selvedge_factory::{Decline, Merge};
+use selvedge_ledger::ApprovalRequest;
+use serde_json::{Value, json};
+
+use super::hall::Keeper;
+use super::view;
+use crate::errors::{CliError, Kind};
+use crate::wiring::ClaimedStore;
+
+pub(super) fn approvals(keeper: &Keeper) -> Result<Value, CliError> {
+    let works = &keeper.works;
+    let open = works.ledger.open_approvals(works.now()).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+    let shown = open.iter().map(|request| {
+        let asked_by = request.run.as_ref().and_then(|run| works.run(run).ok()).map(|run| run.trigger().by.to_string());
+        json!({
+            "approval": request.id.as_str(),
+            "run": request.run.as_ref().map(ToString::to_string),
+            "verb": request.order.verb.as_str(),
+            "resource": request.order.resource.name,
+            "order_digest": request.order.digest().to_string(),
+            "asked_at": request.asked_at.to_string(),
+            "until": request.until.to_string(),
+            "asked_by": asked_by,
+            "facts": view::facts(&request.order),
+        })
+    });
+    Ok(json!({ "approvals": shown.collect::<Vec<_>>() }))
+}
+
+pub(super) fn approve(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value, CliError> {
+    let works = &keeper.works;
+    let request = find(keeper, approval)?;
+    let run = run_of(keeper, &request)?;
+    let by = Person::from_uid(uid);
+    let order = GrantApproval {
+        approval: request.id.clone(),
+        run: run.id().clone(),
+        order: request.order.digest(),
+        verb: request.order.verb,
+        by,
+        until: request.until,
+        repo: run.trigger().repo.clone(),
+        by_requester: run.trigger().by == Actor::Person(by),
+    };
+    let store = ClaimedStore::unclaimed(works);
+    let judge = works.judge();
+    works.factory(&store, &*judge).approve(&run, order).map_err(|decline| declined(&decline))?;
+    keeper.moved();
+    Ok(json!({
+        "approval": request.id.as_str(), "verb": request.order.verb.as_str(), "resource": request.order.resource.name,
+        "run": run.id().as_str(), "until": request.until.to_string(),
+    }))
+}
+
+pub(super) fn deny(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value, CliError> {
+    let works = &keeper.works;
+    let request = find(keeper, approval)?;
+    let run = run_of(keeper, &request)?;
+    let store = ClaimedStore::unclaimed(works);
+    let judge = works.judge();
+    let denied = works.factory(&store, &*judge).deny(&run, request.id.clone(), Person::from_uid(uid));
+    denied.map_err(|stop| declined(&Decline::Stop(stop)))?;
+    keeper.moved();
+    Ok(json!({ "approval": request.id.as_str(), "run": run.id().as_str() }))
+}
+
+pub(super) fn merge(
+    keeper: &Keeper,
+    repo: Option<&str>,
+    number: u64,
+    head: Option<&str>,
+    uid: u32,
+) -> Result<Value, CliError> {
+    let works = &keeper.works;
+    let repo = super::ask_work::pick_repo(&works.config(), repo)?;
+    let number = ProposalNumber::new(number);
+    let found = works.ledger.proposal(&repo, number).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+    let missing =
+        || CliError::new(Kind::NotFound, format!("no proposal {repo}{number}")).hint("`selvedge proposals` lists them");
+    let proposal = found.ok_or_else(missing)?;
+    if let Some(head) = head {
+        let head = CommitId::parse(head).map_err(|error| CliError::caused(Kind::Usage, &error))?;
+        if head != proposal.commit {
+            return Err(CliError::new(
+                Kind::Refused,
+                format!("proposal {number} is at {}, not at {head}", proposal.commit),
+            )
+            .hint("look at it again, then merge what you saw"));
+        }
+    }
+    let run = proposal.run.as_ref().ok_or_else(missing)?;
+    let run = works.run(run).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+    let merge = Merge { number, head: proposal.commit.clone(), by: Actor::Person(Person::from_uid(uid)) };
+    let store = ClaimedStore::unclaimed(works);
+    let judge = works.judge();
+    let merged = works.factory(&store, &*judge).merge(&run, merge).map_err(|decline| declined(&decline))?;
+    Ok(
+        json!({ "repo": repo.as_str(), "number": number.get(), "commit": merged.commit.as_str(), "target": proposal.target }),
+    )
+}
+
+fn find(keeper: &Keeper, approval: &str) -> Result<ApprovalRequest, CliError> {
+    let works = &keeper.works;
+    let id = ApprovalId::parse(approval).map_err(|error| CliError::caused(Kind::Usage, &error))?;
+    let found =
+        works.ledger.approval_request(&id, works.now()).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+    found.ok_or_else(|| {
+        CliError::new(Kind::NotFound, format!("nothing asks for approval {id}"))
+            .hint("`selvedge approvals` lists what waits")
+    })
+}
+
+fn run_of(keeper: &Keeper, request: &ApprovalRequest) -> Result<selvedge_domain::Run, CliError> {
+    let missing = || CliError::new(Kind::NotFound, format!("approval {} belongs to no run", request.id));
+    let run = request.run.as_ref().ok_or_else(missing)?;
+    keeper.works.run(run).map_err(|error| CliError::caused(Kind::Ledger, &error))
+}
+
+fn declined(decline: &Decline) -> CliError {
+    match decline {
+        Decline::Stop(Stop::Denied(denial)) => {
+            CliError::new(Kind::Refused, format!("refused: {}", denial.code.as_str())).hint(denial.next_step.clone())
+        }
+        Decline::Stop(Stop::NeedsApproval { denial, .. }) => {
+            CliError::new(Kind::Waiting, "somebody else has to say yes to this first").hint(denial.next_step.clone())
+        }
+        Decline::Stop(Stop::Act(error)) => CliError::caused(Kind::Failed, error),
+        Decline::Stop(Stop::Journal(error)) => CliError::caused(Kind::State, error)
+            .hint("what cannot be recorded is not done; free some space if the disk is full"),
+        Decline::Unknown(because) => CliError::new(Kind::NotFound, because),
+    }
+}

@@ -1,0 +1,87 @@
+//! The client's side: talk to the keeper, or become it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::errors::{CliError, Kind};
+use crate::keeper::lock::State;
+use crate::keeper::message::{LINE_BYTES_MAX, Reply, Request};
+use crate::keeper::{Keeper, hall};
+
+/// How long we wait for a keeper that holds the lock and has not opened its socket yet.
+const KEEPER_STARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// A way to the keeper of a state directory.
+pub(crate) enum Session {
+    /// Another process keeps it.
+    Remote(UnixStream),
+    /// This process does, for as long as the session lasts.
+    Local(Arc<Keeper>),
+}
+
+/// Finds the keeper of `state`, or becomes it.
+pub(crate) fn connect(state: &State) -> Result<Session, CliError> {
+    state.require()?;
+    let begun = Instant::now();
+    loop {
+        if let Ok(stream) = UnixStream::connect(state.socket()) {
+            return Ok(Session::Remote(stream));
+        }
+        if let Some(lock) = state.lock()? {
+            return Ok(Session::Local(Arc::new(Keeper::open(state.clone(), lock)?)));
+        }
+        if begun.elapsed() > KEEPER_STARTS_WITHIN {
+            return Err(CliError::new(
+                Kind::State,
+                format!("another process keeps `{}` and does not answer", state.root().display()),
+            )
+            .hint("wait for the other command to end, or look for a `selvedge` process that hangs"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl Session {
+    /// Asks, hands every reply but the last to `each`, and returns the result.
+    pub(crate) fn ask(self, request: &Request, each: &mut dyn FnMut(&Reply)) -> Result<serde_json::Value, CliError> {
+        match self {
+            Self::Local(keeper) => {
+                let uid = rustix::process::getuid().as_raw();
+                let result = keeper.handle(request, uid, &hall::Always, each);
+                keeper.close();
+                result
+            }
+            Self::Remote(stream) => ask_remote(stream, request, each),
+        }
+    }
+}
+
+fn ask_remote(
+    mut stream: UnixStream,
+    request: &Request,
+    each: &mut dyn FnMut(&Reply),
+) -> Result<serde_json::Value, CliError> {
+    let gone = |error: &dyn std::fmt::Display| {
+        CliError::new(Kind::State, format!("the keeper went away: {error}"))
+            .hint("what was recorded is kept; run the command again to see where things stand")
+    };
+    let mut line = serde_json::to_vec(request).map_err(|error| CliError::caused(Kind::Internal, &error))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(|error| gone(&error))?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = Vec::new();
+        let read = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(|error| gone(&error))?;
+        if read == 0 {
+            return Err(gone(&"no more replies"));
+        }
+        let reply: Reply = serde_json::from_slice(&line).map_err(|error| gone(&error))?;
+        match reply {
+            Reply::Done { value } => return Ok(value),
+            Reply::Failed { code, message, hints } => return Err(Reply::into_error(&code, message, hints)),
+            Reply::Item { .. } | Reply::Progress { .. } | Reply::Wrote { .. } => each(&reply),
+        }
+    }
+}

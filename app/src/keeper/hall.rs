@@ -1,0 +1,153 @@
+//! The keeper: everything a client may ask, answered in one place, whether the client is another process or this one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use selvedge_authority::{Class, Entry, Journal, Record};
+use selvedge_domain::Actor;
+use selvedge_factory::ports::Clock;
+use selvedge_ledger::Claim;
+use serde_json::Value;
+
+use super::lock::{Lock, State};
+use super::message::{Reply, Request};
+use super::pool;
+use crate::errors::{CliError, Kind};
+use crate::wiring::Works;
+
+/// Holds a state directory and does what clients ask.
+pub(crate) struct Keeper {
+    pub(super) works: Works,
+    pub(super) closing: AtomicBool,
+    pool: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    bell: (Mutex<u64>, Condvar),
+    pub(super) schedule: Mutex<super::schedule::Schedule>,
+    _lock: Lock,
+}
+
+/// Whether whoever asked still listens.
+pub(crate) trait Listener {
+    /// Whether anybody is there.
+    fn is_there(&self) -> bool;
+}
+
+/// A client that is this very process.
+pub(crate) struct Always;
+
+impl Listener for Always {
+    fn is_there(&self) -> bool {
+        true
+    }
+}
+
+impl Keeper {
+    /// Takes the state directory over: opens everything, records that, and lets nothing of an earlier keeper live on.
+    pub(crate) fn open(state: State, lock: Lock) -> Result<Self, CliError> {
+        let works = Works::open(state)?;
+        let record = Record::KeeperStarted {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            configuration: works.config().digest,
+            policies: works.policies(),
+        };
+        let entry = Entry { at: works.now(), run: None, actor: Actor::Factory, owner: None, record };
+        // A full disk must not keep anyone from halting; nothing else will be allowed either.
+        let _unrecorded = works.ledger.append(entry, Class::Durable);
+        works.ledger.queue().reap().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+        let schedule = Mutex::new(super::schedule::Schedule::new(&works.config(), works.now()));
+        Ok(Self {
+            works,
+            closing: AtomicBool::new(false),
+            pool: Mutex::default(),
+            bell: (Mutex::new(0), Condvar::new()),
+            schedule,
+            _lock: lock,
+        })
+    }
+
+    /// Starts the slots, once.
+    pub(crate) fn start_pool(self: &Arc<Self>) {
+        let mut pool = self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !pool.is_empty() {
+            return;
+        }
+        for _ in 0..self.works.config().slots.max(1) {
+            let keeper = Arc::clone(self);
+            pool.push(std::thread::spawn(move || pool::slot(&keeper)));
+        }
+    }
+
+    /// Lets running work come to an end and writes the last checkpoint.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.ring();
+        let slots = std::mem::take(&mut *self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for slot in slots {
+            // A slot that panicked left its run claimed; the next keeper takes it over.
+            let _panicked = slot.join();
+        }
+    }
+
+    /// Does what is asked. Every reply but the last goes to `each`.
+    pub(crate) fn handle(
+        self: &Arc<Self>,
+        request: &Request,
+        uid: u32,
+        listener: &dyn Listener,
+        each: &mut dyn FnMut(&Reply),
+    ) -> Result<Value, CliError> {
+        match request {
+            Request::Run(run) => super::ask_work::run(self, run, uid, listener, each),
+            Request::Ps => super::ask_look::ps(self),
+            Request::Show { run } => super::ask_look::show(self, run),
+            Request::Watch { after } => super::ask_look::watch(self, *after, listener, each),
+            Request::Log => super::ask_look::log(self, each),
+            Request::Proposals => super::ask_look::proposals(self),
+            Request::Can { agent } => super::ask_look::can(self, agent),
+            Request::Explain { entry } => super::ask_look::explain(self, *entry),
+            Request::Approvals => super::ask_people::approvals(self),
+            Request::Approve { approval } => super::ask_people::approve(self, approval, uid),
+            Request::Deny { approval } => super::ask_people::deny(self, approval, uid),
+            Request::Merge { repo, number, head } => {
+                super::ask_people::merge(self, repo.as_deref(), *number, head.as_deref(), uid)
+            }
+            Request::Halt(scope) => super::ask_stop::halt(self, scope, uid),
+            Request::Resume(scope) => super::ask_stop::resume(self, scope, uid),
+            Request::Revoke { run } => super::ask_stop::revoke(self, run, uid),
+            Request::Verify { against } => super::ask_audit::verify(&self.works.ledger, against.as_deref()),
+            Request::Export => super::ask_audit::export(&self.works.ledger).map(Value::String),
+            Request::Ping => Ok(Value::Null),
+        }
+    }
+
+    /// The next claim, with what an earlier holder left to recover.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        self.works.ledger.queue().claim(self.works.now(), pool::CLAIM).ok().flatten()
+    }
+
+    /// Sleeps until something moves, but no longer than `at_most`.
+    pub(crate) fn idle(&self, at_most: Duration) {
+        let (count, bell) = &self.bell;
+        let Ok(seen) = count.lock() else { return };
+        let before = *seen;
+        let _woken = bell.wait_timeout_while(seen, at_most, |now| *now == before);
+    }
+
+    /// Where the output of a run's agent is kept.
+    pub(crate) fn tape_path(&self, run: &selvedge_domain::RunId) -> std::path::PathBuf {
+        self.works.tape_path(run, "work")
+    }
+
+    /// Says that something moved.
+    pub(crate) fn moved(&self) {
+        self.ring();
+    }
+
+    fn ring(&self) {
+        let (count, bell) = &self.bell;
+        if let Ok(mut count) = count.lock() {
+            *count = count.wrapping_add(1);
+        }
+        bell.notify_all();
+    }
+}

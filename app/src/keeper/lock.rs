@@ -1,0 +1,112 @@
+//! The state directory, and the lock that makes one process its keeper.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::errors::{CliError, Kind};
+
+/// Where everything of one factory lies.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    root: PathBuf,
+    anchor: Option<PathBuf>,
+}
+
+/// Held by the keeper for as long as it lives; the kernel lets go when the process dies.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl State {
+    /// The directory that was named, or the user's own.
+    pub(crate) fn locate(named: Option<&Path>) -> Result<Self, CliError> {
+        if let Some(named) = named {
+            let absolute = std::path::absolute(named).map_err(|error| CliError::caused(Kind::State, &error))?;
+            return Ok(Self { root: absolute, anchor: None });
+        }
+        let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        match base.or_else(home) {
+            Some(base) => Ok(Self { root: base.join("selvedge"), anchor: None }),
+            None => Err(CliError::new(Kind::State, "no state directory: neither HOME nor XDG_STATE_HOME is set")
+                .hint("name one with `--state DIR` or SELVEDGE_STATE")),
+        }
+    }
+
+    /// The same directory, with its log's anchor in a place of the caller's choosing.
+    pub(crate) fn with_anchor(self, anchor: PathBuf) -> Self {
+        Self { anchor: Some(anchor), ..self }
+    }
+
+    /// Where the caller wants the log's anchor.
+    pub(crate) fn anchor(&self) -> Option<&Path> {
+        self.anchor.as_deref()
+    }
+
+    /// A path inside it.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The directory itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The configuration.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.at("selvedge.toml")
+    }
+
+    /// The control socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.at("control.sock")
+    }
+
+    /// Makes the directory, for its owner's eyes only.
+    pub(crate) fn create(&self) -> Result<(), CliError> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(|error| self.unusable(&error))
+    }
+
+    /// Whether `init` was here.
+    pub(crate) fn require(&self) -> Result<(), CliError> {
+        if self.config().is_file() {
+            return Ok(());
+        }
+        Err(CliError::new(Kind::State, format!("`{}` holds no factory", self.root.display()))
+            .hint("run `selvedge init` in a repository, or `selvedge demo` to look around first"))
+    }
+
+    /// Becomes the keeper, or says that somebody else is.
+    pub(crate) fn lock(&self) -> Result<Option<Lock>, CliError> {
+        let path = self.at("lock");
+        let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path);
+        let file = open.map_err(|error| self.unusable(&error))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(self.unusable(&std::io::Error::from(errno))),
+        }
+    }
+
+    /// The directory cannot be used, and why.
+    pub(crate) fn unusable(&self, error: &std::io::Error) -> CliError {
+        let plain = CliError::new(Kind::State, format!("cannot use `{}`: {error}", self.root.display()));
+        match error.kind() {
+            std::io::ErrorKind::ReadOnlyFilesystem => {
+                plain.hint("the file system is read-only: remount it, or name another `--state DIR`")
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                plain.hint("it belongs to somebody else: name your own `--state DIR`")
+            }
+            std::io::ErrorKind::StorageFull => {
+                plain.hint("the disk is full: free some space; `selvedge halt` and `revoke` work all the same")
+            }
+            _ => plain,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The pool: slots that take claims from the queue and turn runs until they settle or wait.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use selvedge_factory::Standing;
+use selvedge_factory::ports::Clock;
+use selvedge_ledger::Claim;
+
+use super::hall::Keeper;
+use crate::wiring::ClaimedStore;
+
+/// How long a claim lasts without a heartbeat. One keeper holds a state directory, so only its own death ends one early.
+pub(crate) const CLAIM: selvedge_domain::Duration = selvedge_domain::Duration::from_seconds(24 * 3600);
+
+/// How long a slot sleeps when there is nothing to do; a new trigger wakes it earlier.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// First wait before something that failed is tried again, doubled up to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_LAST: Duration = Duration::from_secs(30);
+
+/// How long a run that got nowhere is left alone before a slot takes it again.
+const LEFT_ALONE: selvedge_domain::Duration = selvedge_domain::Duration::from_seconds(2);
+
+/// How often a failing act of one run is tried in one sitting.
+const TRIES_MAX: u32 = 8;
+
+/// Works the queue until the keeper closes.
+pub(crate) fn slot(keeper: &Arc<Keeper>) {
+    while !keeper.closing.load(Ordering::Acquire) {
+        let claim = if keeper.works.is_halted() { None } else { keeper.claim() };
+        match claim {
+            Some(claim) => serve(keeper, &claim),
+            None => keeper.idle(IDLE),
+        }
+    }
+}
+
+/// Takes one run as far as it goes.
+fn serve(keeper: &Keeper, claim: &Claim) {
+    let works = &keeper.works;
+    let store = ClaimedStore::new(works, claim);
+    let (mut wait, mut tries, mut settled) = (RETRY_FIRST, 0, false);
+    if claim.taken_over && works.factory(&store, &*works.judge()).recover(&claim.run).is_err() {
+        return;
+    }
+    loop {
+        let judge = works.judge();
+        let standing = works.factory(&store, &*judge).turn(&claim.run);
+        keeper.moved();
+        match standing {
+            Ok(Standing::Settled(_)) => {
+                settled = true;
+                break;
+            }
+            Ok(Standing::Waiting(_)) | Err(_) => break,
+            Ok(Standing::Closing { .. } | Standing::Again { .. }) => {}
+        }
+        tries += 1;
+        if tries >= TRIES_MAX || keeper.closing.load(Ordering::Acquire) {
+            break;
+        }
+        keeper.idle(wait);
+        wait = (wait * 2).min(RETRY_LAST);
+    }
+    // A claim that cannot be given back lapses; the run is then taken over and recovered.
+    let _lapses = if settled {
+        works.ledger.queue().complete(claim)
+    } else {
+        works.ledger.queue().release(claim, works.now().after(LEFT_ALONE))
+    };
+    keeper.moved();
+}

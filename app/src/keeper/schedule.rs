@@ -1,0 +1,58 @@
+//! Work that starts by the clock.
+
+use selvedge_domain::{Actor, Duration, Lineage, Time, Trigger, TriggerId, TriggerSource};
+use selvedge_factory::ports::{Clock, Entropy};
+
+use super::hall::Keeper;
+use crate::config::{Config, Scheduled};
+
+/// When each scheduled piece of work is due next.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    due: Vec<(Time, Scheduled)>,
+}
+
+/// How long after its start a keeper first fires: long enough for a person to stop it.
+const FIRST: Duration = Duration::from_seconds(5);
+
+impl Schedule {
+    /// Everything is due a moment after the start, then at its pace.
+    pub(crate) fn new(config: &Config, now: Time) -> Self {
+        Self { due: config.schedule.iter().map(|when| (now.after(FIRST), when.clone())).collect() }
+    }
+
+    /// What is due at `now`; each is then due again one period later.
+    fn take_due(&mut self, now: Time) -> Vec<Scheduled> {
+        let mut fired = Vec::new();
+        for (at, when) in &mut self.due {
+            if *at <= now {
+                *at = now.after(when.every);
+                fired.push(when.clone());
+            }
+        }
+        fired
+    }
+}
+
+impl Keeper {
+    /// Queues what is due.
+    pub(super) fn fire_schedule(&self) {
+        let now = self.works.now();
+        let due = self.schedule.lock().map(|mut schedule| schedule.take_due(now)).unwrap_or_default();
+        for when in due {
+            let trigger = Trigger {
+                id: TriggerId::from_entropy(self.works.draw()),
+                source: TriggerSource::Schedule,
+                by: Actor::Factory,
+                repo: when.repo,
+                agent: when.agent,
+                text: "scheduled".to_owned(),
+                argv: Vec::new(),
+                lineage: Lineage::outside(),
+            };
+            // What cannot be queued now is due again one period later, and the keeper's other commands say what is wrong.
+            let _not_queued = self.works.ledger.queue().enqueue(&trigger, now);
+            self.moved();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `serve`: the keeper stays, works its queue and schedule, and answers the control socket.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::errors::{CliError, Kind};
+use crate::keeper::Keeper;
+use crate::keeper::hall::Listener;
+use crate::keeper::lock::State;
+use crate::keeper::message::{LINE_BYTES_MAX, Reply, Request};
+
+/// How many clients are served at the same time; more are told to come back.
+const CLIENTS_MAX: usize = 64;
+
+/// How often the schedule and a stop are looked at.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How long a client may take to say what it wants.
+const REQUEST_WITHIN: Duration = Duration::from_secs(10);
+
+/// Serves until `stop` is set.
+pub(crate) fn serve(keeper: Arc<Keeper>, state: &State, stop: &AtomicBool) -> Result<(), CliError> {
+    let listener = listen(state)?;
+    keeper.start_pool();
+    let clients = Arc::new(AtomicUsize::new(0));
+    while !stop.load(Ordering::Relaxed) {
+        keeper.fire_schedule();
+        match listener.accept() {
+            Ok((stream, _)) => greet(&keeper, stream, &clients),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(TICK),
+            Err(error) => return Err(state.unusable(&error)),
+        }
+    }
+    let _gone = std::fs::remove_file(state.socket());
+    keeper.close();
+    Ok(())
+}
+
+fn listen(state: &State) -> Result<UnixListener, CliError> {
+    // We hold the lock, so a socket that lies here is a dead keeper's.
+    let _none = std::fs::remove_file(state.socket());
+    let bind = || -> std::io::Result<UnixListener> {
+        let listener = UnixListener::bind(state.socket())?;
+        std::fs::set_permissions(state.socket(), std::fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|error| state.unusable(&error))
+}
+
+fn greet(keeper: &Arc<Keeper>, stream: UnixStream, clients: &Arc<AtomicUsize>) {
+    if clients.fetch_add(1, Ordering::AcqRel) >= CLIENTS_MAX {
+        clients.fetch_sub(1, Ordering::AcqRel);
+        let busy = CliError::new(Kind::State, "the keeper is busy with other clients").hint("try again in a moment");
+        let _gone = say(&stream, &Reply::from(busy));
+        return;
+    }
+    let (keeper, clients) = (Arc::clone(keeper), Arc::clone(clients));
+    std::thread::spawn(move || {
+        attend(&keeper, &stream);
+        clients.fetch_sub(1, Ordering::AcqRel);
+    });
+}
+
+fn attend(keeper: &Arc<Keeper>, stream: &UnixStream) {
+    let last = match hear(stream) {
+        Ok((request, uid)) => {
+            let present = Present(stream);
+            keeper.handle(&request, uid, &present, &mut |reply| {
+                let _gone = say(stream, reply);
+            })
+        }
+        Err(error) => Err(error),
+    };
+    let _gone = match last {
+        Ok(value) => say(stream, &Reply::Done { value }),
+        Err(error) => say(stream, &Reply::from(error)),
+    };
+}
+
+/// What the client wants, and who it is: the kernel's word, not the client's.
+fn hear(stream: &UnixStream) -> Result<(Request, u32), CliError> {
+    let unusable =
+        |error: &dyn std::fmt::Display| CliError::new(Kind::Usage, format!("cannot read the request: {error}"));
+    stream.set_nonblocking(false).map_err(|error| unusable(&error))?;
+    stream.set_read_timeout(Some(REQUEST_WITHIN)).map_err(|error| unusable(&error))?;
+    let uid = rustix::net::sockopt::socket_peercred(stream).map_err(|error| unusable(&error))?.uid.as_raw();
+    let mut line = Vec::new();
+    BufReader::new(stream).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(|error| unusable(&error))?;
+    let request = serde_json::from_slice(&line).map_err(|error| unusable(&error))?;
+    Ok((request, uid))
+}
+
+fn say(mut stream: &UnixStream, reply: &Reply) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+/// Whether the client is still there; a follower that left is not followed.
+struct Present<'a>(&'a UnixStream);
+
+impl Listener for Present<'_> {
+    fn is_there(&self) -> bool {
+        let mut byte = [0];
+        let peeked =
+            rustix::net::recv(self.0, &mut byte, rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT);
+        !matches!(peeked, Ok((_, 0)))
+    }
+}

@@ -1,0 +1,214 @@
+//! How records look to people and scripts: stable snake_case fields, and one line each.
+
+use selvedge_authority::{Entry, HaltScope, Observation, Record, Relinquished, Verdict};
+use selvedge_domain::{Deed, Description, Event, Field, LeaseEvent};
+use serde_json::{Value, json};
+
+/// One entry of the log.
+pub(crate) fn entry(seq: u64, entry: &Entry) -> Value {
+    let (kind, summary, detail) = record(&entry.record);
+    json!({
+        "seq": seq,
+        "at": entry.at.to_string(),
+        "run": entry.run.as_ref().map(ToString::to_string),
+        "actor": entry.actor.to_string(),
+        "owner": entry.owner.as_ref().map(ToString::to_string),
+        "kind": kind,
+        "summary": summary,
+        "detail": detail,
+    })
+}
+
+/// An order's facts.
+pub(crate) fn facts(order: &Description) -> Value {
+    let fields = order.fields.iter().map(|(name, field)| {
+        let value = match field {
+            Field::Text(text) => json!(text),
+            Field::Number(number) => json!(number),
+            Field::Flag(flag) => json!(flag),
+            Field::Words(words) => json!(words),
+        };
+        ((*name).to_owned(), value)
+    });
+    Value::Object(fields.collect())
+}
+
+fn record(record: &Record) -> (&'static str, String, Value) {
+    match record {
+        Record::Triggered(trigger) => (
+            "triggered",
+            format!("{} asks {} for: {}", trigger.by, trigger.agent, shown(trigger)),
+            json!({
+                "trigger": trigger.id.as_str(), "source": trigger.source.as_str(), "repo": trigger.repo.as_str(),
+                "agent": trigger.agent.as_str(), "text": trigger.text, "argv": trigger.argv,
+                "ancestors": trigger.lineage.ancestors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "digest": trigger.digest().to_string(),
+            }),
+        ),
+        Record::RunBegan { trigger } => {
+            ("run_began", format!("a run begins for trigger {trigger}"), json!({ "trigger": trigger.as_str() }))
+        }
+        Record::Happened(event) => ("happened", happened(event), json!({ "event": event.name() })),
+        Record::Decided { order, verdict, approval } => (
+            "decided",
+            decided(order, verdict),
+            json!({
+                "verb": order.verb.as_str(), "resource": order.resource.name, "order_digest": order.digest().to_string(),
+                "verdict": verdict.as_str(), "policies": verdict.policies().iter().map(|p| p.as_str().to_owned()).collect::<Vec<_>>(),
+                "code": code(verdict), "next_step": next_step(verdict), "facts": facts(order),
+                "approval": approval.as_ref().map(ToString::to_string),
+            }),
+        ),
+        Record::Done { order, verb, deed } => (
+            "done",
+            format!("{verb}: {}", done(deed)),
+            json!({ "verb": verb.as_str(), "order_digest": order.to_string() }),
+        ),
+        Record::NotDone { order, verb, because } => (
+            "not_done",
+            format!("{verb} was allowed and did not succeed: {because}"),
+            json!({ "verb": verb.as_str(), "order_digest": order.to_string(), "because": because }),
+        ),
+        Record::ApprovalAsked { approval, order, until } => (
+            "approval_asked",
+            format!("a person is asked about {} on {}, until {until}", order.verb, order.resource.name),
+            json!({
+                "approval": approval.as_str(), "verb": order.verb.as_str(), "order_digest": order.digest().to_string(), "until": until.to_string(), "facts": facts(order),
+            }),
+        ),
+        Record::ApprovalDenied { approval } => {
+            ("approval_denied", format!("a person says no to {approval}"), json!({ "approval": approval.as_str() }))
+        }
+        Record::Relinquished(what) => ("relinquished", relinquished(what), Value::Null),
+        Record::Observed(what) => observed(what),
+        Record::KeeperStarted { version, configuration, policies } => (
+            "keeper_started",
+            format!(
+                "keeper {version} starts{}",
+                if policies.is_none() { "; the policies do not load, so everything is denied" } else { "" }
+            ),
+            json!({ "version": version, "configuration": configuration.to_string(), "policies": policies.map(|p| p.to_string()) }),
+        ),
+    }
+}
+
+fn shown(trigger: &selvedge_domain::Trigger) -> String {
+    if trigger.argv.is_empty() { trigger.text.clone() } else { trigger.argv.join(" ") }
+}
+
+fn happened(event: &Event) -> String {
+    match event {
+        Event::Admitted(task) => format!("admitted as {} for {}, from commit {}", task.id, task.intent, task.base),
+        Event::LeaseAnnounced(lease) => format!("lease {lease} is announced"),
+        Event::LeaseChanged(lease, LeaseEvent::Minted { expires, .. }) => {
+            format!("lease {lease} lives, until {expires} at the latest")
+        }
+        Event::LeaseChanged(lease, LeaseEvent::Died) => format!("lease {lease} is dead, and a probe says so"),
+        Event::LeaseChanged(lease, LeaseEvent::RevokeFailed) => format!("lease {lease} could not be revoked"),
+        Event::AttemptBegan { attempt } => format!("attempt {attempt} begins"),
+        Event::AttemptLost { attempt } => format!("attempt {attempt} is lost"),
+        Event::Worked { .. } => "the attempt left its effect".to_owned(),
+        Event::Verified(verified) => format!("commit {} is verified", verified.commit()),
+        Event::Delivered(outcome) => format!("delivered: {}", outcome.because()),
+        Event::Waited { until, .. } => format!("about to wait, until {until} at the latest"),
+        Event::Parked => "waits, and holds no credential".to_owned(),
+        Event::Resumed => "resumes; everything is decided again".to_owned(),
+        Event::Ended(outcome) => format!("ends {}: {}", outcome.as_str(), outcome.because()),
+        Event::Revoked => "every lease is dead".to_owned(),
+        Event::Settled => "settled".to_owned(),
+    }
+}
+
+fn decided(order: &Description, verdict: &Verdict) -> String {
+    let what = match order.text("path") {
+        Some(path) => format!("{} {} {}{path}", order.verb, order.text("method").unwrap_or(""), order.resource.name),
+        None => format!("{} on {}", order.verb, order.resource.name),
+    };
+    match verdict {
+        Verdict::Allow { policies } => {
+            let by: Vec<String> = policies.iter().map(|policy| format!("`{policy}`")).collect();
+            format!("{what}: allowed by {}", by.join(", "))
+        }
+        Verdict::Deny(denial) => format!("{what}: denied, {denial}"),
+        Verdict::NeedsApproval(denial) => format!("{what}: needs approval, {denial}"),
+    }
+}
+
+fn code(verdict: &Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::Allow { .. } => None,
+        Verdict::Deny(denial) | Verdict::NeedsApproval(denial) => Some(denial.code.as_str()),
+    }
+}
+
+fn next_step(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::Allow { .. } => None,
+        Verdict::Deny(denial) | Verdict::NeedsApproval(denial) => Some(&denial.next_step),
+    }
+}
+
+fn done(deed: &Deed) -> String {
+    match deed {
+        Deed::Admitted(task) => format!("task {}", task.id),
+        Deed::Minted(minted) => format!("credential of lease {} until {}", minted.lease, minted.expires),
+        Deed::Ran(ran) => format!("the agent ended with {}", ran.exit),
+        Deed::Checked(report) => match (&report.failed, &report.tests) {
+            (Some(failed), _) => format!("checks on tree {}: {failed}", report.tree),
+            (None, Some(tests)) => format!("checks on tree {} passed; {} tests ran", report.tree, tests.len()),
+            (None, None) => format!("checks on tree {} passed; tests uncounted", report.tree),
+        },
+        Deed::Opened(number) => format!("proposal {number}"),
+        Deed::Merged(merged) => format!("the branch is at {}", merged.commit),
+        Deed::Enqueued(trigger) => format!("trigger {trigger} is queued"),
+        Deed::Approved => "approved".to_owned(),
+        Deed::Answered(answer) => format!("status {}, {} bytes", answer.status, answer.response_bytes),
+    }
+}
+
+fn relinquished(what: &Relinquished) -> String {
+    match what {
+        Relinquished::Halted(scope) => format!("halted: {}", scope_words(scope)),
+        Relinquished::Resumed(scope) => format!("resumed: {}", scope_words(scope)),
+        Relinquished::SandboxKilled { found } => format!("killed {found}"),
+        Relinquished::DoorsClosed => "its doors closed".to_owned(),
+    }
+}
+
+/// A halt's scope in words.
+pub(crate) fn scope_words(scope: &HaltScope) -> String {
+    match scope {
+        HaltScope::All => "everything".to_owned(),
+        HaltScope::Agent(name) => format!("agent {name}"),
+        HaltScope::Repo(name) => format!("repo {name}"),
+        HaltScope::Run(id) => format!("run {id}"),
+    }
+}
+
+fn observed(what: &Observation) -> (&'static str, String, Value) {
+    match what {
+        Observation::SandboxStarted { level, layers, unreachable } => (
+            "sandbox_started",
+            format!("a sandbox of level {level} holds {} layers", layers.len()),
+            json!({ "level": level, "layers": layers, "unreachable": unreachable }),
+        ),
+        Observation::CallRefused { call, count } => (
+            "call_refused",
+            format!("seccomp refused {call}, {count} times"),
+            json!({ "layer": "seccomp", "call": call, "count": count }),
+        ),
+        Observation::DoorRefused { door, code, detail, count } => (
+            "door_refused",
+            format!("the {door} door refused {detail}: {code}, {count} times"),
+            json!({ "door": door, "code": code, "detail": detail, "count": count }),
+        ),
+        Observation::SandboxEnded { purpose, exit, output_bytes } => (
+            "sandbox_ended",
+            format!("{purpose} ended with {exit}, {output_bytes} bytes of output"),
+            json!({ "purpose": purpose, "exit": exit, "output_bytes": output_bytes }),
+        ),
+        Observation::Finding { code, detail } => {
+            ("finding", format!("{code}: {detail}"), json!({ "code": code, "detail": detail }))
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The `selvedge` command: the only place that knows which adapters exist.
+//!
+//! The same executable is entered by another name where a smaller program is needed: the launcher, the door process, the
+//! remediation worker and the prober. Each name leads straight into its crate and nowhere else.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+mod cli;
+mod config;
+mod demo;
+mod errors;
+mod keeper;
+mod output;
+mod wiring;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let name = Path::new(&name).file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+    match name {
+        "selvedge-jail" => selvedge_jail::main(),
+        "selvedge-door" => selvedge_gateway::main(),
+        "selvedge-remediate" => selvedge_workers::main(arguments),
+        "selvedge-prober" => {
+            let arguments: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
+            ExitCode::from(u8::try_from(selvedge_prober::main(&arguments)).unwrap_or(u8::MAX))
+        }
+        _ => cli::main(),
+    }
+}

@@ -1,0 +1,381 @@
+//! Wiring: joins the factory's ports to the rooms that implement them. The only place that knows both sides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::time::Duration;
+
+use selvedge_authority::{HaltScope, Judge};
+use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Sealer, Secret};
+use selvedge_domain::{Digest, RunId, Time};
+use selvedge_factory::Factory;
+use selvedge_factory::ports::{Clock, Entropy};
+use selvedge_forge::git::HostGit;
+use selvedge_forge::local::{LocalForge, Source};
+use selvedge_gateway::Door;
+use selvedge_ledger::Ledger;
+use selvedge_policy::{DenyAll, Policies};
+use selvedge_sandbox::{HOST_IDS, Killer, Level, NativeDriver, Setup};
+
+use crate::config::Config;
+use crate::errors::{CliError, Kind};
+use crate::keeper::State;
+
+mod checks;
+mod door;
+mod furnish;
+mod lender;
+pub(crate) mod paths;
+mod queue;
+mod registry;
+mod repositories;
+mod sealed;
+mod store;
+mod tape;
+mod workplace;
+
+pub(crate) use store::ClaimedStore;
+pub(crate) use tape::Reel;
+
+/// How long a kill may take before it is reported as failed. Killing a sandbox takes milliseconds.
+const KILL_WITHIN: Duration = Duration::from_secs(30);
+
+/// An advisory database older than this says nothing about a lock file being clean.
+const DATABASE_AGE_DAYS_MAX: u64 = 180;
+
+/// Everything one keeper holds.
+pub(crate) struct Works {
+    pub(crate) state: State,
+    pub(crate) ledger: Ledger,
+    config: RwLock<Arc<Config>>,
+    judge: RwLock<Arc<dyn Judge + Send + Sync>>,
+    policies: Option<Digest>,
+    forge: LocalForge,
+    driver: NativeDriver,
+    leases: Leases,
+    vault: Mutex<BTreeMap<RunId, Secret>>,
+    live: Mutex<BTreeMap<RunId, Live>>,
+    halts: RwLock<BTreeSet<HaltScope>>,
+    swept: Mutex<Vec<String>>,
+    advisories: Mutex<Option<PathBuf>>,
+    executable: PathBuf,
+    roots_pem: String,
+    trust_domain: String,
+    pub(crate) database_age_days_max: u64,
+}
+
+/// What is running for one run.
+#[derive(Default)]
+struct Live {
+    sandboxes: BTreeMap<String, Killer>,
+    doors: Vec<Weak<Door>>,
+}
+
+impl Works {
+    /// Opens everything below `state`. The caller holds the lock.
+    pub(crate) fn open(state: State) -> Result<Self, CliError> {
+        let config = Config::load(&state.config())?;
+        let ledger = paths::open_ledger(&state)?;
+        let (judge, policies) = load_policies(&state);
+        let driver = driver(&state, config.level.as_deref())?;
+        let swept = driver.sweep().map_err(|error| CliError::caused(Kind::Sandbox, &error))?;
+        let leases = leases(&state, &ledger, &config.trust_domain)?;
+        let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+        let works = Self {
+            forge: forge(&state)?,
+            ledger,
+            judge: RwLock::new(judge),
+            policies,
+            driver,
+            leases,
+            vault: Mutex::default(),
+            live: Mutex::default(),
+            halts: RwLock::new(halts.into_iter().collect()),
+            swept: Mutex::new(swept),
+            advisories: Mutex::new(config.advisories.clone()),
+            executable: executable()?,
+            roots_pem: furnish::system_roots(),
+            trust_domain: config.trust_domain.clone(),
+            database_age_days_max: DATABASE_AGE_DAYS_MAX,
+            config: RwLock::new(Arc::new(config)),
+            state,
+        };
+        Ok(works)
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Who decides.
+    pub(crate) fn judge(&self) -> Arc<dyn Judge + Send + Sync> {
+        Arc::clone(&self.judge.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// A policy as it stands in its file.
+    pub(crate) fn policy_text(&self, name: &selvedge_authority::PolicyName) -> serde_json::Value {
+        let loaded = Policies::load(&self.state.at("policies"));
+        let found = loaded.ok().and_then(|policies| policies.list().find(|policy| policy.name == *name).cloned());
+        match found {
+            Some(policy) => serde_json::json!({
+                "id": name.as_str(), "owner": policy.owner.as_str(), "text": policy.text, "place": policy.place.to_string(),
+            }),
+            None => serde_json::json!({ "id": name.as_str(), "owner": null, "text": "no longer in force" }),
+        }
+    }
+
+    /// Fingerprint of the policies; none when they do not load.
+    pub(crate) fn policies(&self) -> Option<Digest> {
+        self.policies
+    }
+
+    /// The loop, deciding and recording through these.
+    pub(crate) fn factory<'a>(&'a self, store: &'a ClaimedStore<'a>, judge: &'a dyn Judge) -> Factory<'a> {
+        Factory {
+            clock: self,
+            entropy: self,
+            store,
+            judge,
+            registry: self,
+            lender: self,
+            workplace: self,
+            repositories: self,
+            queue: self,
+        }
+    }
+
+    fn driver_level(&self) -> Level {
+        level(self.config().level.as_deref())
+    }
+
+    /// The advisory database in use.
+    pub(crate) fn advisories(&self) -> Option<PathBuf> {
+        self.advisories.lock().ok().and_then(|path| path.clone())
+    }
+
+    /// Uses another advisory database from now on.
+    pub(crate) fn use_advisories(&self, path: PathBuf) {
+        if let Ok(mut advisories) = self.advisories.lock() {
+            *advisories = Some(path);
+        }
+    }
+
+    /// A directory of the factory's own, empty.
+    fn fresh_dir(&self, name: &str) -> Result<PathBuf, selvedge_authority::ActError> {
+        let path = self.state.at(name);
+        let made = match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => std::fs::create_dir_all(&path),
+        };
+        made.map_err(repositories::transient)?;
+        Ok(path)
+    }
+
+    fn tape(&self, run: &RunId, purpose: &str) -> Result<tape::Tape, selvedge_authority::ActError> {
+        tape::Tape::open(&self.tape_path(run, purpose)).map_err(repositories::transient)
+    }
+
+    /// Where the output of a run's sandboxes is kept.
+    pub(crate) fn tape_path(&self, run: &RunId, purpose: &str) -> PathBuf {
+        self.state.at("runs").join(run.as_str()).join(format!("{purpose}.tape"))
+    }
+
+    fn reach_of_run(&self, run: &RunId) -> Result<Vec<selvedge_domain::Reach>, selvedge_authority::ActError> {
+        let run = self.run(run).map_err(repositories::transient)?;
+        let config = self.config();
+        let agent = config
+            .agents
+            .get(&run.trigger().agent)
+            .ok_or_else(|| repositories::permanent("the agent is no longer configured"))?;
+        Ok(agent.agent.reach.iter().cloned().collect())
+    }
+}
+
+/// Halting, and what is alive to be halted.
+impl Works {
+    fn live<T>(&self, with: impl FnOnce(&mut BTreeMap<RunId, Live>) -> T) -> T {
+        with(&mut self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn remember_sandbox(&self, run: &RunId, id: &str, killer: Killer) {
+        self.live(|live| live.entry(run.clone()).or_default().sandboxes.insert(id.to_owned(), killer));
+    }
+
+    fn remember_door(&self, run: &RunId, door: &Arc<Door>) {
+        self.live(|live| live.entry(run.clone()).or_default().doors.push(Arc::downgrade(door)));
+    }
+
+    fn forget_sandbox(&self, run: &RunId, id: &str) {
+        self.live(|live| {
+            if let Some(entry) = live.get_mut(run) {
+                entry.sandboxes.remove(id);
+                entry.doors.retain(|door| door.strong_count() > 0);
+                if entry.sandboxes.is_empty() && entry.doors.is_empty() {
+                    live.remove(run);
+                }
+            }
+        });
+    }
+
+    /// Kills whatever runs for `run`: doors first, so that nothing leaves any more. Says what was found.
+    pub(crate) fn kill_run(&self, run: &RunId) -> Option<String> {
+        let found = self.live(|live| live.remove(run)).unwrap_or_default();
+        found.doors.iter().filter_map(Weak::upgrade).for_each(|door| door.close());
+        let mut killed: Vec<String> = Vec::new();
+        for (id, killer) in found.sandboxes {
+            killed.push(match killer.halt(KILL_WITHIN) {
+                Ok(_) => id,
+                Err(error) => format!("{id} (not certainly dead: {error})"),
+            });
+        }
+        let mut swept = self.swept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        killed.extend(swept.extract_if(.., |id| id.starts_with(run.as_str())));
+        (!killed.is_empty()).then(|| killed.join(", "))
+    }
+
+    /// Runs that have something alive.
+    pub(crate) fn live_runs(&self) -> Vec<RunId> {
+        self.live(|live| live.keys().cloned().collect())
+    }
+
+    /// Adds or lifts a halt. Takes effect before it is recorded.
+    pub(crate) fn set_halt(&self, scope: &HaltScope, on: bool) {
+        let mut halts = self.halts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if on {
+            halts.insert(scope.clone());
+        } else {
+            halts.remove(scope);
+        }
+    }
+
+    /// Why this run may not go on, when a halt covers it.
+    pub(crate) fn halt_covering(&self, run: &selvedge_domain::Run) -> Option<String> {
+        let halts = self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        halts.iter().find_map(|scope| match scope {
+            HaltScope::All => Some("everything is halted".to_owned()),
+            HaltScope::Agent(name) => (*name == run.trigger().agent).then(|| format!("agent `{name}` is halted")),
+            HaltScope::Repo(name) => (*name == run.trigger().repo).then(|| format!("repo `{name}` is halted")),
+            HaltScope::Run(id) => (id == run.id()).then(|| "the run is halted".to_owned()),
+        })
+    }
+
+    /// Whether new work waits.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&HaltScope::All)
+    }
+}
+
+impl Clock for Works {
+    fn now(&self) -> Time {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Entropy for Works {
+    fn draw(&self) -> u64 {
+        let mut bytes = [0; 8];
+        // The kernel's generator does not fail once it is seeded, which it is long before a user's process starts.
+        let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        u64::from_be_bytes(bytes)
+    }
+}
+
+fn load_policies(state: &State) -> (Arc<dyn Judge + Send + Sync>, Option<Digest>) {
+    match Policies::load(&state.at("policies")) {
+        Ok(policies) => {
+            let digest = policies.digest();
+            (Arc::new(policies), Some(digest))
+        }
+        // Dead policy denies everything (invariant 2); what takes authority away still works.
+        Err(error) => (Arc::new(DenyAll::new(format!("the policies do not load: {error}"))), None),
+    }
+}
+
+fn leases(state: &State, ledger: &Ledger, trust_domain: &str) -> Result<Leases, CliError> {
+    let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
+    let master = MasterKey::in_state_dir(state.root()).map_err(|error| failed(&error).hint(error.remedy()))?;
+    let sealer = Arc::new(Sealer::new(&master).map_err(|error| failed(&error))?);
+    let store = Arc::new(sealed::Shelf::new(ledger.clone()));
+    let name = IssuerName::parse(&format!("https://{trust_domain}"), trust_domain).map_err(|error| failed(&error))?;
+    let issuer = Issuer::open(name, Arc::clone(&sealer), store.clone(), now()).map_err(|error| failed(&error))?;
+    let provider = OwnSvid::new(Arc::new(issuer), store.clone());
+    Ok(Leases::new(sealer, store, vec![Box::new(provider)]))
+}
+
+fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The level the operator chose, or the strongest this user can have.
+fn level(chosen: Option<&str>) -> Level {
+    match chosen {
+        Some("full") => Level::Full,
+        Some(_) => Level::User,
+        None if rustix::process::geteuid().is_root() => Level::Full,
+        None => Level::User,
+    }
+}
+
+fn driver(state: &State, chosen: Option<&str>) -> Result<NativeDriver, CliError> {
+    let setup =
+        Setup { state: state.at("sandboxes"), launcher: executable()?, level: level(chosen), host_ids: HOST_IDS };
+    NativeDriver::new(setup).map_err(|refused| CliError::new(Kind::Sandbox, &refused).hint(refused.remedy))
+}
+
+fn executable() -> Result<PathBuf, CliError> {
+    std::env::current_exe().map_err(|error| CliError::caused(Kind::Internal, &error))
+}
+
+/// The repositories below `state`.
+pub(crate) fn forge(state: &State) -> Result<LocalForge, CliError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let git =
+        HostGit::find(&path).map_err(|error| CliError::caused(Kind::Git, &error).hint("install git 2.40 or newer"))?;
+    LocalForge::open(&state.at("repos"), Arc::new(git)).map_err(|error| CliError::caused(Kind::Git, &error))
+}
+
+/// Takes a repository in; says where the factory's own bare clone of it is.
+pub(crate) fn import(forge: &LocalForge, source: &Path, name: &selvedge_domain::RepoName) -> Result<PathBuf, CliError> {
+    let failed = |error: &dyn std::error::Error| CliError::caused(Kind::Git, error);
+    let source = Source::parse(&source.to_string_lossy()).map_err(|error| failed(&error))?;
+    match forge.import(&source, name) {
+        Ok((repository, _)) => Ok(repository.dir().to_owned()),
+        Err(selvedge_forge::local::ImportError::AlreadyImported(_)) => {
+            let repository = forge.repository(name).map_err(|error| failed(&error))?;
+            repository.sync(&source).map_err(|error| failed(&error))?;
+            Ok(repository.dir().to_owned())
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// What this machine can fence.
+pub(crate) fn probe(state: &State) -> Result<selvedge_sandbox::Report, CliError> {
+    let chosen = Config::load(&state.config()).ok().and_then(|config| config.level);
+    Ok(driver(state, chosen.as_deref())?.probe())
+}
+
+/// Refreshes a directory of advisories from a git remote with the operator's own git; it is data, and nothing of it runs.
+pub(crate) fn update_advisories(path: &Path, remote: &str) -> Result<String, CliError> {
+    let git = |arguments: &[&str]| -> Result<String, CliError> {
+        let mut command = std::process::Command::new("git");
+        command.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-C"]).arg(path).args(arguments);
+        let output = command.output().map_err(|error| CliError::caused(Kind::Git, &error))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(CliError::new(Kind::Advisories, format!("cannot update `{}`: {said}", path.display()))
+            .hint("check `advisories.remote`, or point `advisories.path` at a copy you have"))
+    };
+    std::fs::create_dir_all(path).map_err(|error| CliError::caused(Kind::Advisories, &error))?;
+    if !path.join(".git").exists() {
+        git(&["init", "--quiet"])?;
+    }
+    git(&["fetch", "--quiet", "--depth=1", "--no-tags", "--", remote, "HEAD"])?;
+    git(&["checkout", "--quiet", "--force", "--detach", "FETCH_HEAD"])?;
+    git(&["rev-parse", "HEAD"])
+}

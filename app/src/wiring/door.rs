@@ -1,0 +1,155 @@
+//! One run's doors: started before its sandbox, given the sandbox's listeners, answered through the funnel, closed first.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_authority::{ActError, Observation};
+use selvedge_domain::orders::{HttpAnswered, HttpRequest};
+use selvedge_domain::{Reach, RepoName, RunId};
+use selvedge_factory::ports::Doorkeeper;
+use selvedge_gateway::danger::{Transport, Upstream};
+use selvedge_gateway::{
+    Ask, Done, Door, Hello, Judge, Layer, Limits, ListenerKind, Outcome, Ready, Refused, RunAs, Verdict,
+};
+use selvedge_sandbox::Listeners;
+
+use super::Works;
+use crate::config::Config;
+
+/// Threads that answer one door: a package client opens a handful of connections at a time.
+const ANSWERERS: usize = 4;
+
+/// The uid door processes run as when the keeper is root: nobody's, and never a sandbox's.
+const DOOR_UID: u32 = 199_999;
+
+/// A run's doors, open.
+pub(super) struct OpenDoor {
+    door: Arc<Door>,
+    /// The certificate the sandbox must trust.
+    pub(super) ca_pem: String,
+}
+
+/// On whose behalf a door is open.
+#[derive(Clone)]
+pub(super) struct Behalf {
+    pub(super) run: RunId,
+    pub(super) repo: RepoName,
+}
+
+impl Works {
+    /// Starts the door process of a run.
+    pub(super) fn open_door(&self, behalf: &Behalf, reach: Vec<Reach>, life: Duration) -> Result<OpenDoor, ActError> {
+        let config = self.config();
+        let hello = Hello {
+            run: behalf.run.clone(),
+            dangers: dangers(&config, &reach),
+            reach,
+            roots_pem: self.roots_pem.clone(),
+            ca_common_name: format!("selvedge {}", behalf.run),
+            life,
+            lease: self.take_lease(&behalf.run),
+            limits: Limits::default(),
+        };
+        let run_as = if rustix::process::getuid().is_root() {
+            RunAs::Ids { uid: DOOR_UID, gid: DOOR_UID }
+        } else {
+            RunAs::Keeper
+        };
+        let started = Door::start(&self.executable, run_as, &hello);
+        let (door, Ready { ca_pem, .. }) = started.map_err(|error| ActError::Transient(format!("{error}")))?;
+        let door = Arc::new(door);
+        self.remember_door(&behalf.run, &door);
+        Ok(OpenDoor { door, ca_pem })
+    }
+}
+
+/// What the operator named under `danger`, for the endpoints this run may reach.
+fn dangers(config: &Config, reach: &[Reach]) -> Vec<Upstream> {
+    let mut upstreams = Vec::new();
+    for danger in &config.danger {
+        for endpoint in reach.iter().map(|reach| &reach.endpoint).filter(|endpoint| endpoint.host == danger.host) {
+            let transport = if danger.plain_port.is_some() { Transport::Clear } else { Transport::Tls };
+            let port = danger.plain_port.unwrap_or(endpoint.port);
+            upstreams.push(Upstream { endpoint: endpoint.clone(), address: danger.address, port, transport });
+        }
+    }
+    upstreams
+}
+
+impl OpenDoor {
+    /// Gives the door its listeners.
+    pub(super) fn attach(&self, listeners: &Listeners) -> Result<(), ActError> {
+        let pairs = [
+            (ListenerKind::Proxy, listeners.http.as_fd()),
+            (ListenerKind::Dns, listeners.dns.as_fd()),
+            (ListenerKind::CapturedTls, listeners.tls.as_fd()),
+            (ListenerKind::CapturedClear, listeners.plain.as_fd()),
+        ];
+        self.door.attach(&pairs).map_err(|error| ActError::Transient(error.to_string()))
+    }
+
+    /// Answers the door while `inside` goes on, then closes it. Returns what `inside` did.
+    pub(super) fn while_open<T>(&self, behalf: &Behalf, doors: &dyn Doorkeeper, inside: impl FnOnce() -> T) -> T {
+        let desk = Desk { behalf, doors };
+        std::thread::scope(|scope| {
+            for _ in 0..ANSWERERS {
+                // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
+                scope.spawn(|| self.door.serve(&desk).inspect_err(|error| desk.broke(error)));
+            }
+            let done = inside();
+            self.door.close();
+            done
+        })
+    }
+}
+
+/// Translates between the door's words and the factory's.
+struct Desk<'a> {
+    behalf: &'a Behalf,
+    doors: &'a dyn Doorkeeper,
+}
+
+impl Desk<'_> {
+    fn broke(&self, error: &selvedge_gateway::ServeError) {
+        let finding = Observation::Finding { code: "door_broke".to_owned(), detail: error.to_string() };
+        self.doors.saw(finding);
+    }
+}
+
+impl Judge for Desk<'_> {
+    fn ask(&self, ask: &Ask) -> Verdict {
+        let request = HttpRequest {
+            run: self.behalf.run.clone(),
+            repo: self.behalf.repo.clone(),
+            serial: ask.serial,
+            endpoint: ask.endpoint.clone(),
+            method: ask.method,
+            path: ask.path.clone(),
+            query_bytes: ask.query_bytes,
+        };
+        match self.doors.ask(request) {
+            Ok(()) => Verdict::Allow,
+            Err(denial) => Verdict::Deny { code: denial.code.as_str().to_owned(), next_step: denial.next_step },
+        }
+    }
+
+    fn done(&self, done: Done) {
+        let status = match done.outcome {
+            Outcome::Answered { status } => status,
+            Outcome::Failed { .. } => 0,
+        };
+        let Done { serial, request_bytes, response_bytes, .. } = done;
+        self.doors.answered(serial, HttpAnswered { status, request_bytes, response_bytes });
+    }
+
+    fn refused(&self, refused: Refused) {
+        let door = match refused.layer {
+            Layer::Dns => "dns",
+            Layer::Tls => "tls",
+            Layer::Http => "http",
+        };
+        let Refused { code, detail, count, .. } = refused;
+        self.doors.saw(Observation::DoorRefused { door: door.to_owned(), code, detail, count });
+    }
+}

@@ -1,0 +1,55 @@
+//! Where the log and its anchor lie.
+
+use std::path::PathBuf;
+
+use selvedge_ledger::{AnchorProblem, Ledger, OpenError, OpenOptions};
+
+use crate::errors::{CliError, Kind};
+use crate::keeper::State;
+
+/// The directory of the log.
+pub(crate) fn ledger(state: &State) -> PathBuf {
+    state.at("ledger")
+}
+
+/// The directory, outside every state directory, that remembers how long each log was.
+pub(crate) fn anchor(state: &State) -> Result<PathBuf, CliError> {
+    if let Some(chosen) = state.anchor() {
+        return Ok(chosen.to_owned());
+    }
+    if let Some(named) = std::env::var_os("SELVEDGE_ANCHOR") {
+        return Ok(PathBuf::from(named));
+    }
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    let path = base.or_else(home).map(|base| base.join("selvedge/anchors"));
+    match path {
+        Some(path) if !path.starts_with(state.root()) => Ok(path),
+        _ => Err(CliError::new(Kind::State, "no place outside the state directory for the log's anchor")
+            .hint("set SELVEDGE_ANCHOR to a directory that is not backed up together with the state")),
+    }
+}
+
+/// Opens the log, or says what is wrong with it.
+pub(crate) fn open_ledger(state: &State) -> Result<Ledger, CliError> {
+    Ledger::open(&ledger(state), &anchor(state)?, OpenOptions::default()).map_err(|error| refuse(&error))
+}
+
+fn refuse(error: &OpenError) -> CliError {
+    match error {
+        OpenError::Anchor { problem, .. } => anchored(CliError::caused(Kind::Ledger, error), problem),
+        OpenError::NewerFormat { .. } => {
+            CliError::caused(Kind::Ledger, error).hint("use the newer Selvedge that wrote it")
+        }
+        OpenError::Locked { .. } => CliError::caused(Kind::State, error).hint("one keeper per state directory"),
+        OpenError::ReadOnly { .. } => CliError::caused(Kind::State, error)
+            .hint("the file system is read-only: remount it, or name another `--state DIR`"),
+        _ => CliError::caused(Kind::Ledger, error).hint("`selvedge audit verify` names the first bad entry"),
+    }
+}
+
+fn anchored(error: CliError, _problem: &AnchorProblem) -> CliError {
+    error
+        .hint("the state directory holds an older or another log than the one its anchor remembers; restore the newest copy")
+        .hint("spent approvals and budgets live in the log, so an old copy is never continued")
+}

@@ -1,0 +1,27 @@
+//! Who the agents are and which repositories there are: the configuration, behind the factory's port.
+
+use selvedge_domain::{AgentName, Digest, RepoName};
+use selvedge_factory::ports::{Agent, Registry, Repository};
+
+use super::Works;
+
+impl Registry for Works {
+    fn agent(&self, name: &AgentName) -> Option<Agent> {
+        let config = self.config();
+        let mut agent = config.agents.get(name)?.agent.clone();
+        agent.level = self.driver_level().to_string();
+        Some(agent)
+    }
+
+    fn repository(&self, name: &RepoName) -> Option<Repository> {
+        self.config().repos.get(name).map(|repo| repo.repository.clone())
+    }
+
+    fn configuration(&self) -> Digest {
+        self.config().digest
+    }
+
+    fn trust_domain(&self) -> &str {
+        &self.trust_domain
+    }
+}

@@ -1,0 +1,147 @@
+//! Repositories and proposals: the local forge behind the factory's port. Numbers come from the ledger, content from git.
+
+use selvedge_authority::{ActError, Permit};
+use selvedge_domain::orders::{AdmitTask, MergeProposal, Merged, OpenProposal};
+use selvedge_domain::{CommitId, ProposalNumber, RepoName, Task, TestCount, TreeId, Verified};
+use selvedge_factory::ports::{Clock, Offer, Repositories};
+use selvedge_forge::local::{Author, BranchName, Expected, Merge, Repository, Source};
+use selvedge_forge::secret::Scanner;
+use selvedge_forge::sensitive::acted_on_by;
+
+use super::Works;
+
+/// Paths a proposal's text lists; the rest are counted.
+const PATHS_LISTED_MAX: usize = 50;
+
+/// Longest summary of a worker that a proposal quotes.
+const SUMMARY_CHARS_MAX: usize = 4000;
+
+impl Repositories for Works {
+    fn base(&self, permit: &Permit<AdmitTask>) -> Result<CommitId, ActError> {
+        let trigger = &permit.order().trigger;
+        if let Some(commit) = &trigger.lineage.starts_from {
+            return Ok(commit.clone());
+        }
+        let config = self.config();
+        let repo =
+            config.repos.get(&trigger.repo).ok_or_else(|| permanent("the repository is no longer configured"))?;
+        let repository = self.repository_of(&trigger.repo)?;
+        let source = Source::parse(&repo.source.to_string_lossy()).map_err(permanent)?;
+        repository.sync(&source).map_err(transient)?;
+        let branch = BranchName::parse(&repo.repository.target).map_err(permanent)?;
+        let head = repository.head(&branch).map_err(transient)?;
+        head.ok_or_else(|| permanent(format!("branch `{}` does not exist", repo.repository.target)))
+    }
+
+    fn tree_of(&self, repo: &RepoName, commit: &CommitId) -> Result<TreeId, ActError> {
+        self.repository_of(repo)?.tree_of(commit).map_err(transient)
+    }
+
+    fn offer(&self, task: &Task, summary: &str, verified: &Verified) -> Result<Offer, ActError> {
+        let repository = self.repository_of(&task.trigger.repo)?;
+        let base = repository.tree_of(verified.base()).map_err(transient)?;
+        let tree = repository.tree_of(verified.commit()).map_err(transient)?;
+        let changed = repository.diff(&base, &tree).map_err(transient)?;
+        let leaks = repository.leaks(&base, &tree, &Scanner::default()).map_err(transient)?;
+        let acted_on =
+            changed.iter().filter_map(|change| Some(format!("{} ({})", change.path, acted_on_by(&change.path)?)));
+        let paths: Vec<String> = changed.iter().map(|change| change.path.to_string()).collect();
+        Ok(Offer {
+            title: title(task, summary),
+            body: body(task, summary, verified, &paths),
+            executes_elsewhere: acted_on.collect(),
+            paths,
+            secrets: leaks
+                .iter()
+                .map(|leak| format!("{} in {} line {}", leak.finding.kind, leak.place, leak.finding.line))
+                .collect(),
+        })
+    }
+
+    fn propose(&self, permit: &Permit<OpenProposal>) -> Result<ProposalNumber, ActError> {
+        let order = permit.order();
+        let repository = self.repository_of(&order.repo)?;
+        repository.publish(permit, &Expected::Absent).map_err(transient)?;
+        self.ledger.proposal_number(&order.repo, &order.run).map_err(transient)
+    }
+
+    fn merge(&self, permit: &Permit<MergeProposal>) -> Result<Merged, ActError> {
+        let order = permit.order();
+        let repository = self.repository_of(&order.repo)?;
+        let target = BranchName::parse(&order.target).map_err(permanent)?;
+        let expected = repository.head(&target).map_err(transient)?;
+        let expected = expected.ok_or_else(|| permanent(format!("branch `{}` does not exist", order.target)))?;
+        let plan = Merge {
+            target: &target,
+            expected: &expected,
+            commit: &order.head,
+            message: &format!("Merge proposal {} by run {}\n", order.number, order.run),
+            author: &self.author()?,
+            when: self.now(),
+        };
+        let landing = repository.plan_merge(&plan).map_err(permanent)?;
+        let merged = repository.merge(permit, &landing).map_err(transient)?;
+        Ok(merged)
+    }
+}
+
+impl Works {
+    /// The factory's repository of this name.
+    pub(super) fn repository_of(&self, repo: &RepoName) -> Result<Repository, ActError> {
+        self.forge.repository(repo).map_err(permanent)
+    }
+
+    /// Whom the factory's commits name: never a person (requirement B1).
+    pub(super) fn author(&self) -> Result<Author, ActError> {
+        Author::new("Selvedge", &format!("factory@{}", self.trust_domain)).map_err(permanent)
+    }
+}
+
+/// Our words, with the package or the first line of the task in it; what a worker says never becomes a title.
+fn title(task: &Task, summary: &str) -> String {
+    let said = match task.intent {
+        selvedge_domain::Intent::RemediateDependencies => summary.lines().next().unwrap_or(""),
+        _ => task.trigger.text.lines().next().unwrap_or(""),
+    };
+    let plain: String = said.chars().filter(|c| !c.is_control()).take(100).collect();
+    format!("{}: {plain}", task.trigger.agent)
+}
+
+fn body(task: &Task, summary: &str, verified: &Verified, paths: &[String]) -> String {
+    let checks = match verified.count() {
+        TestCount::Counted { base, change } => {
+            format!("The base's checks passed: {change} tests ran, among them all {base} that passed on the base.")
+        }
+        TestCount::Uncounted => {
+            "The base's checks passed by exit status; their tests could not be counted by name.".to_owned()
+        }
+    };
+    let mut listed: Vec<String> = paths.iter().take(PATHS_LISTED_MAX).map(|path| format!("    {path}")).collect();
+    if paths.len() > PATHS_LISTED_MAX {
+        listed.push(format!("    and {} more", paths.len() - PATHS_LISTED_MAX));
+    }
+    format!(
+        "Task: {}\nIntent: {}\nBase: {}\n\n{checks}\n\nChanged paths:\n{}\n\nThe worker says (not checked):\n{}\n",
+        quote(&task.trigger.text),
+        task.intent,
+        verified.base(),
+        listed.join("\n"),
+        quote(summary),
+    )
+}
+
+/// Text that is not ours, boxed: every line indented, so that nothing in it is a heading, a link or an image.
+fn quote(text: &str) -> String {
+    let bounded: String = text.chars().take(SUMMARY_CHARS_MAX).filter(|c| *c == '\n' || !c.is_control()).collect();
+    bounded.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Trying again may help.
+pub(super) fn transient(error: impl std::fmt::Display) -> ActError {
+    ActError::Transient(error.to_string())
+}
+
+/// Trying again will not help.
+pub(super) fn permanent(error: impl std::fmt::Display) -> ActError {
+    ActError::Permanent(error.to_string())
+}

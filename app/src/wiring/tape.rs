@@ -1,0 +1,103 @@
+//! What a sandbox wrote, kept in a file per run so that a waiting client can follow it and an auditor can read it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use selvedge_sandbox::Stream;
+
+/// One frame's header: the stream, then the length as four bytes, big-endian.
+const HEADER_BYTES: usize = 5;
+
+/// Written while a sandbox runs. Losing output to a full disk loses nothing that anything rests on.
+pub(crate) struct Tape {
+    file: Option<File>,
+    bytes: u64,
+}
+
+impl Tape {
+    /// Appends to the tape at `path`, which only the keeper's user can read.
+    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path)?;
+        Ok(Self { file: Some(file), bytes: 0 })
+    }
+
+    /// Adds what was written.
+    pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        let Some(file) = &mut self.file else { return };
+        for chunk in bytes.chunks(1 << 20) {
+            let mut frame = vec![match stream {
+                Stream::Output => b'o',
+                Stream::Error => b'e',
+            }];
+            frame.extend(u32::try_from(chunk.len()).unwrap_or(0).to_be_bytes());
+            frame.extend_from_slice(chunk);
+            if file.write_all(&frame).is_err() {
+                self.file = None;
+                return;
+            }
+        }
+    }
+
+    /// How much was written.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Follows a tape from the beginning.
+pub(crate) struct Reel {
+    path: PathBuf,
+    read: usize,
+}
+
+impl Reel {
+    /// At the beginning of the tape at `path`, which need not exist yet.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, read: 0 }
+    }
+
+    /// Whole frames that came since the last call: whether each is error output, and its bytes.
+    pub(crate) fn next(&mut self) -> Vec<(bool, Vec<u8>)> {
+        let all = std::fs::read(&self.path).unwrap_or_default();
+        let mut frames = Vec::new();
+        while let Some(rest) = all.get(self.read..).filter(|rest| rest.len() >= HEADER_BYTES) {
+            let (header, body) = rest.split_at(HEADER_BYTES);
+            let [stream, length @ ..] = header else { break };
+            let length = <[u8; 4]>::try_from(length).map_or(0, u32::from_be_bytes) as usize;
+            let Some(bytes) = body.get(..length) else { break };
+            frames.push((*stream == b'e', bytes.to_vec()));
+            self.read += HEADER_BYTES + length;
+        }
+        frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_followed_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/tape");
+        let mut reel = Reel::new(path.clone());
+        assert!(reel.next().is_empty());
+        let mut tape = Tape::open(&path).unwrap();
+        tape.write(Stream::Output, b"one");
+        tape.write(Stream::Error, b"two");
+        assert_eq!(reel.next(), [(false, b"one".to_vec()), (true, b"two".to_vec())]);
+        tape.write(Stream::Output, b"three");
+        assert_eq!(reel.next(), [(false, b"three".to_vec())]);
+    }
+}

@@ -1,0 +1,400 @@
+//! Running agents and checks: sandboxes, doors and trees behind the factory's port.
+
+use std::path::PathBuf;
+
+use selvedge_authority::{ActError, Observation, Permit};
+use selvedge_domain::orders::{CheckTree, Ran, StartWork};
+use selvedge_domain::{ChangeSet, CheckReport, Digest, Effect, EffectKind, Intent, RunId, Task, TreeId};
+use selvedge_factory::ports::{Clock, Doorkeeper, Workplace};
+use selvedge_forge::local::{Draft, TreeLimits};
+use selvedge_sandbox::{
+    Access, Bind, CollectLimits, Ended, Event, Exit, Layer, Network, Place, Sandbox, Stream, Workspace,
+};
+use selvedge_workers::remediate::{Outcome, Report};
+
+use super::Works;
+use super::door::Behalf;
+use super::repositories::{permanent, transient};
+use crate::config::{AgentConfig, RepoConfig, Runtime};
+
+/// Where the worker's own program lies inside.
+const WORKER_DIR: &str = "/opt/selvedge";
+
+/// Where the advisories lie inside.
+const ADVISORIES: &str = "/opt/advisories";
+
+/// Output of an agent that is kept in memory for its report; a report is at most this long.
+const REPORT_BYTES_MAX: usize = 16 << 20;
+
+impl Workplace for Works {
+    fn work(&self, permit: &Permit<StartWork>, task: &Task, doors: &dyn Doorkeeper) -> Result<Ran, ActError> {
+        let order = permit.order();
+        let config = self.config();
+        let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
+        let repository = self.repository_of(&order.repo)?;
+        let tree = repository.tree_of(&order.base).map_err(transient)?;
+        let place = self.place_for_work(agent, task, self.pristine(&order.repo, &tree)?)?;
+        let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
+        let reach = order.grant.reach.iter().cloned().collect();
+        let id = format!("{}-a{}", order.run, order.attempt);
+        let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, reach, "work", doors)?;
+        let changes = sandbox.collect(&CollectLimits::default(), &|_| false);
+        sandbox.destroy().map_err(transient)?;
+        self.refuse_when_killed(&exit)?;
+        let (effect, follow_ups) = match (&agent.runtime, changes) {
+            (_, Err(error)) if task.intent != Intent::RunCommand => {
+                (Err(format!("its files cannot be collected: {error}")), Vec::new())
+            }
+            (Runtime::Remediate, Ok(changes)) => self.remediated(order, &tree, &output, &exit, &changes)?,
+            (Runtime::Command(_), changes) => {
+                (self.commanded(order, task, &tree, &output, &exit, &changes.unwrap_or_default())?, Vec::new())
+            }
+            (Runtime::Remediate, Err(error)) => (Err(error.to_string()), Vec::new()),
+        };
+        let status = match exit.ended {
+            Ended::Status(status) => Some(status),
+            Ended::Signal(_) | Ended::Limit(_) | Ended::Killed | Ended::NotRun(_) => None,
+        };
+        Ok(Ran { exit: told(&exit), status, effect, follow_ups })
+    }
+
+    fn check(&self, permit: &Permit<CheckTree>, doors: &dyn Doorkeeper) -> Result<CheckReport, ActError> {
+        let order = permit.order();
+        let config = self.config();
+        let repo = config.repos.get(&order.repo).ok_or_else(|| permanent("the repository is no longer configured"))?;
+        if repo.checks.is_empty() {
+            return Ok(CheckReport { tree: order.tree.clone(), commands: 0, failed: None, tests: None });
+        }
+        let checked = self.with_the_base_s_checks(order)?;
+        let pristine = self.pristine(&order.repo, &checked)?;
+        let cache = self.fresh_dir(&format!("cache/{}-{}", order.run, order.tree))?;
+        let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
+        let prepared = self.prepare(order, repo, &pristine, &cache, &behalf, doors);
+        let report = match prepared {
+            Ok(None) => self.run_checks(order, repo, pristine, &cache, &behalf, doors),
+            Ok(Some(failed)) => Ok(CheckReport {
+                tree: order.tree.clone(),
+                commands: repo.checks.len(),
+                failed: Some(failed),
+                tests: None,
+            }),
+            Err(error) => Err(error),
+        };
+        let _left_for_the_next_sweep = std::fs::remove_dir_all(&cache);
+        report
+    }
+
+    fn kill(&self, run: &RunId) -> Option<String> {
+        self.drop_lease(run);
+        self.kill_run(run)
+    }
+}
+
+impl Works {
+    /// The tree on disk, exact and never written again.
+    fn pristine(&self, repo: &selvedge_domain::RepoName, tree: &TreeId) -> Result<PathBuf, ActError> {
+        self.repository_of(repo)?.materialise(tree, TreeLimits::default()).map_err(permanent)
+    }
+
+    fn place_for_work(&self, agent: &AgentConfig, task: &Task, pristine: PathBuf) -> Result<Place, ActError> {
+        let argv = match &agent.runtime {
+            Runtime::Remediate => self.remediation(agent, task),
+            Runtime::Command(_) if !task.trigger.argv.is_empty() => task.trigger.argv.clone(),
+            Runtime::Command(command) => {
+                command.iter().map(|word| word.replace("{text}", &task.trigger.text)).collect()
+            }
+        };
+        if argv.is_empty() {
+            return Err(permanent("the agent has no command and the task names no program"));
+        }
+        let mut place = self.furnished(Place::new(argv));
+        place.workspace = Some(Workspace { pristine });
+        place.limits.memory_bytes = agent.memory_bytes;
+        place.limits.pids = agent.processes;
+        place.limits.disk_bytes = agent.disk_bytes;
+        place.limits.wall = std::time::Duration::from_millis(agent.agent.attempt_at_most.as_millis());
+        if agent.runtime == Runtime::Remediate {
+            place.binds.push(self.bind_executable(selvedge_workers::remediate::PROGRAM));
+            let advisories = self
+                .advisories()
+                .ok_or_else(|| permanent("no advisory database is configured; use `selvedge scan --advisories DIR`"))?;
+            place.binds.push(Bind { source: advisories, target: ADVISORIES.to_owned(), access: Access::ReadOnly });
+        }
+        if place.argv.first().is_some_and(|program| program == crate::demo::PROBER) {
+            place.binds.push(self.bind_executable(selvedge_prober::NAME));
+        }
+        Ok(place)
+    }
+
+    fn remediation(&self, agent: &AgentConfig, task: &Task) -> Vec<String> {
+        let mut argv = vec![
+            format!("{WORKER_DIR}/{}", selvedge_workers::remediate::PROGRAM),
+            "--advisories".to_owned(),
+            ADVISORIES.to_owned(),
+            "--workspace".to_owned(),
+            "/workspace".to_owned(),
+            "--minimum-release-age-days".to_owned(),
+            agent.minimum_release_age_days.to_string(),
+            "--maximum-database-age-days".to_owned(),
+            self.database_age_days_max.to_string(),
+            "--now".to_owned(),
+            self.now().as_millis().to_string(),
+        ];
+        if let Some(package) = task.trigger.text.strip_prefix(FOLLOW_UP) {
+            argv.extend(["--only".to_owned(), package.to_owned()]);
+        }
+        argv
+    }
+
+    fn bind_executable(&self, name: &str) -> Bind {
+        Bind { source: self.executable.clone(), target: format!("{WORKER_DIR}/{name}"), access: Access::ReadOnly }
+    }
+
+    /// Runs a place to its end, doors and all, and keeps what it wrote.
+    pub(super) fn run_inside(
+        &self,
+        id: &str,
+        mut place: Place,
+        behalf: &Behalf,
+        reach: Vec<selvedge_domain::Reach>,
+        purpose: &str,
+        doors: &dyn Doorkeeper,
+    ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
+        let door = match reach.is_empty() {
+            true => None,
+            false => {
+                place.network = Network::Doors;
+                let door = self.open_door(behalf, reach, place.limits.wall)?;
+                self.trust(&mut place, &door.ca_pem);
+                Some(door)
+            }
+        };
+        let mut sandbox =
+            self.driver.start(id, &place).map_err(|refused| permanent(format!("no sandbox: {refused}")))?;
+        self.remember_sandbox(&behalf.run, id, sandbox.killer());
+        doors.saw(self.started(&sandbox));
+        if let (Some(door), Some(listeners)) = (&door, sandbox.listeners()) {
+            door.attach(&listeners)?;
+        }
+        let mut tape = self.tape(&behalf.run, purpose)?;
+        let mut kept = Vec::new();
+        let mut listen = || {
+            sandbox.wait(&mut |event| match event {
+                Event::Output { stream, bytes } => {
+                    tape.write(stream, &bytes);
+                    if stream == Stream::Output && kept.len() + bytes.len() <= REPORT_BYTES_MAX {
+                        kept.extend_from_slice(&bytes);
+                    }
+                }
+                Event::RefusedCall { name, count } => doors.saw(Observation::CallRefused { call: name, count }),
+            })
+        };
+        let exit = match &door {
+            Some(door) => door.while_open(behalf, doors, listen),
+            None => listen(),
+        };
+        let output_bytes = tape.bytes();
+        self.forget_sandbox(&behalf.run, id);
+        doors.saw(Observation::SandboxEnded { purpose: purpose.to_owned(), exit: told(&exit), output_bytes });
+        Ok((sandbox, exit, kept))
+    }
+
+    /// What is worth knowing of a sandbox that starts, listed once.
+    fn started(&self, sandbox: &Sandbox) -> Observation {
+        let layers = Layer::ALL.iter().map(|layer| format!("{layer}: proved from inside before the program ran"));
+        let unreachable = UNREACHABLE.iter().map(|what| (*what).to_owned());
+        Observation::SandboxStarted {
+            level: sandbox.level().to_string(),
+            layers: layers.collect(),
+            unreachable: unreachable.collect(),
+        }
+    }
+
+    fn refuse_when_killed(&self, exit: &Exit) -> Result<(), ActError> {
+        match &exit.ended {
+            Ended::Killed => Err(ActError::Halted("its sandbox was killed".to_owned())),
+            Ended::NotRun(because) => Err(permanent(format!("the program did not run: {because}"))),
+            Ended::Status(_) | Ended::Signal(_) | Ended::Limit(_) => Ok(()),
+        }
+    }
+
+    /// What the remediation worker came to. Its report is a claim: the lock file it left is scanned again without it.
+    fn remediated(
+        &self,
+        order: &StartWork,
+        tree: &TreeId,
+        output: &[u8],
+        exit: &Exit,
+        changes: &ChangeSet,
+    ) -> Result<(Result<Effect, String>, Vec<String>), ActError> {
+        let report = match Report::parse(output) {
+            Ok(report) => report,
+            Err(error) => return Ok((Err(format!("{error}; it ended with {}", told(exit))), Vec::new())),
+        };
+        let follow_ups = next_package(&report).map(|package| format!("{FOLLOW_UP}{package}")).into_iter().collect();
+        let because = report.reason.clone().unwrap_or_default();
+        let effect = match report.outcome {
+            Outcome::NothingToDo => {
+                Ok(Effect::Nothing { because: "no known vulnerability in the lock file".to_owned() })
+            }
+            Outcome::Held => Ok(Effect::Unresolved { because: held(&report, because) }),
+            Outcome::Bumped => self.committed(order, tree, changes, &summary(&report))?,
+        };
+        Ok((effect, follow_ups))
+    }
+
+    fn commanded(
+        &self,
+        order: &StartWork,
+        task: &Task,
+        tree: &TreeId,
+        output: &[u8],
+        exit: &Exit,
+        changes: &ChangeSet,
+    ) -> Result<Result<Effect, String>, ActError> {
+        if !exit.success() {
+            return Ok(Err(format!("the program ended with {}", told(exit))));
+        }
+        if task.intent == Intent::RunCommand {
+            return Ok(Ok(Effect::Document { kind: EffectKind::Report, digest: Digest::of_parts([output]) }));
+        }
+        self.committed(order, tree, changes, "")
+    }
+
+    /// The factory's own commit of what was collected.
+    fn committed(
+        &self,
+        order: &StartWork,
+        base: &TreeId,
+        changes: &ChangeSet,
+        summary: &str,
+    ) -> Result<Result<Effect, String>, ActError> {
+        let message = format!("{}: work of run {}\n\n{summary}\n", order.agent, order.run);
+        let author = self.author()?;
+        let draft = Draft { base: &order.base, changes, message: &message, author: &author, when: self.now() };
+        let commit = match self.repository_of(&order.repo)?.commit_tree(&draft) {
+            Ok(commit) => commit,
+            Err(error) => return Ok(Err(format!("the change cannot be committed: {error}"))),
+        };
+        if commit.tree == *base {
+            return Ok(Ok(Effect::Nothing { because: "the agent changed nothing".to_owned() }));
+        }
+        Ok(Ok(Effect::Tree { tree: commit.tree, commit: commit.commit, summary: summary.to_owned() }))
+    }
+
+    /// Prepares the environment with the registries in reach. The inner text says why that failed.
+    fn prepare(
+        &self,
+        order: &CheckTree,
+        repo: &RepoConfig,
+        pristine: &std::path::Path,
+        cache: &std::path::Path,
+        behalf: &Behalf,
+        doors: &dyn Doorkeeper,
+    ) -> Result<Option<String>, ActError> {
+        let Some(setup) = &repo.setup else { return Ok(None) };
+        let mut place = self.furnished(Place::new(["/bin/sh", "-c", setup]));
+        place.workspace = Some(Workspace { pristine: pristine.to_owned() });
+        place.binds.push(Bind { source: cache.to_owned(), target: CACHE.to_owned(), access: Access::ReadWrite });
+        let id = format!("{}-p{}", order.run, short(&order.tree));
+        let reach = self.reach_of_run(&order.run)?;
+        let (sandbox, exit, _) = self.run_inside(&id, place, behalf, reach, "prepare", doors)?;
+        sandbox.destroy().map_err(transient)?;
+        self.refuse_when_killed(&exit)?;
+        Ok((!exit.success()).then(|| format!("set-up `{setup}` ended with {}", told(&exit))))
+    }
+
+    fn run_checks(
+        &self,
+        order: &CheckTree,
+        repo: &RepoConfig,
+        pristine: PathBuf,
+        cache: &std::path::Path,
+        behalf: &Behalf,
+        doors: &dyn Doorkeeper,
+    ) -> Result<CheckReport, ActError> {
+        let mut report =
+            CheckReport { tree: order.tree.clone(), commands: repo.checks.len(), failed: None, tests: None };
+        for (index, check) in repo.checks.iter().enumerate() {
+            let services: String = repo.services.iter().map(|service| format!("({service}) & ")).collect();
+            let mut place = self.furnished(Place::new(["/bin/sh", "-c", &format!("{services}{check}")]));
+            place = place.with_env("CARGO_NET_OFFLINE", "true");
+            place.workspace = Some(Workspace { pristine: pristine.clone() });
+            place.binds.push(Bind { source: cache.to_owned(), target: CACHE.to_owned(), access: Access::PrivateCopy });
+            let id = format!("{}-c{index}{}", order.run, short(&order.tree));
+            let (sandbox, exit, output) = self.run_inside(&id, place, behalf, Vec::new(), "check", doors)?;
+            sandbox.destroy().map_err(transient)?;
+            self.refuse_when_killed(&exit)?;
+            if let Some(tests) = selvedge_workers::checks::parse(&output) {
+                report.tests.get_or_insert_default().extend(tests);
+            }
+            if !exit.success() {
+                report.failed = Some(format!("`{check}` ended with {}", told(&exit)));
+                break;
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// What mounts and namespaces make unreachable, in words for an auditor.
+const UNREACHABLE: &[&str] = &[
+    "every host file but /usr, the toolchain and what the run's place lists",
+    "every process, signal and socket outside the sandbox",
+    "every network address but the run's own doors on loopback",
+    "every device but null, zero, full, random, urandom and tty",
+    "the keeper, its ledger, its policies and its keys",
+    "/sys, kernel settings, other runs",
+];
+
+/// Where set-up leaves what checks need.
+const CACHE: &str = "/cache";
+
+/// How a follow-up of the remediation worker begins; the rest is a package's name.
+pub(crate) const FOLLOW_UP: &str = "remediate ";
+
+/// The package a follow-up should look at: one that is vulnerable and was neither fixed nor held by this run.
+fn next_package(report: &Report) -> Option<&str> {
+    let done = |package: &str| {
+        report.held.iter().any(|held| held.package == package)
+            || report.bumps.iter().any(|bump| bump.package == package)
+    };
+    report.remaining.iter().map(|finding| finding.package.as_str()).find(|package| !done(package))
+}
+
+fn held(report: &Report, because: String) -> String {
+    let each = report
+        .held
+        .iter()
+        .map(|held| format!("{} {} ({}): {}", held.package, held.version, held.advisories.join(", "), held.reason));
+    let all: Vec<String> = each.collect();
+    if all.is_empty() { because } else { all.join("; ") }
+}
+
+fn summary(report: &Report) -> String {
+    let bumps = report.bumps.iter().map(|bump| {
+        let age = bump.release_age_days.map_or("unknown age".to_owned(), |days| format!("released {days} days ago"));
+        format!("{} {} to {} ({age}), fixes {}", bump.package, bump.from, bump.to, bump.advisories_fixed.join(", "))
+    });
+    bumps.collect::<Vec<_>>().join("\n")
+}
+
+fn short(tree: &TreeId) -> String {
+    tree.as_str().chars().take(12).collect()
+}
+
+/// How a sandbox ended, in words.
+pub(crate) fn told(exit: &Exit) -> String {
+    let ended = match &exit.ended {
+        Ended::Status(status) => format!("exit status {status}"),
+        Ended::Signal(signal) => format!("signal {signal}"),
+        Ended::Limit(limit) => format!("the {limit:?} limit").to_lowercase(),
+        Ended::Killed => "a kill".to_owned(),
+        Ended::NotRun(because) => format!("nothing run ({because})"),
+    };
+    if exit.limits.is_empty() {
+        return ended;
+    }
+    let limits: Vec<String> = exit.limits.iter().map(|limit| format!("{limit:?}").to_lowercase()).collect();
+    format!("{ended}, after running into: {}", limits.join(", "))
+}

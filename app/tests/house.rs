@@ -1,0 +1,96 @@
+//! The house stands: who may depend on whom, which crates may hold unsafe code, and that every invariant names a test
+//! that exists.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may be blunt")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Crates of the house that each crate depends on, outside its tests.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let manifest: toml::Table = std::fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let members = manifest["workspace"]["members"].as_array().unwrap();
+    let rooms = members.iter().map(|member| member.as_str().unwrap().to_owned());
+    rooms
+        .map(|room| {
+            let text = std::fs::read_to_string(root().join(&room).join("Cargo.toml")).unwrap();
+            let table: toml::Table = text.parse().unwrap();
+            let named = table.get("dependencies").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+            let ours = named.keys().filter_map(|name| name.strip_prefix("selvedge-")).map(str::to_owned).collect();
+            (room, ours)
+        })
+        .collect()
+}
+
+/// What each room may look into. Nothing is listed twice: a room that needs more has to be argued for here.
+const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("authority", &["domain"]),
+    ("policy", &["domain", "authority"]),
+    ("ledger", &["domain", "authority"]),
+    ("credentials", &["domain", "authority"]),
+    ("jail", &[]),
+    ("prober", &[]),
+    ("sandbox", &["domain", "authority", "jail"]),
+    ("gateway", &["domain", "authority"]),
+    ("forge", &["domain", "authority"]),
+    ("workers", &["domain", "authority"]),
+    ("factory", &["domain", "authority"]),
+    ("simulator", &["domain", "authority", "factory", "ledger"]),
+    (
+        "app",
+        &[
+            "domain",
+            "authority",
+            "policy",
+            "ledger",
+            "credentials",
+            "jail",
+            "prober",
+            "sandbox",
+            "gateway",
+            "forge",
+            "workers",
+            "factory",
+        ],
+    ),
+];
+
+#[test]
+fn every_room_depends_only_on_what_it_may() {
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        MAY_DEPEND_ON.iter().map(|(room, may)| (*room, may.iter().copied().collect())).collect();
+    for (room, needs) in dependencies() {
+        let may = allowed.get(room.as_str()).unwrap_or_else(|| panic!("`{room}` is not in the plan of the house"));
+        for need in needs {
+            assert!(may.contains(need.as_str()), "`{room}` must not know `{need}`");
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_lives_in_the_launcher_and_the_prober_only() {
+    for (room, _) in MAY_DEPEND_ON {
+        let manifest = std::fs::read_to_string(root().join(room).join("Cargo.toml")).unwrap();
+        let forbids = manifest.contains("[lints]\nworkspace = true") || manifest.contains("unsafe_code = \"forbid\"");
+        assert_eq!(forbids, !["jail", "prober"].contains(room), "`{room}`");
+    }
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let invariants = architecture.split("## Invariants").nth(1).unwrap();
+    let invariants = invariants.split("\n## ").next().unwrap();
+    let named: Vec<(&str, &str)> =
+        invariants.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split_once("::")).collect();
+    assert!(named.len() >= 11, "each of the eleven invariants names at least one test");
+    for (file, test) in named {
+        let text = std::fs::read_to_string(root().join(file)).unwrap_or_else(|_| panic!("no file `{file}`"));
+        assert!(text.contains(&format!("fn {test}(")), "`{file}` has no test `{test}`");
+    }
+}
