@@ -77,6 +77,7 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
         Side::Parent(child) => child,
     };
     drop((theirs, stdio, attach));
+    let admitted = admit(spec, pid, &ours).and_then(|()| give_up_privilege(spec));
     let watch = Watch {
         line: Some(ours),
         listener: None,
@@ -87,7 +88,7 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
         refusals: None,
         exited: false,
     };
-    match admit(spec, pid, watch.line.as_ref()).and_then(|()| give_up_privilege(spec)) {
+    match admitted {
         Ok(()) => Ok(Some(watch)),
         Err(failed) => {
             watch.end()?;
@@ -97,11 +98,10 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
 }
 
 /// Gives the first process its user and the trees only the launcher can take.
-fn admit(spec: &Spec, pid: libc::pid_t, line: Option<&OwnedFd>) -> Step<()> {
+fn admit(spec: &Spec, pid: libc::pid_t, line: &OwnedFd) -> Step<()> {
     namespaces::map_owner(pid, &spec.owner)?;
     danger::fault(spec, "map")?;
     let owner = (spec.owner.uid, spec.owner.gid);
-    let Some(line) = line else { return Err(Failed::because("send message", "the first process is gone")) };
     let mapped = spec.owner.mapping == Mapping::ByRoot;
     let translation = if mapped && needs_translation(spec) {
         Some(namespaces::Translation::make(Path::new("/proc"), spec.owner.keeper, owner)?)

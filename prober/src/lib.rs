@@ -1,8 +1,8 @@
 //! Tries, from inside a sandbox, everything that must not succeed, and says what happened.
 //!
 //! Owns the list of attacks and how each is tried. Knows nothing of how a sandbox is built: it calls the kernel as a
-//! hostile program would. Each attack runs in a process of its own, for some answers are a killed process. [`arena`]
-//! tries the same attacks where they should succeed, which is what gives a refusal its meaning.
+//! hostile program would. Each attack runs in a process of its own, for some answers are a killed process. The arena tries
+//! the same attacks where they should succeed, which is what gives a refusal its meaning.
 //!
 //! One JSON object a line: `{"id":"S-2","what":"…","outcome":"refused","detail":"…"}`.
 

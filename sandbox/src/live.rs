@@ -311,9 +311,14 @@ impl Sandbox {
         self.changes.as_ref().is_some_and(full)
     }
 
-    /// Stops every process where it stands, or lets all go on.
-    pub fn freeze(&self, frozen: bool) -> std::io::Result<()> {
-        self.footprint.group.set_frozen(if frozen { Frozen::Yes } else { Frozen::No })
+    /// Stops every process where it stands.
+    pub fn freeze(&self) -> std::io::Result<()> {
+        self.footprint.group.set_frozen(Frozen::Yes)
+    }
+
+    /// Lets a frozen sandbox go on.
+    pub fn thaw(&self) -> std::io::Result<()> {
+        self.footprint.group.set_frozen(Frozen::No)
     }
 
     /// Kills it and returns when no process is left.

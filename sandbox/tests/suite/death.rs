@@ -70,7 +70,7 @@ fn s_38_a_frozen_or_stopped_sandbox_can_be_killed() {
     let stage = Stage::full();
     let id = unique("frozen");
     let mut sandbox = stubborn(&stage, &id);
-    sandbox.freeze(true).expect("freeze");
+    sandbox.freeze().expect("freeze");
     sandbox.kill(PATIENCE).expect("kill");
     sandbox.destroy().expect("destroy");
     let place = Place {
@@ -84,12 +84,12 @@ fn s_38_a_frozen_or_stopped_sandbox_can_be_killed() {
 fn a_frozen_sandbox_does_nothing_until_it_is_let_go_on() {
     let stage = Stage::full();
     let mut sandbox = stage.start(&Place::new(["sh", "-c", "echo ran"]));
-    sandbox.freeze(true).expect("freeze");
+    sandbox.freeze().expect("freeze");
     sandbox.release().expect("release");
     let killer = sandbox.killer();
     std::thread::sleep(Duration::from_millis(50));
     assert!(!killer.is_dead().expect("look"), "it ran to its end while frozen");
-    sandbox.freeze(false).expect("let go on");
+    sandbox.thaw().expect("let go on");
     assert_eq!(wait(&mut sandbox).output, "ran\n");
     sandbox.destroy().expect("destroy");
 }
