@@ -93,9 +93,12 @@ fn queue(common: &Common, output: &mut Output, request: RunRequest) -> Result<u8
 
 /// What the result means for the exit status: the program's own for ad-hoc work, the worst outcome otherwise.
 fn finish(output: &Output, result: &Value) -> Result<u8, CliError> {
+    let ad_hoc = result.get("program_status").is_some_and(|status| !status.is_null());
     for run in result.get("runs").and_then(Value::as_array).into_iter().flatten() {
         let word = |name: &str| run.get(name).and_then(Value::as_str).unwrap_or("-");
-        output.line(format!("{}  {}  {}", word("run"), word("outcome"), word("because")));
+        let line = format!("{}  {}  {}", word("run"), word("outcome"), word("because"));
+        // Standard output belongs to the program, when there is one.
+        if ad_hoc { output.progress(&line) } else { output.line(line) }
     }
     if let Some(status) = result.get("program_status").and_then(Value::as_u64) {
         return Ok(u8::try_from(status).unwrap_or(1));

@@ -140,7 +140,8 @@ impl Works {
             "--now".to_owned(),
             self.now().as_millis().to_string(),
         ];
-        if let Some(package) = task.trigger.text.strip_prefix(FOLLOW_UP) {
+        let package = task.trigger.text.strip_prefix(FOLLOW_UP);
+        if let Some(package) = package.filter(|package| !package.contains(char::is_whitespace)) {
             argv.extend(["--only".to_owned(), package.to_owned()]);
         }
         argv
@@ -293,7 +294,7 @@ impl Works {
         doors: &dyn Doorkeeper,
     ) -> Result<Option<String>, ActError> {
         let Some(setup) = &repo.setup else { return Ok(None) };
-        let mut place = self.furnished(Place::new(["/bin/sh", "-c", setup]));
+        let mut place = self.furnished(Place::new(["/bin/sh", "-c", setup])).with_env("CARGO_HOME", CARGO_CACHE);
         place.workspace = Some(Workspace { pristine: pristine.to_owned() });
         place.binds.push(Bind { source: cache.to_owned(), target: CACHE.to_owned(), access: Access::ReadWrite });
         let id = format!("{}-p{}", order.run, short(&order.tree));
@@ -315,24 +316,24 @@ impl Works {
     ) -> Result<CheckReport, ActError> {
         let mut report =
             CheckReport { tree: order.tree.clone(), commands: repo.checks.len(), failed: None, tests: None };
+        let mut outputs = Vec::new();
         for (index, check) in repo.checks.iter().enumerate() {
             let services: String = repo.services.iter().map(|service| format!("({service}) & ")).collect();
             let mut place = self.furnished(Place::new(["/bin/sh", "-c", &format!("{services}{check}")]));
-            place = place.with_env("CARGO_NET_OFFLINE", "true");
+            place = place.with_env("CARGO_HOME", CARGO_CACHE).with_env("CARGO_NET_OFFLINE", "true");
             place.workspace = Some(Workspace { pristine: pristine.clone() });
             place.binds.push(Bind { source: cache.to_owned(), target: CACHE.to_owned(), access: Access::PrivateCopy });
             let id = format!("{}-c{index}{}", order.run, short(&order.tree));
             let (sandbox, exit, output) = self.run_inside(&id, place, behalf, Vec::new(), "check", doors)?;
             sandbox.destroy().map_err(transient)?;
             self.refuse_when_killed(&exit)?;
-            if let Some(tests) = selvedge_workers::checks::parse(&output) {
-                report.tests.get_or_insert_default().extend(tests);
-            }
+            outputs.push(output);
             if !exit.success() {
                 report.failed = Some(format!("`{check}` ended with {}", told(&exit)));
                 break;
             }
         }
+        report.tests = selvedge_workers::checks::parse_each(outputs.iter().map(Vec::as_slice));
         Ok(report)
     }
 }
@@ -349,6 +350,9 @@ const UNREACHABLE: &[&str] = &[
 
 /// Where set-up leaves what checks need.
 const CACHE: &str = "/cache";
+
+/// Cargo's part of it.
+const CARGO_CACHE: &str = "/cache/cargo";
 
 /// How a follow-up of the remediation worker begins; the rest is a package's name.
 pub(crate) const FOLLOW_UP: &str = "remediate ";

@@ -26,6 +26,7 @@ impl Order for AdmitTask {
                 ("trigger_digest", Field::from(self.trigger.digest().to_string())),
                 ("source", Field::from(self.trigger.source.as_str())),
                 ("asked_by", Field::from(self.trigger.by.to_string())),
+                ("intent", Field::from(self.intent.as_str())),
                 ("agent", Field::from(self.trigger.agent.as_str())),
                 ("text", Field::from(self.trigger.text.as_str())),
                 ("argv", Field::Words(self.trigger.argv.clone())),
