@@ -117,6 +117,49 @@ fn any_flipped_byte_beside_the_entries_is_found_too() {
     verify(&place, &key).expect("the log is whole again");
 }
 
+/// Everything the entries say, as text; none when it cannot be read.
+fn contents(place: &Place) -> Option<Vec<String>> {
+    let db = Connection::open(place.database()).ok()?;
+    let mut statement = db.prepare("SELECT * FROM entry ORDER BY seq").ok()?;
+    let row = |row: &rusqlite::Row<'_>| (0..12).map(|i| row.get::<_, Value>(i)).collect::<Result<Vec<_>, _>>();
+    let rows = statement.query_map([], row).ok()?;
+    rows.map(|row| row.ok().map(|row| format!("{row:?}"))).collect()
+}
+
+#[test]
+fn a_byte_flipped_in_the_file_is_found_or_meant_nothing() {
+    let place = Place::new();
+    let (key, _) = small_log(&place);
+    let (whole, before) = (std::fs::read(place.database()).unwrap(), contents(&place).unwrap());
+    let mut found = 0;
+    // A stride that is coprime to the page size visits every kind of place in a page.
+    for at in (0..whole.len()).step_by(211) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        std::fs::write(place.database(), &bytes).unwrap();
+        match verify(&place, &key) {
+            Err(_) => found += 1,
+            Ok(()) => assert_eq!(contents(&place).as_ref(), Some(&before), "byte {at}"),
+        }
+    }
+    assert!(found > 20, "{found}");
+    std::fs::write(place.database(), &whole).unwrap();
+    verify(&place, &key).expect("the file is whole again");
+}
+
+#[test]
+fn a_file_that_was_cut_is_refused_a90() {
+    let place = Place::new();
+    let (key, _) = small_log(&place);
+    let whole = std::fs::read(place.database()).unwrap();
+    for eighths in 0..8 {
+        std::fs::write(place.database(), &whole[..whole.len() * eighths / 8]).unwrap();
+        assert!(verify(&place, &key).is_err(), "{eighths} eighths");
+        let opened = place.try_open();
+        assert!(opened.is_err() || opened.unwrap().verify(None).is_err(), "{eighths} eighths");
+    }
+}
+
 #[test]
 fn tiles_are_held_against_their_entries() {
     let place = Place::new();
