@@ -133,6 +133,8 @@ impl Scratch {
         fs::create_dir(&path).step("make scratch")?;
         let options = format!("size={},nr_inodes={},mode=755", spec.limits.disk_bytes, spec.limits.disk_files);
         sys::mount("tmpfs", &path, "tmpfs", MS_NOSUID | MS_NODEV, &options).step("mount scratch")?;
+        // Before Linux 6.6 it could not, and an overlay then fails in odd places much later.
+        sys::set_attribute(&path, "user.selvedge").step("keep attributes on scratch")?;
         Ok(Self(path))
     }
 

@@ -153,3 +153,10 @@ pub(crate) fn make_directory(directory: BorrowedFd<'_>, name: &str, mode: libc::
 pub(crate) fn give_to(path: &Path, uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
     std::os::unix::fs::lchown(path, Some(uid), Some(gid))
 }
+
+/// Sets an empty extended attribute.
+pub(crate) fn set_attribute(path: &Path, name: &str) -> io::Result<()> {
+    let (path, name) = (c_path(path)?, c_path(name)?);
+    // SAFETY: two strings that outlive the call, and no value.
+    check(unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), std::ptr::null(), 0, 0) }).map(drop)
+}
