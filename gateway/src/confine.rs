@@ -68,7 +68,11 @@ pub(crate) fn confine(ports: BTreeSet<u16>) -> BTreeSet<Fence> {
     // Limits are a comfort to the machine rather than a fence: a refusal changes nothing about what a door may do.
     let _ = (limit(Resource::Nofile, DESCRIPTORS_MAX), limit(Resource::Core, 0));
     let not_dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
-    let landlock = restrict_access(ports).unwrap_or(false);
+    let landlock = restrict_access(&ports, CompatLevel::HardRequirement).unwrap_or_else(|_| {
+        // A part of a fence is better than none, but is not called one.
+        let _ = restrict_access(&ports, CompatLevel::BestEffort);
+        false
+    });
     let seccomp = restrict_calls().is_ok();
     [(Fence::NotDumpable, not_dumpable), (Fence::Landlock, landlock), (Fence::Seccomp, seccomp)]
         .into_iter()
@@ -77,10 +81,10 @@ pub(crate) fn confine(ports: BTreeSet<u16>) -> BTreeSet<Fence> {
 }
 
 /// Landlock: whether every right below is enforced. The newest rights are taken where the kernel has them.
-fn restrict_access(ports: BTreeSet<u16>) -> Result<bool, landlock::RulesetError> {
+fn restrict_access(ports: &BTreeSet<u16>, required: CompatLevel) -> Result<bool, landlock::RulesetError> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut rules = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
+        .set_compatibility(required)
         .handle_access(AccessFs::from_all(ABI::V4))?
         .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?
         .set_compatibility(CompatLevel::BestEffort)
@@ -92,7 +96,7 @@ fn restrict_access(ports: BTreeSet<u16>) -> Result<bool, landlock::RulesetError>
             rules = rules.add_rule(PathBeneath::new(directory, read))?;
         }
     }
-    for port in ports.into_iter().chain([DNS_PORT]) {
+    for port in ports.iter().copied().chain([DNS_PORT]) {
         rules = rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
     }
     Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)

@@ -41,11 +41,12 @@ fn answer(query: &[u8], context: &Context) -> Option<Vec<u8>> {
         context.link.refused(Layer::Dns, "name_not_granted", &question.name);
         return Some(question.answer(Answer::NoSuchName));
     };
-    // Every client asks for IPv6 too; other types of a granted name are worth telling.
-    if !question.asks_for_address() && question.kind != TYPE_AAAA {
+    // Every client asks for IPv6 too, and some for HTTPS records; other types of a granted name are worth telling.
+    if !question.asks_for_address() && !matches!(question.kind, TYPE_AAAA | TYPE_HTTPS) {
         context.link.refused(Layer::Dns, "type_not_answered", &format!("{} type {}", question.name, question.kind));
     }
     Some(question.answer(Answer::Address(address)))
 }
 
 const TYPE_AAAA: u16 = 28;
+const TYPE_HTTPS: u16 = 65;

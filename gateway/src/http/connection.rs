@@ -187,7 +187,7 @@ impl Connection {
     ) -> Result<(Peer, Response), Broken> {
         let kept = self.take_kept(endpoint).await;
         // The server may close a kept connection just now. What is harmless to repeat is repeated on a new one.
-        let may_repeat = kept.is_some() && request.framing == Framing::Empty && request.method_is_safe();
+        let may_repeat = kept.is_some() && request.may_be_repeated();
         let mut server = match kept {
             Some(kept) => kept,
             None => self.dial(endpoint).await?,

@@ -111,6 +111,7 @@ fn show_request(bad: &BadRequest) -> (u16, &'static str, &'static str) {
         }
         BadRequest::Authority(_) => (400, "malformed_host", "name the host plainly"),
         BadRequest::Method => (501, "method_not_known", "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS"),
+        BadRequest::UnexpectedBody => (400, "unexpected_body", "send no body with this method"),
         BadRequest::HostMismatch => (421, "host_mismatch", "name one host in the target and in the request"),
         BadRequest::Scheme => (400, "scheme_not_known", "use CONNECT for https"),
         BadRequest::Upgrade => (403, "upgrade_denied", "stay with HTTP/1.1"),

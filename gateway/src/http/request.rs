@@ -27,6 +27,10 @@ pub enum BadRequest {
     /// A method no rule can name: `TRACE`, an extension, lower case.
     #[error("the method is not one a rule can name")]
     Method,
+    /// A body where none belongs. Some servers do not look for one there, and would read it as a request that nobody
+    /// judged.
+    #[error("the method does not take a body")]
+    UnexpectedBody,
     /// `Host` and the target name different places.
     #[error("the target and `host` name different places")]
     HostMismatch,
@@ -189,7 +193,12 @@ impl Exchange {
         mut fields: Fields,
     ) -> Result<Self, BadRequest> {
         refuse_meanings(&fields, query.as_ref())?;
-        let framing = fields.framing()?.unwrap_or(Framing::Empty);
+        let framing = match fields.framing()? {
+            None => Framing::Empty,
+            Some(Framing::Length(0)) if is_safe(method) => Framing::Empty,
+            Some(_) if is_safe(method) => return Err(BadRequest::UnexpectedBody),
+            Some(framing) => framing,
+        };
         let closes = fields.closes()?;
         let expects_continue = match fields.at_most_one("expect")? {
             None => false,
@@ -207,9 +216,9 @@ impl Exchange {
         Ok(Self { method, form, host, path, query, framing, expects_continue, closes, stripped, fields })
     }
 
-    /// Whether the method only reads (RFC 9110 section 9.2.1), so that sending twice is sending once.
-    pub fn method_is_safe(&self) -> bool {
-        matches!(self.method, Method::Get | Method::Head | Method::Options)
+    /// Whether sending this twice is sending it once.
+    pub fn may_be_repeated(&self) -> bool {
+        is_safe(self.method)
     }
 
     /// How many bytes the query has.
@@ -226,6 +235,14 @@ impl Exchange {
         self.fields.write(out);
         write_framing(self.framing, out);
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Whether the method only reads (RFC 9110 section 9.2.1).
+fn is_safe(method: Method) -> bool {
+    match method {
+        Method::Get | Method::Head | Method::Options => true,
+        Method::Post | Method::Put | Method::Patch | Method::Delete => false,
     }
 }
 
@@ -384,6 +401,11 @@ mod tests {
         ] {
             assert_eq!(parse(&format!("GET / HTTP/1.1\r\n{lines}\r\n")).unwrap_err(), why, "{lines:?}");
         }
+        for framing in ["Content-Length: 1", "Transfer-Encoding: chunked"] {
+            let hidden = format!("GET / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
+            assert_eq!(parse(&hidden).unwrap_err(), UnexpectedBody, "A-42");
+        }
+        assert_eq!(exchange("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").framing, Framing::Empty);
         let presigned = "GET /?X-Amz-%53ignature=1 HTTP/1.1\r\nHost: a\r\n\r\n";
         assert_eq!(parse(presigned).unwrap_err(), CredentialInQuery("x-amz-signature".into()), "A-20");
     }

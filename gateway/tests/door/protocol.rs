@@ -29,6 +29,10 @@ fn a42_what_two_readers_could_read_differently_reaches_no_server() {
         ("folded", absolute(post, "X: a\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")),
         ("bare line feed", format!("GET http://{HOST}/a HTTP/1.1\nHost: {HOST}\n\n")),
         ("bare carriage return", absolute("GET http://registry.example/a", "X: a\rContent-Length: 5\r\n\r\n")),
+        (
+            "body of a GET",
+            absolute("GET http://registry.example/a", &format!("Content-Length: {}\r\n\r\n{hidden}", hidden.len())),
+        ),
         ("two hosts", absolute("GET http://registry.example/a", "Host: evil.example\r\n\r\n")),
         ("host differs", format!("GET http://{HOST}/a HTTP/1.1\r\nHost: evil.example\r\n\r\n")),
         ("no host", format!("GET http://{HOST}/a HTTP/1.1\r\n\r\n")),

@@ -66,7 +66,6 @@ impl Judge for Keeper {
 pub struct World {
     pub door: Arc<Door>,
     pub ready: Ready,
-    pub ready_in: Duration,
     pub keeper: Arc<Keeper>,
     pub tls: Upstream,
     pub clear: Upstream,
@@ -89,9 +88,7 @@ impl World {
         let public = PublicAuthority::make();
         let [tls, clear, other] = [Upstream::tls(&public, HOST), Upstream::clear(), Upstream::clear()];
         let told = hello(&public, [&tls, &clear, &other]);
-        let start = Instant::now();
         let (door, ready) = Door::start(program, run_as, &told).unwrap();
-        let ready_in = start.elapsed();
         let [proxy, captured_tls, captured_clear] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         door.attach(&[
@@ -115,7 +112,6 @@ impl World {
             dns: dns.local_addr().unwrap(),
             door,
             ready,
-            ready_in,
             keeper,
             tls,
             clear,
