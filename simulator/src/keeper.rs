@@ -86,9 +86,14 @@ impl<'m> Simulation<'m> {
             return Err(JournalError::Write("no space left on device".to_owned()));
         }
         self.memory.append(claim, entry.clone(), class)?;
+        self.wrote(entry);
+        Ok(())
+    }
+
+    /// Notes what the record took.
+    pub(crate) fn wrote(&self, entry: Entry) {
         lock(&self.written).push(entry);
         lock(&self.world).recorded += 1;
-        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 //! factory's: it only looks.
 
 mod agent;
+mod books;
 mod case;
 mod faults;
 mod keeper;
@@ -20,6 +21,7 @@ mod script;
 mod teeth;
 mod world;
 
+pub use books::Books;
 pub use case::{Case, calm};
 pub use faults::{Fault, Kind, Plan};
 pub use keeper::Simulation;

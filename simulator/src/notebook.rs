@@ -29,8 +29,11 @@ pub trait Memory: Sync {
     /// Why the run may not go on.
     fn halted(&self, run: &Run) -> Result<Option<String>, JournalError>;
 
-    /// What a person answered.
-    fn answer(&self, approval: &ApprovalId) -> Result<Answer, JournalError>;
+    /// What a person answered, as it stands now.
+    fn answer(&self, approval: &ApprovalId, now: Time) -> Result<Answer, JournalError>;
+
+    /// Begins a run for the oldest trigger that no run serves and no halt covers; `bits` may become its id.
+    fn begin(&self, now: Time, bits: u64) -> Result<Option<(RunId, TriggerId)>, JournalError>;
 
     /// Triggers that no run serves yet, oldest first.
     fn queued(&self) -> Result<Vec<Trigger>, JournalError>;
@@ -40,6 +43,14 @@ pub trait Memory: Sync {
 
     /// Every entry, oldest first.
     fn entries(&self) -> Result<Vec<Entry>, JournalError>;
+
+    /// Forgets what is not durable, as a restart would.
+    fn restart(&self) {}
+
+    /// Whether the record still proves what it says it proves.
+    fn verify(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The record in memory.
@@ -88,6 +99,44 @@ impl Pages {
     }
 }
 
+impl Pages {
+    fn queued(&self) -> impl Iterator<Item = &Trigger> {
+        let served = |id: &TriggerId| self.runs.values().any(|run| run.trigger().id == *id);
+        self.entries.iter().filter_map(move |entry| match &entry.record {
+            Record::Triggered(trigger) if !served(&trigger.id) => Some(&**trigger),
+            _ => None,
+        })
+    }
+
+    fn halts(&self) -> Vec<HaltScope> {
+        let mut halts: Vec<HaltScope> = Vec::new();
+        for entry in &self.entries {
+            match &entry.record {
+                Record::Relinquished(Relinquished::Halted(scope)) => halts.push(scope.clone()),
+                Record::Relinquished(Relinquished::Resumed(scope)) => halts.retain(|halted| halted != scope),
+                _ => {}
+            }
+        }
+        halts
+    }
+}
+
+/// The entry that begins a run.
+pub(crate) fn began(at: Time, run: &RunId, trigger: &TriggerId) -> Entry {
+    let record = Record::RunBegan { trigger: trigger.clone() };
+    Entry { at, run: Some(run.clone()), actor: Actor::Factory, owner: None, record }
+}
+
+/// Whether a halt reaches this trigger, or the run that serves it.
+pub(crate) fn covers(scope: &HaltScope, trigger: &Trigger, run: Option<&RunId>) -> bool {
+    match scope {
+        HaltScope::All => true,
+        HaltScope::Agent(agent) => *agent == trigger.agent,
+        HaltScope::Repo(repo) => *repo == trigger.repo,
+        HaltScope::Run(id) => run == Some(id),
+    }
+}
+
 impl Memory for Notebook {
     fn claim(&self, run: &RunId) -> Result<u64, JournalError> {
         let mut pages = self.pages();
@@ -132,24 +181,24 @@ impl Memory for Notebook {
     }
 
     fn halted(&self, run: &Run) -> Result<Option<String>, JournalError> {
-        let covers = |scope: &HaltScope| match scope {
-            HaltScope::All => true,
-            HaltScope::Agent(agent) => *agent == run.trigger().agent,
-            HaltScope::Repo(repo) => *repo == run.trigger().repo,
-            HaltScope::Run(id) => id == run.id(),
-        };
-        let mut halts: Vec<HaltScope> = Vec::new();
-        for entry in &self.pages().entries {
-            match &entry.record {
-                Record::Relinquished(Relinquished::Halted(scope)) => halts.push(scope.clone()),
-                Record::Relinquished(Relinquished::Resumed(scope)) => halts.retain(|halted| halted != scope),
-                _ => {}
-            }
-        }
-        Ok(halts.iter().find(|scope| covers(scope)).map(|scope| format!("halted: {scope:?}")))
+        let halts = self.pages().halts();
+        let covering = halts.iter().find(|scope| covers(scope, run.trigger(), Some(run.id())));
+        Ok(covering.map(|scope| format!("halted: {scope:?}")))
     }
 
-    fn answer(&self, approval: &ApprovalId) -> Result<Answer, JournalError> {
+    fn begin(&self, now: Time, bits: u64) -> Result<Option<(RunId, TriggerId)>, JournalError> {
+        let mut pages = self.pages();
+        let halts = pages.halts();
+        let next = pages.queued().find(|trigger| !halts.iter().any(|scope| covers(scope, trigger, None)));
+        let Some(trigger) = next.map(|trigger| trigger.id.clone()) else { return Ok(None) };
+        let run = RunId::from_entropy(bits);
+        let entry = began(now, &run, &trigger);
+        pages.project(&entry)?;
+        pages.entries.push(entry);
+        Ok(Some((run, trigger)))
+    }
+
+    fn answer(&self, approval: &ApprovalId, _: Time) -> Result<Answer, JournalError> {
         let pages = self.pages();
         let denied = pages
             .entries
@@ -164,16 +213,7 @@ impl Memory for Notebook {
     }
 
     fn queued(&self) -> Result<Vec<Trigger>, JournalError> {
-        let pages = self.pages();
-        let served = |id: &TriggerId| pages.runs.values().any(|run| run.trigger().id == *id);
-        Ok(pages
-            .entries
-            .iter()
-            .filter_map(|entry| match &entry.record {
-                Record::Triggered(trigger) if !served(&trigger.id) => Some((**trigger).clone()),
-                _ => None,
-            })
-            .collect())
+        Ok(self.pages().queued().cloned().collect())
     }
 
     fn runs(&self) -> Result<Vec<RunId>, JournalError> {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_authority::{Entry, Record};
+use selvedge_authority::{Entry, Record, Relinquished};
 use selvedge_domain::{CommitId, Digest, Event, LeaseId, Outcome, Run, RunId, Stage, TriggerId, Verb};
 
 use crate::play::Ending;
@@ -37,7 +37,7 @@ pub const SENTENCES: &[Sentence] = &[
     ("a proposal and the outcome that names it come together", proposals_and_outcomes_agree),
     ("a refused run touches nothing it was not permitted to", a_refused_run_touches_nothing),
     ("an approval is used only for the order it was asked for", approvals_bind),
-    ("every trigger is served by one run, and every run settles", every_trigger_settles),
+    ("every trigger is served by one run that settles, or is kept in the queue by a halt", every_trigger_settles),
     ("what was queued is served", what_was_queued_is_served),
     ("replaying the record gives the state", replay_equals_state),
     ("the record is what was written", the_record_is_what_was_written),
@@ -303,6 +303,8 @@ fn approvals_bind(ending: &Ending) -> Result<(), String> {
 }
 
 fn every_trigger_settles(ending: &Ending) -> Result<(), String> {
+    let halted =
+        ending.written.iter().any(|entry| matches!(entry.record, Record::Relinquished(Relinquished::Halted(_))));
     let recorded = ending.written.iter().filter_map(|entry| match &entry.record {
         Record::Triggered(trigger) => Some(&trigger.id),
         _ => None,
@@ -313,6 +315,7 @@ fn every_trigger_settles(ending: &Ending) -> Result<(), String> {
         match serving.as_slice() {
             [run] if matches!(run.stage(), Stage::Settled(_)) => {}
             [run] => return Err(format!("{} is still {}", run.id(), run.stage().name())),
+            [] if halted && ending.queued.iter().any(|trigger| trigger.id == *id) => {}
             runs => return Err(format!("{id} is served by {} runs", runs.len())),
         }
     }
@@ -321,8 +324,10 @@ fn every_trigger_settles(ending: &Ending) -> Result<(), String> {
 
 fn what_was_queued_is_served(ending: &Ending) -> Result<(), String> {
     ending.history.iter().try_for_each(|moment| match &moment.fact {
-        Fact::Enqueued(trigger) if !ending.runs.iter().any(|run| run.trigger().id == *trigger) => {
-            Err(format!("follow-up {trigger} was lost"))
+        Fact::Enqueued(id)
+            if !ending.runs.iter().map(Run::trigger).chain(&ending.queued).any(|trigger| trigger.id == *id) =>
+        {
+            Err(format!("follow-up {id} was lost"))
         }
         _ => Ok(()),
     })

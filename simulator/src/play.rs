@@ -86,6 +86,7 @@ enum Moved {
 
 /// A new keeper: says so, and recovers what an earlier one left behind.
 fn start<'s, 'm>(sim: &'s Simulation<'m>) -> Option<Keeper<'s, 'm>> {
+    sim.memory.restart();
     let keeper = Keeper::new(sim);
     let record =
         Record::KeeperStarted { version: "0.0.0".to_owned(), configuration: Digest::of_parts([]), policies: None };
@@ -112,6 +113,10 @@ fn round(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Moved {
     let Ok(runs) = keeper.sim.memory.runs() else { return Moved::Stopped };
     let mut moved = Moved::Done;
     for run in runs.iter().filter(|run| !is_settled(keeper.sim, run)) {
+        // A run whose beginning was never answered is found here.
+        if keeper.claim_on(run).is_none() && keeper.claim(run).is_err() {
+            return Moved::Stopped;
+        }
         let standing = keeper.turn(run);
         if keeper.is_dead() {
             return Moved::Stopped;
@@ -130,11 +135,18 @@ fn round(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Moved {
             (Err(_), _) => Moved::Stopped,
         };
     }
-    let queued = keeper.sim.memory.queued().map_or(true, |queued| !queued.is_empty());
-    if moved == Moved::Done && (queued || !arriving.is_empty()) { Moved::Stopped } else { moved }
+    // What was queued in this round begins in the next, unless a halt covers it.
+    if moved != Moved::Done {
+        return moved;
+    }
+    match take_in(keeper, arriving) {
+        Ok(0) => Moved::Done,
+        Ok(_) | Err(_) => Moved::Stopped,
+    }
 }
 
-fn take_in(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Result<(), JournalError> {
+/// Records what arrives and begins what may begin; says how many runs that was.
+fn take_in(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Result<usize, JournalError> {
     while let Some(trigger) = arriving.front() {
         let known = lock(&keeper.sim.written)
             .iter()
@@ -144,12 +156,12 @@ fn take_in(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Result<
         }
         arriving.pop_front();
     }
-    for trigger in keeper.sim.memory.queued()? {
-        let run = RunId::from_entropy(lock(&keeper.sim.world).draw());
-        said(keeper, Some(run.clone()), Record::RunBegan { trigger: trigger.id })?;
+    let mut began = 0;
+    while let Some(run) = keeper.begin()? {
         keeper.claim(&run)?;
+        began += 1;
     }
-    Ok(())
+    Ok(began)
 }
 
 /// What comes after a round in which not everything settled: people act when all wait for them, or when the disk is full;
@@ -201,6 +213,7 @@ fn ending(sim: &Simulation<'_>, scenario: &Scenario) -> Ending {
             Err(error) => note(error),
         }
     }
+    let unreadable = unreadable.or_else(|| sim.memory.verify().err());
     let faults = lock(&sim.faults);
     let written = lock(&sim.written).clone();
     let (permits, deeds) = index(&written);
@@ -241,9 +254,10 @@ fn index(written: &[Entry]) -> (Places, Places) {
 }
 
 impl Ending {
-    /// How each run stands, in the order they began.
+    /// How each run stands, in the order they began; what a halt keeps in the queue is halted too.
     pub fn outcomes(&self) -> Vec<&'static str> {
-        self.runs.iter().map(|run| run.outcome().map_or(run.stage().name(), |outcome| outcome.as_str())).collect()
+        let runs = self.runs.iter().map(|run| run.outcome().map_or(run.stage().name(), |outcome| outcome.as_str()));
+        runs.chain(self.queued.iter().map(|_| "halted")).collect()
     }
 
     /// A fingerprint of everything that was recorded.

@@ -17,6 +17,7 @@ use selvedge_factory::ports::{
 
 use crate::faults::{Fault, Kind};
 use crate::keeper::{Keeper, lock};
+use crate::notebook::began;
 use crate::teeth::Break;
 use crate::world::{CANARY, Fact, Held, Purpose};
 
@@ -92,12 +93,61 @@ impl Keeper<'_, '_> {
     }
 }
 
-impl Journal for Keeper<'_, '_> {
-    fn append(&self, entry: Entry, class: Class) -> Result<(), JournalError> {
+impl Keeper<'_, '_> {
+    /// Something is recorded, with whatever goes wrong.
+    pub(crate) fn write<T>(
+        &self,
+        run: Option<&RunId>,
+        go: impl FnOnce() -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
         let gone = || Err(JournalError::Write("the keeper died".to_owned()));
         if self.is_dead() {
             return gone();
         }
+        match self.fault(Kind::Append, "append") {
+            None => go(),
+            Some(Fault::CrashBefore) => {
+                self.die();
+                gone()
+            }
+            Some(Fault::CrashAfter) => {
+                let _lost = go()?;
+                self.die();
+                gone()
+            }
+            Some(Fault::Transient) => Err(JournalError::Write("injected: cannot write now".to_owned())),
+            Some(Fault::AnswerLost) => {
+                let _lost = go()?;
+                Err(JournalError::Write("injected: the answer was lost".to_owned()))
+            }
+            Some(fault) => {
+                if let Some(run) = run {
+                    self.interrupt(fault, run);
+                }
+                go()
+            }
+        }
+    }
+
+    /// Begins the run for the next trigger, when there is one that may begin.
+    pub(crate) fn begin(&self) -> Result<Option<RunId>, JournalError> {
+        self.write(None, || {
+            let (now, bits) = {
+                let mut world = lock(&self.sim.world);
+                if world.disk_full {
+                    return Err(JournalError::Write("no space left on device".to_owned()));
+                }
+                (world.now(), world.draw())
+            };
+            let Some((run, trigger)) = self.sim.memory.begin(now, bits)? else { return Ok(None) };
+            self.sim.wrote(began(now, &run, &trigger));
+            Ok(Some(run))
+        })
+    }
+}
+
+impl Journal for Keeper<'_, '_> {
+    fn append(&self, entry: Entry, class: Class) -> Result<(), JournalError> {
         if self.sim.is_broken(Break::SwallowsDecisions) && matches!(entry.record, Record::Decided { .. }) {
             return Ok(());
         }
@@ -108,29 +158,7 @@ impl Journal for Keeper<'_, '_> {
             let claim = run.as_ref().filter(|_| !by_person).and_then(|run| self.claim_on(run));
             self.sim.write(claim, entry.clone(), class)
         };
-        match self.fault(Kind::Append, "append") {
-            None => write(),
-            Some(Fault::CrashBefore) => {
-                self.die();
-                gone()
-            }
-            Some(Fault::CrashAfter) => {
-                write()?;
-                self.die();
-                gone()
-            }
-            Some(Fault::Transient) => Err(JournalError::Write("injected: cannot write now".to_owned())),
-            Some(Fault::AnswerLost) => {
-                write()?;
-                Err(JournalError::Write("injected: the answer was lost".to_owned()))
-            }
-            Some(fault) => {
-                if let Some(run) = &run {
-                    self.interrupt(fault, run);
-                }
-                write()
-            }
-        }
+        self.write(run.as_ref(), write)
     }
 
     fn recall(&self, run: &RunId, order: &Digest) -> Result<Option<Deed>, JournalError> {
@@ -153,7 +181,8 @@ impl Store for Keeper<'_, '_> {
     }
 
     fn answer(&self, approval: &ApprovalId) -> Result<Answer, JournalError> {
-        self.read("answer", None, || self.sim.memory.answer(approval))
+        let now = lock(&self.sim.world).now();
+        self.read("answer", None, || self.sim.memory.answer(approval, now))
     }
 }
 

@@ -8,6 +8,7 @@ use selvedge_domain::{Actor, Person, Run, RunId, Stage, Wait, WaitKind};
 use selvedge_factory::Decline;
 
 use crate::keeper::{Keeper, lock};
+use crate::notebook::covers;
 use crate::scenario::{Happening, Scenario};
 
 /// What is still to happen.
@@ -91,7 +92,7 @@ impl Keeper<'_, '_> {
     fn halt(&self, scope: &HaltScope) -> Took {
         let running = lock(&self.sim.world).running();
         for run in running.iter().filter_map(|run| self.sim.memory.load(run).ok()) {
-            if covers(scope, &run) {
+            if covers(scope, run.trigger(), Some(run.id())) {
                 lock(&self.sim.world).kill(run.id(), Some("a person halted it"));
             }
         }
@@ -149,13 +150,4 @@ impl Keeper<'_, '_> {
 
 fn person() -> Actor {
     Actor::Person(Person::from_uid(APPROVER_UID))
-}
-
-fn covers(scope: &HaltScope, run: &Run) -> bool {
-    match scope {
-        HaltScope::All => true,
-        HaltScope::Agent(agent) => *agent == run.trigger().agent,
-        HaltScope::Repo(repo) => *repo == run.trigger().repo,
-        HaltScope::Run(id) => id == run.id(),
-    }
 }
