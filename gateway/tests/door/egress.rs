@@ -154,6 +154,16 @@ fn a45_a_connection_to_one_server_is_not_used_for_another() {
 }
 
 #[test]
+fn s27_there_is_no_http_2_to_smuggle_through() {
+    let world = World::start();
+    let request = format!("GET /a HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    for (protocols, is_served) in [(&["h2"][..], false), (&["h3"], false), (&["h2", "http/1.1"], true), (&[], true)] {
+        let answer = exchange(&mut world.tls_speaking(connect(world.captured_tls), protocols), &request);
+        assert_eq!(answer.ends_with("hello"), is_served, "{protocols:?}: {answer}");
+    }
+}
+
+#[test]
 fn a_tunnel_carries_nothing_but_tls() {
     let world = World::start();
     let mut stream = connect(world.proxy);

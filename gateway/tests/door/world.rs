@@ -134,12 +134,17 @@ impl World {
 
     /// Opens TLS on a stream to the door, trusting the run's authority only.
     pub fn tls_over(&self, stream: TcpStream, sni: &str) -> TlsClient {
-        open_tls(stream, sni, &self.ready.ca_pem)
+        open_tls(stream, sni, &self.ready.ca_pem, &[])
+    }
+
+    /// Opens TLS on a stream to the door as a client that speaks these protocols only.
+    pub fn tls_speaking(&self, stream: TcpStream, protocols: &[&str]) -> TlsClient {
+        open_tls(stream, HOST, &self.ready.ca_pem, protocols)
     }
 
     /// Opens TLS on a stream to the upstream, past the door.
     pub fn tls_to_upstream(&self, stream: TcpStream) -> TlsClient {
-        open_tls(stream, HOST, &self.public_pem)
+        open_tls(stream, HOST, &self.public_pem, &[])
     }
 
     /// Opens a tunnel and TLS inside it.
@@ -234,14 +239,15 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
 /// A TLS client.
 pub type TlsClient = StreamOwned<ClientConnection, TcpStream>;
 
-fn open_tls(stream: TcpStream, sni: &str, roots_pem: &str) -> TlsClient {
+fn open_tls(stream: TcpStream, sni: &str, roots_pem: &str, protocols: &[&str]) -> TlsClient {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(roots_pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(sni.to_owned()).unwrap();
-    StreamOwned::new(ClientConnection::new(config, name).unwrap(), stream)
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {
