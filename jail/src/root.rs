@@ -20,6 +20,8 @@ const SITE: &str = "/tmp";
 /// Another one, where things are put together. It is not beneath the new root, so all of it goes with the host's tree at
 /// once: each unmount by itself costs the kernel a grace period, milliseconds on a busy machine.
 const STAGE: &str = "/usr";
+/// Pseudo-terminals of one sandbox. All sandboxes share what the host leaves, three thousand as a rule.
+const TERMINALS_MAX: u32 = 64;
 /// Room for directories, mount points and links.
 const SMALL_BYTES: usize = 4 << 20;
 
@@ -93,8 +95,14 @@ fn devices(root: BorrowedFd<'_>, devices: &[Tree]) -> Step<()> {
         attach_at(root, &tree.target, tree.kind, tree.mount.as_fd())?;
     }
     fs::create_dir("dev/pts").step("make /dev/pts")?;
-    sys::mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
-        .step("mount /dev/pts")?;
+    sys::mount(
+        "devpts",
+        "dev/pts",
+        "devpts",
+        MS_NOSUID | MS_NOEXEC,
+        &format!("newinstance,ptmxmode=0666,mode=620,max={TERMINALS_MAX}"),
+    )
+    .step("mount /dev/pts")?;
     let links = [
         ("pts/ptmx", "ptmx"),
         ("/proc/self/fd", "fd"),

@@ -12,6 +12,8 @@ pub(crate) const PROCESSES: usize = 600;
 pub(crate) const MEMORY_BYTES: usize = 256 << 20;
 /// Bytes the fills write.
 pub(crate) const FILL_BYTES: usize = 64 << 20;
+/// Terminals taken before it says that nothing held it.
+const TERMINALS: usize = 512;
 /// Files the count fill makes.
 pub(crate) const FILES: usize = 20_000;
 
@@ -22,6 +24,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("S-18", "fill a temporary file", fill_file),
     attack("S-19", "make files without end", fill_count),
     attack("S-20", "fill the workspace over many files", fill_many),
+    attack("S-16b", "take every terminal of the machine", take_terminals),
 ];
 
 const fn attack(id: &'static str, title: &'static str, act: fn() -> Outcome) -> Attack {
@@ -124,4 +127,15 @@ fn fill_many() -> Outcome {
     });
     let _ = fs::remove_dir_all(directory);
     Outcome::one("many files", result)
+}
+
+fn take_terminals() -> Outcome {
+    let mut held = Vec::new();
+    while held.len() < TERMINALS {
+        match raw::open_kept("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY) {
+            Ok(terminal) => held.push(terminal),
+            Err(error) => return Outcome::Refused(format!("held after {} terminals: {error}", held.len())),
+        }
+    }
+    Outcome::Succeeded(format!("{TERMINALS} terminals and nothing held them"))
 }

@@ -168,6 +168,16 @@ fn s_29_bombs_are_refused_before_they_go_off() {
 }
 
 #[test]
+fn s_29_the_overlay_s_own_marks_cannot_be_forged() {
+    // As attribute or as device, in a directory that has files below it; each is refused or means nothing.
+    let script = "python3 -c 'import os; os.setxattr(\"src\", \"user.overlay.opaque\", b\"y\")' || true; \
+                  python3 -c 'import os; os.setxattr(\"README\", \"user.overlay.whiteout\", b\"\")' || true; \
+                  python3 -c 'import os; os.mknod(\"src/a.rs\" + \"x\", 0o20600, 0)' || true; ls src/a.rs README > /dev/null";
+    let changes = collect(script).unwrap();
+    assert!(changes.is_empty(), "{changes:?}");
+}
+
+#[test]
 fn s_29_a_hard_link_to_a_host_file_cannot_be_made() {
     let stage = Stage::full();
     let ran = stage.shell("ln /usr/bin/true /tmp/x; ln /etc/passwd /tmp/y; ls -A /tmp");
