@@ -1,13 +1,13 @@
 //! Approvals as the log made them: what was asked, who answered, whether the answer can still be used.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use selvedge_authority::Approval;
-use selvedge_domain::{ApprovalId, Description, Digest, Person, RunId, Time};
+use selvedge_authority::{Approval, Record};
+use selvedge_domain::{ApprovalId, Deed, Description, Digest, Person, RunId, Time, Verb};
 
 use crate::error::ReadError;
 use crate::ledger::Ledger;
-use crate::project;
-use crate::rows::{from_sql, to_sql};
+use crate::project::{self, Granted};
+use crate::rows::{entry_at, from_sql, to_sql};
 
 /// A request for approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,20 +51,32 @@ pub enum ApprovalState {
 
 const COLUMNS: &str = "id, seq, run, asked_at, until, state, by_uid, usable_until";
 
-/// A yes to exactly this order that can be used at `now`. A no to the same order does not undo a yes to another
-/// request for it; it only never counts as one.
+/// A yes to exactly this order that can be used at `now`. The projection only says where to look: what counts is the
+/// recorded deed and the order it carried out (A-106).
 pub(crate) fn usable(db: &Connection, order: &Digest, now: Time) -> Result<Option<Approval>, ReadError> {
     let found = db
         .prepare_cached(
-            "SELECT id, by_uid, usable_until FROM p_approval
+            "SELECT id, answer_seq FROM p_approval
              WHERE order_digest = ?1 AND state = 'granted' AND usable_until >= ?2 ORDER BY usable_until DESC LIMIT 1",
         )?
         .query_row(params![order.as_bytes(), to_sql(now.as_millis())], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, from_sql(row.get(2)?)))
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?))
         })
         .optional()?;
-    let Some((id, uid, until)) = found else { return Ok(None) };
-    Ok(Some(Approval { id: parse_id(&id)?, by: person(uid)?, until: Time::from_millis(until) }))
+    let Some((id, seq)) = found else { return Ok(None) };
+    let forged = || ReadError::Projection { because: format!("approval `{id}` was not granted in the log") };
+    let answer = entry_at(db, seq.map(from_sql).ok_or_else(forged)?)?.entry.record;
+    let Record::Done { order: granting, verb: Verb::ApprovalGrant, deed: Deed::Approved } = answer else {
+        return Err(forged());
+    };
+    let described = project::order(db, &granting)?.ok_or_else(forged)?;
+    let granted = Granted::read(&described).filter(|granted| granted.order == *order && granted.until >= now);
+    match granted {
+        Some(granted) if described.resource.name == id => {
+            Ok(Some(Approval { id: parse_id(&id)?, by: granted.by, until: granted.until }))
+        }
+        _ => Err(forged()),
+    }
 }
 
 impl Ledger {

@@ -25,9 +25,14 @@ impl Ledger {
     fn deed(&self, run: &RunId, order: &Digest) -> Result<Option<Deed>, ReadError> {
         self.read(|db| {
             let Some(seq) = project::deed_seq(db, run, order)? else { return Ok(None) };
-            match entry_at(db, seq)?.entry.record {
-                Record::Done { order: done, deed, .. } if done == *order => Ok(Some(deed)),
-                _ => Err(ReadError::Damaged { seq, because: format!("it is not the deed for {order}") }),
+            let recorded = entry_at(db, seq)?.entry;
+            match recorded.record {
+                Record::Done { order: done, deed, .. } if done == *order && recorded.run.as_ref() == Some(run) => {
+                    Ok(Some(deed))
+                }
+                _ => {
+                    Err(ReadError::Projection { because: format!("entry {seq} is not the deed of {run} for {order}") })
+                }
             }
         })
     }

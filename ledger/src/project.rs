@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use selvedge_authority::{Entry, Observation, Record, Relinquished, Verdict};
 use selvedge_domain::orders::Merged;
 use selvedge_domain::{
-    ApprovalId, Deed, Description, Digest, Event, Field, Run, RunId, Stage, Trigger, TriggerId, Verb, WaitKind,
+    ApprovalId, Deed, Description, Digest, Event, Field, Person, Run, RunId, Stage, Time, Trigger, TriggerId, Verb,
+    WaitKind,
 };
 
 use crate::error::ReadError;
@@ -48,7 +49,7 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
             db.prepare_cached(
                 "INSERT INTO p_approval VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'asked', NULL, NULL, NULL)
                  ON CONFLICT DO UPDATE SET seq = ?2, asked_at = ?5, until = ?6, state = 'asked', by_uid = NULL,
-                     usable_until = NULL, answered_at = NULL
+                     usable_until = NULL, answer_seq = NULL
                  WHERE NOT (state = 'denied' OR (state = 'granted' AND usable_until >= ?5))",
             )?
             .execute(params![
@@ -62,10 +63,10 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
         }
         Record::ApprovalDenied { approval } => {
             db.prepare_cached(
-                "UPDATE p_approval SET state = 'denied', answered_at = ?2
+                "UPDATE p_approval SET state = 'denied', answer_seq = ?2
                  WHERE id = ?1 AND state IN ('asked', 'granted')",
             )?
-            .execute(params![approval.as_str(), at])?;
+            .execute(params![approval.as_str(), to_sql(seq)])?;
         }
         Record::Relinquished(act) => put_halt(db, entry, act)?,
         Record::Observed(Observation::Finding { code, detail }) => {
@@ -155,7 +156,7 @@ fn put_deed(
     }
     let Some(described) = order(db, digest)? else { return Ok(()) };
     match deed {
-        Deed::Approved => grant_approval(db, at, &described),
+        Deed::Approved => grant_approval(db, seq, at, &described),
         Deed::Opened(number) => {
             let decided = order_seq(db, digest)?.map(to_sql);
             let run = entry.run.as_ref().map(RunId::as_str);
@@ -169,20 +170,46 @@ fn put_deed(
 }
 
 /// A yes counts for exactly the order that was asked about, while the request stands (A-72, A-75).
-fn grant_approval(db: &Connection, at: i64, described: &Description) -> Result<(), ReadError> {
-    let order = described.text("order_digest").and_then(|text| Digest::parse(text).ok());
-    let until = described.text("until").and_then(moment::parse);
-    let uid = described.fields.iter().find_map(|(name, field)| match field {
-        Field::Number(uid) if *name == "uid" => Some(*uid),
-        _ => None,
-    });
-    let (Some(order), Some(until), Some(uid)) = (order, until, uid) else { return Ok(()) };
+fn grant_approval(db: &Connection, seq: u64, at: i64, described: &Description) -> Result<(), ReadError> {
+    let Some(Granted { order, until, by }) = Granted::read(described) else { return Ok(()) };
     db.prepare_cached(
-        "UPDATE p_approval SET state = 'granted', by_uid = ?3, usable_until = ?4, answered_at = ?5
+        "UPDATE p_approval SET state = 'granted', by_uid = ?3, usable_until = ?4, answer_seq = ?6
          WHERE id = ?1 AND order_digest = ?2 AND state = 'asked' AND until >= ?5",
     )?
-    .execute(params![described.resource.name, order.as_bytes(), uid, to_sql(until.as_millis()), at])?;
+    .execute(params![
+        described.resource.name,
+        order.as_bytes(),
+        by.uid(),
+        to_sql(until.as_millis()),
+        at,
+        to_sql(seq)
+    ])?;
     Ok(())
+}
+
+/// What an `approval.grant` order grants.
+pub(crate) struct Granted {
+    /// The order that may be carried out.
+    pub(crate) order: Digest,
+    /// Until when.
+    pub(crate) until: Time,
+    /// Who says so.
+    pub(crate) by: Person,
+}
+
+impl Granted {
+    /// Reads it from the order laid open.
+    pub(crate) fn read(described: &Description) -> Option<Self> {
+        let uid = described.fields.iter().find_map(|(name, field)| match field {
+            Field::Number(uid) if *name == "uid" => u32::try_from(*uid).ok(),
+            _ => None,
+        })?;
+        Some(Self {
+            order: Digest::parse(described.text("order_digest")?).ok()?,
+            until: moment::parse(described.text("until")?)?,
+            by: Person::from_uid(uid),
+        })
+    }
 }
 
 fn merge_proposal(db: &Connection, at: i64, described: &Description, merged: &Merged) -> Result<(), ReadError> {
@@ -244,10 +271,14 @@ fn order_seq(db: &Connection, digest: &Digest) -> Result<Option<u64>, ReadError>
     Ok(seq.map(from_sql))
 }
 
-/// The order with this fingerprint, when it was allowed and is one of those that are looked up.
+/// The order with this fingerprint, when it was allowed and is one of those that are looked up. The log has the last
+/// word: a projection that points elsewhere finds nothing.
 pub(crate) fn order(db: &Connection, digest: &Digest) -> Result<Option<Description>, ReadError> {
     let Some(seq) = order_seq(db, digest)? else { return Ok(None) };
-    described_at(db, seq).map(Some)
+    match entry_at(db, seq)?.entry.record {
+        Record::Decided { order, verdict: Verdict::Allow { .. }, .. } if order.digest() == *digest => Ok(Some(order)),
+        _ => Err(ReadError::Projection { because: format!("entry {seq} does not allow order {digest}") }),
+    }
 }
 
 /// The order laid open in the entry at `seq`.

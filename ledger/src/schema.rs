@@ -65,7 +65,7 @@ CREATE TABLE p_deed (run TEXT, order_digest BLOB, seq INTEGER NOT NULL, PRIMARY 
 CREATE TABLE p_order (order_digest BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE p_approval (
     id TEXT PRIMARY KEY, seq INTEGER NOT NULL, run TEXT, order_digest BLOB NOT NULL, asked_at INTEGER NOT NULL,
-    until INTEGER NOT NULL, state TEXT NOT NULL, by_uid INTEGER, usable_until INTEGER, answered_at INTEGER
+    until INTEGER NOT NULL, state TEXT NOT NULL, by_uid INTEGER, usable_until INTEGER, answer_seq INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX p_approval_order ON p_approval (order_digest);
 CREATE TABLE p_proposal (

@@ -2,8 +2,8 @@
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use selvedge_authority::{Class, Record};
-use selvedge_domain::Digest;
+use selvedge_authority::{Class, Journal as _, JournalError, Record};
+use selvedge_domain::{ApprovalId, Deed, Digest, Order as _};
 use selvedge_ledger::{
     AnchorProblem, Checkpoint, Ledger, OpenError, OpenOptions, PublicKey, VerifyError, danger, verify_file,
 };
@@ -210,6 +210,32 @@ fn an_old_copy_is_refused_a106() {
     assert_eq!(adopted.unwrap().head().unwrap().size, 1);
     let against = verify_file(&place.state(), &place.anchor(), &key, Some(&checkpoint));
     assert!(matches!(against, Err(VerifyError::Outside(_))), "a checkpoint somebody kept still tells");
+}
+
+#[test]
+fn a_yes_or_a_deed_that_is_only_in_a_projection_is_none_a106() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let (run, order) = (&claim.run, open_proposal(&claim.run).describe());
+    let approval = ApprovalId::from_entropy(1);
+    let asked = Record::ApprovalAsked { approval: approval.clone(), order: order.clone(), until: time(1_000) };
+    ledger.append_entry(entry(20, Some(run), asked), Class::Durable).unwrap();
+    let other = grant(&approval, run, Digest::of_parts([b"other bytes".as_slice()]), 900);
+    decide_and_do(&ledger, 21, None, &other, Deed::Approved).unwrap();
+    let seq = ledger.head().unwrap().size - 1;
+    assert_eq!(ledger.approval(&order.digest(), time(30)).unwrap(), None);
+
+    let db = Connection::open(place.database()).unwrap();
+    db.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    let forge = "UPDATE p_approval SET state = 'granted', by_uid = 0, usable_until = 900, answer_seq = ?1";
+    for seq in [None, Some(0), i64::try_from(seq).ok()] {
+        assert_eq!(db.execute(forge, [seq]).unwrap(), 1);
+        assert!(matches!(ledger.approval(&order.digest(), time(30)), Err(JournalError::Read(_))), "{seq:?}");
+    }
+    db.execute("INSERT INTO p_deed VALUES (?1, ?2, 0)", (run.as_str(), order.digest().as_bytes())).unwrap();
+    assert!(matches!(ledger.recall(run, &order.digest()), Err(JournalError::Read(_))));
 }
 
 #[test]
