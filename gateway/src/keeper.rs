@@ -42,7 +42,8 @@ pub trait Judge: Sync {
 /// Whose rights a door runs with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunAs {
-    /// The keeper's own; the door's fences hold all the more.
+    /// The keeper's own; the door's fences hold all the more. Not for a keeper that is root: name resolution reads `/etc`,
+    /// and root may read all of it.
     Keeper,
     /// These ids and no others.
     Ids {
