@@ -74,7 +74,8 @@ impl Ledger {
         Self { inner: Arc::new(Inner { shared, public, backend }) }
     }
 
-    /// Appends `entry`; when this returns it is as safe as `class` promises. Returns its place in the log.
+    /// Appends `entry`; when this returns it is as safe as `class` promises. Returns its place in the log, or `u64::MAX` for
+    /// an act that takes authority away and lies in the reserve until there is room.
     pub fn append_entry(&self, entry: Entry, class: Class) -> Result<u64, WriteError> {
         self.append_fenced(entry, class, None)
     }
@@ -82,7 +83,6 @@ impl Ledger {
     /// Appends `entry` for whoever holds `claim`; without one, for the factory at large.
     pub(crate) fn append_fenced(&self, entry: Entry, class: Class, claim: Option<Claim>) -> Result<u64, WriteError> {
         let prepared = Prepared::new(entry)?;
-        // Whoever reads the place of an entry that lies in the reserve learns where the log will go on.
         let last_resort = batch::last_resort(&prepared, || u64::MAX);
         self.write_with(class, last_resort, move |store| {
             if let Some(claim) = &claim {
