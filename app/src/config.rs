@@ -16,7 +16,7 @@ mod file;
 mod propose;
 
 pub(crate) use discover::discover;
-pub(crate) use file::{File, schema};
+pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
 pub(crate) use propose::{Proposal, propose};
 
 /// Largest configuration we read.
@@ -77,6 +77,7 @@ pub(crate) struct AgentConfig {
     pub(crate) memory_bytes: u64,
     pub(crate) processes: u32,
     pub(crate) disk_bytes: u64,
+    pub(crate) disk_files: u64,
 }
 
 /// What an agent runs as.
@@ -269,6 +270,7 @@ impl Reader<'_> {
             memory_bytes: written.limits.memory_mib.saturating_mul(1 << 20),
             processes: written.limits.processes,
             disk_bytes: written.limits.disk_mib.saturating_mul(1 << 20),
+            disk_files: written.limits.files,
         })
     }
 

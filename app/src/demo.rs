@@ -12,6 +12,7 @@ use crate::output::Output;
 
 mod attacks;
 mod dry;
+mod sabotage;
 mod scratch;
 mod server;
 
@@ -35,7 +36,7 @@ pub(crate) fn run(state: Option<&Path>, keep: bool, output: &mut Output) -> Resu
         return Err(CliError::new(Kind::State, "the scratch factory is in use").hint("name another `--state DIR`"));
     };
     let keeper = Arc::new(Keeper::open(state.clone(), lock)?);
-    let told = tell(&keeper, output);
+    let told = tell(&keeper, &scratch, output);
     keeper.close();
     let (proposal, refused) = told?;
     output.heading("summary");
@@ -52,7 +53,7 @@ pub(crate) fn run(state: Option<&Path>, keep: bool, output: &mut Output) -> Resu
 }
 
 /// The story: remediation, attacks, authority cards, the log.
-fn tell(keeper: &Arc<Keeper>, output: &Output) -> Result<(u64, usize), CliError> {
+fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Result<(u64, usize), CliError> {
     output.heading("1. a vulnerable dependency is found, fixed, verified and proposed");
     let scan = RunRequest {
         agent: String::new(),
@@ -68,9 +69,9 @@ fn tell(keeper: &Arc<Keeper>, output: &Output) -> Result<(u64, usize), CliError>
     show_decisions(keeper, &run, output)?;
     let proposal = proposal(keeper, output)?;
     output.heading("2. a hostile worker tries what must not succeed: first without the fence, then inside");
-    let refused = attacks::run(keeper, output)?;
+    let refused = hostilities(keeper, scratch, output)?;
     output.heading("3. what could they do, what could they reach, what died at the end");
-    for agent in [REMEDIATE, crate::config::AD_HOC] {
+    for agent in [REMEDIATE, scratch::HOSTILE] {
         crate::cli::card(output, &ask(keeper, &Request::Can { agent: agent.to_owned() }, output)?);
     }
     output.heading("4. the log verifies");
@@ -79,6 +80,22 @@ fn tell(keeper: &Arc<Keeper>, output: &Output) -> Result<(u64, usize), CliError>
     output.line(format!("  {entries} entries, head {}", verified.get("head").and_then(Value::as_str).unwrap_or("-")));
     output.document(&serde_json::json!({ "proposal": proposal, "attacks_refused": refused, "entries": entries }));
     Ok((proposal, refused))
+}
+
+/// Every attack, outside and inside; how many the fence alone stopped. One that gets through is an error.
+fn hostilities(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Result<usize, CliError> {
+    output.line(format!("  {:<6} {:<62} {:<10} {}", "row", "what is tried", "without", "inside"));
+    let mut tried = attacks::run(keeper, output)?;
+    tried.iter().for_each(|tried| tried.show(output));
+    let loop_attacks = sabotage::run(keeper, scratch.root(), output)?;
+    loop_attacks.iter().for_each(|tried| tried.show(output));
+    tried.extend(loop_attacks);
+    let through: Vec<&str> = tried.iter().filter(|tried| !tried.refused()).map(|tried| tried.id.as_str()).collect();
+    if through.is_empty() {
+        return Ok(tried.iter().filter(|tried| tried.proved()).count());
+    }
+    Err(CliError::new(Kind::Breached, format!("not refused inside: {}", through.join(", ")))
+        .hint("do not run agents here; `selvedge doctor` says what is missing"))
 }
 
 /// Asks the keeper and shows what it says on the way.

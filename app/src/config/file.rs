@@ -124,6 +124,8 @@ pub(crate) struct Limits {
     pub(crate) processes: u32,
     /// What it may write, in MiB; counted as memory.
     pub(crate) disk_mib: u64,
+    /// How many files it may make.
+    pub(crate) files: u64,
 }
 
 /// Work that starts by itself.
@@ -209,7 +211,7 @@ impl Agent {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_mib: 4096, processes: 512, disk_mib: 2048 }
+        Self { memory_mib: 4096, processes: 512, disk_mib: 2048, files: 200_000 }
     }
 }
 

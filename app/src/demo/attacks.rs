@@ -1,5 +1,5 @@
-//! The hostile worker: every attack is first shown to succeed without the fence, in namespaces made for it and thrown away,
-//! then tried as a governed run.
+//! Attacks from inside the sandbox: each is first shown to succeed without the fence, in namespaces made for it and thrown
+//! away, then tried as a governed run.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -8,35 +8,50 @@ use std::sync::Arc;
 
 use selvedge_prober::Line;
 
-use super::{PROBER, ask, first_run, scratch};
+use super::{ask, first_run, scratch};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Keeper, Request, RunRequest};
 use crate::output::Output;
 use crate::wiring::Reel;
 
-/// Tries them all; the answer is how many succeeded outside and were refused inside. An attack that gets through is an
-/// error.
-pub(super) fn run(keeper: &Arc<Keeper>, output: &Output) -> Result<usize, CliError> {
+/// What trying the same thing outside and inside came to.
+pub(super) struct Tried {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) outside: String,
+    pub(super) inside: String,
+}
+
+impl Tried {
+    /// Whether the fence made the difference.
+    pub(super) fn proved(&self) -> bool {
+        self.outside == "succeeded" && self.inside == "refused"
+    }
+
+    /// Whether it was refused inside; nothing else will do.
+    pub(super) fn refused(&self) -> bool {
+        self.inside == "refused"
+    }
+
+    /// One line of the table.
+    pub(super) fn show(&self, output: &Output) {
+        output.line(format!("  {:<6} {:<62} {:<10} {}", self.id, self.title, self.outside, self.inside));
+    }
+}
+
+/// Every attack the prober knows.
+pub(super) fn run(keeper: &Arc<Keeper>, output: &Output) -> Result<Vec<Tried>, CliError> {
     let outside = outside()?;
     let inside = inside(keeper, output)?;
-    let mut proved = 0;
-    let mut through = Vec::new();
-    for attack in selvedge_prober::attacks() {
-        let without = outside.get(attack.id);
-        let within = inside.get(attack.id);
-        let word = |line: Option<&Line>| line.map_or("untestable", |line| line.outcome.as_str()).to_owned();
-        match (word(without).as_str(), word(within).as_str()) {
-            ("succeeded", "refused") => proved += 1,
-            (_, "refused") => {}
-            (_, _) => through.push(attack.id),
-        }
-        output.line(format!("  {:<6} {:<58} {:<10} {}", attack.id, attack.title, word(without), word(within)));
-    }
-    if through.is_empty() {
-        return Ok(proved);
-    }
-    Err(CliError::new(Kind::Breached, format!("not refused inside: {}", through.join(", ")))
-        .hint("do not run agents here; `selvedge doctor` says what is missing"))
+    let word =
+        |lines: &BTreeMap<String, Line>, id: &str| lines.get(id).map_or("untestable", |line| &line.outcome).to_owned();
+    let tried = selvedge_prober::attacks().into_iter().map(|attack| Tried {
+        id: attack.id.to_owned(),
+        title: attack.title.to_owned(),
+        outside: word(&outside, attack.id),
+        inside: word(&inside, attack.id),
+    });
+    Ok(tried.collect())
 }
 
 /// Without the fence: the prober makes its own arena.
@@ -48,26 +63,22 @@ fn outside() -> Result<BTreeMap<String, Line>, CliError> {
     Ok(lines(&output.stdout))
 }
 
-/// Inside: an ad-hoc governed run.
+/// Inside: a governed run of the hostile agent.
 fn inside(keeper: &Arc<Keeper>, output: &Output) -> Result<BTreeMap<String, Line>, CliError> {
     let request = RunRequest {
-        agent: String::new(),
-        repo: Some(scratch::REPO.to_owned()),
-        text: String::new(),
-        argv: [PROBER, "try", "all"].map(str::to_owned).to_vec(),
+        agent: scratch::HOSTILE.to_owned(),
+        repo: Some(scratch::SMALL_REPO.to_owned()),
+        text: "try everything".to_owned(),
+        argv: Vec::new(),
         scan: false,
         advisories: None,
         wait: true,
     };
     let result = ask(keeper, &Request::Run(request), output)?;
-    let run = first_run(&result);
-    let run = selvedge_domain::RunId::parse(&run).map_err(|error| CliError::caused(Kind::Failed, &error))?;
-    let written: Vec<u8> = Reel::new(keeper.tape_path(&run))
-        .next()
-        .into_iter()
-        .filter(|(stderr, _)| !stderr)
-        .flat_map(|(_, bytes)| bytes)
-        .collect();
+    let run =
+        selvedge_domain::RunId::parse(&first_run(&result)).map_err(|error| CliError::caused(Kind::Failed, &error))?;
+    let frames = Reel::new(keeper.tape_path(&run)).next().into_iter();
+    let written: Vec<u8> = frames.filter(|(stderr, _)| !stderr).flat_map(|(_, bytes)| bytes).collect();
     Ok(lines(&written))
 }
 

@@ -5,13 +5,20 @@ use std::process::Command;
 
 use selvedge_domain::RepoName;
 
-use crate::config::{discover, propose};
+use super::{PROBER, sabotage};
+use crate::config::{AgentFile, Limits, discover, propose};
 use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 use crate::wiring;
 
 /// What the repository is called.
 pub(super) const REPO: &str = "yasna";
+
+/// A repository small enough that attacks on the loop take no time.
+pub(super) const SMALL_REPO: &str = "small";
+
+/// The agent that tries every attack from inside its sandbox.
+pub(super) const HOSTILE: &str = "hostile";
 
 /// The registry's name. `.test` is reserved (RFC 6761), so nobody else is ever asked.
 pub(super) const REGISTRY_HOST: &str = "registry.selvedge.test";
@@ -45,6 +52,10 @@ impl Scratch {
         Ok(Self { root, state, keep })
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(super) fn state(&self) -> &State {
         &self.state
     }
@@ -53,23 +64,24 @@ impl Scratch {
     pub(super) fn set_up(&self, port: u16) -> Result<(), CliError> {
         let repo = self.root.join(REPO);
         copy(&data(REPO)?, &repo).map_err(|error| self.state.unusable(&error))?;
-        for arguments in [
-            &["init", "--quiet", "--initial-branch=main"][..],
-            &["add", "--all", "--force"],
-            &["commit", "--quiet", "-m", "yasna 0.6.0, as published"],
-        ] {
-            git(&repo, arguments)?;
+        commit(&repo, "yasna 0.6.0, as published")?;
+        let small = self.root.join(SMALL_REPO);
+        for (path, text) in [("src/answer", "42\n"), ("tests/run.sh", "test \"$(cat src/answer)\" = 42\n")] {
+            write(&small.join(path), text).map_err(|error| self.state.unusable(&error))?;
         }
+        commit(&small, "a small repository with a check")?;
         self.state.create()?;
         let forge = wiring::forge(&self.state)?;
-        let name = RepoName::parse(REPO).map_err(|error| CliError::caused(Kind::Internal, &error))?;
-        wiring::import(&forge, &repo, &name)?;
+        for (name, source) in [(REPO, &repo), (SMALL_REPO, &small)] {
+            let name = RepoName::parse(name).map_err(|error| CliError::caused(Kind::Internal, &error))?;
+            wiring::import(&forge, source, &name)?;
+        }
         std::fs::create_dir_all(self.state.at("policies")).map_err(|error| self.state.unusable(&error))?;
         for (name, policy) in selvedge_policy::default_sources() {
             std::fs::write(self.state.at("policies").join(name), policy)
                 .map_err(|error| self.state.unusable(&error))?;
         }
-        let text = configuration(&repo, port)?;
+        let text = configuration(&repo, &small, port)?;
         std::fs::write(self.state.config(), text).map_err(|error| self.state.unusable(&error))
     }
 }
@@ -83,7 +95,7 @@ impl Drop for Scratch {
 }
 
 /// What `init` proposes, with the demonstration's registry in place of the operator's.
-fn configuration(repo: &Path, port: u16) -> Result<String, CliError> {
+fn configuration(repo: &Path, small: &Path, port: u16) -> Result<String, CliError> {
     let mut found = discover();
     found.cargo_hosts = [format!("{REGISTRY_HOST}:443")].into();
     found.cargo_replacement = Some(format!("sparse+https://{REGISTRY_HOST}/index/"));
@@ -96,7 +108,52 @@ fn configuration(repo: &Path, port: u16) -> Result<String, CliError> {
     if let Some(addresses) = proposal.file.danger.addresses.get_mut(REGISTRY_HOST) {
         addresses.plain_port = Some(port);
     }
+    let written = proposal.file.repo.get(REPO).cloned();
+    if let Some(mut written) = written {
+        written.path = small.to_owned();
+        written.checks = vec!["sh tests/run.sh".to_owned()];
+        written.environment = Default::default();
+        proposal.file.repo.insert(SMALL_REPO.to_owned(), written);
+    }
+    let tiny = Limits { memory_mib: 192, processes: 256, disk_mib: 32, files: 5000 };
+    let hostile = agent("draft", &[PROBER, "try", "all"], tiny);
+    proposal.file.agent.insert(HOSTILE.to_owned(), hostile);
+    for sabotage in sabotage::ALL {
+        let saboteur = agent("propose", &["/bin/sh", "-c", sabotage.script], Limits::default());
+        proposal.file.agent.insert(sabotage.agent.to_owned(), saboteur);
+    }
     proposal.file.to_text().map_err(|error| CliError::caused(Kind::Internal, &error))
+}
+
+fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    AgentFile {
+        runtime: "command".to_owned(),
+        command: words(command),
+        owner: "you@example.test".to_owned(),
+        purpose: "do harm, so that you can watch it fail".to_owned(),
+        escalate: "you@example.test".to_owned(),
+        trust: trust.to_owned(),
+        may: words(&["read", "write", "open-pr"]),
+        reach: Vec::new(),
+        attempt_at_most: Some("5m".to_owned()),
+        minimum_release_age_days: 7,
+        limits,
+    }
+}
+
+fn commit(repo: &Path, message: &str) -> Result<(), CliError> {
+    let steps = [
+        &["init", "--quiet", "--initial-branch=main"][..],
+        &["add", "--all", "--force"],
+        &["commit", "--quiet", "-m", message],
+    ];
+    steps.iter().try_for_each(|arguments| git(repo, arguments))
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(path, text)
 }
 
 fn git(dir: &Path, arguments: &[&str]) -> Result<(), CliError> {

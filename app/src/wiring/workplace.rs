@@ -112,6 +112,7 @@ impl Works {
         place.limits.memory_bytes = agent.memory_bytes;
         place.limits.pids = agent.processes;
         place.limits.disk_bytes = agent.disk_bytes;
+        place.limits.disk_files = agent.disk_files;
         place.limits.wall = std::time::Duration::from_millis(agent.agent.attempt_at_most.as_millis());
         if agent.runtime == Runtime::Remediate {
             place.binds.push(self.bind_executable(selvedge_workers::remediate::PROGRAM));
