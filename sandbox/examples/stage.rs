@@ -14,6 +14,7 @@
 
 use std::io::Write;
 use std::process::exit;
+use std::time::Duration;
 
 use selvedge_sandbox::{
     Access, Bind, CollectLimits, Event, HOST_IDS, Level, Limits, NativeDriver, Network, Place, Setup, Stream, Workspace,
@@ -32,6 +33,7 @@ fn main() {
         ["prober", ..] => exit(selvedge_prober::main(args.get(1..).unwrap_or_default())),
         ["probe", state, level] => print!("{}", driver(state, level).probe()),
         ["run", state, level, command @ ..] => exit(run(&driver(state, level), place(command))),
+        ["halt", state, level, command @ ..] => halt(&driver(state, level), &place(command)),
         ["work", state, level, pristine, command @ ..] => {
             let workspace = Some(Workspace { pristine: pristine.into() });
             exit(run(&driver(state, level), Place { workspace, ..place(command) }))
@@ -82,6 +84,18 @@ fn run(driver: &NativeDriver, place: Place) -> i32 {
     }
     sandbox.destroy().expect("destroy");
     i32::from(!exit.success())
+}
+
+/// Lets a place run for a moment, then kills it and says how many processes that took.
+fn halt(driver: &NativeDriver, place: &Place) {
+    let id = format!("stage-{}", std::process::id());
+    let mut sandbox = driver.start(&id, place).unwrap_or_else(|refused| fail(&refused));
+    sandbox.release().expect("release");
+    std::thread::sleep(Duration::from_millis(500));
+    let alive = sandbox.killer().pids().expect("look").len();
+    sandbox.kill(Duration::from_secs(60)).expect("kill");
+    println!("{alive} alive, {} left", sandbox.killer().pids().expect("look").len());
+    sandbox.destroy().expect("destroy");
 }
 
 fn fail(refused: &selvedge_sandbox::Refused) -> ! {

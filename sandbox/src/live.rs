@@ -399,9 +399,9 @@ impl Killer {
         }
     }
 
-    /// Whether no process is left.
-    pub fn is_dead(&self) -> std::io::Result<bool> {
-        Ok(self.0.group.pids()?.is_empty())
+    /// The processes that are alive in it, as the host numbers them.
+    pub fn pids(&self) -> std::io::Result<Vec<i32>> {
+        self.0.group.pids()
     }
 
     fn was_used(&self) -> bool {
