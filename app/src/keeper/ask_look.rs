@@ -69,7 +69,8 @@ pub(super) fn show(keeper: &Keeper, run: &str) -> Result<Value, CliError> {
     let mut value = summary(&found);
     let mut entries = Vec::new();
     // What asked for the run was recorded before the run began.
-    for recorded in ledger.entries(0, None).filter_map(Result::ok) {
+    for recorded in ledger.entries(0, None) {
+        let recorded = recorded.map_err(|error| unreadable(&error))?;
         if matches!(&recorded.entry.record, Record::Triggered(trigger) if trigger.id == found.trigger) {
             entries.push(seen(&recorded));
             break;

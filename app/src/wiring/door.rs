@@ -7,7 +7,7 @@ use std::time::Duration;
 use selvedge_authority::{ActError, Observation};
 use selvedge_domain::orders::{HttpAnswered, HttpRequest};
 use selvedge_domain::{Reach, RepoName, RunId};
-use selvedge_factory::ports::Doorkeeper;
+use selvedge_factory::ports::{Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
     Ask, Done, Door, Hello, Judge, Layer, Limits, ListenerKind, Outcome, Ready, Refused, RunAs, Verdict,
@@ -20,12 +20,17 @@ use crate::config::Config;
 /// Threads that answer one door: a package client opens a handful of connections at a time.
 const ANSWERERS: usize = 4;
 
+/// Room for one door's requests above its random beginning; one bit less, so that serials fit a signed number.
+const SERIAL_BITS: u32 = 24;
+
 /// The uid door processes run as when the keeper is root: nobody's, and never a sandbox's.
 const DOOR_UID: u32 = 199_999;
 
 /// A run's doors, open.
 pub(super) struct OpenDoor {
     door: Arc<Door>,
+    /// Where this door's count of requests begins, so that no two orders of a run are the same.
+    serials_from: u64,
     /// The certificate the sandbox must trust.
     pub(super) ca_pem: String,
 }
@@ -60,7 +65,7 @@ impl Works {
         let (door, Ready { ca_pem, .. }) = started.map_err(|error| ActError::Transient(format!("{error}")))?;
         let door = Arc::new(door);
         self.remember_door(&behalf.run, &door);
-        Ok(OpenDoor { door, ca_pem })
+        Ok(OpenDoor { door, serials_from: self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1), ca_pem })
     }
 }
 
@@ -91,7 +96,7 @@ impl OpenDoor {
 
     /// Answers the door while `inside` goes on, then closes it. Returns what `inside` did.
     pub(super) fn while_open<T>(&self, behalf: &Behalf, doors: &dyn Doorkeeper, inside: impl FnOnce() -> T) -> T {
-        let desk = Desk { behalf, doors };
+        let desk = Desk { behalf, doors, serials_from: self.serials_from };
         std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
@@ -108,6 +113,7 @@ impl OpenDoor {
 struct Desk<'a> {
     behalf: &'a Behalf,
     doors: &'a dyn Doorkeeper,
+    serials_from: u64,
 }
 
 impl Desk<'_> {
@@ -122,7 +128,7 @@ impl Judge for Desk<'_> {
         let request = HttpRequest {
             run: self.behalf.run.clone(),
             repo: self.behalf.repo.clone(),
-            serial: ask.serial,
+            serial: self.serials_from.wrapping_add(ask.serial),
             endpoint: ask.endpoint.clone(),
             method: ask.method,
             path: ask.path.clone(),
@@ -140,6 +146,7 @@ impl Judge for Desk<'_> {
             Outcome::Failed { .. } => 0,
         };
         let Done { serial, request_bytes, response_bytes, .. } = done;
+        let serial = self.serials_from.wrapping_add(serial);
         self.doors.answered(serial, HttpAnswered { status, request_bytes, response_bytes });
     }
 
