@@ -189,3 +189,55 @@ fn the_launcher_keeps_no_privilege_but_to_kill() {
     assert_eq!((field("NoNewPrivs:"), field("Threads:")), ("1".to_owned(), "1".to_owned()));
     sandbox.destroy().unwrap();
 }
+
+/// Permissions alone would refuse most writes to the system; this is about the mounts themselves.
+#[test]
+fn s_14_s_34_every_mount_is_as_closed_as_its_use_allows() {
+    let stage = Stage::full();
+    let tree = stage.dir.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    let bind = |target: &str, access| Bind { source: tree.clone(), target: target.into(), access };
+    let place = Place {
+        workspace: Some(Workspace { pristine: tree.clone() }),
+        binds: vec![
+            bind("/opt/read", Access::ReadOnly),
+            bind("/opt/copy", Access::PrivateCopy),
+            bind("/opt/write", Access::ReadWrite),
+        ],
+        ..Place::new(["cat", "/proc/self/mounts"])
+    };
+    let ran = stage.run(&place);
+    let writable =
+        ["/tmp", "/var/tmp", "/dev/shm", "/home/agent", "/workspace", "/opt/copy", "/opt/write", "/proc", "/dev/pts"];
+    let mut seen = Vec::new();
+    for line in ran.output.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let (source, point, options) = (fields[0], fields[1], fields[3].split(',').collect::<Vec<_>>());
+        let device = source == "devtmpfs" || point == "/dev/pts" || point == "/dev";
+        assert!(options.contains(&"nosuid"), "{line}");
+        assert!(options.contains(&"nodev") || device, "{line}");
+        assert!(options.contains(&"noexec") || !device, "{line}");
+        assert!(options.contains(&"ro") || writable.contains(&point) || source == "devtmpfs", "{line}");
+        seen.push(point.to_owned());
+    }
+    assert!(
+        writable.iter().chain(&["/usr", "/", "/opt/read"]).all(|point| seen.iter().any(|seen| seen == point)),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn no_group_of_the_keeper_is_kept() {
+    let ran = Stage::full().shell("grep -E '^(Groups|Uid|Gid|CapBnd|CapEff|NoNewPrivs|Seccomp):' /proc/self/status");
+    let fields: Vec<Vec<&str>> = ran.output.lines().map(|line| line.split_whitespace().collect()).collect();
+    let expected = [
+        vec!["Uid:", "1000", "1000", "1000", "1000"],
+        vec!["Gid:", "1000", "1000", "1000", "1000"],
+        vec!["Groups:"],
+        vec!["CapEff:", "0000000000000000"],
+        vec!["CapBnd:", "0000000000000000"],
+        vec!["NoNewPrivs:", "1"],
+        vec!["Seccomp:", "2"],
+    ];
+    assert_eq!(fields, expected);
+}
