@@ -13,6 +13,8 @@ use selvedge_prober::{Control, Line, attacks};
 use crate::stage::{executable, is_root};
 
 const USER: u32 = 61_234;
+/// A group beside its own, such as one that may reach a container engine.
+const GROUP: u32 = 61_235;
 
 /// Whether the user has what it needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +63,7 @@ impl Host {
             self.groups.iter().map(|group| format!("echo $$ > {}/cgroup.procs\n", group.display())).collect();
         let script = format!(
             "set -e\nmount -t overlay none -o lowerdir=/etc,upperdir={},workdir={} /etc\n{join}\
-             exec setpriv --reuid {USER} --regid {USER} --clear-groups --inh-caps=-all {} {command} {} user \"$@\"",
+             exec setpriv --reuid {USER} --regid {USER} --groups {GROUP} --inh-caps=-all {} {command} {} user \"$@\"",
             at("etc-upper"),
             at("etc-work"),
             at("stage"),
@@ -147,11 +149,12 @@ fn every_attack_is_refused_inside_at_level_user() {
 #[test]
 fn the_sandbox_is_neither_the_keeper_nor_another_account() {
     let host = Host::new(Has::Everything);
-    let output = host.stage("run", &["sh", "-c", "id -u; cat /proc/self/uid_map; sleep 0.1"]);
+    let output = host.stage("run", &["sh", "-c", "id -u; cat /proc/self/uid_map; grep Groups: /proc/self/status"]);
     let output = text(&output.stdout);
     let fields: Vec<&str> = output.split_whitespace().collect();
     // Inside, the map shows host ids as the keeper's namespace numbers them.
     assert!(fields.starts_with(&["1000", "1000", "900000000", "1"]), "{fields:?}");
+    assert!(fields.ends_with(&["Groups:"]), "a group of the keeper's was kept: {fields:?}");
 }
 
 #[test]
@@ -174,9 +177,15 @@ fn a_directory_bound_to_be_written_is_written_as_the_keeper() {
     let tree = host.tree();
     let output = host.stage(
         "bound",
-        &["write", tree.to_str().expect("path"), "sh", "-c", "echo new > /opt/bound/new; cat /opt/bound/b"],
+        &[
+            "write",
+            tree.to_str().expect("path"),
+            "sh",
+            "-c",
+            "echo new > /opt/bound/new; cat /opt/bound/b; grep -c 'Groups:.*[0-9]' /proc/self/status",
+        ],
     );
-    assert_eq!(text(&output.stdout), "b\n", "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "b\n0\n", "{}", text(&output.stderr));
     assert_eq!(fs::metadata(tree.join("new")).expect("file").uid(), USER);
     let output = host
         .stage("bound", &["copy", tree.to_str().expect("path"), "sh", "-c", "echo x > /opt/bound/b; cat /opt/bound/b"]);
