@@ -37,6 +37,8 @@ pub(crate) struct Keeper<'s, 'm> {
     pub(crate) sim: &'s Simulation<'m>,
     dead: AtomicBool,
     claims: Mutex<BTreeMap<RunId, u64>>,
+    /// Runs it was told that it lost.
+    told: Mutex<BTreeSet<RunId>>,
     /// Whether faults strike it; another worker that steals a claim is left in peace.
     struck: bool,
 }
@@ -99,7 +101,7 @@ impl<'m> Simulation<'m> {
 
 impl<'s, 'm> Keeper<'s, 'm> {
     pub(crate) fn new(sim: &'s Simulation<'m>) -> Self {
-        Self { sim, dead: AtomicBool::new(false), claims: Mutex::default(), struck: true }
+        Self { sim, dead: AtomicBool::new(false), claims: Mutex::default(), told: Mutex::default(), struck: true }
     }
 
     fn thief(sim: &'s Simulation<'m>) -> Self {
@@ -132,12 +134,26 @@ impl<'s, 'm> Keeper<'s, 'm> {
     pub(crate) fn claim(&self, run: &RunId) -> Result<(), JournalError> {
         let claim = self.sim.memory.claim(run)?;
         lock(&self.claims).insert(run.clone(), claim);
+        lock(&self.told).remove(run);
         lock(&self.sim.claims).insert(run.clone(), claim);
         Ok(())
     }
 
     pub(crate) fn claim_on(&self, run: &RunId) -> Option<u64> {
         lock(&self.claims).get(run).copied()
+    }
+
+    /// Notes whether the record's last word was that it lost the run.
+    pub(crate) fn tell(&self, run: &RunId, fenced: bool) {
+        if fenced {
+            lock(&self.told).insert(run.clone());
+        } else {
+            lock(&self.told).remove(run);
+        }
+    }
+
+    pub(crate) fn was_told(&self, run: &RunId) -> bool {
+        lock(&self.told).contains(run)
     }
 
     pub(crate) fn held(&self, run: &RunId) -> Held {
@@ -151,6 +167,9 @@ impl<'s, 'm> Keeper<'s, 'm> {
         let struck_before = lock(&self.sim.faults).struck.len();
         let standing = self.factory().turn(run);
         lock(&self.sim.busy).remove(run);
+        if matches!(&standing, Err(Interrupted { cause: JournalError::Fenced, .. })) {
+            lock(&self.claims).remove(run);
+        }
         if let Err(Interrupted { cause: JournalError::Write(_), .. }) = &standing
             && !self.is_dead()
         {
@@ -217,7 +236,7 @@ impl<'s, 'm> Keeper<'s, 'm> {
             }
             Some(fault) => {
                 self.interrupt(fault, run);
-                go()
+                if self.is_dead() { gone() } else { go() }
             }
         }
     }

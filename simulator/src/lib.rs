@@ -18,6 +18,7 @@ mod rules;
 mod scenario;
 pub mod scenarios;
 mod script;
+pub mod swarm;
 mod teeth;
 mod world;
 

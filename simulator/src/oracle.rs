@@ -43,7 +43,7 @@ pub const SENTENCES: &[Sentence] = &[
     ("the record is what was written", the_record_is_what_was_written),
     ("no secret is in any record", no_secret_is_recorded),
     ("limits are never exceeded", limits_hold),
-    ("a worker without a claim takes nothing from the one that has it", strangers_kill_nothing),
+    ("a worker that was told it lost its claim kills nothing of the one that has it", strangers_kill_nothing),
     ("every turn ends", every_turn_ends),
 ];
 

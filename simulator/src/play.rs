@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use selvedge_authority::{Class, Entry, Journal, JournalError, Record, Verdict};
 use selvedge_domain::{Actor, Digest, Run, RunId, Stage, Trigger};
-use selvedge_factory::{Interrupted, Standing};
+use selvedge_factory::Standing;
 
 use crate::faults::{Fault, Kind};
 use crate::keeper::{Keeper, Simulation, lock};
@@ -93,7 +93,10 @@ fn start<'s, 'm>(sim: &'s Simulation<'m>) -> Option<Keeper<'s, 'm>> {
     said(&keeper, None, record).ok()?;
     for run in sim.memory.runs().ok()? {
         keeper.claim(&run).ok()?;
-        if !is_settled(sim, &run) {
+        if is_settled(sim, &run) {
+            // A worker that had lost its claim may have left something up when its keeper died.
+            let _found = keeper.factory().workplace.kill(&run);
+        } else {
             keeper.factory().recover(&run).ok()?;
         }
     }
@@ -113,8 +116,9 @@ fn round(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Moved {
     let Ok(runs) = keeper.sim.memory.runs() else { return Moved::Stopped };
     let mut moved = Moved::Done;
     for run in runs.iter().filter(|run| !is_settled(keeper.sim, run)) {
-        // A run whose beginning was never answered is found here.
-        if keeper.claim_on(run).is_none() && keeper.claim(run).is_err() {
+        // Its beginning was never answered, or another worker took it over and, in this world, is done with it.
+        let held = keeper.claim_on(run).is_some();
+        if !held && keeper.claim(run).and_then(|()| keeper.factory().recover(run)).is_err() {
             return Moved::Stopped;
         }
         let standing = keeper.turn(run);
@@ -127,11 +131,6 @@ fn round(keeper: &Keeper<'_, '_>, arriving: &mut VecDeque<Trigger>) -> Moved {
             (Ok(Standing::Waiting(_)), moved) => moved,
             (Ok(Standing::Closing { .. } | Standing::Again { .. }), Moved::Done | Moved::Waits) => Moved::Soon,
             (Ok(Standing::Closing { .. } | Standing::Again { .. }), moved) => moved,
-            (Err(Interrupted { cause: JournalError::Fenced, .. }), _) => {
-                // Whoever took it over is done with it, in this world.
-                let _again = keeper.claim(run).and_then(|()| keeper.factory().recover(run));
-                Moved::Stopped
-            }
             (Err(_), _) => Moved::Stopped,
         };
     }
@@ -178,6 +177,10 @@ fn after<'s, 'm>(
         _ if disk_full && !progressed => Keeper::new(sim).when_idle(),
         _ => None,
     };
+    if disk_full && !progressed && !matches!(happened, Some((_, Took::Place))) {
+        // Nothing left can happen on a full disk, so somebody makes room.
+        lock(&sim.world).disk_full = false;
+    }
     let millis = match happened {
         Some((_, Took::Place)) => 0,
         None if moved == Moved::Waits => LATER_MILLIS,

@@ -86,7 +86,7 @@ impl Keeper<'_, '_> {
             (Some(Fault::Transient), _) => Err(JournalError::Read("injected: cannot read now".to_owned())),
             (Some(fault), Some(run)) => {
                 self.interrupt(fault, run);
-                go()
+                if self.is_dead() { Err(dead_read()) } else { go() }
             }
             (Some(_), None) => go(),
         }
@@ -124,7 +124,7 @@ impl Keeper<'_, '_> {
                 if let Some(run) = run {
                     self.interrupt(fault, run);
                 }
-                go()
+                if self.is_dead() { gone() } else { go() }
             }
         }
     }
@@ -158,7 +158,11 @@ impl Journal for Keeper<'_, '_> {
             let claim = run.as_ref().filter(|_| !by_person).and_then(|run| self.claim_on(run));
             self.sim.write(claim, entry.clone(), class)
         };
-        self.write(run.as_ref(), write)
+        let written = self.write(run.as_ref(), write);
+        if let Some(run) = &run {
+            self.tell(run, matches!(written, Err(JournalError::Fenced)));
+        }
+        written
     }
 
     fn recall(&self, run: &RunId, order: &Digest) -> Result<Option<Deed>, JournalError> {
@@ -259,7 +263,7 @@ impl Lender for Keeper<'_, '_> {
                 if let Some(run) = owner {
                     self.interrupt(fault, &run);
                 }
-                go()
+                if self.is_dead() { stuck("the keeper died") } else { go() }
             }
         }
     }
@@ -299,8 +303,7 @@ impl Workplace for Keeper<'_, '_> {
         }
         let go = || {
             let mut world = lock(&self.sim.world);
-            // Whoever cannot write cannot learn that it lost its claim either.
-            if self.held(run) == Held::No && !world.disk_full {
+            if self.was_told(run) {
                 world.note(Fact::KilledByStranger(run.clone()));
             }
             let found = world.kill(run, None);

@@ -53,7 +53,7 @@ pub enum Fact {
     Proposed(ProposalNumber, RunId, CommitId),
     /// A follow-up was queued.
     Enqueued(TriggerId),
-    /// A worker without a claim killed what the worker with the claim had running, or would have had.
+    /// A worker that was told it lost its claim killed what the worker with the claim had running, or would have had.
     KilledByStranger(RunId),
     /// A keeper gave up on a run whose record failed.
     Interrupted(RunId),
