@@ -94,7 +94,8 @@ impl Works {
             swept: Mutex::new(swept),
             advisories: Mutex::new(config.advisories.clone()),
             executable: executable()?,
-            roots_pem: furnish::system_roots(),
+            // A host without certificates can still reach what the operator named as clear text; all else fails closed.
+            roots_pem: selvedge_gateway::system_roots_pem().unwrap_or_default(),
             trust_domain: config.trust_domain.clone(),
             database_age_days_max: DATABASE_AGE_DAYS_MAX,
             config: RwLock::new(Arc::new(config)),

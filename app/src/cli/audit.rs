@@ -51,6 +51,7 @@ fn verify(state: &State, against: Option<&std::path::Path>, output: &Output) -> 
     let against = match against {
         Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
             CliError::new(Kind::NotFound, format!("cannot read checkpoint `{}`: {error}", path.display()))
+                .hint("name a file that holds the `checkpoint` of an earlier `selvedge audit verify --json`")
         })?),
         None => None,
     };
@@ -79,6 +80,10 @@ fn export(state: &State) -> Result<u8, CliError> {
         }
     };
     let mut out = std::io::stdout().lock();
-    std::io::Write::write_all(&mut out, text.as_bytes()).map_err(|error| CliError::caused(Kind::State, &error))?;
-    Ok(0)
+    match std::io::Write::write_all(&mut out, text.as_bytes()) {
+        // A reader that went away wants no more, and that is not an error.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::caused(Kind::State, &error)
+            .hint("what was written is not the whole log; write it where there is room")),
+        _ => Ok(0),
+    }
 }

@@ -86,19 +86,58 @@ impl Scan {
 fn queue(common: &Common, output: &mut Output, request: RunRequest) -> Result<u8, CliError> {
     let state = State::locate(common.state.as_deref())?;
     let session = connect(&state)?;
-    let result = session.ask(&Request::Run(request), &mut |reply| show(output, reply))?;
+    let said = Said::of(&request);
+    let mut wrote = Wrote::default();
+    let mut result = session.ask(&Request::Run(request), &mut |reply| match reply {
+        // One document is promised, so what the program wrote becomes a part of it.
+        Reply::Wrote { stderr, bytes } if common.json => wrote.add(*stderr, bytes),
+        other => show(output, other),
+    })?;
+    if let (Said::Program, Some(fields)) = (said, result.as_object_mut()) {
+        fields.insert("program_stdout".to_owned(), String::from_utf8_lossy(&wrote.out).into());
+        fields.insert("program_stderr".to_owned(), String::from_utf8_lossy(&wrote.err).into());
+    }
     output.document(&result);
-    finish(output, &result)
+    finish(output, &result, said)
+}
+
+/// Whose words standard output carries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// The program's, byte for byte; ours go to standard error.
+    Program,
+    /// Ours.
+    Factory,
+}
+
+impl Said {
+    fn of(request: &RunRequest) -> Self {
+        if request.argv.is_empty() { Self::Factory } else { Self::Program }
+    }
+}
+
+/// What a program wrote, kept for the document about it. Its sandbox limits how much that can be.
+#[derive(Default)]
+struct Wrote {
+    out: Vec<u8>,
+    err: Vec<u8>,
+}
+
+impl Wrote {
+    fn add(&mut self, stderr: bool, bytes: &[u8]) {
+        if stderr { self.err.extend_from_slice(bytes) } else { self.out.extend_from_slice(bytes) }
+    }
 }
 
 /// What the result means for the exit status: the program's own for ad-hoc work, the worst outcome otherwise.
-fn finish(output: &Output, result: &Value) -> Result<u8, CliError> {
-    let ad_hoc = result.get("program_status").is_some_and(|status| !status.is_null());
+fn finish(output: &Output, result: &Value, said: Said) -> Result<u8, CliError> {
     for run in result.get("runs").and_then(Value::as_array).into_iter().flatten() {
         let word = |name: &str| run.get(name).and_then(Value::as_str).unwrap_or("-");
         let line = format!("{}  {}  {}", word("run"), word("outcome"), word("because"));
-        // Standard output belongs to the program, when there is one.
-        if ad_hoc { output.progress(&line) } else { output.line(line) }
+        match said {
+            Said::Program => output.progress(&line),
+            Said::Factory => output.line(line),
+        }
     }
     if let Some(status) = result.get("program_status").and_then(Value::as_u64) {
         return Ok(u8::try_from(status).unwrap_or(1));

@@ -10,7 +10,7 @@ use selvedge_domain::{Reach, RepoName, RunId};
 use selvedge_factory::ports::{Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
-    Ask, Done, Door, Hello, Judge, Layer, Limits, ListenerKind, Outcome, Ready, Refused, RunAs, Verdict,
+    Ask, Done, Door, Fence, Hello, Judge, Layer, Limits, ListenerKind, Outcome, Ready, Refused, RunAs, Verdict,
 };
 use selvedge_sandbox::Listeners;
 
@@ -22,6 +22,9 @@ const ANSWERERS: usize = 4;
 
 /// Room for one door's requests above its random beginning; one bit less, so that serials fit a signed number.
 const SERIAL_BITS: u32 = 24;
+
+/// What a door must stand behind before it is given a credential's worth of trust.
+const FENCES: [Fence; 3] = [Fence::NotDumpable, Fence::Landlock, Fence::Seccomp];
 
 /// The uid door processes run as when the keeper is root: nobody's, and never a sandbox's.
 const DOOR_UID: u32 = 199_999;
@@ -62,7 +65,12 @@ impl Works {
             RunAs::Keeper
         };
         let started = Door::start(&self.executable, run_as, &hello);
-        let (door, Ready { ca_pem, .. }) = started.map_err(|error| ActError::Transient(format!("{error}")))?;
+        let (door, Ready { ca_pem, fences }) = started.map_err(|error| ActError::Transient(format!("{error}")))?;
+        if let Some(missing) = FENCES.iter().find(|fence| !fences.contains(fence)) {
+            return Err(ActError::Permanent(format!(
+                "the door process has no {missing:?} fence here; it needs Linux 6.7 or later"
+            )));
+        }
         let door = Arc::new(door);
         self.remember_door(&behalf.run, &door);
         Ok(OpenDoor { door, serials_from: self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1), ca_pem })

@@ -74,12 +74,3 @@ impl Works {
         }
     }
 }
-
-/// The operator's certificate bundle, as PEM.
-pub(super) fn system_roots() -> String {
-    let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
-    let candidates = named
-        .into_iter()
-        .chain([SYSTEM_BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"].map(Into::into));
-    candidates.filter_map(|path| std::fs::read_to_string(path).ok()).next().unwrap_or_default()
-}
