@@ -59,7 +59,8 @@ fn outside() -> Result<BTreeMap<String, Line>, CliError> {
     let own = std::env::current_exe().map_err(|error| CliError::caused(Kind::Internal, &error))?;
     let mut command = Command::new(own);
     command.arg0(selvedge_prober::NAME).args(["arena", "all"]);
-    let output = command.output().map_err(|error| CliError::caused(Kind::Internal, &error))?;
+    let output =
+        command.output().map_err(|error| CliError::new(Kind::Internal, format!("cannot run the prober: {error}")))?;
     Ok(lines(&output.stdout))
 }
 

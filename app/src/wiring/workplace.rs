@@ -98,7 +98,7 @@ impl Works {
 
     fn place_for_work(&self, agent: &AgentConfig, task: &Task, pristine: PathBuf) -> Result<Place, ActError> {
         let argv = match &agent.runtime {
-            Runtime::Remediate => self.remediation(agent, task),
+            Runtime::Remediate => self.remediation(agent, package_of(task)),
             Runtime::Command(_) if !task.trigger.argv.is_empty() => task.trigger.argv.clone(),
             Runtime::Command(command) => {
                 command.iter().map(|word| word.replace("{text}", &task.trigger.text)).collect()
@@ -115,11 +115,7 @@ impl Works {
         place.limits.disk_files = agent.disk_files;
         place.limits.wall = std::time::Duration::from_millis(agent.agent.attempt_at_most.as_millis());
         if agent.runtime == Runtime::Remediate {
-            place.binds.push(self.bind_executable(selvedge_workers::remediate::PROGRAM));
-            let advisories = self
-                .advisories()
-                .ok_or_else(|| permanent("no advisory database is configured; use `selvedge scan --advisories DIR`"))?;
-            place.binds.push(Bind { source: advisories, target: ADVISORIES.to_owned(), access: Access::ReadOnly });
+            place.binds.extend(self.binds_for_remediation()?);
         }
         if place.argv.first().is_some_and(|program| program == crate::demo::PROBER) {
             place.binds.push(self.bind_executable(selvedge_prober::NAME));
@@ -127,7 +123,7 @@ impl Works {
         Ok(place)
     }
 
-    fn remediation(&self, agent: &AgentConfig, task: &Task) -> Vec<String> {
+    fn remediation(&self, agent: &AgentConfig, package: Option<&str>) -> Vec<String> {
         let mut argv = vec![
             format!("{WORKER_DIR}/{}", selvedge_workers::remediate::PROGRAM),
             "--advisories".to_owned(),
@@ -141,8 +137,7 @@ impl Works {
             "--now".to_owned(),
             self.now().as_millis().to_string(),
         ];
-        let package = task.trigger.text.strip_prefix(FOLLOW_UP);
-        if let Some(package) = package.filter(|package| !package.contains(char::is_whitespace)) {
+        if let Some(package) = package {
             argv.extend(["--only".to_owned(), package.to_owned()]);
         }
         argv
@@ -240,9 +235,48 @@ impl Works {
                 Ok(Effect::Nothing { because: "no known vulnerability in the lock file".to_owned() })
             }
             Outcome::Held => Ok(Effect::Unresolved { because: held(&report, because) }),
-            Outcome::Bumped => self.committed(order, tree, changes, &summary(&report))?,
+            Outcome::Bumped => match self.committed(order, tree, changes, &summary(&report))? {
+                Ok(Effect::Tree { tree, commit, summary }) => match self.scan_again(order, &tree, &report)? {
+                    None => Ok(Effect::Tree { tree, commit, summary }),
+                    Some(because) => Ok(Effect::Unresolved { because }),
+                },
+                other => other,
+            },
         };
         Ok((effect, follow_ups))
+    }
+
+    /// Scans the tree the worker left, in a sandbox without network that the worker never saw. Says what is still wrong.
+    fn scan_again(&self, order: &StartWork, tree: &TreeId, claimed: &Report) -> Result<Option<String>, ActError> {
+        let config = self.config();
+        let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
+        let mut place = self.furnished(Place::new(self.remediation(agent, None))).with_env("CARGO_NET_OFFLINE", "true");
+        place.workspace = Some(Workspace { pristine: self.pristine(&order.repo, tree)? });
+        place.binds.extend(self.binds_for_remediation()?);
+        let id = format!("{}-s{}", order.run, order.attempt);
+        let scanned =
+            self.driver.run_tool(&id, &place).map_err(|refused| permanent(format!("no sandbox: {refused}")))?;
+        let report = match Report::parse(&scanned.stdout) {
+            Ok(report) if report.database.is_some() => report,
+            _ => {
+                return Ok(Some(
+                    "the result could not be scanned again, so nobody knows whether it is fixed".to_owned(),
+                ));
+            }
+        };
+        let fixed: Vec<&String> = claimed.bumps.iter().flat_map(|bump| &bump.advisories_fixed).collect();
+        let still =
+            report.remaining.iter().flat_map(|finding| &finding.advisories).find(|advisory| fixed.contains(advisory));
+        Ok(still.map(|advisory| format!("the worker says {advisory} is fixed, and a second scan still finds it")))
+    }
+
+    fn binds_for_remediation(&self) -> Result<[Bind; 2], ActError> {
+        let missing = || permanent("no advisory database is configured; use `selvedge scan --advisories DIR`");
+        let advisories = self.advisories().ok_or_else(missing)?;
+        Ok([
+            self.bind_executable(selvedge_workers::remediate::PROGRAM),
+            Bind { source: advisories, target: ADVISORIES.to_owned(), access: Access::ReadOnly },
+        ])
     }
 
     fn commanded(
@@ -357,6 +391,11 @@ const CARGO_CACHE: &str = "/cache/cargo";
 
 /// How a follow-up of the remediation worker begins; the rest is a package's name.
 pub(crate) const FOLLOW_UP: &str = "remediate ";
+
+/// The package a task names, when it names one.
+fn package_of(task: &Task) -> Option<&str> {
+    task.trigger.text.strip_prefix(FOLLOW_UP).filter(|package| !package.contains(char::is_whitespace))
+}
 
 /// The package a follow-up should look at: one that is vulnerable and was neither fixed nor held by this run.
 fn next_package(report: &Report) -> Option<&str> {
