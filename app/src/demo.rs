@@ -42,12 +42,12 @@ pub(crate) fn run(state: Option<&Path>, keep: bool, output: &mut Output) -> Resu
     output.heading("summary");
     output.line(format!("  proposal {proposal}, verified in a clean room; merge it with `selvedge merge`"));
     output.line(format!("  {refused} attacks succeeded without the fence, and every one was refused inside"));
-    output.line(format!(
-        "  look further: selvedge --state {} ps --all | show RUN | proposals | audit show",
-        state.root().display()
-    ));
-    if !keep {
-        output.line("  this factory is removed now; `selvedge demo --keep` keeps it");
+    if keep {
+        let (anchor, root) = (scratch.root().join("anchor"), state.root().display());
+        output.line(format!("  look further: export SELVEDGE_ANCHOR={} SELVEDGE_STATE={root}", anchor.display()));
+        output.line("  then `selvedge ps --all`, `selvedge show RUN`, `selvedge proposals`, `selvedge audit show`");
+    } else {
+        output.line("  this factory is removed now; `selvedge demo --keep` keeps it to look further");
     }
     Ok(0)
 }

@@ -100,7 +100,7 @@ pub(super) fn watch(
     let ledger = &keeper.works.ledger;
     let head = ledger.head().map_err(|error| unreadable(&error))?.size;
     let mut next = after.map_or(head, |after| after.saturating_add(1));
-    while listener.is_there() && !keeper.closing.load(std::sync::atomic::Ordering::Acquire) {
+    while listener.is_there() && !keeper.leaving.load(std::sync::atomic::Ordering::Acquire) {
         for recorded in ledger.entries(next, None) {
             let recorded = recorded.map_err(|error| unreadable(&error))?;
             next = recorded.seq + 1;

@@ -36,6 +36,10 @@ pub(super) fn run(
         return Err(CliError::new(Kind::Advisories, "no advisory database")
             .hint("name one with `--advisories DIR`, or set `advisories.path`"));
     }
+    if works.is_halted() {
+        return Err(CliError::new(Kind::Halted, "everything is halted, so nothing starts")
+            .hint("`selvedge resume` lifts the halt"));
+    }
     let trigger = Trigger {
         id: TriggerId::from_entropy(works.draw()),
         source: if request.scan { TriggerSource::Scan } else { TriggerSource::Command },
@@ -56,6 +60,9 @@ pub(super) fn run(
     keeper.moved();
     if !request.wait {
         each(&Reply::Progress { text: format!("queued as {}; `selvedge watch` follows", trigger.id) });
+        if !listener.is_the_keeper() {
+            return Ok(json!({ "trigger": trigger.id.as_str(), "runs": [], "program_status": null }));
+        }
         // Whoever is the keeper only for this command has to see the work through.
         keeper.start_pool();
         return follow(keeper, trigger, listener, &mut |_| {});
@@ -73,6 +80,7 @@ fn follow(
     let works = &keeper.works;
     let ad_hoc = !first.argv.is_empty();
     let mut watched: Vec<Watched> = vec![Watched::new(first.id.clone())];
+    let mut told_of_the_halt = false;
     while listener.is_there() {
         let mut open = false;
         let mut found = Vec::new();
@@ -93,6 +101,11 @@ fn follow(
         }
         if !open {
             break;
+        }
+        if works.is_halted() && !told_of_the_halt {
+            let text = "everything is halted; what has not begun waits for `selvedge resume`".to_owned();
+            each(&Reply::Progress { text });
+            told_of_the_halt = true;
         }
         keeper.idle(LOOK);
     }

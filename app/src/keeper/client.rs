@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::errors::{CliError, Kind};
 use crate::keeper::lock::State;
 use crate::keeper::message::{LINE_BYTES_MAX, Reply, Request};
-use crate::keeper::{Keeper, hall};
+use crate::keeper::{Keeper, hall, serve};
 
 /// How long we wait for a keeper that holds the lock and has not opened its socket yet.
 const KEEPER_STARTS_WITHIN: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ pub(crate) enum Session {
     /// Another process keeps it.
     Remote(UnixStream),
     /// This process does, for as long as the session lasts.
-    Local(Arc<Keeper>),
+    Local(Arc<Keeper>, State),
 }
 
 /// Finds the keeper of `state`, or becomes it.
@@ -30,7 +30,7 @@ pub(crate) fn connect(state: &State) -> Result<Session, CliError> {
             return Ok(Session::Remote(stream));
         }
         if let Some(lock) = state.lock()? {
-            return Ok(Session::Local(Arc::new(Keeper::open(state.clone(), lock)?)));
+            return Ok(Session::Local(Arc::new(Keeper::open(state.clone(), lock)?), state.clone()));
         }
         if begun.elapsed() > KEEPER_STARTS_WITHIN {
             return Err(CliError::new(
@@ -47,9 +47,15 @@ impl Session {
     /// Asks, hands every reply but the last to `each`, and returns the result.
     pub(crate) fn ask(self, request: &Request, each: &mut dyn FnMut(&Reply)) -> Result<serde_json::Value, CliError> {
         match self {
-            Self::Local(keeper) => {
+            Self::Local(keeper, state) => {
                 let uid = rustix::process::getuid().as_raw();
-                let result = keeper.handle(request, uid, &hall::Always, each);
+                let mut answer = || keeper.handle(request, uid, &hall::Always, each);
+                let result = match request {
+                    Request::Run(_) | Request::Watch { .. } => {
+                        serve::meanwhile(&keeper, &state, answer).and_then(|result| result)
+                    }
+                    _ => answer(),
+                };
                 keeper.close();
                 result
             }

@@ -20,6 +20,8 @@ use crate::wiring::Works;
 pub(crate) struct Keeper {
     pub(super) works: Works,
     pub(super) closing: AtomicBool,
+    /// Set when the command that this process is the keeper for is done: what follows without an end, ends.
+    pub(super) leaving: AtomicBool,
     pool: Mutex<Vec<std::thread::JoinHandle<()>>>,
     bell: (Mutex<u64>, Condvar),
     pub(super) schedule: Mutex<super::schedule::Schedule>,
@@ -30,6 +32,9 @@ pub(crate) struct Keeper {
 pub(crate) trait Listener {
     /// Whether anybody is there.
     fn is_there(&self) -> bool;
+
+    /// Whether the keeper ends when this client has its answer.
+    fn is_the_keeper(&self) -> bool;
 }
 
 /// A client that is this very process.
@@ -37,6 +42,10 @@ pub(crate) struct Always;
 
 impl Listener for Always {
     fn is_there(&self) -> bool {
+        true
+    }
+
+    fn is_the_keeper(&self) -> bool {
         true
     }
 }
@@ -58,6 +67,7 @@ impl Keeper {
         Ok(Self {
             works,
             closing: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             pool: Mutex::default(),
             bell: (Mutex::new(0), Condvar::new()),
             schedule,
@@ -75,6 +85,12 @@ impl Keeper {
             let keeper = Arc::clone(self);
             pool.push(std::thread::spawn(move || pool::slot(&keeper)));
         }
+    }
+
+    /// Ends what only follows, so that this process can go.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+        self.ring();
     }
 
     /// Lets running work come to an end and writes the last checkpoint.

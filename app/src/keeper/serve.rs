@@ -1,11 +1,14 @@
 //! `serve`: the keeper stays, works its queue and schedule, and answers the control socket.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::errors::{CliError, Kind};
 use crate::keeper::Keeper;
@@ -17,7 +20,7 @@ use crate::keeper::message::{LINE_BYTES_MAX, Reply, Request};
 const CLIENTS_MAX: usize = 64;
 
 /// How often the schedule and a stop are looked at.
-const TICK: Duration = Duration::from_millis(200);
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// How long a client may take to say what it wants.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
@@ -29,14 +32,54 @@ pub(crate) fn serve(keeper: Arc<Keeper>, state: &State, stop: &AtomicBool) -> Re
     let clients = Arc::new(AtomicUsize::new(0));
     while !stop.load(Ordering::Relaxed) {
         keeper.fire_schedule();
-        match listener.accept() {
-            Ok((stream, _)) => greet(&keeper, stream, &clients),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(TICK),
-            Err(error) => return Err(state.unusable(&error)),
-        }
+        accept(&keeper, &listener, &[], &clients).map_err(|error| state.unusable(&error))?;
     }
     let _gone = std::fs::remove_file(state.socket());
     keeper.close();
+    Ok(())
+}
+
+/// Does `act` and answers other processes meanwhile, so that whoever is the keeper for one command can be halted like
+/// any other. Whoever came while it lasted is served to the end.
+pub(crate) fn meanwhile<T>(keeper: &Arc<Keeper>, state: &State, act: impl FnOnce() -> T) -> Result<T, CliError> {
+    let listener = listen(state)?;
+    let clients = Arc::new(AtomicUsize::new(0));
+    let (end, bell) = UnixStream::pair().map_err(|error| state.unusable(&error))?;
+    let result = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let done = || bell.set_nonblocking(true).is_err() || matches!((&bell).read(&mut [0]), Ok(0));
+            // A listener that fails leaves the command as it would be without one.
+            while (!done() || clients.load(Ordering::Acquire) > 0)
+                && accept(keeper, &listener, &[&bell], &clients).is_ok()
+            {}
+        });
+        let result = act();
+        keeper.leave();
+        drop(end);
+        result
+    });
+    let _gone = std::fs::remove_file(state.socket());
+    Ok(result)
+}
+
+/// Greets whoever comes within a tick, or before anything happens at one of `bells`.
+fn accept(
+    keeper: &Arc<Keeper>,
+    listener: &UnixListener,
+    bells: &[&UnixStream],
+    clients: &Arc<AtomicUsize>,
+) -> std::io::Result<()> {
+    let fds = std::iter::once(listener.as_fd()).chain(bells.iter().map(|bell| bell.as_fd()));
+    let mut ready: Vec<PollFd<'_>> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    match rustix::event::poll(&mut ready, Some(&TICK)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    match listener.accept() {
+        Ok((stream, _)) => greet(keeper, stream, clients),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(error),
+    }
     Ok(())
 }
 
@@ -110,5 +153,9 @@ impl Listener for Present<'_> {
         let peeked =
             rustix::net::recv(self.0, &mut byte, rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT);
         !matches!(peeked, Ok((_, 0)))
+    }
+
+    fn is_the_keeper(&self) -> bool {
+        false
     }
 }

@@ -48,8 +48,18 @@ fn refuse(error: &OpenError) -> CliError {
     }
 }
 
-fn anchored(error: CliError, _problem: &AnchorProblem) -> CliError {
-    error
-        .hint("the state directory holds an older or another log than the one its anchor remembers; restore the newest copy")
-        .hint("spent approvals and budgets live in the log, so an old copy is never continued")
+/// What to do about a log that its anchor does not vouch for.
+fn anchored(error: CliError, problem: &AnchorProblem) -> CliError {
+    match problem {
+        AnchorProblem::Missing => error
+            .hint("if the anchor was moved, point SELVEDGE_ANCHOR at its directory")
+            .hint("if it is lost, nobody can tell this log from an older copy; start a new state directory and keep this one"),
+        AnchorProblem::Shorter { .. } => error
+            .hint("restore the newest copy of the state directory: spent approvals and budgets live in the log, so an old copy is never continued"),
+        AnchorProblem::Replaced { .. } => error
+            .hint("if the old log was deleted on purpose, remove the anchor named above; otherwise restore the log"),
+        AnchorProblem::Forked { .. } => error
+            .hint("somebody with access to the state directory rewrote the log: keep it as evidence, and restore a copy"),
+        AnchorProblem::Unusable { .. } => error.hint("check the permissions of the anchor's directory, or set SELVEDGE_ANCHOR"),
+    }
 }
