@@ -141,12 +141,21 @@ impl Keeper {
         self.works.ledger.queue().claim(self.works.now(), pool::CLAIM).ok().flatten()
     }
 
+    /// How often something has moved. Ask before looking, so that what moves while looking is not slept through.
+    pub(super) fn moves(&self) -> u64 {
+        *self.bell.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// Sleeps until something moves, but no longer than `at_most`.
     pub(crate) fn idle(&self, at_most: Duration) {
+        self.idle_since(self.moves(), at_most);
+    }
+
+    /// Sleeps until something has moved since there were this many moves, but no longer than `at_most`.
+    pub(super) fn idle_since(&self, moves: u64, at_most: Duration) {
         let (count, bell) = &self.bell;
         let Ok(seen) = count.lock() else { return };
-        let before = *seen;
-        let _woken = bell.wait_timeout_while(seen, at_most, |now| *now == before);
+        let _woken = bell.wait_timeout_while(seen, at_most, |now| *now == moves);
     }
 
     /// Where the output of a run's agent is kept.

@@ -29,11 +29,15 @@ const TRIES_MAX: u32 = 8;
 
 /// Works the queue until the keeper closes.
 pub(crate) fn slot(keeper: &Arc<Keeper>) {
-    while !keeper.closing.load(Ordering::Acquire) {
+    loop {
+        let moves = keeper.moves();
+        if keeper.closing.load(Ordering::Acquire) {
+            return;
+        }
         let claim = if keeper.works.is_halted() { None } else { keeper.claim() };
         match claim {
             Some(claim) => serve(keeper, &claim),
-            None => keeper.idle(IDLE),
+            None => keeper.idle_since(moves, IDLE),
         }
     }
 }

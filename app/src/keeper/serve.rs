@@ -47,11 +47,14 @@ pub(crate) fn meanwhile<T>(keeper: &Arc<Keeper>, state: &State, act: impl FnOnce
     let (end, bell) = UnixStream::pair().map_err(|error| state.unusable(&error))?;
     let result = std::thread::scope(|threads| {
         threads.spawn(|| {
-            let done = || bell.set_nonblocking(true).is_err() || matches!((&bell).read(&mut [0]), Ok(0));
-            // A listener that fails leaves the command as it would be without one.
-            while (!done() || clients.load(Ordering::Acquire) > 0)
-                && accept(keeper, &listener, &[&bell], &clients).is_ok()
-            {}
+            let mut bells = vec![&bell];
+            while !bells.is_empty() || clients.load(Ordering::Acquire) > 0 {
+                // A listener that fails leaves the command as it would be without one.
+                if accept(keeper, &listener, &bells, &clients).is_err() {
+                    break;
+                }
+                bells.retain(|bell| !has_ended(bell));
+            }
         });
         let result = act();
         keeper.leave();
@@ -60,6 +63,11 @@ pub(crate) fn meanwhile<T>(keeper: &Arc<Keeper>, state: &State, act: impl FnOnce
     });
     let _gone = std::fs::remove_file(state.socket());
     Ok(result)
+}
+
+/// Whether the other end of a pair is gone.
+fn has_ended(mut bell: &UnixStream) -> bool {
+    bell.set_nonblocking(true).is_err() || matches!(bell.read(&mut [0]), Ok(0))
 }
 
 /// Greets whoever comes within a tick, or before anything happens at one of `bells`.
