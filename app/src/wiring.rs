@@ -79,6 +79,8 @@ impl Works {
         let (judge, policies) = load_policies(&state);
         let driver = driver(&state, config.level.as_deref())?;
         let swept = driver.sweep().map_err(|error| CliError::caused(Kind::Sandbox, &error))?;
+        // What set-up left for checks that a dead keeper never ran.
+        let _none = std::fs::remove_dir_all(state.at("cache"));
         let leases = leases(&state, &ledger, &config.trust_domain)?;
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {

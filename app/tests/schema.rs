@@ -1,7 +1,5 @@
 //! The published schema is the one the command prints.
 
-#![expect(clippy::unwrap_used, reason = "a test may be blunt")]
-
 use std::path::Path;
 use std::process::Command;
 

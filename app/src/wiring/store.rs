@@ -55,7 +55,7 @@ impl Store for ClaimedStore<'_> {
         let request = self.works.ledger.approval_request(approval, self.works.now())?;
         Ok(match request.map(|request| request.state) {
             Some(ApprovalState::Granted { .. }) => Answer::Granted,
-            Some(ApprovalState::Denied { .. }) => Answer::Denied,
+            Some(ApprovalState::Denied) => Answer::Denied,
             _ => Answer::Pending,
         })
     }

@@ -169,6 +169,11 @@ impl Works {
         let mut sandbox =
             self.driver.start(id, &place).map_err(|refused| permanent(format!("no sandbox: {refused}")))?;
         self.remember_sandbox(&behalf.run, id, sandbox.killer());
+        // A halt that came while it was being built did not find it. Dropping it, and its door, kills both.
+        if let Some(because) = self.run(&behalf.run).ok().and_then(|run| self.halt_covering(&run)) {
+            self.forget_sandbox(&behalf.run, id);
+            return Err(ActError::Halted(because));
+        }
         doors.saw(self.started(&sandbox));
         if let (Some(door), Some(listeners)) = (&door, sandbox.listeners()) {
             door.attach(&listeners)?;
