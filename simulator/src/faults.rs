@@ -115,8 +115,8 @@ pub(crate) struct Faults {
     pub(crate) struck: Vec<(usize, &'static str, Fault)>,
 }
 
-/// More calls than any scenario makes by a factor of five: past this, something loops.
-pub(crate) const POINTS_MAX: usize = 6_000;
+/// More calls than any scenario makes by a factor of ten: past this, something loops.
+pub(crate) const POINTS_MAX: usize = 20_000;
 
 impl Faults {
     pub(crate) fn new(plan: Plan) -> Self {

@@ -14,6 +14,7 @@ pub mod oracle;
 mod play;
 mod ports;
 mod random;
+pub mod reference;
 mod rules;
 mod scenario;
 pub mod scenarios;
