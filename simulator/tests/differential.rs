@@ -2,7 +2,7 @@
 //!
 //! `SELVEDGE_SEEDS=<count>` compares more of them, `SELVEDGE_SEED=<seed>` one.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may be blunt, and says how much it tried")]
+#![expect(clippy::unwrap_used, reason = "a test may be blunt")]
 
 use std::collections::BTreeMap;
 

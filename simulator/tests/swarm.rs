@@ -3,7 +3,7 @@
 //!
 //! `SELVEDGE_SEEDS=<count>` plays more of them, `SELVEDGE_SEED=<seed>` plays one and shows what it drew.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may be blunt, and says how much it tried")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may be blunt")]
 
 use selvedge_simulator::swarm::{Options, shrink};
 use selvedge_simulator::{Books, Ending, Notebook, Plan, oracle};
