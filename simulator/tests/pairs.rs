@@ -3,8 +3,6 @@
 //! A sample by default; `SELVEDGE_PAIRS=all` plays every pair, which takes hours and belongs in a nightly run, and
 //! `SELVEDGE_PAIRS='<scenario>'` every pair of one scenario.
 
-#![expect(clippy::print_stderr, reason = "a test run says how much it tried")]
-
 use selvedge_simulator::{Case, Fault, Scenario, calm, scenarios};
 
 /// One first fault and one second fault in this many are sampled; prime, so that all kinds are met.
