@@ -2,7 +2,7 @@
 
 use selvedge_authority::JournalError;
 use selvedge_domain::orders::MintCredential;
-use selvedge_domain::{Event, LeaseEvent, LeaseId, Outcome, Run};
+use selvedge_domain::{Event, LeaseEvent, LeaseId, LeaseState, Outcome, Run};
 
 use crate::cycle::{Factory, Halt};
 use crate::ports::TakenBack;
@@ -39,10 +39,14 @@ impl Factory<'_> {
     ///
     /// Taking back needs no permit and comes before its record (invariant 2).
     pub(crate) fn give_back(&self, mut run: Run) -> Result<Result<Run, String>, JournalError> {
-        let alive: Vec<LeaseId> =
-            run.leases().iter().filter(|(_, state)| state.may_live()).map(|(lease, _)| lease.clone()).collect();
+        let alive: Vec<(LeaseId, LeaseState)> = run
+            .leases()
+            .iter()
+            .filter(|(_, state)| state.may_live())
+            .map(|(lease, state)| (lease.clone(), *state))
+            .collect();
         let mut stuck = None;
-        for lease in alive {
+        for (lease, state) in alive {
             let event = match self.lender.take_back(&lease) {
                 TakenBack::Dead => LeaseEvent::Died,
                 TakenBack::Stuck { because } => {
@@ -50,6 +54,10 @@ impl Factory<'_> {
                     LeaseEvent::RevokeFailed
                 }
             };
+            // A run may be closing for as long as a credential lasts; failing once more is nothing new.
+            if state.next(event) == Ok(state) {
+                continue;
+            }
             run = self.happened(run, Event::LeaseChanged(lease, event))?;
         }
         Ok(stuck.map_or(Ok(run), Err))

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Entry, Record, Relinquished};
-use selvedge_domain::{CommitId, Digest, Event, LeaseId, Outcome, Run, RunId, Stage, TriggerId, Verb};
+use selvedge_domain::{CommitId, Digest, Event, LeaseEvent, LeaseId, Outcome, Run, RunId, Stage, TriggerId, Verb};
 
 use crate::play::Ending;
 use crate::scenario::CHAIN_DEPTH_MAX;
@@ -43,6 +43,7 @@ pub const SENTENCES: &[Sentence] = &[
     ("the record is what was written", the_record_is_what_was_written),
     ("no secret is in any record", no_secret_is_recorded),
     ("limits are never exceeded", limits_hold),
+    ("what cannot be revoked is recorded once, not at every try", a_stuck_lease_is_recorded_once),
     ("a worker that was told it lost its claim kills nothing of the one that has it", strangers_kill_nothing),
     ("every turn ends", every_turn_ends),
 ];
@@ -390,6 +391,17 @@ fn limits_hold(ending: &Ending) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A credential may outlast many looks at it, and the log must not grow with each.
+fn a_stuck_lease_is_recorded_once(ending: &Ending) -> Result<(), String> {
+    let mut stuck = BTreeSet::new();
+    ending.written.iter().try_for_each(|entry| match &entry.record {
+        Record::Happened(Event::LeaseChanged(lease, LeaseEvent::RevokeFailed)) if !stuck.insert(lease) => {
+            Err(format!("lease {lease}"))
+        }
+        _ => Ok(()),
+    })
 }
 
 fn strangers_kill_nothing(ending: &Ending) -> Result<(), String> {
