@@ -10,7 +10,7 @@ use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Seale
 use selvedge_domain::{Digest, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy};
-use selvedge_forge::git::HostGit;
+use selvedge_forge::git::{GitRunner, HostGit};
 use selvedge_forge::local::{LocalForge, Source};
 use selvedge_gateway::Door;
 use selvedge_ledger::Ledger;
@@ -24,6 +24,7 @@ use crate::keeper::State;
 mod checks;
 mod door;
 mod furnish;
+mod jailed_git;
 mod lender;
 pub(crate) mod paths;
 mod queue;
@@ -51,7 +52,7 @@ pub(crate) struct Works {
     judge: RwLock<Arc<dyn Judge + Send + Sync>>,
     policies: Option<Digest>,
     forge: LocalForge,
-    driver: NativeDriver,
+    driver: Arc<NativeDriver>,
     leases: Leases,
     vault: Mutex<BTreeMap<RunId, Secret>>,
     live: Mutex<BTreeMap<RunId, Live>>,
@@ -77,14 +78,14 @@ impl Works {
         let config = Config::load(&state.config())?;
         let ledger = paths::open_ledger(&state)?;
         let (judge, policies) = load_policies(&state);
-        let driver = driver(&state, config.level.as_deref())?;
+        let driver = Arc::new(driver(&state, config.level.as_deref())?);
         let swept = driver.sweep().map_err(|error| CliError::caused(Kind::Sandbox, &error))?;
         // What set-up left for checks that a dead keeper never ran.
         let _none = std::fs::remove_dir_all(state.at("cache"));
         let leases = leases(&state, &ledger, &config.trust_domain)?;
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
-            forge: forge(&state)?,
+            forge: open_forge(&state, Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?)))?,
             ledger,
             judge: RwLock::new(judge),
             policies,
@@ -262,11 +263,6 @@ impl Works {
             HaltScope::Run(id) => (id == run.id()).then(|| "the run is halted".to_owned()),
         })
     }
-
-    /// Whether new work waits.
-    pub(crate) fn is_halted(&self) -> bool {
-        self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&HaltScope::All)
-    }
 }
 
 impl Clock for Works {
@@ -332,12 +328,18 @@ fn executable() -> Result<PathBuf, CliError> {
     std::env::current_exe().map_err(|error| CliError::caused(Kind::Internal, &error))
 }
 
-/// The repositories below `state`.
+/// The repositories below `state`, before any agent has seen them: for taking one in.
 pub(crate) fn forge(state: &State) -> Result<LocalForge, CliError> {
+    open_forge(state, Arc::new(host_git()?))
+}
+
+fn open_forge(state: &State, git: Arc<dyn GitRunner>) -> Result<LocalForge, CliError> {
+    LocalForge::open(&state.at("repos"), git).map_err(|error| CliError::caused(Kind::Git, &error))
+}
+
+fn host_git() -> Result<HostGit, CliError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let git =
-        HostGit::find(&path).map_err(|error| CliError::caused(Kind::Git, &error).hint("install git 2.40 or newer"))?;
-    LocalForge::open(&state.at("repos"), Arc::new(git)).map_err(|error| CliError::caused(Kind::Git, &error))
+    HostGit::find(&path).map_err(|error| CliError::caused(Kind::Git, &error).hint("install git 2.40 or newer"))
 }
 
 /// Takes a repository in; says where the factory's own bare clone of it is.

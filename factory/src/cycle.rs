@@ -95,6 +95,15 @@ impl Factory<'_> {
         })
     }
 
+    /// Ends a run whose acts keep failing. The next turn takes its leases back and settles it.
+    pub fn give_up(&self, id: &RunId, because: &str) -> Result<(), JournalError> {
+        let run = self.store.load(id)?;
+        match run.outcome() {
+            Some(_) => Ok(()),
+            None => self.happened(run, Event::Ended(Outcome::Failed { because: because.to_owned() })).map(drop),
+        }
+    }
+
     fn advance(&self, id: &RunId) -> Result<Standing, JournalError> {
         // A turn never ends in the middle of an attempt, so one that begins there was cut short.
         let mut run = self.give_attempt_up(self.store.load(id)?)?;

@@ -24,7 +24,7 @@ const RETRY_LAST: Duration = Duration::from_secs(30);
 /// How long a run that got nowhere is left alone before a slot takes it again.
 const LEFT_ALONE: selvedge_domain::Duration = selvedge_domain::Duration::from_seconds(2);
 
-/// How often a failing act of one run is tried in one sitting.
+/// How often a failing act of one run is tried before the run is given up, and a revocation before it is left for later.
 const TRIES_MAX: u32 = 8;
 
 /// Works the queue until the keeper closes.
@@ -34,8 +34,8 @@ pub(crate) fn slot(keeper: &Arc<Keeper>) {
         if keeper.closing.load(Ordering::Acquire) {
             return;
         }
-        let claim = if keeper.works.is_halted() { None } else { keeper.claim() };
-        match claim {
+        // A halt keeps new runs from beginning; what was begun has to be ended by somebody.
+        match keeper.claim() {
             Some(claim) => serve(keeper, &claim),
             None => keeper.idle_since(moves, IDLE),
         }
@@ -60,6 +60,14 @@ fn serve(keeper: &Keeper, claim: &Claim) {
                 break;
             }
             Ok(Standing::Waiting(_)) | Err(_) => break,
+            Ok(Standing::Again { because }) if tries + 1 >= TRIES_MAX => {
+                let because = format!("gave up after {TRIES_MAX} tries: {because}");
+                if works.factory(&store, &*judge).give_up(&claim.run, &because).is_err() {
+                    break;
+                }
+                tries = 0;
+                continue;
+            }
             Ok(Standing::Closing { .. } | Standing::Again { .. }) => {}
         }
         tries += 1;

@@ -26,6 +26,11 @@ const VERSION_NEEDED: (u32, u32) = (2, 40);
 const STDERR_BYTES_MAX: u64 = 16 << 10;
 
 impl HostGit {
+    /// The program that was found.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Finds git in the absolute directories of a search path such as `$PATH`.
     pub fn find(search_path: &OsStr) -> Result<Self, GitError> {
         let found = std::env::split_paths(search_path)
