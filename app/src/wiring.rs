@@ -253,6 +253,11 @@ impl Works {
         }
     }
 
+    /// Whether everything is halted.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&HaltScope::All)
+    }
+
     /// Why this run may not go on, when a halt covers it.
     pub(crate) fn halt_covering(&self, run: &selvedge_domain::Run) -> Option<String> {
         let halts = self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
