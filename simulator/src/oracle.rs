@@ -31,6 +31,7 @@ pub const SENTENCES: &[Sentence] = &[
     ("no sandbox in a run that waits or has settled", no_sandbox_at_rest),
     ("every credential dies", every_credential_dies),
     ("an agent works only while its run holds a live credential", work_holds_a_credential),
+    ("a run holds one credential at a time, and none while its result is checked", one_credential_at_a_time),
     ("every credential was announced before it was made", every_credential_was_announced),
     ("a run whose record fails is asked for its leases at once", an_interrupted_run_is_asked_for_its_leases),
     ("at most one proposal per run, of exactly the verified commit", one_proposal_of_the_verified_commit),
@@ -196,6 +197,30 @@ fn work_holds_a_credential(ending: &Ending) -> Result<(), String> {
             }
             Fact::SandboxUp(_, run, Held::Yes, Purpose::Work) if !live.values().any(|of| *of == run) => {
                 return Err(format!("{run} after {} entries", moment.entries));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A lost attempt's credential dies before the next is made, and the last one's before anything is checked.
+fn one_credential_at_a_time(ending: &Ending) -> Result<(), String> {
+    let mut live: BTreeMap<&LeaseId, &RunId> = BTreeMap::new();
+    for moment in &ending.history {
+        let at = moment.entries;
+        match &moment.fact {
+            Fact::Born(lease, run) => {
+                if live.values().any(|of| *of == run) {
+                    return Err(format!("{run} got {lease} while another lived, after {at} entries"));
+                }
+                live.insert(lease, run);
+            }
+            Fact::Died(lease, _) => {
+                live.remove(lease);
+            }
+            Fact::SandboxUp(_, run, Held::Yes, Purpose::Check) if live.values().any(|of| *of == run) => {
+                return Err(format!("{run} was checked while one lived, after {at} entries"));
             }
             _ => {}
         }
