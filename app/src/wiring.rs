@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
 use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Sealer, Secret};
-use selvedge_domain::{Digest, RunId, Time};
+use selvedge_domain::{AgentName, Digest, RepoName, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy};
 use selvedge_forge::git::{GitRunner, HostGit};
@@ -253,19 +253,23 @@ impl Works {
         }
     }
 
-    /// Whether everything is halted.
-    pub(crate) fn is_halted(&self) -> bool {
-        self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&HaltScope::All)
-    }
-
     /// Why this run may not go on, when a halt covers it.
     pub(crate) fn halt_covering(&self, run: &selvedge_domain::Run) -> Option<String> {
+        let itself = HaltScope::Run(run.id().clone());
+        let halts = self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let named = halts.contains(&itself).then(|| "the run is halted".to_owned());
+        drop(halts);
+        named.or_else(|| self.halt_of_new_work(&run.trigger().agent, &run.trigger().repo))
+    }
+
+    /// Why no work of this agent on this repository may begin, when a halt covers it.
+    pub(crate) fn halt_of_new_work(&self, agent: &AgentName, repo: &RepoName) -> Option<String> {
         let halts = self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         halts.iter().find_map(|scope| match scope {
             HaltScope::All => Some("everything is halted".to_owned()),
-            HaltScope::Agent(name) => (*name == run.trigger().agent).then(|| format!("agent `{name}` is halted")),
-            HaltScope::Repo(name) => (*name == run.trigger().repo).then(|| format!("repo `{name}` is halted")),
-            HaltScope::Run(id) => (id == run.id()).then(|| "the run is halted".to_owned()),
+            HaltScope::Agent(name) => (name == agent).then(|| format!("agent `{name}` is halted")),
+            HaltScope::Repo(name) => (name == repo).then(|| format!("repo `{name}` is halted")),
+            HaltScope::Run(_) => None,
         })
     }
 }

@@ -61,6 +61,14 @@ impl Ps {
         let runs: Vec<&Value> = value.get("runs").and_then(Value::as_array).into_iter().flatten().collect();
         let shown = runs.iter().filter(|run| self.all || text(run, "stage") != "settled");
         let mut none = true;
+        for scope in value.get("halts").and_then(Value::as_array).into_iter().flatten() {
+            output.line(format!("halted: {}", scope.as_str().unwrap_or("-")));
+        }
+        for queued in value.get("queued").and_then(Value::as_array).into_iter().flatten() {
+            none = false;
+            let (trigger, agent, repo) = (text(queued, "trigger"), text(queued, "agent"), text(queued, "repo"));
+            output.line(format!("{trigger}  {:<13}  {agent:<12}  {repo}", "queued"));
+        }
         for run in shown {
             none = false;
             let end = match text(run, "outcome") {

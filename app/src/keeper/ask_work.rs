@@ -36,9 +36,9 @@ pub(super) fn run(
         return Err(CliError::new(Kind::Advisories, "no advisory database")
             .hint("name one with `--advisories DIR`, or set `advisories.path`"));
     }
-    if works.is_halted() {
-        return Err(CliError::new(Kind::Halted, "everything is halted, so nothing starts")
-            .hint("`selvedge resume` lifts the halt"));
+    if let Some(because) = works.halt_of_new_work(&agent, &repo) {
+        return Err(CliError::new(Kind::Halted, format!("{because}, so nothing starts"))
+            .hint("`selvedge resume`, with the same scope, lifts the halt"));
     }
     let trigger = Trigger {
         id: TriggerId::from_entropy(works.draw()),
@@ -102,8 +102,8 @@ fn follow(
         if !open {
             break;
         }
-        if works.is_halted() && !told_of_the_halt {
-            let text = "everything is halted; what has not begun waits for `selvedge resume`".to_owned();
+        if let Some(because) = works.halt_of_new_work(&first.agent, &first.repo).filter(|_| !told_of_the_halt) {
+            let text = format!("{because}; what has not begun waits for `selvedge resume`");
             each(&Reply::Progress { text });
             told_of_the_halt = true;
         }
