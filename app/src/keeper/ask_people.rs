@@ -5,7 +5,7 @@ use selvedge_domain::orders::GrantApproval;
 use selvedge_domain::{Actor, ApprovalId, CommitId, Person, ProposalNumber};
 use selvedge_factory::ports::Clock;
 use selvedge_factory::{Decline, Merge};
-use selvedge_ledger::ApprovalRequest;
+use selvedge_ledger::{ApprovalRequest, ApprovalState};
 use serde_json::{Value, json};
 
 use super::hall::Keeper;
@@ -36,6 +36,7 @@ pub(super) fn approvals(keeper: &Keeper) -> Result<Value, CliError> {
 pub(super) fn approve(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value, CliError> {
     let works = &keeper.works;
     let request = find(keeper, approval)?;
+    open(&request)?;
     let run = run_of(keeper, &request)?;
     let by = Person::from_uid(uid);
     let order = GrantApproval {
@@ -61,6 +62,7 @@ pub(super) fn approve(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value
 pub(super) fn deny(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value, CliError> {
     let works = &keeper.works;
     let request = find(keeper, approval)?;
+    open(&request)?;
     let run = run_of(keeper, &request)?;
     let store = ClaimedStore::unclaimed(works);
     let judge = works.judge();
@@ -114,6 +116,19 @@ fn find(keeper: &Keeper, approval: &str) -> Result<ApprovalRequest, CliError> {
         CliError::new(Kind::NotFound, format!("nothing asks for approval {id}"))
             .hint("`selvedge approvals` lists what waits")
     })
+}
+
+/// A request is answered once: an answer to one that is no longer open would change nothing, and must not look as if.
+fn open(request: &ApprovalRequest) -> Result<(), CliError> {
+    let because = match &request.state {
+        ApprovalState::Asked => return Ok(()),
+        ApprovalState::Lapsed => "nobody answered it in time, which was a no",
+        ApprovalState::Granted { .. } => "it was approved already, and its run has yet to use that",
+        ApprovalState::Denied => "it was denied already",
+        ApprovalState::Used { .. } => "it was approved already, and that yes is spent",
+    };
+    Err(CliError::new(Kind::Refused, format!("approval {} is not open: {because}", request.id))
+        .hint("`selvedge approvals` lists what waits"))
 }
 
 fn run_of(keeper: &Keeper, request: &ApprovalRequest) -> Result<selvedge_domain::Run, CliError> {
