@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take. Never stands for performance: a busy machine with a slow disk is still a machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The check of the little project: reports in TAP, so that its tests are counted by name.
 pub(crate) const CHECK: &str = "echo TAP version 13\necho 1..1\nif grep -q hello src/greeting; then echo 'ok 1 - greets'; else echo 'not ok 1 - greets'; exit 1; fi\n";
