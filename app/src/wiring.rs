@@ -283,11 +283,15 @@ impl Clock for Works {
 
 impl Entropy for Works {
     fn draw(&self) -> u64 {
-        let mut bytes = [0; 8];
-        // The kernel's generator does not fail once it is seeded, which it is long before a user's process starts.
-        let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-        u64::from_be_bytes(bytes)
+        random()
     }
+}
+
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // The kernel's generator does not fail once it is seeded, which it is long before a user's process starts.
+    let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_be_bytes(bytes)
 }
 
 fn load_policies(state: &State) -> (Arc<dyn Judge + Send + Sync>, Option<Digest>) {

@@ -15,13 +15,15 @@ const STDERR_CHARS_MAX: usize = 8 << 10;
 pub(super) struct JailedGit {
     driver: Arc<NativeDriver>,
     host: HostGit,
+    /// Tells our sandboxes from those of every other factory on this host: control groups have one name space.
+    tag: u64,
     calls: AtomicU64,
 }
 
 impl JailedGit {
     /// Runs the git that `host` found.
     pub(super) fn new(driver: Arc<NativeDriver>, host: HostGit) -> Self {
-        Self { driver, host, calls: AtomicU64::new(0) }
+        Self { driver, host, tag: super::random(), calls: AtomicU64::new(0) }
     }
 
     fn place(&self, call: &GitCall<'_>) -> Place {
@@ -48,7 +50,7 @@ impl GitRunner for JailedGit {
         if call.source.is_some() || !self.host.program().starts_with("/usr") {
             return self.host.run(call);
         }
-        let id = format!("git-{}", self.calls.fetch_add(1, Ordering::Relaxed));
+        let id = format!("git-{:016x}-{}", self.tag, self.calls.fetch_add(1, Ordering::Relaxed));
         let failed = |cause: String| GitError::Start { what: call.what(), cause: std::io::Error::other(cause) };
         let done = self.driver.run_tool(&id, &self.place(call)).map_err(|refused| failed(refused.to_string()))?;
         let cut = done.exit.ended == Ended::Limit(Limit::Output);
