@@ -121,7 +121,7 @@ fn body(task: &Task, summary: &str, verified: &Verified, paths: &[String]) -> St
         listed.push(format!("    and {} more", paths.len() - PATHS_LISTED_MAX));
     }
     format!(
-        "Task: {}\nIntent: {}\nBase: {}\n\n{checks}\n\nChanged paths:\n{}\n\nThe worker says (not checked):\n{}\n",
+        "Task:\n{}\n\nIntent: {}\nBase: {}\n\n{checks}\n\nChanged paths:\n{}\n\nThe worker says (not checked):\n{}\n",
         quote(&task.trigger.text),
         task.intent,
         verified.base(),
