@@ -18,6 +18,9 @@ pub(crate) struct Demo {
     /// A dry run on a repository of yours instead: what would be found, reached and asked.
     #[arg(long, value_name = "PATH")]
     on: Option<PathBuf>,
+    /// The advisory database for `--on`; the demonstration's own small one when absent.
+    #[arg(long, value_name = "DIR", requires = "on")]
+    advisories: Option<PathBuf>,
     /// Keep the scratch factory, and say where it is.
     #[arg(long)]
     keep: bool,
@@ -26,7 +29,7 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         match &self.on {
-            Some(path) => demo::dry_run(path, output),
+            Some(path) => demo::dry_run(path, self.advisories.as_deref(), output),
             None => demo::run(common.state.as_deref(), self.keep, output),
         }
     }
