@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Entry, Record, Relinquished};
-use selvedge_domain::{CommitId, Digest, Event, LeaseEvent, LeaseId, Outcome, Run, RunId, Stage, TriggerId, Verb};
+use selvedge_domain::{
+    CommitId, Deed, Digest, Event, LeaseEvent, LeaseId, Outcome, Run, RunId, Stage, TriggerId, Verb,
+};
 
 use crate::play::Ending;
 use crate::scenario::CHAIN_DEPTH_MAX;
@@ -43,6 +45,7 @@ pub const SENTENCES: &[Sentence] = &[
     ("replaying the record gives the state", replay_equals_state),
     ("the record is what was written", the_record_is_what_was_written),
     ("no secret is in any record", no_secret_is_recorded),
+    ("work that is on record is never begun again", recorded_work_is_kept),
     ("limits are never exceeded", limits_hold),
     ("what cannot be revoked is recorded once, not at every try", a_stuck_lease_is_recorded_once),
     ("a worker that was told it lost its claim kills nothing of the one that has it", strangers_kill_nothing),
@@ -416,6 +419,21 @@ fn limits_hold(ending: &Ending) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Recovery recalls what an attempt left; only what was never recorded is lost.
+fn recorded_work_is_kept(ending: &Ending) -> Result<(), String> {
+    let mut ran = BTreeSet::new();
+    ending.written.iter().try_for_each(|entry| match (&entry.record, &entry.run) {
+        (Record::Done { deed: Deed::Ran(_), .. }, Some(run)) => {
+            ran.insert(run);
+            Ok(())
+        }
+        (Record::Happened(Event::AttemptBegan { attempt }), Some(run)) if ran.contains(run) => {
+            Err(format!("attempt {attempt} of {run}"))
+        }
+        _ => Ok(()),
+    })
 }
 
 /// A credential may outlast many looks at it, and the log must not grow with each.
