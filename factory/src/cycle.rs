@@ -198,6 +198,10 @@ impl Factory<'_> {
         // The same order asked again after a crash is the same request.
         let approval = ApprovalId::from_entropy(leading_bits(&order.digest()));
         let line = format!("{} on {}", order.verb, order.resource.name);
+        if self.store.answer(&approval)? == Answer::Granted {
+            // There is a yes, and the order was still not allowed: it ran out between waking and deciding.
+            return self.happened(run, refused(format!("the yes to {line} ran out before it could be used")));
+        }
         let until = now.after(within);
         self.record(run.id(), Verb::ApprovalGrant, Record::ApprovalAsked { approval: approval.clone(), order, until })?;
         self.happened(run, Event::Waited { kind: WaitKind::Approval { approval, order: line }, since: now, until })
