@@ -6,6 +6,7 @@ mod ask_look;
 mod ask_people;
 mod ask_stop;
 mod ask_work;
+mod ballast;
 mod client;
 mod hall;
 mod lock;
@@ -16,7 +17,7 @@ mod serve;
 mod view;
 
 pub(crate) use ask_audit::{export, verify};
-pub(crate) use client::connect;
+pub(crate) use client::{connect, connect_to_stop};
 pub(crate) use hall::{Always, Keeper};
 pub(crate) use lock::State;
 pub(crate) use message::{Reply, Request, RunRequest, Scope};

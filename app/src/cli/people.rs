@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Common;
 use crate::errors::{CliError, Kind};
-use crate::keeper::{self, Request, State, connect};
+use crate::keeper::{self, Request, State, connect, connect_to_stop};
 use crate::output::Output;
 
 /// Merge a proposal into the factory's bare clone.
@@ -149,7 +149,11 @@ pub(crate) fn approvals(common: &Common, output: &mut Output) -> Result<u8, CliE
 /// Asks the keeper, prints the document when JSON was asked for, and returns it.
 pub(crate) fn ask(common: &Common, output: &Output, request: &Request) -> Result<Value, CliError> {
     let state = State::locate(common.state.as_deref())?;
-    let value = connect(&state)?.ask(request, &mut |reply| super::work::show(output, reply))?;
+    let session = match request {
+        Request::Halt(_) | Request::Revoke { .. } => connect_to_stop(&state)?,
+        _ => connect(&state)?,
+    };
+    let value = session.ask(request, &mut |reply| super::work::show(output, reply))?;
     output.document(&value);
     Ok(value)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::errors::{CliError, Kind};
 use crate::keeper::lock::State;
 use crate::keeper::message::{LINE_BYTES_MAX, Reply, Request};
-use crate::keeper::{Keeper, hall, serve};
+use crate::keeper::{Keeper, ballast, hall, serve};
 
 /// How long we wait for a keeper that holds the lock and has not opened its socket yet.
 const KEEPER_STARTS_WITHIN: Duration = Duration::from_secs(10);
@@ -41,6 +41,11 @@ pub(crate) fn connect(state: &State) -> Result<Session, CliError> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The same for whoever stops something: a full disk does not keep them from becoming the keeper (invariant 2, G5).
+pub(crate) fn connect_to_stop(state: &State) -> Result<Session, CliError> {
+    connect(state).or_else(|error| if ballast::spend(state) { connect(state) } else { Err(error) })
 }
 
 impl Session {

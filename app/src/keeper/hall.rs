@@ -102,6 +102,7 @@ impl Keeper {
             // A slot that panicked left its run claimed; the next keeper takes it over.
             let _panicked = slot.join();
         }
+        super::ballast::keep(&self.works.state);
     }
 
     /// Does what is asked. Every reply but the last goes to `each`.

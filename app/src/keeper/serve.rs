@@ -11,10 +11,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::errors::{CliError, Kind};
-use crate::keeper::Keeper;
 use crate::keeper::hall::Listener;
 use crate::keeper::lock::State;
 use crate::keeper::message::{LINE_BYTES_MAX, Reply, Request};
+use crate::keeper::{Keeper, ballast};
 
 /// How many clients are served at the same time; more are told to come back.
 const CLIENTS_MAX: usize = 64;
@@ -28,6 +28,7 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// Serves until `stop` is set.
 pub(crate) fn serve(keeper: Arc<Keeper>, state: &State, stop: &AtomicBool) -> Result<(), CliError> {
     let listener = listen(state)?;
+    ballast::keep(state);
     keeper.start_pool();
     let clients = Arc::new(AtomicUsize::new(0));
     while !stop.load(Ordering::Relaxed) {

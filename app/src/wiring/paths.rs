@@ -32,10 +32,17 @@ pub(crate) fn anchor(state: &State) -> Result<PathBuf, CliError> {
 
 /// Opens the log, or says what is wrong with it.
 pub(crate) fn open_ledger(state: &State) -> Result<Ledger, CliError> {
-    Ledger::open(&ledger(state), &anchor(state)?, OpenOptions::default()).map_err(|error| refuse(&error))
+    Ledger::open(&ledger(state), &anchor(state)?, OpenOptions::default()).map_err(|error| refuse(state, &error))
 }
 
-fn refuse(error: &OpenError) -> CliError {
+/// With less than this a log cannot be opened, let alone written.
+const ROOM_BYTES_MIN: u64 = 256 << 10;
+
+fn is_full(state: &State) -> bool {
+    rustix::fs::statvfs(state.root()).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) < ROOM_BYTES_MIN)
+}
+
+fn refuse(state: &State, error: &OpenError) -> CliError {
     match error {
         OpenError::Anchor { problem, .. } => anchored(CliError::caused(Kind::Ledger, error), problem),
         OpenError::NewerFormat { .. } => {
@@ -44,7 +51,15 @@ fn refuse(error: &OpenError) -> CliError {
         OpenError::Locked { .. } => CliError::caused(Kind::State, error).hint("one keeper per state directory"),
         OpenError::ReadOnly { .. } => CliError::caused(Kind::State, error)
             .hint("the file system is read-only: remount it, or name another `--state DIR`"),
-        _ => CliError::caused(Kind::Ledger, error).hint("`selvedge audit verify` names the first bad entry"),
+        OpenError::Io { .. } if is_full(state) => {
+            CliError::new(Kind::State, format!("the disk of `{}` is full: {error}", state.root().display()))
+                .hint("free some space; `selvedge halt` and `revoke` work all the same")
+        }
+        OpenError::Io { .. } => CliError::caused(Kind::State, error)
+            .hint("check the disk and the permissions of the state directory, or name another `--state DIR`"),
+        OpenError::Corrupt { .. } => {
+            CliError::caused(Kind::Ledger, error).hint("`selvedge audit verify` names the first bad entry")
+        }
     }
 }
 
