@@ -14,6 +14,7 @@ use crate::errors::{CliError, Kind};
 
 pub(super) fn halt(keeper: &Arc<Keeper>, scope: &Scope, uid: u32) -> Result<Value, CliError> {
     let scope = parse(scope)?;
+    known(keeper, &scope)?;
     let killed = stop(keeper, &scope);
     let recorded = record(keeper, Relinquished::Halted(scope), uid);
     settle(keeper);
@@ -37,10 +38,35 @@ pub(super) fn revoke(keeper: &Arc<Keeper>, run: &str, uid: u32) -> Result<Value,
     let run =
         RunId::parse(run).map_err(|error| CliError::caused(Kind::Usage, &error).hint("`selvedge ps` lists runs"))?;
     let scope = HaltScope::Run(run);
+    known(keeper, &scope)?;
     let killed = stop(keeper, &scope);
     let recorded = record(keeper, Relinquished::Halted(scope), uid);
     settle(keeper);
     Ok(json!({ "killed": killed, "recorded": recorded }))
+}
+
+/// A misspelt name must not look like a stop that worked. What cannot be looked up is stopped all the same.
+fn known(keeper: &Keeper, scope: &HaltScope) -> Result<(), CliError> {
+    let config = keeper.works.config();
+    let (known, what, hint) = match scope {
+        HaltScope::All => return Ok(()),
+        HaltScope::Agent(name) => {
+            (config.agents.contains_key(name), format!("agent `{name}`"), "`selvedge.toml` names them")
+        }
+        HaltScope::Repo(name) => {
+            (config.repos.contains_key(name), format!("repository `{name}`"), "`selvedge.toml` names them")
+        }
+        HaltScope::Run(id) => (
+            !matches!(keeper.works.ledger.run_summary(id), Ok(None)),
+            format!("run {id}"),
+            "`selvedge ps --all` lists runs",
+        ),
+    };
+    if known {
+        Ok(())
+    } else {
+        Err(CliError::new(Kind::NotFound, format!("no {what}, so nothing was stopped")).hint(hint))
+    }
 }
 
 /// Stops dispatch, then kills what is alive in scope: doors first, all runs at once.
