@@ -143,7 +143,9 @@ impl From<crate::config::ConfigError> for CliError {
             E::Large { .. } => plain.hint("split the factory: one state directory per tenant"),
             E::Syntax { suggestion: Some(word), .. } => plain.hint(format!("did you mean `{word}`?")),
             E::Syntax { .. } => plain.hint("`selvedge schema` prints what may stand where"),
-            E::Meaning { .. } => plain,
+            E::Meaning { path, .. } => {
+                plain.hint(format!("mend `{path}`; `selvedge schema` prints what may stand where"))
+            }
         }
     }
 }
