@@ -313,6 +313,7 @@ fn a_halt_reaches_a_command_that_is_its_own_keeper() {
 fn a_halt_has_a_scope() {
     let scene = Scene::ready();
     scene.configure("checks = [\"sh tests/run.sh\"]", &agent("other", "propose"));
+    scene.run(&["halt", "agent", "wrtier"]).refused(107, &["no agent `wrtier`", "nothing was stopped"]);
     scene.run(&["halt", "agent", "writer"]).ok();
     let status = |agent: &str| scene.run(&["run", "--agent", agent, "--wait", "true"]).status;
     assert_eq!((status("writer"), status("other")), (113, 0));
