@@ -113,13 +113,8 @@ fn nothing_is_left(scene: &Scene, runs: &[Value]) {
     let state = scene.state();
     let left: Vec<&str> = mounts.lines().filter(|line| line.contains(state.to_str().unwrap())).collect();
     assert!(left.is_empty(), "mounts are left: {left:?}");
-    let named =
-        |path: &Path| ids.iter().any(|id| path.file_name().is_some_and(|name| name.to_string_lossy().contains(id)));
-    let sandboxes: Vec<PathBuf> = std::fs::read_dir(state.join("sandboxes"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| named(path))
-        .collect();
+    let of = |kind: &str| std::fs::read_dir(state.join("sandboxes").join(kind)).unwrap();
+    let sandboxes: Vec<PathBuf> = of("sandboxes").chain(of("ids")).map(|entry| entry.unwrap().path()).collect();
     assert!(sandboxes.is_empty(), "sandboxes are left: {sandboxes:?}");
 }
 
@@ -162,12 +157,14 @@ fn one_proposal_each(scene: &Scene, runs: &[Value]) {
     let proposals = scene.json(&["proposals"])["proposals"].as_array().unwrap().clone();
     let mut proposed: Vec<&str> = proposals.iter().map(|proposal| text(proposal, "run")).collect();
     let mut ran: Vec<&str> = runs.iter().map(|run| text(run, "run")).collect();
-    (proposed.sort_unstable(), ran.sort_unstable());
+    proposed.sort_unstable();
+    ran.sort_unstable();
     assert_eq!(proposed, ran);
     let branches = scene.git(&["ls-remote", "selvedge", "refs/heads/selvedge/*"]);
     let mut branches: Vec<String> = branches.lines().map(|line| line.replace("refs/heads/", "")).collect();
     let at = |proposal: &Value| format!("{}\t{}", text(proposal, "commit"), text(proposal, "branch"));
     let mut expected: Vec<String> = proposals.iter().map(at).collect();
-    (branches.sort_unstable(), expected.sort_unstable());
+    branches.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(branches, expected);
 }
