@@ -27,8 +27,16 @@ impl Repositories for Works {
             config.repos.get(&trigger.repo).ok_or_else(|| permanent("the repository is no longer configured"))?;
         let repository = self.repository_of(&trigger.repo)?;
         let source = Source::parse(&repo.source.to_string_lossy()).map_err(permanent)?;
-        repository.sync(&source).map_err(transient)?;
+        let synced = repository.sync(&source).map_err(transient)?;
         let branch = BranchName::parse(&repo.repository.target).map_err(permanent)?;
+        // Work on either side of a fork would silently leave the other out.
+        if synced.diverged.contains(&branch) {
+            return Err(permanent(format!(
+                "branch `{0}` has commits in the repository and others in the factory's clone: merge what was merged here \
+                 with `git pull --no-rebase selvedge {0}`, then try again",
+                repo.repository.target
+            )));
+        }
         let head = repository.head(&branch).map_err(transient)?;
         head.ok_or_else(|| permanent(format!("branch `{}` does not exist", repo.repository.target)))
     }
