@@ -85,6 +85,43 @@ fn a_verified_change_is_proposed_and_a_person_merges_it_into_the_bare_clone_only
 }
 
 #[test]
+fn commits_of_the_operator_and_merges_of_the_factory_are_brought_together_by_the_operator() {
+    let scene = Scene::ready();
+    scene.task(CHANGE);
+    scene.run(&["merge", "1"]).ok();
+    scene.commit("src/other", "mine\n");
+    let run = scene.task("echo again >> src/greeting");
+    assert_eq!(run["outcome"], "failed", "work on one side would leave the other out: {run}");
+    assert!(text(&run, "because").contains("git pull --no-rebase selvedge main"), "{run}");
+    scene.git(&["pull", "--quiet", "--no-rebase", "--no-edit", "selvedge", "main"]);
+    assert_eq!(scene.task("grep -q mine src/other && echo again >> src/greeting")["outcome"], "proposed");
+}
+
+#[test]
+fn two_factories_on_one_host_do_not_touch_each_other() {
+    let scenes = [Scene::ready(), Scene::ready()];
+    std::thread::scope(|threads| {
+        for scene in &scenes {
+            threads.spawn(|| {
+                for number in 0..4 {
+                    assert_eq!(scene.task(&format!("echo {number} > src/note-{number}"))["outcome"], "proposed");
+                }
+            });
+        }
+    });
+    // Nor does a halt reach further than its own state directory.
+    scenes[0].run(&["halt"]).ok();
+    assert_eq!(scenes[1].task(CHANGE)["outcome"], "proposed");
+}
+
+#[test]
+fn a_task_nobody_waits_for_is_done_all_the_same() {
+    let scene = Scene::ready();
+    scene.run(&["run", "--agent", "writer", CHANGE]).ok();
+    assert_eq!(scene.runs()[0]["outcome"], "proposed", "whoever is the keeper for one command sees its work through");
+}
+
+#[test]
 fn a_merge_asked_for_twice_happens_once() {
     let scene = Scene::ready();
     scene.task(CHANGE);
