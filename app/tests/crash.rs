@@ -10,10 +10,10 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Scene, eventually, processes_with, text};
+use common::{Scene, Serving, eventually, processes_with, text};
 use serde_json::Value;
 
 /// Kills in an ordinary run of the tests; the nightly one asks for more.
@@ -65,6 +65,57 @@ fn every_kill_of_a_command_that_is_its_own_keeper_loses_nothing_and_leaves_nothi
         child.kill().unwrap();
         child.wait().unwrap();
     });
+}
+
+#[test]
+fn every_kill_around_a_yes_and_a_merge_leaves_each_done_once_or_not_at_all() {
+    assert!(common::is_root(), "needs root: only root can say yes as somebody else");
+    let (kills, seed) = (from_environment("SELVEDGE_KILLS", KILLS).div_ceil(2), from_environment("SELVEDGE_SEED", 1));
+    let scene = Scene::ready();
+    // Tests that cannot be counted need a person's yes.
+    scene.commit("tests/run.sh", "grep -q hello src/greeting\n");
+    let mut moments = Moments(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    for number in 1..=kills {
+        let delay = Duration::from_millis(moments.below(60));
+        println!("kill {number} after {delay:?}; SELVEDGE_SEED={seed}");
+        let keeper = scene.serve();
+        let run = text(&scene.task(&format!("echo {number} > src/note-{number}")), "run").to_owned();
+        let before = scene.landed("main");
+        let approval = text(&scene.json(&["approvals"])["approvals"][0], "approval").to_owned();
+        let keeper = cut_short(&scene, keeper, scene.command_as(65533, &["approve", &approval]), delay);
+        let still_asks =
+            scene.json(&["approvals"])["approvals"].as_array().unwrap().iter().any(|one| one["approval"] == *approval);
+        if still_asks {
+            assert!(scene.command_as(65533, &["approve", &approval]).status().unwrap().success());
+        }
+        eventually("the run is proposed", || (scene.json(&["show", &run])["outcome"] == "proposed").then_some(()));
+        let proposal = || {
+            let all = scene.json(&["proposals"])["proposals"].as_array().unwrap().clone();
+            all.into_iter().find(|proposal| proposal["run"] == *run).unwrap()
+        };
+        let asked = proposal()["number"].to_string();
+        let keeper = cut_short(&scene, keeper, scene.command(&["merge", &asked]), delay);
+        if proposal()["state"] == "open" {
+            scene.run(&["merge", &asked]).ok();
+        }
+        scene.git(&["fetch", "--quiet", "selvedge"]);
+        let added = scene.git(&["rev-list", "--count", &format!("{before}..selvedge/main")]);
+        assert_eq!(added, "1", "the branch moved by exactly the one commit that was merged");
+        assert_eq!(scene.landed("main"), text(&proposal(), "commit"));
+        keeper.kill();
+    }
+    scene.run(&["audit", "verify"]).ok();
+}
+
+/// Kills the keeper while it is asked something, and starts the next one.
+fn cut_short(scene: &Scene, keeper: Serving, mut asked: Command, delay: Duration) -> Serving {
+    let mut asking = asked.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(delay);
+    keeper.kill();
+    // Whatever the client was told, or not: what counts is the record.
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+    scene.serve()
 }
 
 /// Kills as often as asked, each time in the middle of another run, and looks at what the next keeper makes of it.
