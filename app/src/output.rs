@@ -24,14 +24,20 @@ impl Output {
     /// One line for a person; nothing when JSON was asked for.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         if !self.json {
-            emit(text.as_ref().as_bytes());
+            emit(&escape(text.as_ref().as_bytes()));
             emit(b"\n");
         }
     }
 
     /// A heading for a person.
     pub(crate) fn heading(&self, text: &str) {
-        if self.colour { self.line(format!("\u{1b}[1m{text}\u{1b}[0m")) } else { self.line(text) }
+        if self.colour && !self.json {
+            emit(b"\x1b[1m");
+            emit(&escape(text.as_bytes()));
+            emit(b"\x1b[0m\n");
+        } else {
+            self.line(text);
+        }
     }
 
     /// One JSON document on one line, when JSON was asked for.
@@ -64,14 +70,14 @@ impl Output {
             });
             self.document(&value);
         } else {
-            complain(format!("{error}\n").as_bytes());
+            complain(&escape(format!("{error}\n").as_bytes()));
         }
     }
 
     /// A line about progress: to standard error, so that it never mixes with results.
     pub(crate) fn progress(&self, text: &str) {
         if !self.json {
-            complain(format!("{text}\n").as_bytes());
+            complain(&escape(format!("{text}\n").as_bytes()));
         }
     }
 }
@@ -92,7 +98,7 @@ pub(crate) fn escape(bytes: &[u8]) -> Vec<u8> {
     for character in text.chars() {
         match character {
             '\n' | '\t' => shown.push(character),
-            c if c.is_control() => shown.extend(c.escape_unicode()),
+            c if selvedge_domain::is_deceptive(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }
     }
@@ -111,6 +117,11 @@ fn complain(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_cannot_be_turned_around_or_hidden_a70() {
+        assert_eq!(escape("a\u{202e}b\u{200b}c".as_bytes()), b"a\\u{202e}b\\u{200b}c");
+    }
 
     #[test]
     fn an_agent_cannot_paint_on_the_terminal_s37() {

@@ -54,6 +54,14 @@ impl RepoPath {
     }
 }
 
+/// Whether a character can make text look like other text: control characters, bidirectional controls, invisible and tag
+/// characters, and separators that only some viewers break lines at (Unicode TR 36, section 2; A-70).
+pub fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(u32::from(c), 0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff
+            | 0xfff9..=0xfffb | 0xe0000..=0xe007f)
+}
+
 /// Whether some file system would take `component` for `.git`: git's own `verify_dotfile` and `is_ntfs_dotgit` rules,
 /// and code points HFS+ ignores.
 fn is_dot_git(component: &str) -> bool {

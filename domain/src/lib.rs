@@ -21,7 +21,7 @@ mod time;
 mod trust;
 
 pub use actor::{Actor, Owner, Person, WorkloadId};
-pub use change::{BadPath, Change, ChangeSet, FileMode, RepoPath};
+pub use change::{BadPath, Change, ChangeSet, FileMode, RepoPath, is_deceptive};
 pub use check::{CheckReport, HeldBecause, TestCount, TestName, Verified};
 pub use deed::{Deed, Remembered};
 pub use digest::{BadDigest, CommitId, Digest, TreeId};
