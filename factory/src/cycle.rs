@@ -5,8 +5,8 @@ use selvedge_authority::{
 };
 use selvedge_domain::orders::{AdmitTask, StartWork};
 use selvedge_domain::{
-    Actor, ApprovalId, Description, Digest, Effect, Event, Grant, Outcome, Run, RunId, Stage, Task, TaskId, Verb, Wait,
-    WaitKind, WorkloadId,
+    Actor, ApprovalId, Description, Digest, Effect, Event, Grant, Intent, Outcome, Run, RunId, Stage, Task, TaskId,
+    Verb, Wait, WaitKind, WorkloadId,
 };
 
 use crate::doorkeeper::Gatekeeper;
@@ -270,7 +270,8 @@ impl Factory<'_> {
             sensitivity: repository.sensitivity,
             chain_depth: trigger.lineage.depth(),
             follow_ups_left: repository.chain_depth_max.saturating_sub(depth),
-            tainted: false,
+            // What a follow-up asks for is an agent's words, except where a fixed program words it.
+            tainted: trigger.lineage.depth() > 0 && agent.intent != Intent::RemediateDependencies,
             lands_unattended: repository.lands_unattended,
             configuration: self.registry.configuration(),
         };

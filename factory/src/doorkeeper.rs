@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
 use selvedge_domain::RunId;
@@ -12,18 +13,33 @@ use crate::ports::Doorkeeper;
 /// How many requests of one run may be under way; more are denied until one is answered.
 const OPEN_MAX: usize = 1024;
 
+/// How many requests one sandbox may make. A build of a large project makes some thousands; each costs two entries of the log
+/// for ever.
+const REQUESTS_MAX: u64 = 20_000;
+
+/// How many observations of one sandbox are kept.
+const OBSERVATIONS_MAX: u64 = 5_000;
+
 /// Answers doors on behalf of the run's agent. Each request is its own order and its own decision (D3, A-45).
 #[expect(missing_debug_implementations, reason = "borrows a funnel, which has nothing to show")]
 pub struct Gatekeeper<'a> {
     funnel: &'a Funnel<'a>,
     run: RunId,
     open: Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
+    requests: AtomicU64,
+    observations: AtomicU64,
 }
 
 impl<'a> Gatekeeper<'a> {
     /// The gatekeeper of `run`, deciding through `funnel`.
     pub fn new(funnel: &'a Funnel<'a>, run: &RunId) -> Self {
-        Self { funnel, run: run.clone(), open: Mutex::new(BTreeMap::new()) }
+        Self {
+            funnel,
+            run: run.clone(),
+            open: Mutex::default(),
+            requests: AtomicU64::new(0),
+            observations: AtomicU64::new(0),
+        }
     }
 
     fn hold(&self, serial: u64, permit: Permit<HttpRequest>) -> Result<(), Denial> {
@@ -39,6 +55,14 @@ impl<'a> Gatekeeper<'a> {
 impl Doorkeeper for Gatekeeper<'_> {
     fn ask(&self, request: HttpRequest) -> Result<(), Denial> {
         let serial = request.serial;
+        let made = self.requests.fetch_add(1, Ordering::Relaxed);
+        if made == REQUESTS_MAX {
+            let detail = format!("more than {REQUESTS_MAX} requests; the rest are denied and not recorded one by one");
+            self.saw(Observation::Finding { code: "too_many_requests".to_owned(), detail });
+        }
+        if made >= REQUESTS_MAX {
+            return Err(busy("this sandbox has made all the requests it may make"));
+        }
         match self.funnel.open(request) {
             Ok(permit) => self.hold(serial, permit),
             Err(Stop::Denied(denial) | Stop::NeedsApproval { denial, .. }) => Err(denial),
@@ -64,6 +88,9 @@ impl Doorkeeper for Gatekeeper<'_> {
     }
 
     fn saw(&self, observation: Observation) {
+        if self.observations.fetch_add(1, Ordering::Relaxed) >= OBSERVATIONS_MAX {
+            return;
+        }
         let entry = Entry {
             at: self.funnel.clock.now(),
             run: Some(self.run.clone()),

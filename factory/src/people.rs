@@ -23,6 +23,9 @@ pub enum Decline {
     /// The funnel stopped it.
     #[error(transparent)]
     Stop(#[from] Stop),
+    /// A halt covers the run.
+    #[error("halted: {0}")]
+    Halted(String),
     /// The run's agent or repository is no longer configured.
     #[error("{0}")]
     Unknown(String),
@@ -31,6 +34,7 @@ pub enum Decline {
 impl Factory<'_> {
     /// A person says yes to an order of `run`.
     pub fn approve(&self, run: &Run, order: GrantApproval) -> Result<(), Decline> {
+        self.refuse_when_halted(run)?;
         let subject = Subject::Person(order.by);
         let context = self.context_for(run)?;
         Ok(self.funnel_of(&subject, &context).perform(order, |_permit| Ok(()))?)
@@ -50,6 +54,7 @@ impl Factory<'_> {
 
     /// Merges the proposal `run` made. Refused to every agent in the chain that made it (requirement D6, A-67).
     pub fn merge(&self, run: &Run, merge: Merge) -> Result<Merged, Decline> {
+        self.refuse_when_halted(run)?;
         let context = self.context_for(run)?;
         let desk = self.desk(run).map_err(unknown)?;
         let chain = &run.trigger().lineage.agents;
@@ -71,6 +76,13 @@ impl Factory<'_> {
         };
         let funnel = self.funnel_of(&subject, &context);
         Ok(funnel.perform(order, |permit| self.repositories.merge(permit))?)
+    }
+
+    fn refuse_when_halted(&self, run: &Run) -> Result<(), Decline> {
+        match self.store.halted(run).map_err(Stop::Journal)? {
+            Some(because) => Err(Decline::Halted(because)),
+            None => Ok(()),
+        }
     }
 
     fn context_for(&self, run: &Run) -> Result<Context, Decline> {
