@@ -66,6 +66,7 @@ pub(crate) struct RepoConfig {
     pub(crate) checks: Vec<String>,
     pub(crate) setup: Option<String>,
     pub(crate) services: Vec<String>,
+    pub(crate) gate: Vec<String>,
 }
 
 /// An agent, and how to run it.
@@ -197,6 +198,7 @@ impl Reader<'_> {
                 checks: repo.checks.clone(),
                 setup: repo.environment.setup.clone(),
                 services: repo.environment.services.clone(),
+                gate: repo.gate.clone(),
             };
             repos.insert(parsed, config);
         }

@@ -55,6 +55,9 @@ pub(crate) struct Repo {
     /// Commands that must succeed on a change. None means that nothing is ever proposed.
     #[serde(default)]
     pub(crate) checks: Vec<String>,
+    /// Further paths that judge a change, besides tests and what `checks` name: taken from the base. `ci/` is a directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gate: Vec<String>,
     /// What the project needs around it.
     #[serde(default)]
     pub(crate) environment: Environment,

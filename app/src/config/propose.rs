@@ -48,6 +48,7 @@ fn repository(path: &Path, branch: &str, because: &mut Vec<String>) -> Repo {
         path: path.to_owned(),
         branch: branch.to_owned(),
         checks: if cargo { vec!["cargo test --locked".to_owned()] } else { Vec::new() },
+        gate: Vec::new(),
         environment: Environment { setup: cargo.then(|| "cargo fetch --locked".to_owned()), services: Vec::new() },
         sensitivity: "internal".to_owned(),
         chain: 10,
