@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 
+mod cache;
 mod checks;
 mod door;
 mod furnish;

@@ -47,7 +47,7 @@ pub(super) fn approve(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value
         by,
         until: request.until,
         repo: run.trigger().repo.clone(),
-        by_requester: run.trigger().by == Actor::Person(by),
+        by_requester: requester(keeper, &run) == Actor::Person(by),
     };
     let store = ClaimedStore::unclaimed(works);
     let judge = works.judge();
@@ -107,6 +107,12 @@ pub(super) fn merge(
     )
 }
 
+/// Who asked for the work in the first place: a follow-up was asked for by whoever asked for the first run of its chain.
+fn requester(keeper: &Keeper, run: &selvedge_domain::Run) -> Actor {
+    let first = run.trigger().lineage.ancestors.last().and_then(|first| keeper.works.run(first).ok());
+    first.map_or_else(|| run.trigger().by.clone(), |first| first.trigger().by.clone())
+}
+
 fn find(keeper: &Keeper, approval: &str) -> Result<ApprovalRequest, CliError> {
     let works = &keeper.works;
     let id = ApprovalId::parse(approval).map_err(|error| CliError::caused(Kind::Usage, &error))?;
@@ -148,6 +154,9 @@ fn declined(decline: &Decline) -> CliError {
         Decline::Stop(Stop::Act(error)) => CliError::caused(Kind::Failed, error),
         Decline::Stop(Stop::Journal(error)) => CliError::caused(Kind::State, error)
             .hint("what cannot be recorded is not done; free some space if the disk is full"),
+        Decline::Halted(because) => {
+            CliError::new(Kind::Halted, because).hint("`selvedge resume`, with the same scope, lifts the halt")
+        }
         Decline::Unknown(because) => CliError::new(Kind::NotFound, because),
     }
 }

@@ -29,9 +29,11 @@ impl JailedGit {
     fn place(&self, call: &GitCall<'_>) -> Place {
         let program = self.host.program().display().to_string();
         let repo: PathBuf = call.repo.to_owned();
+        // The host's git reads the configuration when it catches up with a source, so nothing in here may write it.
+        let bind = |path: PathBuf, access| Bind { target: path.display().to_string(), source: path, access };
         Place {
             env: call.environment().map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-            binds: vec![Bind { target: repo.display().to_string(), source: repo, access: Access::ReadWrite }],
+            binds: vec![bind(repo.clone(), Access::ReadWrite), bind(repo.join("config"), Access::ReadOnly)],
             stdin: call.stdin.to_vec(),
             limits: Limits {
                 output_bytes: u64::try_from(call.limits.stdout_bytes_max).unwrap_or(u64::MAX),

@@ -2,7 +2,7 @@
 
 use selvedge_authority::{ActError, Permit};
 use selvedge_domain::orders::{AdmitTask, MergeProposal, Merged, OpenProposal};
-use selvedge_domain::{CommitId, ProposalNumber, RepoName, Task, TestCount, TreeId, Verified};
+use selvedge_domain::{CommitId, ProposalNumber, RepoName, Task, TestCount, TreeId, Verified, is_deceptive};
 use selvedge_factory::ports::{Clock, Offer, Repositories};
 use selvedge_forge::local::{Author, BranchName, Expected, Merge, Repository, Source};
 use selvedge_forge::secret::Scanner;
@@ -53,11 +53,14 @@ impl Repositories for Works {
         let leaks = repository.leaks(&base, &tree, &Scanner::default()).map_err(transient)?;
         let acted_on =
             changed.iter().filter_map(|change| Some(format!("{} ({})", change.path, acted_on_by(&change.path)?)));
+        let gate = self.gate_of(&task.trigger.repo);
+        let named =
+            changed.iter().filter(|change| gate.names(&change.path)).map(|change| format!("{} (check)", change.path));
         let paths: Vec<String> = changed.iter().map(|change| change.path.to_string()).collect();
         Ok(Offer {
             title: title(task, summary),
             body: body(task, summary, verified, &paths),
-            executes_elsewhere: acted_on.collect(),
+            executes_elsewhere: acted_on.chain(named).collect(),
             paths,
             secrets: leaks
                 .iter()
@@ -111,7 +114,7 @@ fn title(task: &Task, summary: &str) -> String {
         selvedge_domain::Intent::RemediateDependencies => summary.lines().next().unwrap_or(""),
         _ => task.trigger.text.lines().next().unwrap_or(""),
     };
-    let plain: String = said.chars().filter(|c| !c.is_control()).take(100).collect();
+    let plain: String = said.chars().filter(|c| !is_deceptive(*c)).take(100).collect();
     format!("{}: {plain}", task.trigger.agent)
 }
 
@@ -140,7 +143,7 @@ fn body(task: &Task, summary: &str, verified: &Verified, paths: &[String]) -> St
 
 /// Text that is not ours, boxed: every line indented, so that nothing in it is a heading, a link or an image.
 fn quote(text: &str) -> String {
-    let bounded: String = text.chars().take(SUMMARY_CHARS_MAX).filter(|c| *c == '\n' || !c.is_control()).collect();
+    let bounded: String = text.chars().take(SUMMARY_CHARS_MAX).filter(|c| *c == '\n' || !is_deceptive(*c)).collect();
     bounded.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 

@@ -13,6 +13,7 @@ use selvedge_sandbox::{
 use selvedge_workers::remediate::{Outcome, Report};
 
 use super::Works;
+use super::cache::CACHE_BYTES_MAX;
 use super::door::Behalf;
 use super::repositories::{permanent, transient};
 use crate::config::{AgentConfig, RepoConfig, Runtime};
@@ -22,6 +23,9 @@ const WORKER_DIR: &str = "/opt/selvedge";
 
 /// Where the advisories lie inside.
 const ADVISORIES: &str = "/opt/advisories";
+
+/// How long a second scan may take: it reads one file and some thousand small ones.
+const SCAN_AT_MOST: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// Output of an agent that is kept in memory for its report; a report is at most this long.
 const REPORT_BYTES_MAX: usize = 16 << 20;
@@ -45,7 +49,7 @@ impl Workplace for Works {
             (_, Err(error)) if task.intent != Intent::RunCommand => {
                 (Err(format!("its files cannot be collected: {error}")), Vec::new())
             }
-            (Runtime::Remediate, Ok(changes)) => self.remediated(order, &tree, &output, &exit, &changes)?,
+            (Runtime::Remediate, Ok(changes)) => self.remediated(order, &tree, &output, &exit, &changes, doors)?,
             (Runtime::Command(_), changes) => {
                 (self.commanded(order, task, &tree, &output, &exit, &changes.unwrap_or_default())?, Vec::new())
             }
@@ -228,6 +232,7 @@ impl Works {
         output: &[u8],
         exit: &Exit,
         changes: &ChangeSet,
+        doors: &dyn Doorkeeper,
     ) -> Result<(Result<Effect, String>, Vec<String>), ActError> {
         let report = match Report::parse(output) {
             Ok(report) => report,
@@ -240,8 +245,11 @@ impl Works {
                 Ok(Effect::Nothing { because: "no known vulnerability in the lock file".to_owned() })
             }
             Outcome::Held => Ok(Effect::Unresolved { because: held(&report, because) }),
+            Outcome::Bumped if !only_lock_files(changes) => {
+                Err("the remediation worker changed something else than lock files".to_owned())
+            }
             Outcome::Bumped => match self.committed(order, tree, changes, &summary(&report))? {
-                Ok(Effect::Tree { tree, commit, summary }) => match self.scan_again(order, &tree, &report)? {
+                Ok(Effect::Tree { tree, commit, summary }) => match self.scan_again(order, &tree, &report, doors)? {
                     None => Ok(Effect::Tree { tree, commit, summary }),
                     Some(because) => Ok(Effect::Unresolved { because }),
                 },
@@ -252,16 +260,25 @@ impl Works {
     }
 
     /// Scans the tree the worker left, in a sandbox without network that the worker never saw. Says what is still wrong.
-    fn scan_again(&self, order: &StartWork, tree: &TreeId, claimed: &Report) -> Result<Option<String>, ActError> {
+    fn scan_again(
+        &self,
+        order: &StartWork,
+        tree: &TreeId,
+        claimed: &Report,
+        doors: &dyn Doorkeeper,
+    ) -> Result<Option<String>, ActError> {
         let config = self.config();
         let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
         let mut place = self.furnished(Place::new(self.remediation(agent, None))).with_env("CARGO_NET_OFFLINE", "true");
         place.workspace = Some(Workspace { pristine: self.pristine(&order.repo, tree)? });
         place.binds.extend(self.binds_for_remediation()?);
+        place.limits.wall = SCAN_AT_MOST;
         let id = format!("{}-s{}", order.run, order.attempt);
-        let scanned =
-            self.driver.run_tool(&id, &place).map_err(|refused| permanent(format!("no sandbox: {refused}")))?;
-        let report = match Report::parse(&scanned.stdout) {
+        let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
+        let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, Vec::new(), "scan", doors)?;
+        sandbox.destroy().map_err(transient)?;
+        self.refuse_when_killed(&exit)?;
+        let report = match Report::parse(&output) {
             Ok(report) if report.database.is_some() => report,
             _ => {
                 return Ok(Some(
@@ -339,7 +356,13 @@ impl Works {
         place.binds.push(Bind { source: cache.to_owned(), target: CACHE.to_owned(), access: Access::ReadWrite });
         let id = format!("{}-p{}", order.run, short(&order.tree));
         let reach = self.reach_of_run(&order.run)?;
-        let (sandbox, exit, _) = self.run_inside(&id, place, behalf, reach, "prepare", doors)?;
+        let (ran, too_much) =
+            self.while_within(cache, &order.run, || self.run_inside(&id, place, behalf, reach, "prepare", doors));
+        let (sandbox, exit, _) = ran?;
+        if too_much {
+            let _gone = sandbox.destroy();
+            return Ok(Some(format!("set-up `{setup}` left more than {} MiB for the checks", CACHE_BYTES_MAX >> 20)));
+        }
         sandbox.destroy().map_err(transient)?;
         self.refuse_when_killed(&exit)?;
         Ok((!exit.success()).then(|| format!("set-up `{setup}` ended with {}", told(&exit))))
@@ -396,6 +419,11 @@ const CARGO_CACHE: &str = "/cache/cargo";
 
 /// How a follow-up of the remediation worker begins; the rest is a package's name.
 pub(crate) const FOLLOW_UP: &str = "remediate ";
+
+/// Whether a change is what remediation may come to.
+fn only_lock_files(changes: &ChangeSet) -> bool {
+    changes.changes().iter().all(|change| change.path().file_name() == "Cargo.lock")
+}
 
 /// The package a task names, when it names one.
 fn package_of(task: &Task) -> Option<&str> {
