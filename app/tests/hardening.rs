@@ -1,0 +1,62 @@
+//! What an adversary's reading of the factory found, kept found: each of these once went through.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may be blunt")]
+
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod common;
+
+use common::{CHECK, Scene, text};
+
+/// A scene whose check is a script outside every directory of tests.
+fn checked_by(script: &str) -> Scene {
+    let scene = Scene::ready();
+    scene.commit(script, CHECK);
+    scene.configure(&format!("checks = [\"sh ./{script}\"]"), "");
+    scene
+}
+
+#[test]
+fn a_script_that_a_check_names_is_taken_from_the_base_f2() {
+    let scene = checked_by("check.sh");
+    let forged = "printf 'echo TAP version 13; echo 1..1; echo ok 1 - greets' > check.sh";
+    let run = scene.task(&format!("echo bye > src/greeting; {forged}"));
+    assert_eq!(run["outcome"], "held", "{run}");
+    // Touching the judge without breaking anything passes the base's judge, and then a person is asked.
+    let run = scene.task(&format!("echo more >> src/greeting; {forged}"));
+    assert_eq!(run["outcome"], "waiting", "{run}");
+    let approvals = scene.json(&["approvals"]);
+    assert!(approvals.to_string().contains("check.sh (check)"), "{approvals}");
+}
+
+#[test]
+fn further_judges_can_be_listed_under_gate_f2() {
+    let scene = checked_by("check.sh");
+    scene.commit("lib/judge.inc", "grep -q hello src/greeting && echo 'ok 1 - greets' || exit 1\n");
+    scene.commit("check.sh", "echo TAP version 13\necho 1..1\n. lib/judge.inc\n");
+    scene.configure("checks = [\"sh ./check.sh\"]\ngate = [\"lib/\"]", "");
+    let run = scene.task("echo bye > src/greeting; echo 'echo ok 1 - greets' > lib/judge.inc");
+    assert_eq!(run["outcome"], "held", "{run}");
+}
+
+#[test]
+fn nothing_is_merged_while_a_halt_covers_it_g5() {
+    let scene = Scene::ready();
+    assert_eq!(scene.task("echo more >> src/greeting")["outcome"], "proposed");
+    let before = scene.landed("main");
+    scene.run(&["halt"]).ok();
+    scene.run(&["merge", "1"]).refused(113, &["resume"]);
+    assert_eq!(scene.landed("main"), before);
+    scene.run(&["resume"]).ok();
+    scene.run(&["merge", "1"]).ok();
+    assert_ne!(scene.landed("main"), before);
+}
+
+#[test]
+fn a_path_cannot_paint_the_request_it_stands_in_a70() {
+    let scene = Scene::ready();
+    let run = scene.task("mkdir -p .github; touch \"$(printf '.github/\\342\\200\\256lmy.ic')\"");
+    assert_eq!(run["outcome"], "waiting", "{run}");
+    let shown = scene.run(&["approvals"]).ok().out;
+    assert!(shown.contains("\\u{202e}") && !shown.contains('\u{202e}'), "{shown:?}");
+    assert!(!text(&run, "because").contains('\u{202e}'));
+}
