@@ -134,7 +134,7 @@ impl Keeper<'_, '_> {
             by_requester: false,
         };
         match self.factory().approve(run, yes) {
-            Ok(()) | Err(Decline::Unknown(_)) => Took::Place,
+            Ok(()) | Err(Decline::Unknown(_) | Decline::Halted(_)) => Took::Place,
             Err(Decline::Stop(_)) => Took::NoPlace,
         }
     }

@@ -1,7 +1,7 @@
 //! What a sandbox wrote, kept in a file per run so that a waiting client can follow it and an auditor can read it.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,7 @@ impl Tape {
 /// Follows a tape from the beginning.
 pub(crate) struct Reel {
     path: PathBuf,
-    read: usize,
+    read: u64,
 }
 
 impl Reel {
@@ -69,16 +69,23 @@ impl Reel {
 
     /// Whole frames that came since the last call: whether each is error output, and its bytes.
     pub(crate) fn next(&mut self) -> Vec<(bool, Vec<u8>)> {
-        let all = std::fs::read(&self.path).unwrap_or_default();
-        let mut frames = Vec::new();
-        while let Some(rest) = all.get(self.read..).filter(|rest| rest.len() >= HEADER_BYTES) {
-            let (header, body) = rest.split_at(HEADER_BYTES);
-            let [stream, length @ ..] = header else { break };
-            let length = <[u8; 4]>::try_from(length).map_or(0, u32::from_be_bytes) as usize;
-            let Some(bytes) = body.get(..length) else { break };
-            frames.push((*stream == b'e', bytes.to_vec()));
-            self.read += HEADER_BYTES + length;
+        let mut new = Vec::new();
+        let read = File::open(&self.path).and_then(|mut tape| {
+            tape.seek(SeekFrom::Start(self.read))?;
+            tape.read_to_end(&mut new)
+        });
+        // A tape that is not there yet, or cannot be read now, has nothing new.
+        if read.is_err() {
+            return Vec::new();
         }
+        let (mut frames, mut rest) = (Vec::new(), new.as_slice());
+        while let Some(([stream, length @ ..], body)) = rest.split_first_chunk::<HEADER_BYTES>() {
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+            let Some((bytes, after)) = body.split_at_checked(length) else { break };
+            frames.push((*stream == b'e', bytes.to_vec()));
+            rest = after;
+        }
+        self.read += u64::try_from(new.len() - rest.len()).unwrap_or(0);
         frames
     }
 }
