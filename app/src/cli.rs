@@ -17,6 +17,7 @@ mod work;
 
 pub(crate) use init::Place;
 pub(crate) use inspect::card;
+pub(crate) use local::complete;
 
 /// An autonomous code factory whose every act is decided, narrow, short-lived and provable.
 #[derive(Debug, Parser)]

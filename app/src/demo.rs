@@ -29,6 +29,8 @@ pub(crate) fn run(state: Option<&Path>, keep: bool, output: &mut Output) -> Resu
     let scratch = scratch::Scratch::new(state, keep)?;
     output.heading("Selvedge: one governed run, then a hostile one");
     output.line(format!("scratch factory in {}", scratch.state().root().display()));
+    std::fs::create_dir_all(scratch.state().root()).map_err(|error| scratch.state().unusable(&error))?;
+    crate::cli::complete(&crate::wiring::probe(scratch.state())?)?;
     let server = server::serve(scratch::data("registry")?, scratch::REGISTRY_HOST)?;
     scratch.set_up(server.port())?;
     let state = scratch.state();

@@ -70,14 +70,17 @@ pub(crate) fn doctor(common: &Common, output: &mut Output) -> Result<u8, CliErro
     let report = wiring::probe(&state)?;
     output.line(format!("git: {git}"));
     output.line(format!("sandbox level: {}", report.level));
+    let first = first_missing(&report);
     for row in &report.rows {
         let layer = row.layer.to_string();
         match &row.seen {
-            Ok(seen) => output.line(format!("  {layer:<16} holds    {seen}")),
-            Err(reason) => {
-                output.line(format!("  {layer:<16} MISSING  {reason}"));
-                output.line(format!("  {:<16} remedy:  {}", "", row.layer.remedy()));
+            Ok(seen) => output.line(format!("  {layer:<23} holds    {seen}")),
+            Err(reason) if first.is_some_and(|first| first.layer == row.layer) => {
+                output.line(format!("  {layer:<23} MISSING  {reason}"));
+                output.line(format!("  {:<23} remedy:  {}", "", row.layer.remedy()));
             }
+            // A sandbox is built layer by layer, so nobody knows of those behind the first that is missing.
+            Err(_) => output.line(format!("  {layer:<23} unknown  not tried, because an earlier layer is missing")),
         }
     }
     let layers = report.rows.iter().map(|row| {
@@ -86,11 +89,23 @@ pub(crate) fn doctor(common: &Common, output: &mut Output) -> Result<u8, CliErro
     });
     let layers: Vec<_> = layers.collect();
     output.document(&serde_json::json!({ "git": git, "level": report.level.to_string(), "layers": layers }));
-    if report.complete() {
-        Ok(0)
-    } else {
-        Err(CliError::new(Kind::Sandbox, "a layer of the sandbox is missing, so no run will start")
-            .hint("follow the remedies above"))
+    complete(&report).map(|()| 0)
+}
+
+/// The first layer that is missing; those behind it were not tried.
+fn first_missing(report: &selvedge_sandbox::Report) -> Option<&selvedge_sandbox::Row> {
+    report.rows.iter().find(|row| row.seen.is_err())
+}
+
+/// Refuses to go on where a layer is missing, and says how to get it.
+pub(crate) fn complete(report: &selvedge_sandbox::Report) -> Result<(), CliError> {
+    match first_missing(report) {
+        None => Ok(()),
+        Some(row) => {
+            let reason = row.seen.as_ref().err().map_or("", String::as_str);
+            let message = format!("{} is missing, so no run will start: {reason}", row.layer);
+            Err(CliError::new(Kind::Sandbox, message).hint(row.layer.remedy()))
+        }
     }
 }
 
