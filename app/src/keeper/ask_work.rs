@@ -119,6 +119,27 @@ fn follow(
     Ok(json!({ "trigger": first.id.as_str(), "runs": runs, "program_status": status }))
 }
 
+/// Whoever is the keeper only to answer a request sees the run that waited for it go on; otherwise nobody would.
+pub(super) fn see_through(
+    keeper: &Arc<Keeper>,
+    answered: &str,
+    value: &Value,
+    listener: &dyn Listener,
+) -> Result<(), CliError> {
+    let run = value.get("run").and_then(Value::as_str).and_then(|run| RunId::parse(run).ok());
+    let Some(run) = run.filter(|_| listener.is_the_keeper()) else { return Ok(()) };
+    keeper.start_pool();
+    loop {
+        let found = keeper.works.ledger.run_summary(&run).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+        let Some(found) = found else { return Ok(()) };
+        let waits_for_this = found.waiting.as_ref().is_some_and(|waiting| waiting.approval.as_str() == answered);
+        if is_still(&found) && !waits_for_this {
+            return Ok(());
+        }
+        keeper.idle(LOOK);
+    }
+}
+
 /// One trigger somebody waits for, and how much of its run was shown.
 struct Watched {
     trigger: TriggerId,

@@ -56,7 +56,7 @@ impl Session {
                 let uid = rustix::process::getuid().as_raw();
                 let mut answer = || keeper.handle(request, uid, &hall::Always, each);
                 let result = match request {
-                    Request::Run(_) | Request::Watch { .. } => {
+                    Request::Run(_) | Request::Watch { .. } | Request::Approve { .. } | Request::Deny { .. } => {
                         serve::meanwhile(&keeper, &state, answer).and_then(|result| result)
                     }
                     _ => answer(),

@@ -123,8 +123,14 @@ impl Keeper {
             Request::Can { agent } => super::ask_look::can(self, agent),
             Request::Explain { entry } => super::ask_look::explain(self, *entry),
             Request::Approvals => super::ask_people::approvals(self),
-            Request::Approve { approval } => super::ask_people::approve(self, approval, uid),
-            Request::Deny { approval } => super::ask_people::deny(self, approval, uid),
+            Request::Approve { approval } => {
+                let value = super::ask_people::approve(self, approval, uid)?;
+                super::ask_work::see_through(self, approval, &value, listener).map(|()| value)
+            }
+            Request::Deny { approval } => {
+                let value = super::ask_people::deny(self, approval, uid)?;
+                super::ask_work::see_through(self, approval, &value, listener).map(|()| value)
+            }
             Request::Merge { repo, number, head } => {
                 super::ask_people::merge(self, repo.as_deref(), *number, head.as_deref(), uid)
             }
