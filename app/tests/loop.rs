@@ -266,6 +266,19 @@ fn whoever_asked_may_merge_but_not_approve_and_a_yes_is_for_one_order_once() {
 }
 
 #[test]
+fn an_answer_without_a_keeper_sees_the_run_through() {
+    let scene = careful();
+    for (answer, outcome) in [("approve", "proposed"), ("deny", "refused")] {
+        let keeper = scene.serve();
+        let said = scene.command_as(SOMEBODY_ELSE, &["run", "--agent", "writer", "--wait", CHANGE]).output().unwrap();
+        assert_eq!(Said::of(&said).status, 103, "{said:?}");
+        keeper.kill();
+        scene.run(&[answer, text(&request(&scene), "approval")]).ok();
+        assert_eq!(scene.runs()[0]["outcome"], outcome, "nobody else would have gone on with it");
+    }
+}
+
+#[test]
 fn a_no_ends_the_run_as_refused() {
     let scene = careful();
     let _keeper = scene.serve();
