@@ -60,6 +60,8 @@ enum Command {
     Ps(inspect::Ps),
     /// Reconstruct a run: trigger, decisions, acts and results, each with its actor and owner.
     Show(inspect::Show),
+    /// Print what a run's programs wrote: the agent, the set-up, the checks.
+    Output(inspect::Wrote),
     /// Follow the log as it grows.
     Watch(inspect::Watch),
     /// List proposals.
@@ -134,6 +136,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Serve => work::serve_command(common, output),
         Command::Ps(ps) => ps.run(common, output),
         Command::Show(show) => show.run(common, output),
+        Command::Output(wrote) => wrote.run(common, output),
         Command::Watch(watch) => watch.run(common, output),
         Command::Proposals(proposals) => proposals.run(common, output),
         Command::Merge(merge) => merge.run(common, output),

@@ -83,6 +83,28 @@ impl Kind {
         }
     }
 
+    /// What it means, in a sentence.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Usage => "the command line cannot be understood",
+            Self::Config => "the configuration cannot be used",
+            Self::Refused => "policy refused it",
+            Self::Waiting => "the run waits for a person; see `selvedge approvals`",
+            Self::State => "the state directory cannot be used: locked, read-only, full",
+            Self::Ledger => "the log does not verify, or is older than its anchor",
+            Self::Sandbox => "a layer of the sandbox is missing; see `selvedge doctor`",
+            Self::NotFound => "what was named does not exist",
+            Self::Git => "a repository, or git, cannot be used",
+            Self::Advisories => "the advisories cannot be used",
+            Self::Policy => "the policies do not load; see `selvedge policy check`",
+            Self::Held => "there is a result, and a person has to look before it goes further",
+            Self::Failed => "the run failed",
+            Self::Halted => "a halt covers it; `selvedge resume` lifts that",
+            Self::Breached => "in `demo`: an attack got through",
+            Self::Internal => "a fault of the factory itself",
+        }
+    }
+
     /// Reads the stable code.
     pub(crate) fn parse(code: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.code() == code)

@@ -60,6 +60,7 @@ pub(crate) struct Works {
     halts: RwLock<BTreeSet<HaltScope>>,
     swept: Mutex<Vec<String>>,
     advisories: Mutex<Option<PathBuf>>,
+    probing: Mutex<()>,
     executable: PathBuf,
     roots_pem: String,
     trust_domain: String,
@@ -97,6 +98,7 @@ impl Works {
             halts: RwLock::new(halts.into_iter().collect()),
             swept: Mutex::new(swept),
             advisories: Mutex::new(config.advisories.clone()),
+            probing: Mutex::default(),
             executable: executable()?,
             // A host without certificates can still reach what the operator named as clear text; all else fails closed.
             roots_pem: selvedge_gateway::system_roots_pem().unwrap_or_default(),
@@ -148,6 +150,12 @@ impl Works {
             repositories: self,
             queue: self,
         }
+    }
+
+    /// What this machine can fence now. One at a time: a probe builds a sandbox under a name of its own.
+    pub(crate) fn probe(&self) -> selvedge_sandbox::Report {
+        let _one_at_a_time = self.probing.lock();
+        self.driver.probe()
     }
 
     fn driver_level(&self) -> Level {

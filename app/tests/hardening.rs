@@ -1,4 +1,4 @@
-//! What an adversary's reading of the factory found, kept found: each of these once went through.
+//! What an adversary and a newcomer found, kept found: each of these once went wrong.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may be blunt")]
 
@@ -59,4 +59,34 @@ fn a_path_cannot_paint_the_request_it_stands_in_a70() {
     let shown = scene.run(&["approvals"]).ok().out;
     assert!(shown.contains("\\u{202e}") && !shown.contains('\u{202e}'), "{shown:?}");
     assert!(!text(&run, "because").contains('\u{202e}'));
+}
+
+#[test]
+fn an_ad_hoc_program_sees_what_the_operator_has_checked_out() {
+    let scene = Scene::ready();
+    scene.git(&["checkout", "--quiet", "-b", "feature"]);
+    scene.commit("only-here", "yes\n");
+    assert_eq!(scene.run(&["run", "--command", "--wait", "--", "cat", "only-here"]).ok().out, "yes\n");
+    scene.git(&["checkout", "--quiet", "main"]);
+    assert_ne!(scene.run(&["run", "--command", "--wait", "--", "cat", "only-here"]).status, 0);
+}
+
+#[test]
+fn what_a_failing_check_wrote_can_be_read() {
+    let scene = Scene::ready();
+    scene.commit("tests/run.sh", "echo the reason is this; exit 2\n");
+    let run = scene.task("echo more >> src/greeting");
+    assert_eq!(run["outcome"], "held");
+    let wrote = scene.run(&["output", text(&run, "run")]).ok().out;
+    assert!(wrote.contains("the reason is this"), "{wrote}");
+}
+
+#[test]
+fn a_run_keeps_the_owner_it_had() {
+    let scene = Scene::ready();
+    let run = scene.task("echo more >> src/greeting");
+    let owner = scene.json(&["show", text(&run, "run")])["owner"].clone();
+    let configuration = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), configuration.replace(owner.as_str().unwrap(), "somebody-new@example.org")).unwrap();
+    assert_eq!(scene.json(&["show", text(&run, "run")])["owner"], owner);
 }

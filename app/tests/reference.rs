@@ -14,6 +14,7 @@ const COMMANDS: &[&str] = &[
     "serve",
     "ps",
     "show",
+    "output",
     "watch",
     "proposals",
     "merge",

@@ -61,7 +61,7 @@ pub enum TestCount {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeldBecause {
     /// There is nothing to verify with.
-    #[error("no checks are configured, and no checks is not green")]
+    #[error("no checks are configured, and no checks is not green: set `checks` for the repository")]
     NoChecks,
     /// The checks fail.
     #[error("a check fails on the change: {0}")]

@@ -20,7 +20,9 @@ impl Factory<'_> {
             Effect::Unresolved { because } => return Err(Halt::End(Outcome::Held { because: because.clone() })),
             // An ad-hoc program never proposes; what it wrote stays in the record.
             _ if task.intent == Intent::RunCommand => {
-                return Ok(Event::Delivered(Outcome::Changed { what: "the program ran to its end".to_owned() }));
+                return Ok(Event::Delivered(Outcome::Changed {
+                    what: "the program ran to its end; what it changed is discarded".to_owned(),
+                }));
             }
             Effect::Document { digest, .. } => {
                 return Ok(Event::Delivered(Outcome::Changed { what: format!("document {digest}") }));

@@ -8,6 +8,7 @@ use super::people::{ask, text};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Reply, Request, State, connect};
 use crate::output::Output;
+use crate::wiring::Reel;
 
 /// List runs.
 #[derive(Debug, Args)]
@@ -20,6 +21,13 @@ pub(crate) struct Ps {
 /// Reconstruct a run: trigger, decisions, acts and results, each with its actor and owner.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
+    /// The run.
+    run: String,
+}
+
+/// Print what a run's programs wrote: the agent, the set-up, the checks.
+#[derive(Debug, Args)]
+pub(crate) struct Wrote {
     /// The run.
     run: String,
 }
@@ -129,6 +137,31 @@ pub(crate) fn entry_line(entry: &Value) -> String {
         text(entry, "kind"),
         text(entry, "actor")
     )
+}
+
+impl Wrote {
+    /// Reads the tapes themselves: they are no record, only what a person wants to see next.
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let state = State::locate(common.state.as_deref())?;
+        state.require()?;
+        let run = selvedge_domain::RunId::parse(&self.run)
+            .map_err(|error| CliError::caused(Kind::Usage, &error).hint("`selvedge ps --all` lists runs"))?;
+        let mut all = Vec::new();
+        for purpose in ["prepare", "work", "scan", "check"] {
+            let mut reel = Reel::new(state.at("runs").join(run.as_str()).join(format!("{purpose}.tape")));
+            let text: Vec<u8> = reel.next().into_iter().flat_map(|(_, bytes)| bytes).collect();
+            if !text.is_empty() {
+                output.heading(&format!("{purpose}:"));
+                output.line(String::from_utf8_lossy(&text));
+                all.push(serde_json::json!({ "purpose": purpose, "text": String::from_utf8_lossy(&text) }));
+            }
+        }
+        if all.is_empty() {
+            output.line(format!("nothing is kept of {run}"));
+        }
+        output.document(&serde_json::json!({ "run": run.as_str(), "output": all }));
+        Ok(0)
+    }
 }
 
 impl Watch {

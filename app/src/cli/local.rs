@@ -120,12 +120,14 @@ pub(crate) fn schema(output: &mut Output) -> Result<u8, CliError> {
 
 /// Lists the exit statuses.
 pub(crate) fn exit_codes(output: &mut Output) -> Result<u8, CliError> {
-    let all: Vec<_> =
-        Kind::ALL.iter().map(|kind| serde_json::json!({ "status": *kind as u8, "code": kind.code() })).collect();
+    let all: Vec<_> = Kind::ALL
+        .iter()
+        .map(|kind| serde_json::json!({ "status": *kind as u8, "code": kind.code(), "meaning": kind.meaning() }))
+        .collect();
     output.document(&all);
     output.line("  0  proposed, changed, nothing to do, or the program's own status for `run --command`");
     for kind in Kind::ALL {
-        output.line(format!("{:>3}  {}", *kind as u8, kind.code()));
+        output.line(format!("{:>3}  {:<10}  {}", *kind as u8, kind.code(), kind.meaning()));
     }
     Ok(0)
 }

@@ -90,7 +90,8 @@ impl Scope {
     pub(crate) fn halt(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         let value = ask(common, output, &Request::Halt(self.parse()?))?;
         output.line(format!("halted; {} runs killed", value.get("killed").and_then(Value::as_u64).unwrap_or(0)));
-        output.line("nothing new starts in this scope until `selvedge resume`");
+        let again = std::iter::once("selvedge resume").chain(self.scope.iter().map(String::as_str));
+        output.line(format!("nothing new starts in this scope until `{}`", again.collect::<Vec<_>>().join(" ")));
         Ok(0)
     }
 

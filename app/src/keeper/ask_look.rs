@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_authority::Record;
-use selvedge_domain::{AgentName, May, RunId};
+use selvedge_domain::{AgentName, May, RunId, Trust};
 use selvedge_ledger::{ProposalState, Recorded, RunSummary};
 use serde_json::{Value, json};
 
@@ -79,7 +79,8 @@ pub(super) fn show(keeper: &Keeper, run: &str) -> Result<Value, CliError> {
     for recorded in ledger.entries(0, Some(id.clone())) {
         entries.push(seen(&recorded.map_err(|error| unreadable(&error))?));
     }
-    let owner = keeper.works.config().agents.get(&found.agent).map(|agent| agent.agent.owner.to_string());
+    // Who answered for the agent then, which need not be who answers for it now.
+    let owner = entries.iter().find_map(|entry| entry.get("owner").filter(|owner| !owner.is_null())).cloned();
     if let Some(fields) = value.as_object_mut() {
         fields.insert("owner".to_owned(), json!(owner));
         fields.insert("entries".to_owned(), json!(entries));
@@ -151,7 +152,9 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
         return Err(CliError::new(Kind::NotFound, format!("no agent `{name}`")).hint(format!("there are: {known}")));
     };
     let agent = &found.agent;
-    let mut can_do: Vec<String> = agent.may.iter().map(|may| meaning(*may).to_owned()).collect();
+    // A word of `may` beyond the agent's trust is no right.
+    let within = |may: &&May| **may != May::OpenProposal || agent.trust >= Trust::Propose;
+    let mut can_do: Vec<String> = agent.may.iter().filter(within).map(|may| meaning(*may).to_owned()).collect();
     can_do.push(format!("go as far as trust `{}`; every single act is decided by policy when it happens", agent.trust));
     can_do.push("never: merge what it made, approve, change rules, or hold a secret".to_owned());
     let reach = agent.reach.iter().map(|reach| {

@@ -32,6 +32,8 @@ pub(super) fn run(
     if let Some(path) = &request.advisories {
         works.use_advisories(path.clone());
     }
+    // Without a sandbox nothing will start: better said now than after every retry of the run.
+    crate::cli::complete(&works.probe())?;
     if request.scan && works.advisories().is_none() {
         return Err(CliError::new(Kind::Advisories, "no advisory database")
             .hint("name one with `--advisories DIR`, or set `advisories.path`"));

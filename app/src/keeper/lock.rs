@@ -74,8 +74,10 @@ impl State {
 
     /// Whether `init` was here.
     pub(crate) fn require(&self) -> Result<(), CliError> {
-        if self.config().is_file() {
-            return Ok(());
+        match std::fs::metadata(self.config()) {
+            Ok(found) if found.is_file() => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(self.unusable(&error)),
+            Ok(_) | Err(_) => {}
         }
         Err(CliError::new(Kind::State, format!("`{}` holds no factory", self.root.display()))
             .hint("run `selvedge init` in a repository, or `selvedge demo` to look around first"))

@@ -154,6 +154,7 @@ fn done(deed: &Deed) -> String {
         Deed::Minted(minted) => format!("credential of lease {} until {}", minted.lease, minted.expires),
         Deed::Ran(ran) => format!("the agent ended with {}", ran.exit),
         Deed::Checked(report) => match (&report.failed, &report.tests) {
+            _ if report.commands == 0 => "no checks are configured".to_owned(),
             (Some(failed), _) => format!("checks on tree {}: {failed}", report.tree),
             (None, Some(tests)) => format!("checks on tree {} passed; {} tests ran", report.tree, tests.len()),
             (None, None) => format!("checks on tree {} passed; tests uncounted", report.tree),

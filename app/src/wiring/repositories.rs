@@ -28,6 +28,9 @@ impl Repositories for Works {
         let repository = self.repository_of(&trigger.repo)?;
         let source = Source::parse(&repo.source.to_string_lossy()).map_err(permanent)?;
         let synced = repository.sync(&source).map_err(transient)?;
+        if !trigger.argv.is_empty() {
+            return operator_s_head(&repository, &source);
+        }
         let branch = BranchName::parse(&repo.repository.target).map_err(permanent)?;
         // Work on either side of a fork would silently leave the other out.
         if synced.diverged.contains(&branch) {
@@ -106,6 +109,17 @@ impl Works {
     pub(super) fn author(&self) -> Result<Author, ActError> {
         Author::new("Selvedge", &format!("factory@{}", self.trust_domain)).map_err(permanent)
     }
+}
+
+/// Where the operator stands in their own repository: what an ad-hoc program runs on. Asked of the operator's own git.
+fn operator_s_head(repository: &Repository, source: &Source) -> Result<CommitId, ActError> {
+    let mut git = std::process::Command::new("git");
+    git.arg("-C").arg(source.path()).args(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
+    let answer = git.output().map_err(transient)?;
+    let head = CommitId::parse(String::from_utf8_lossy(&answer.stdout).trim()).map_err(permanent)?;
+    let unknown = |_| permanent("HEAD is on no branch, so the factory does not have it; put a branch there");
+    repository.tree_of(&head).map_err(unknown)?;
+    Ok(head)
 }
 
 /// Our words, with the package or the first line of the task in it; what a worker says never becomes a title.
