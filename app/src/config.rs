@@ -46,6 +46,8 @@ pub(crate) enum ConfigError {
 pub(crate) struct Config {
     pub(crate) trust_domain: String,
     pub(crate) level: Option<String>,
+    /// The group that may use the control socket, by its number.
+    pub(crate) people: Option<u32>,
     pub(crate) slots: usize,
     pub(crate) digest: Digest,
     pub(crate) repos: BTreeMap<RepoName, RepoConfig>,
@@ -157,6 +159,7 @@ impl Reader<'_> {
         Ok(Config {
             trust_domain: file.factory.trust_domain.clone(),
             level: file.factory.sandbox.clone(),
+            people: self.people(file)?,
             slots: file.factory.slots,
             digest,
             repos,
@@ -168,6 +171,19 @@ impl Reader<'_> {
             advisories: file.advisories.path.clone(),
             advisories_remote: file.advisories.remote.clone(),
         })
+    }
+
+    fn people(&self, file: &File) -> Result<Option<u32>, ConfigError> {
+        let Some(name) = &file.factory.people else { return Ok(None) };
+        let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+        let number = groups.lines().find_map(|line| match line.split(':').collect::<Vec<_>>().as_slice() {
+            [group, _, number, ..] if group == name => number.parse().ok(),
+            _ => None,
+        });
+        match number {
+            Some(number) => Ok(Some(number)),
+            None => self.bad("factory.people", format!("there is no group `{name}` on this machine")),
+        }
     }
 
     fn repos(&self, file: &File) -> Result<BTreeMap<RepoName, RepoConfig>, ConfigError> {

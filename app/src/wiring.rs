@@ -179,7 +179,7 @@ impl Works {
         let path = self.state.at(name);
         let made = match std::fs::remove_dir_all(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => std::fs::create_dir_all(&path),
+            _ => tape::private_dir(&path),
         };
         made.map_err(repositories::transient)?;
         Ok(path)

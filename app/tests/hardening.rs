@@ -90,3 +90,40 @@ fn a_run_keeps_the_owner_it_had() {
     std::fs::write(scene.config(), configuration.replace(owner.as_str().unwrap(), "somebody-new@example.org")).unwrap();
     assert_eq!(scene.json(&["show", text(&run, "run")])["owner"], owner);
 }
+
+/// `selvedge` as somebody else, with nothing but a group: no capability, no key to the directory.
+fn as_member(scene: &Scene, group: &str, arguments: &[&str]) -> common::Said {
+    let own = scene.path("selvedge");
+    if !own.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_selvedge"), &own).unwrap();
+        std::fs::set_permissions(scene.path("."), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid=65533", &format!("--regid={group}"), "--clear-groups"]).arg(own).args(arguments);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("SELVEDGE_STATE", scene.state()).current_dir("/");
+    common::Said::of(&command.output().unwrap())
+}
+
+#[test]
+fn a_group_can_be_let_in_to_approve_and_nobody_else_is() {
+    assert!(common::is_root(), "needs root: only root can speak as somebody else");
+    let scene = Scene::ready();
+    scene.commit("tests/run.sh", "grep -q hello src/greeting\n");
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), format!("[factory]\npeople = \"nogroup\"\n{text}")).unwrap();
+    let serving = scene.serve();
+    assert_eq!(scene.task("echo more >> src/greeting")["outcome"], "waiting");
+    let approval = scene.json(&["approvals"])["approvals"][0]["approval"].as_str().unwrap().to_owned();
+    scene.run(&["approve", &approval]).refused(102, &["somebody else"]);
+    assert_eq!(as_member(&scene, "daemon", &["approve", &approval]).status, 104, "another group is kept out");
+    as_member(&scene, "nogroup", &["approve", &approval]).ok();
+    common::eventually("the run proposes", || {
+        scene.json(&["proposals"])["proposals"].as_array().is_some_and(|all| !all.is_empty()).then_some(())
+    });
+    let others = std::fs::read_dir(scene.state()).unwrap().map(Result::unwrap);
+    for entry in others.filter(|entry| entry.file_name() != "control.sock") {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o077, 0, "{:?} is for its owner only", entry.path());
+    }
+    serving.kill();
+}

@@ -38,6 +38,9 @@ pub(crate) struct Factory {
     /// The level of sandbox every run needs: `full` or `user`. Chosen by who runs the keeper when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sandbox: Option<String>,
+    /// The group whose members may use the control socket: they can trigger, merge, and approve what others asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) people: Option<String>,
     /// How many runs may go on at the same time.
     pub(crate) slots: usize,
     /// Directories outside `/usr` that hold toolchains, mounted read-only; each holds a `bin`.
@@ -187,7 +190,13 @@ pub(crate) struct Addresses {
 
 impl Default for Factory {
     fn default() -> Self {
-        Self { trust_domain: "selvedge.internal".to_owned(), sandbox: None, slots: 2, toolchains: Vec::new() }
+        Self {
+            trust_domain: "selvedge.internal".to_owned(),
+            sandbox: None,
+            people: None,
+            slots: 2,
+            toolchains: Vec::new(),
+        }
     }
 }
 

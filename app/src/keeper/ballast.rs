@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use super::lock::State;
@@ -21,7 +22,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// Sets the room aside, or as much of it as there is.
 pub(super) fn keep(state: &State) {
-    let Ok(mut file) = OpenOptions::new().append(true).create(true).open(path(state)) else { return };
+    let Ok(mut file) = OpenOptions::new().append(true).create(true).mode(0o600).open(path(state)) else { return };
     let Ok(before) = file.metadata().map(|metadata| metadata.len()) else { return };
     let missing = BALLAST_BYTES.saturating_sub(usize::try_from(before).unwrap_or(usize::MAX));
     // Written, not only sized: a hole takes no room.

@@ -1,9 +1,11 @@
 //! `serve`: the keeper stays, works its queue and schedule, and answers the control socket.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,7 +29,7 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves until `stop` is set.
 pub(crate) fn serve(keeper: Arc<Keeper>, state: &State, stop: &AtomicBool) -> Result<(), CliError> {
-    let listener = listen(state)?;
+    let listener = listen(&keeper, state)?;
     ballast::keep(state);
     keeper.start_pool();
     let clients = Arc::new(AtomicUsize::new(0));
@@ -43,7 +45,7 @@ pub(crate) fn serve(keeper: Arc<Keeper>, state: &State, stop: &AtomicBool) -> Re
 /// Does `act` and answers other processes meanwhile, so that whoever is the keeper for one command can be halted like
 /// any other. Whoever came while it lasted is served to the end.
 pub(crate) fn meanwhile<T>(keeper: &Arc<Keeper>, state: &State, act: impl FnOnce() -> T) -> Result<T, CliError> {
-    let listener = listen(state)?;
+    let listener = listen(keeper, state)?;
     let clients = Arc::new(AtomicUsize::new(0));
     let (end, bell) = UnixStream::pair().map_err(|error| state.unusable(&error))?;
     let result = std::thread::scope(|threads| {
@@ -92,16 +94,35 @@ fn accept(
     Ok(())
 }
 
-fn listen(state: &State) -> Result<UnixListener, CliError> {
+fn listen(keeper: &Keeper, state: &State) -> Result<UnixListener, CliError> {
     // We hold the lock, so a socket that lies here is a dead keeper's.
     let _none = std::fs::remove_file(state.socket());
+    let people = keeper.works.config().people;
     let bind = || -> std::io::Result<UnixListener> {
         let listener = UnixListener::bind(state.socket())?;
-        std::fs::set_permissions(state.socket(), std::fs::Permissions::from_mode(0o600))?;
+        // The group the operator named may pass through the directory and speak to the socket, and read nothing.
+        let (directory, socket) = if people.is_some() { (0o710, 0o660) } else { (0o700, 0o600) };
+        if people.is_some() {
+            close_to_all_but_the_owner(state.root())?;
+            std::os::unix::fs::chown(state.root(), None, people)?;
+            std::os::unix::fs::chown(state.socket(), None, people)?;
+        }
+        std::fs::set_permissions(state.root(), Permissions::from_mode(directory))?;
+        std::fs::set_permissions(state.socket(), Permissions::from_mode(socket))?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
     bind().map_err(|error| state.unusable(&error))
+}
+
+/// Takes every right to what lies in `dir` from everybody but its owner.
+fn close_to_all_but_the_owner(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let mode = entry.metadata()?.permissions().mode();
+        std::fs::set_permissions(entry.path(), Permissions::from_mode(mode & 0o700))?;
+    }
+    Ok(())
 }
 
 fn greet(keeper: &Arc<Keeper>, stream: UnixStream, clients: &Arc<AtomicUsize>) {

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use selvedge_sandbox::Stream;
@@ -20,7 +20,7 @@ impl Tape {
     /// Appends to the tape at `path`, which only the keeper's user can read.
     pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
         if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)?;
+            private_dir(dir)?;
         }
         let file = OpenOptions::new()
             .append(true)
@@ -53,6 +53,11 @@ impl Tape {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
+}
+
+/// Makes a directory, and those above it, for its owner's eyes only.
+pub(super) fn private_dir(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Follows a tape from the beginning.
