@@ -103,8 +103,11 @@ pub(crate) fn complete(report: &selvedge_sandbox::Report) -> Result<(), CliError
         None => Ok(()),
         Some(row) => {
             let reason = row.seen.as_ref().err().map_or("", String::as_str);
-            let message = format!("{} is missing, so no run will start: {reason}", row.layer);
-            Err(CliError::new(Kind::Sandbox, message).hint(row.layer.remedy()))
+            let (kind, message) = match row.layer {
+                selvedge_sandbox::Layer::State => (Kind::State, format!("cannot use the state directory: {reason}")),
+                layer => (Kind::Sandbox, format!("{layer} is missing, so no run will start: {reason}")),
+            };
+            Err(CliError::new(kind, message).hint(row.layer.remedy()))
         }
     }
 }
