@@ -10,6 +10,7 @@
 //! | to prove | [`Ledger::verify`], [`verify_file`], [`Ledger::export`], [`Ledger::checkpoint`] |
 //! | to look | [`Ledger::runs`], [`Ledger::load_run`], [`Ledger::entries`], [`Ledger::wait_after`] |
 
+mod ahead;
 mod anchor;
 mod approvals;
 mod batch;

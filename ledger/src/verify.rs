@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Rows};
 
+use crate::ahead::{Ahead, BATCH_ROWS, Batch, Hashed};
 use crate::anchor::Anchor;
 use crate::checkpoint::{BadCheckpoint, Checkpoint};
 use crate::error::{AnchorProblem, ReadError};
@@ -147,13 +148,23 @@ fn verify_log(db: &Connection, key: &PublicKey, outside: &[&Checkpoint]) -> Resu
     let mut rows = statement.query([])?;
     let mut marks = Marks::read(db, outside)?;
     walk.check_marks(&mut marks)?;
-    loop {
-        let seq = walk.tree.size();
-        let unreadable = |error: rusqlite::Error| VerifyError::Entry { seq, because: error.to_string() };
-        let Some(row) = rows.next().map_err(unreadable)? else { break };
-        walk.check_entry(&RawRow::read(row, seq)?)?;
-        walk.check_marks(&mut marks)?;
-    }
+    std::thread::scope(|scope| {
+        let mut ahead = Ahead::start(scope);
+        let (mut read, mut end) = (0, None);
+        while end.is_none() {
+            let batch;
+            (batch, end) = read_batch(&mut rows, read);
+            read += batch.len() as u64;
+            if let Some(hashed) = ahead.push(batch) {
+                walk.check(&hashed, &mut marks)?;
+            }
+        }
+        while let Some(hashed) = ahead.pop() {
+            walk.check(&hashed, &mut marks)?;
+        }
+        // What could not be read comes after everything that could.
+        end.unwrap_or(Ok(()))
+    })?;
     let found = walk.tree.size();
     if let Some(last) = outside.iter().map(|checkpoint| checkpoint.size()).max().filter(|size| *size > found) {
         return Err(AnchorProblem::Shorter { found, anchored: last }.into());
@@ -163,6 +174,23 @@ fn verify_log(db: &Connection, key: &PublicKey, outside: &[&Checkpoint]) -> Resu
     }
     tiles::check_count(db, found)?;
     Ok(LogReport { entries: found, root: walk.tree.root(), signed: walk.signed })
+}
+
+/// The next rows; and, when there are no more, whether that is the end of the log or damage.
+fn read_batch(rows: &mut Rows<'_>, first: u64) -> (Batch, Option<Result<(), VerifyError>>) {
+    let mut batch = Batch::default();
+    while batch.len() < BATCH_ROWS {
+        let seq = first + batch.len() as u64;
+        match rows.next() {
+            Ok(Some(row)) => match RawRow::read(row, seq) {
+                Ok(row) => batch.push(&row),
+                Err(damaged) => return (batch, Some(Err(damaged.into()))),
+            },
+            Ok(None) => return (batch, Some(Ok(()))),
+            Err(error) => return (batch, Some(Err(VerifyError::Entry { seq, because: error.to_string() }))),
+        }
+    }
+    (batch, None)
 }
 
 /// Where verification stands: everything before is as it was appended.
@@ -178,13 +206,22 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn check_entry(&mut self, row: &RawRow<'_>) -> Result<(), VerifyError> {
+    fn check(&mut self, (batch, leaves): &Hashed, marks: &mut Marks<'_>) -> Result<(), VerifyError> {
+        for (row, leaf) in batch.rows().zip(leaves) {
+            self.check_entry(&row, leaf)?;
+            self.check_marks(marks)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the next row, which must have the leaf `expected`.
+    fn check_entry(&mut self, row: &RawRow<'_>, expected: &Hash) -> Result<(), VerifyError> {
         let seq = self.tree.size();
         let bad = |because: &str| Err(VerifyError::Entry { seq, because: because.to_owned() });
         if row.seq != seq {
             return bad("it is missing");
         }
-        if row.expected_leaf() != *row.leaf {
+        if expected != row.leaf {
             return bad("it is not the entry that was appended");
         }
         if row.clock_back != (row.at < self.last_at) {
