@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::outcome::Outcome;
 use crate::report::{Line, try_apart};
-use crate::{Attack, Control, raw};
+use crate::{Attack, Control, doors, raw};
 
 /// A variable the keeper has and no sandbox may see.
 pub const CANARY: &str = "SELVEDGE_CANARY";
@@ -53,7 +53,7 @@ pub(crate) fn enter_and_try(attack: &Attack) -> Outcome {
         }
     }
     // What an attack must find to be able to succeed.
-    let address = raw::give_loopback([169, 254, 169, 254]);
+    let address = raw::give_loopback(doors::METADATA.octets()).and_then(|()| doors::stand_in());
     let listener = SocketAddr::from_abstract_name(ABSTRACT_SOCKET).and_then(|name| UnixListener::bind_addr(&name));
     let left_open = std::fs::File::open("/etc/passwd");
     let outcome = if std::env::set_current_dir("/tmp").is_ok() {

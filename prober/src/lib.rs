@@ -9,6 +9,7 @@
 mod arena;
 mod bombs;
 mod descriptors;
+mod doors;
 mod files;
 mod namespaces;
 mod network;
@@ -73,6 +74,7 @@ pub fn attacks() -> Vec<&'static Attack> {
         namespaces::ATTACKS,
         syscalls::ATTACKS,
         network::ATTACKS,
+        doors::ATTACKS,
         files::ATTACKS,
         proc::ATTACKS,
         bombs::ATTACKS,

@@ -15,6 +15,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("S-9b", "make a socket of a family no program needs", odd_families),
     attack("S-9c", "make a socket of a protocol no program needs", odd_protocols),
     attack("S-10", "connect to an abstract socket of the host", abstract_socket),
+    attack("S-32", "hand a descriptor to a process of the host", hand_over),
     attack("S-24", "reach an address outside, by UDP", outside_udp),
     attack("S-24b", "reach an address outside, by TCP", outside_tcp),
     Attack {
@@ -74,6 +75,23 @@ fn abstract_socket() -> Outcome {
     Outcome::of([
         Spelling::new("stream", name().and_then(|name| UnixStream::connect_addr(&name))),
         Spelling::new("datagram", name().and_then(|name| UnixDatagram::unbound()?.send_to_addr(b"x", &name))),
+    ])
+}
+
+fn hand_over() -> Outcome {
+    let hand = |directory: &str| {
+        let name = std::os::unix::net::SocketAddr::from_abstract_name(ABSTRACT_SOCKET)?;
+        let socket = UnixStream::connect_addr(&name)?;
+        raw::send_descriptor(&socket, &std::fs::File::open(directory)?)
+    };
+    // Or to whoever holds the other end of a stream that was left here.
+    let left = |number: u8| raw::send_descriptor(&std::os::fd::RawFd::from(number), &0);
+    Outcome::of([
+        Spelling::new("a directory", hand("/")),
+        Spelling::new("a file", hand("/proc/self/status")),
+        Spelling::new("along standard input", left(0)),
+        Spelling::new("along standard output", left(1)),
+        Spelling::new("along standard error", left(2)),
     ])
 }
 

@@ -73,6 +73,29 @@ pub(crate) fn socket(family: c_int, kind: c_int, protocol: c_int) -> io::Result<
     Ok(())
 }
 
+/// Sends a descriptor over a unix socket (unix(7), `SCM_RIGHTS`), with the one byte that has to go along.
+pub(crate) fn send_descriptor(socket: &impl AsRawFd, descriptor: &impl AsRawFd) -> io::Result<()> {
+    let mut byte = [b'x'];
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
+    // Room for one header and one descriptor, aligned as the header wants it.
+    let mut control = [0_u64; 4];
+    // SAFETY: a message that points at the three values above, which outlive the call; the control data fit their room.
+    let sent = unsafe {
+        let mut message: libc::msghdr = zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(4) as usize;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
+        libc::CMSG_DATA(header).cast::<c_int>().write_unaligned(descriptor.as_raw_fd());
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, 0)
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Gives the loopback interface an address and turns it on.
 pub(crate) fn give_loopback(address: [u8; 4]) -> io::Result<()> {
     // SAFETY: takes numbers.

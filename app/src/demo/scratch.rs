@@ -116,7 +116,9 @@ fn configuration(repo: &Path, small: &Path, port: u16) -> Result<String, CliErro
         proposal.file.repo.insert(SMALL_REPO.to_owned(), written);
     }
     let tiny = Limits { memory_mib: 192, processes: 256, disk_mib: 32, files: 5000 };
-    let hostile = agent("draft", &[PROBER, "try", "all"], tiny);
+    let mut hostile = agent("draft", &[PROBER, "try", "all"], tiny);
+    // A way out that may be used for one thing is what an attacker would use for another.
+    hostile.reach = vec!["cargo:read".to_owned()];
     proposal.file.agent.insert(HOSTILE.to_owned(), hostile);
     for sabotage in sabotage::ALL {
         let saboteur = agent("propose", &["/bin/sh", "-c", sabotage.script], Limits::default());
