@@ -127,3 +127,32 @@ fn a_group_can_be_let_in_to_approve_and_nobody_else_is() {
     }
     serving.kill();
 }
+
+/// A repository as somebody may hand it over: HEAD names a commit it does not have, and a remote promises to bring it.
+#[test]
+fn nothing_a_repository_configures_runs_when_its_head_is_asked_for_s28() {
+    let scene = Scene::ready();
+    let pwned = scene.path("pwned");
+    for (key, value) in [
+        ("core.repositoryformatversion", "1"),
+        ("extensions.partialClone", "o"),
+        ("remote.o.promisor", "true"),
+        ("remote.o.url", "/nowhere"),
+        ("remote.o.uploadpack", &format!("touch {}; false", pwned.display())),
+    ] {
+        scene.git(&["config", key, value]);
+    }
+    let git_dir = scene.repo().join(".git");
+    std::fs::create_dir(git_dir.join("refs/foo")).unwrap();
+    std::fs::write(git_dir.join("refs/foo/work"), format!("{}\n", "1".repeat(40))).unwrap();
+    std::fs::write(git_dir.join("HEAD"), "ref: refs/foo/work\n").unwrap();
+    // The control: plain git fetches what HEAD names, and runs what the repository says.
+    let mut plain = std::process::Command::new("git");
+    plain.arg("-C").arg(scene.repo()).args(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
+    plain.output().unwrap();
+    assert!(pwned.exists(), "the trap is not live");
+    std::fs::remove_file(&pwned).unwrap();
+    let said = scene.run(&["run", "--command", "--wait", "--", "true"]);
+    assert_ne!(said.status, 0, "{said:?}");
+    assert!(!pwned.exists(), "the repository's own command ran on the host: {said:?}");
+}

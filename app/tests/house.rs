@@ -94,3 +94,38 @@ fn every_invariant_names_a_test_that_exists() {
         assert!(text.contains(&format!("fn {test}(")), "`{file}` has no test `{test}`");
     }
 }
+
+/// Git in a repository that is not the factory's own runs what that repository configures. So it is started in few places, each
+/// of which says why it may: everything else asks the forge (A-28, S-28).
+#[test]
+fn git_is_started_only_where_it_is_known_to_be_safe() {
+    let known = [
+        // Asks where a repository is and what it is called, with nothing that could run.
+        "app/src/cli/init.rs",
+        // Asks for git's version.
+        "app/src/cli/local.rs",
+        // In repositories that the demonstration makes.
+        "app/src/demo/scratch.rs",
+        // In the operator's own directory of advisories.
+        "app/src/wiring.rs",
+        "forge/src/git/host.rs",
+    ];
+    let mut starters = Vec::new();
+    let mut open = vec![root()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap().flatten() {
+            let path = entry.path();
+            let name = entry.file_name();
+            if path.is_dir() && name != "target" && name != ".git" && name != "tests" && name != "benches" {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                if text.contains("Command::new(\"git\")") || path.ends_with("forge/src/git/host.rs") {
+                    starters.push(path.strip_prefix(root()).unwrap().to_string_lossy().into_owned());
+                }
+            }
+        }
+    }
+    starters.sort();
+    assert_eq!(starters, known);
+}

@@ -111,14 +111,11 @@ impl Works {
     }
 }
 
-/// Where the operator stands in their own repository: what an ad-hoc program runs on. Asked of the operator's own git.
+/// Where the operator stands in their own repository: what an ad-hoc program runs on.
 fn operator_s_head(repository: &Repository, source: &Source) -> Result<CommitId, ActError> {
-    let mut git = std::process::Command::new("git");
-    git.arg("-C").arg(source.path()).args(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
-    let answer = git.output().map_err(transient)?;
-    let head = CommitId::parse(String::from_utf8_lossy(&answer.stdout).trim()).map_err(permanent)?;
-    let unknown = |_| permanent("HEAD is on no branch, so the factory does not have it; put a branch there");
-    repository.tree_of(&head).map_err(unknown)?;
+    let unknown = || permanent("HEAD is on no branch, so the factory does not have it; put a branch there");
+    let head = repository.head_of(source).map_err(transient)?.ok_or_else(unknown)?;
+    repository.tree_of(&head).map_err(|_| unknown())?;
     Ok(head)
 }
 

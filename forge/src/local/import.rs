@@ -50,8 +50,11 @@ pub enum ImportError {
         /// Which.
         path: PathBuf,
     },
-    /// What stands at the path only points at a repository somewhere else (attack S-28).
-    #[error("`{path}` belongs to a repository elsewhere: import that repository by its own path")]
+    /// What stands at the path points at a repository somewhere else, or borrows from it (attack S-28).
+    #[error(
+        "`{path}` leads to a repository elsewhere: import that one by its own path, or make this one whole with \
+         `git repack -a -d` and remove the link"
+    )]
     Elsewhere {
         /// The link, file or worktree that points away.
         path: PathBuf,
@@ -81,6 +84,8 @@ pub enum ImportError {
 /// Overrides every attribute a tree could set: nothing an agent writes changes how its change is shown or merged.
 const ATTRIBUTES: &str =
     "* !diff !merge !text !eol !filter !ident !working-tree-encoding !export-subst !export-ignore !whitespace\n";
+/// Most files a source's references and objects may be; a repository with more wants `git gc` first.
+const ENTRIES_MAX: u64 = 2_000_000;
 /// Distinguishes imports made at the same time.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -106,7 +111,8 @@ impl Source {
     }
 }
 
-/// Refuses a source whose `.git` is a link, a pointer file or a worktree's: it would import what the path does not name.
+/// Refuses a source that would bring what its path does not name: whose `.git` is a link, a pointer file or a worktree's, that
+/// borrows objects from another repository, or that has a link anywhere among its references and objects.
 fn stays_here(path: &Path) -> Result<(), ImportError> {
     let dot_git = path.join(".git");
     let git_dir = match dot_git.symlink_metadata() {
@@ -115,13 +121,39 @@ fn stays_here(path: &Path) -> Result<(), ImportError> {
         // A bare repository.
         Err(_) => path.to_owned(),
     };
-    let aliens = ["commondir", "objects", "refs", "packed-refs"].map(|name| git_dir.join(name));
-    let away =
-        |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_symlink() || path.ends_with("commondir"));
-    match aliens.into_iter().find(away) {
-        Some(path) => Err(ImportError::Elsewhere { path }),
-        None => Ok(()),
+    let pointers = ["commondir", "objects/info/alternates", "objects/info/http-alternates"];
+    if let Some(path) = pointers.map(|name| git_dir.join(name)).into_iter().find(|path| path.symlink_metadata().is_ok())
+    {
+        return Err(ImportError::Elsewhere { path });
     }
+    let mut left = ENTRIES_MAX;
+    let roots = ["HEAD", "packed-refs", "objects", "refs"].map(|name| git_dir.join(name));
+    roots.iter().try_for_each(|root| no_links_below(root, &mut left))
+}
+
+/// Refuses a link at `path` or anywhere below it.
+fn no_links_below(path: &Path, left: &mut u64) -> Result<(), ImportError> {
+    let unreadable = |cause| ImportError::Missing { path: path.to_owned(), cause };
+    let mut open: Vec<PathBuf> = match path.symlink_metadata() {
+        Ok(found) if found.is_symlink() => return Err(ImportError::Elsewhere { path: path.to_owned() }),
+        Ok(found) if found.is_dir() => vec![path.to_owned()],
+        // What is not there leads nowhere.
+        Ok(_) | Err(_) => Vec::new(),
+    };
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).map_err(unreadable)? {
+            *left = left.checked_sub(1).ok_or_else(|| unreadable(io::Error::from(io::ErrorKind::FileTooLarge)))?;
+            let entry = entry.map_err(unreadable)?;
+            let kind = entry.file_type().map_err(unreadable)?;
+            if kind.is_symlink() {
+                return Err(ImportError::Elsewhere { path: entry.path() });
+            }
+            if kind.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a source says about itself before anything is copied.

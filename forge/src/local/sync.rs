@@ -33,6 +33,15 @@ impl Repository {
         self.promote()
     }
 
+    /// Where the source's HEAD stands. Asked in git's own protocol, like everything of a source: whatever its
+    /// configuration says, nothing of it runs (attack S-28). None when HEAD points at nothing the source has.
+    pub fn head_of(&self, source: &Source) -> Result<Option<CommitId>, ImportError> {
+        let answer = self.read_source(&["ls-remote", "--", &source.text, "HEAD"], source, TRANSFER)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let id = answer.lines().find_map(|line| line.strip_suffix("\tHEAD"));
+        Ok(id.and_then(|id| CommitId::parse(id).ok()))
+    }
+
     /// Moves our branches and tags to the source's, where that only adds.
     fn promote(&self) -> Result<Synced, ImportError> {
         let theirs = self.references(SOURCE_HEADS)?;

@@ -66,7 +66,30 @@ fn s_28_a_path_that_only_points_at_a_repository_elsewhere_is_refused() {
         std::fs::remove_dir_all(borrowed.join(".git").join(part)).unwrap();
         std::os::unix::fs::symlink(git_dir.join(part), borrowed.join(".git").join(part)).unwrap();
     }
-    for name in ["file", "link", "common", "borrowed"] {
+    let deep = decoy("deep");
+    plain_git(&deep, &["init", "-q"]);
+    std::fs::remove_dir_all(deep.join(".git/refs/heads")).unwrap();
+    std::os::unix::fs::symlink(git_dir.join("refs/heads"), deep.join(".git/refs/heads")).unwrap();
+    let lent = decoy("lent");
+    plain_git(&lent, &["init", "-q"]);
+    let main = std::fs::read(git_dir.join("refs/heads/main")).unwrap();
+    std::fs::write(lent.join(".git/refs/heads/main"), main).unwrap();
+    for borrower in [&deep, &lent] {
+        std::fs::write(borrower.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        let alternates = borrower.join(".git/objects/info/alternates");
+        std::fs::write(alternates, git_dir.join("objects").to_str().unwrap()).unwrap();
+    }
+    // Without what it borrows, only the links are left to be seen.
+    let linked = decoy("linked");
+    plain_git(&linked, &["init", "-q"]);
+    std::fs::remove_dir_all(linked.join(".git/refs/heads")).unwrap();
+    std::os::unix::fs::symlink(git_dir.join("refs/heads"), linked.join(".git/refs/heads")).unwrap();
+    std::fs::remove_dir_all(linked.join(".git/objects/pack")).unwrap();
+    for entry in std::fs::read_dir(git_dir.join("objects")).unwrap().flatten() {
+        let _there = std::os::unix::fs::symlink(entry.path(), linked.join(".git/objects").join(entry.file_name()));
+    }
+    std::fs::write(linked.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+    for name in ["file", "link", "common", "borrowed", "deep", "lent", "linked"] {
         // The control: git itself would follow.
         assert!(plain_git_line(&workshop.path(name), &["ls-remote", "."]).contains("refs/heads/main"), "{name}");
         let error = import(&workshop, workshop.path(name).to_str().unwrap(), &shop_name()).unwrap_err();
