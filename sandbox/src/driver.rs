@@ -15,7 +15,7 @@ use crate::cgroup::Hierarchies;
 use crate::control::Control;
 use crate::footprint::{Footprint, Records, is_id};
 use crate::live::Sandbox;
-use crate::owner::{HeldId, Subordinate};
+use crate::owner::{HeldId, Subordinate, refuse_mappable};
 use crate::place::{Access, Level, Network, Place};
 use crate::refused::{Layer, Refused};
 use crate::streams::Streams;
@@ -149,6 +149,7 @@ impl NativeDriver {
         match self.setup.level {
             Level::Full if uid != 0 => Err(Refused::new(Layer::HostUser, "level `full` needs a keeper that is root")),
             Level::Full => {
+                refuse_mappable(&self.setup.host_ids)?;
                 let held = HeldId::take(&self.records.ids, self.setup.host_ids.clone(), id)?;
                 let ids =
                     jail::Owner { uid: held.id, gid: held.id, keeper: (uid, gid), mapping: jail::Mapping::ByRoot };

@@ -8,8 +8,36 @@ use std::path::{Path, PathBuf};
 
 use crate::refused::{Layer, Refused};
 
-/// The ids root uses unless told otherwise: above every account, below what container engines hand out by default.
-pub const HOST_IDS: Range<u32> = 200_000..210_000;
+/// The ids root uses unless told otherwise: above every account, every range that `useradd` gives out for `/etc/subuid`
+/// (login.defs(5): up to 600,100,000) and every container range that systemd knows (up to 1,879,048,191). Whoever may map an id
+/// may send signals to what runs as it.
+pub const HOST_IDS: Range<u32> = 1_900_000_000..1_900_010_000;
+
+/// The id that doors of a root keeper run as: beside the sandboxes' and never one of them.
+pub const DOOR_ID: u32 = HOST_IDS.start - 1;
+
+/// Refuses ids that this host lets an ordinary user map: those of `range`, and the one before it, which doors run as.
+pub(crate) fn refuse_mappable(range: &Range<u32>) -> Result<(), Refused> {
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        if let Some(line) = granted_within(&text, &(range.start.saturating_sub(1)..range.end)) {
+            let reason = format!("`{file}` lets an ordinary user map ids of sandboxes: `{line}`");
+            return Err(Refused::new(Layer::HostUser, reason));
+        }
+    }
+    Ok(())
+}
+
+/// The first line that grants an id of `range` to anyone but root, who may map it anyway.
+fn granted_within<'a>(text: &'a str, range: &Range<u32>) -> Option<&'a str> {
+    text.lines().find(|line| {
+        let mut fields = line.split(':');
+        let who = fields.next().unwrap_or_default();
+        let mut number = || fields.next().and_then(|field| field.trim().parse::<u64>().ok());
+        let (Some(start), Some(count)) = (number(), number()) else { return false };
+        !["root", "0"].contains(&who) && start < u64::from(range.end) && start + count > u64::from(range.start)
+    })
+}
 
 /// One id, held. It is free again when the file is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +147,15 @@ mod tests {
         one.release().unwrap();
         one.release().unwrap();
         assert_eq!(HeldId::take(dir.path(), 10..12, "c").unwrap().id, 10);
+    }
+
+    #[test]
+    fn ids_that_somebody_may_map_are_seen() {
+        let text = "root:0:4294967295\nada:165536:65536\nwide:1899999999:1\nodd:x:1\n";
+        assert_eq!(granted_within(text, &(200_000..210_000)), Some("ada:165536:65536"));
+        assert_eq!(granted_within(text, &(HOST_IDS.start - 1..HOST_IDS.end)), Some("wide:1899999999:1"));
+        assert_eq!(granted_within(text, &HOST_IDS), None);
+        assert_eq!(granted_within(text, &(231_072..231_073)), None);
     }
 
     #[test]

@@ -69,7 +69,7 @@ layers! {
     /// The launcher.
     Launcher "the launcher" "install `selvedge-jail` beside `selvedge`, or run the main executable, which contains it";
     /// A host user per sandbox.
-    HostUser "a host user of its own" "as an ordinary user: install the package `uidmap` and give this user a range in /etc/subuid and /etc/subgid (`usermod --add-subuids 200000-265535 --add-subgids 200000-265535 USER`); as root: choose a free range of user ids";
+    HostUser "a host user of its own" "as an ordinary user: install the package `uidmap` and give this user a range in /etc/subuid and /etc/subgid (`usermod --add-subuids 200000-265535 --add-subgids 200000-265535 USER`); as root: take ids above 1,899,999,998 out of /etc/subuid and /etc/subgid";
     /// User, mount, process, network, message, name and control group namespaces.
     Namespaces "namespaces" "allow user namespaces: `sysctl user.max_user_namespaces=10000`; on Ubuntu 24.04 or newer also allow them for the launcher in AppArmor (`userns,`), or run the keeper as root";
     /// Limits on memory, processors and processes.

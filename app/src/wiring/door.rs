@@ -12,7 +12,7 @@ use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
     Ask, Done, Door, Fence, Hello, Judge, Layer, Limits, ListenerKind, Outcome, Ready, Refused, RunAs, Verdict,
 };
-use selvedge_sandbox::Listeners;
+use selvedge_sandbox::{DOOR_ID, Listeners};
 
 use super::Works;
 use crate::config::Config;
@@ -25,9 +25,6 @@ const SERIAL_BITS: u32 = 24;
 
 /// What a door must stand behind before it is given a credential's worth of trust.
 const FENCES: [Fence; 3] = [Fence::NotDumpable, Fence::Landlock, Fence::Seccomp];
-
-/// The uid door processes run as when the keeper is root: nobody's, and never a sandbox's.
-const DOOR_UID: u32 = 199_999;
 
 /// A run's doors, open.
 pub(super) struct OpenDoor {
@@ -59,11 +56,8 @@ impl Works {
             lease: self.take_lease(&behalf.run),
             limits: Limits::default(),
         };
-        let run_as = if rustix::process::getuid().is_root() {
-            RunAs::Ids { uid: DOOR_UID, gid: DOOR_UID }
-        } else {
-            RunAs::Keeper
-        };
+        let run_as =
+            if rustix::process::getuid().is_root() { RunAs::Ids { uid: DOOR_ID, gid: DOOR_ID } } else { RunAs::Keeper };
         let started = Door::start(&self.executable, run_as, &hello);
         let (door, Ready { ca_pem, fences }) = started.map_err(|error| ActError::Transient(format!("{error}")))?;
         if let Some(missing) = FENCES.iter().find(|fence| !fences.contains(fence)) {
