@@ -110,7 +110,7 @@ pub(crate) struct Danger {
 }
 
 /// Work that starts by the clock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scheduled {
     pub(crate) every: Duration,
     pub(crate) agent: AgentName,

@@ -37,7 +37,7 @@ pub(crate) fn run(state: Option<&Path>, keep: bool, output: &mut Output) -> Resu
     let Some(lock) = state.lock()? else {
         return Err(CliError::new(Kind::State, "the scratch factory is in use").hint("name another `--state DIR`"));
     };
-    let keeper = Arc::new(Keeper::open(state.clone(), lock)?);
+    let keeper = Arc::new(Keeper::open(state.clone(), lock, crate::wiring::Purpose::Work)?);
     let told = tell(&keeper, &scratch, output);
     keeper.close();
     let (proposal, refused) = told?;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
 use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Sealer, Secret};
-use selvedge_domain::{AgentName, Digest, RepoName, RunId, Time};
+use selvedge_domain::{AgentName, Digest, LeaseId, RepoName, RunId, Time};
 use selvedge_factory::Factory;
-use selvedge_factory::ports::{Clock, Entropy};
+use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
 use selvedge_forge::git::{GitRunner, HostGit};
 use selvedge_forge::local::{LocalForge, Source};
 use selvedge_gateway::Door;
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 
+mod advisories;
 mod cache;
 mod checks;
 mod door;
@@ -31,11 +32,13 @@ pub(crate) mod paths;
 mod queue;
 mod registry;
 mod repositories;
+mod rules;
 mod sealed;
 mod store;
 mod tape;
 mod workplace;
 
+pub(crate) use rules::CurrentJudge;
 pub(crate) use store::ClaimedStore;
 pub(crate) use tape::Reel;
 
@@ -51,7 +54,8 @@ pub(crate) struct Works {
     pub(crate) ledger: Ledger,
     config: RwLock<Arc<Config>>,
     judge: RwLock<Arc<dyn Judge + Send + Sync>>,
-    policies: Option<Digest>,
+    policies: RwLock<Option<Digest>>,
+    rules: Mutex<rules::Seen>,
     forge: LocalForge,
     driver: Arc<NativeDriver>,
     leases: Leases,
@@ -59,12 +63,20 @@ pub(crate) struct Works {
     live: Mutex<BTreeMap<RunId, Live>>,
     halts: RwLock<BTreeSet<HaltScope>>,
     swept: Mutex<Vec<String>>,
-    advisories: Mutex<Option<PathBuf>>,
     probing: Mutex<()>,
     executable: PathBuf,
     roots_pem: String,
     trust_domain: String,
     pub(crate) database_age_days_max: u64,
+}
+
+/// What a keeper is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Anything.
+    Work,
+    /// Only to take authority away, which must work when the configuration does not.
+    Stop,
 }
 
 /// What is running for one run.
@@ -76,8 +88,14 @@ struct Live {
 
 impl Works {
     /// Opens everything below `state`. The caller holds the lock.
-    pub(crate) fn open(state: State) -> Result<Self, CliError> {
-        let config = Config::load(&state.config())?;
+    pub(crate) fn open(state: State, purpose: Purpose) -> Result<Self, CliError> {
+        let seen = rules::Seen::of(&state);
+        let config = match (Config::load(&state.config()), purpose) {
+            (Ok(config), _) => config,
+            // Whoever stops something needs no configuration, and whatever they stop needs none to end (invariant 2).
+            (Err(_), Purpose::Stop) => Config::parse("selvedge.toml", "")?,
+            (Err(error), Purpose::Work) => return Err(error.into()),
+        };
         let ledger = paths::open_ledger(&state)?;
         let (judge, policies) = load_policies(&state);
         let driver = Arc::new(driver(&state, config.level.as_deref())?);
@@ -90,14 +108,14 @@ impl Works {
             forge: open_forge(&state, Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?)))?,
             ledger,
             judge: RwLock::new(judge),
-            policies,
+            policies: RwLock::new(policies),
+            rules: Mutex::new(seen),
             driver,
             leases,
             vault: Mutex::default(),
             live: Mutex::default(),
             halts: RwLock::new(halts.into_iter().collect()),
             swept: Mutex::new(swept),
-            advisories: Mutex::new(config.advisories.clone()),
             probing: Mutex::default(),
             executable: executable()?,
             // A host without certificates can still reach what the operator named as clear text; all else fails closed.
@@ -134,7 +152,7 @@ impl Works {
 
     /// Fingerprint of the policies; none when they do not load.
     pub(crate) fn policies(&self) -> Option<Digest> {
-        self.policies
+        *self.policies.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The loop, deciding and recording through these.
@@ -160,18 +178,6 @@ impl Works {
 
     fn driver_level(&self) -> Level {
         level(self.config().level.as_deref())
-    }
-
-    /// The advisory database in use.
-    pub(crate) fn advisories(&self) -> Option<PathBuf> {
-        self.advisories.lock().ok().and_then(|path| path.clone())
-    }
-
-    /// Uses another advisory database from now on.
-    pub(crate) fn use_advisories(&self, path: PathBuf) {
-        if let Ok(mut advisories) = self.advisories.lock() {
-            *advisories = Some(path);
-        }
     }
 
     /// A directory of the factory's own, empty.
@@ -252,14 +258,29 @@ impl Works {
         self.live(|live| live.keys().cloned().collect())
     }
 
-    /// Adds or lifts a halt. Takes effect before it is recorded.
-    pub(crate) fn set_halt(&self, scope: &HaltScope, on: bool) {
-        let mut halts = self.halts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if on {
-            halts.insert(scope.clone());
-        } else {
-            halts.remove(scope);
-        }
+    /// Adds a halt. Takes effect before it is recorded.
+    pub(crate) fn set_halt(&self, scope: &HaltScope) {
+        self.halts.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(scope.clone());
+    }
+
+    /// Lifts a halt.
+    pub(crate) fn lift_halt(&self, scope: &HaltScope) {
+        self.halts.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(scope);
+    }
+
+    /// Every halt in force.
+    pub(crate) fn halts(&self) -> BTreeSet<HaltScope> {
+        self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Takes back what a run was lent, whatever its slot is busy with. Its turn does so too, and records it: this is for
+    /// those who cannot wait for that turn. Says which leases may still live.
+    pub(crate) fn take_leases_back(&self, run: &RunId) -> Vec<LeaseId> {
+        // A secret that no door fetched yet.
+        self.drop_lease(run);
+        let Ok(run) = self.run(run) else { return Vec::new() };
+        let lent = run.leases().iter().filter(|(_, state)| state.may_live()).map(|(lease, _)| lease.clone());
+        lent.filter(|lease| self.take_back(lease) != TakenBack::Dead).collect()
     }
 
     /// Why this run may not go on, when a halt covers it.

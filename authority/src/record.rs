@@ -88,6 +88,13 @@ pub enum Record {
         /// Fingerprint of the policies; none when they do not load, and then nothing is allowed.
         policies: Option<Digest>,
     },
+    /// The operator changed the policies or the configuration, and from here on the new ones decide (requirement D12).
+    RulesChanged {
+        /// Fingerprint of the configuration in force.
+        configuration: Digest,
+        /// Fingerprint of the policies in force; none when they do not load, and then nothing is allowed.
+        policies: Option<Digest>,
+    },
 }
 
 /// Acts that only take authority away.

@@ -78,7 +78,11 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
                 detail
             ])?;
         }
-        Record::Decided { .. } | Record::NotDone { .. } | Record::Observed(_) | Record::KeeperStarted { .. } => {}
+        Record::Decided { .. }
+        | Record::NotDone { .. }
+        | Record::Observed(_)
+        | Record::KeeperStarted { .. }
+        | Record::RulesChanged { .. } => {}
     }
     Ok(())
 }

@@ -235,7 +235,8 @@ impl Store {
             | Record::ApprovalDenied { .. }
             | Record::Relinquished(_)
             | Record::Observed(_)
-            | Record::KeeperStarted { .. } => Ok(None),
+            | Record::KeeperStarted { .. }
+            | Record::RulesChanged { .. } => Ok(None),
         }
     }
 

@@ -89,15 +89,24 @@ impl Deny {
 impl Scope {
     pub(crate) fn halt(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         let value = ask(common, output, &Request::Halt(self.parse()?))?;
-        output.line(format!("halted; {} runs killed", value.get("killed").and_then(Value::as_u64).unwrap_or(0)));
+        let killed = value.get("killed").and_then(Value::as_u64).unwrap_or(0);
+        output.line(match killed {
+            0 => "halted; nothing was running".to_owned(),
+            1 => "halted; 1 run was killed".to_owned(),
+            more => format!("halted; {more} runs were killed"),
+        });
+        say_what_may_live(output, &value);
         let again = std::iter::once("selvedge resume").chain(self.scope.iter().map(String::as_str));
         output.line(format!("nothing new starts in this scope until `{}`", again.collect::<Vec<_>>().join(" ")));
         Ok(0)
     }
 
     pub(crate) fn resume(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
-        ask(common, output, &Request::Resume(self.parse()?))?;
-        output.line("resumed");
+        let value = ask(common, output, &Request::Resume(self.parse()?))?;
+        output.line(format!("resumed: {}", text(&value, "resumed")));
+        for halt in value.get("still_halted").and_then(Value::as_array).into_iter().flatten() {
+            output.line(format!("still halted: {}", halt.as_str().unwrap_or("-")));
+        }
         Ok(0)
     }
 
@@ -115,10 +124,24 @@ impl Scope {
 
 impl Revoke {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
-        ask(common, output, &Request::Revoke { run: self.run.clone() })?;
-        output.line(format!("every credential of {} is revoked, and the run is over", self.run));
+        let value = ask(common, output, &Request::Revoke { run: self.run.clone() })?;
+        if say_what_may_live(output, &value) {
+            output.line(format!("every credential of {} is revoked, and the run goes no further", self.run));
+        }
         Ok(0)
     }
+}
+
+/// Names every credential that may still work; whether there is none.
+fn say_what_may_live(output: &Output, value: &Value) -> bool {
+    let living: Vec<&str> =
+        value.get("may_still_live").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    for lease in &living {
+        output.line(format!(
+            "lease {lease} may still live; the factory goes on trying, and `selvedge watch` shows when it is dead"
+        ));
+    }
+    living.is_empty()
 }
 
 /// Lists what waits for a person.

@@ -88,12 +88,14 @@ fn queue(common: &Common, output: &mut Output, request: RunRequest) -> Result<u8
     let session = connect(&state)?;
     let said = Said::of(&request);
     let mut wrote = Wrote::default();
+    let waits = request.wait;
     let mut result = session.ask(&Request::Run(request), &mut |reply| match reply {
         // One document is promised, so what the program wrote becomes a part of it.
         Reply::Wrote { stderr, bytes } if common.json => wrote.add(*stderr, bytes),
         other => show(output, other),
     })?;
-    if let (Said::Program, Some(fields)) = (said, result.as_object_mut()) {
+    // Whoever did not wait has not seen what the program wrote: `selvedge output` prints it.
+    if let (Said::Program, true, Some(fields)) = (said, waits, result.as_object_mut()) {
         fields.insert("program_stdout".to_owned(), String::from_utf8_lossy(&wrote.out).into());
         fields.insert("program_stderr".to_owned(), String::from_utf8_lossy(&wrote.err).into());
     }
@@ -176,9 +178,9 @@ pub(crate) fn serve_command(common: &Common, output: &mut Output) -> Result<u8, 
         return Err(CliError::new(Kind::State, format!("another process keeps `{}`", state.root().display()))
             .hint("one keeper per state directory: stop the other one, or use it"));
     };
-    let keeper = Arc::new(Keeper::open(state.clone(), lock)?);
+    let keeper = Arc::new(Keeper::open(state.clone(), lock, crate::wiring::Purpose::Work)?);
     output.progress(&format!("keeping {}; stop with Ctrl-C", state.root().display()));
     // A signal ends the process; the next keeper recovers what it left, as after any crash.
-    serve(keeper, &state, &AtomicBool::new(false))?;
+    serve(keeper, &state, &AtomicBool::new(false), &|told| output.progress(told))?;
     Ok(0)
 }

@@ -1,48 +1,60 @@
 //! Stopping. Acts that only take authority away: they need no permit, never wait for one, work with a full disk and broken
 //! policies, and are recorded afterwards (invariant 2, requirement G5).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use selvedge_authority::{Class, Entry, HaltScope, Journal, Record, Relinquished};
-use selvedge_domain::{Actor, AgentName, Person, RepoName, RunId};
+use selvedge_domain::{Actor, AgentName, LeaseId, Person, RepoName, RunId};
 use selvedge_factory::ports::Clock;
 use serde_json::{Value, json};
 
-use super::hall::Keeper;
+use super::hall::{Keeper, Listener};
 use super::message::Scope;
+use super::view::scope_words;
 use crate::errors::{CliError, Kind};
 
-pub(super) fn halt(keeper: &Arc<Keeper>, scope: &Scope, uid: u32) -> Result<Value, CliError> {
+/// How often it is looked whether what was stopped has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a keeper that lives only for this command waits for what it stopped to come to its end.
+const SETTLE_WITHIN: Duration = Duration::from_secs(20);
+
+pub(super) fn halt(keeper: &Arc<Keeper>, scope: &Scope, uid: u32, listener: &dyn Listener) -> Result<Value, CliError> {
     let scope = parse(scope)?;
     known(keeper, &scope)?;
-    let killed = stop(keeper, &scope);
-    let recorded = record(keeper, Relinquished::Halted(scope), uid);
-    settle(keeper);
-    Ok(json!({ "killed": killed, "recorded": recorded }))
+    stop(keeper, scope, uid, listener)
+}
+
+pub(super) fn revoke(keeper: &Arc<Keeper>, run: &str, uid: u32, listener: &dyn Listener) -> Result<Value, CliError> {
+    let run =
+        RunId::parse(run).map_err(|error| CliError::caused(Kind::Usage, &error).hint("`selvedge ps` lists runs"))?;
+    let scope = HaltScope::Run(run);
+    known(keeper, &scope)?;
+    stop(keeper, scope, uid, listener)
 }
 
 pub(super) fn resume(keeper: &Keeper, scope: &Scope, uid: u32) -> Result<Value, CliError> {
     let scope = parse(scope)?;
+    let halts = keeper.works.halts();
+    let mut rest: Vec<String> = halts.iter().filter(|halt| **halt != scope).map(scope_words).collect();
+    rest.sort();
+    if !halts.contains(&scope) {
+        let still =
+            if rest.is_empty() { "nothing is halted".to_owned() } else { format!("halted are: {}", rest.join(", ")) };
+        let nothing = format!("{} is not halted, so there is nothing to lift", scope_words(&scope));
+        return Err(CliError::new(Kind::NotFound, nothing).hint(still));
+    }
     // Lifting a halt gives authority back, so here the record comes first.
     if !record(keeper, Relinquished::Resumed(scope.clone()), uid) {
         return Err(
             CliError::new(Kind::State, "cannot record that the halt is lifted, so it is not").hint("free some space")
         );
     }
-    keeper.works.set_halt(&scope, false);
+    keeper.works.lift_halt(&scope);
     keeper.moved();
-    Ok(Value::Null)
-}
-
-pub(super) fn revoke(keeper: &Arc<Keeper>, run: &str, uid: u32) -> Result<Value, CliError> {
-    let run =
-        RunId::parse(run).map_err(|error| CliError::caused(Kind::Usage, &error).hint("`selvedge ps` lists runs"))?;
-    let scope = HaltScope::Run(run);
-    known(keeper, &scope)?;
-    let killed = stop(keeper, &scope);
-    let recorded = record(keeper, Relinquished::Halted(scope), uid);
-    settle(keeper);
-    Ok(json!({ "killed": killed, "recorded": recorded }))
+    Ok(json!({ "resumed": scope_words(&scope), "still_halted": rest }))
 }
 
 /// A misspelt name must not look like a stop that worked. What cannot be looked up is stopped all the same.
@@ -69,28 +81,50 @@ fn known(keeper: &Keeper, scope: &HaltScope) -> Result<(), CliError> {
     }
 }
 
-/// Stops dispatch, then kills what is alive in scope: doors first, all runs at once.
-fn stop(keeper: &Keeper, scope: &HaltScope) -> usize {
+/// Stops dispatch, then kills what is alive in scope and takes back what it was lent: doors first, all runs at once, and
+/// without waiting for whatever their slots are busy with.
+fn stop(keeper: &Arc<Keeper>, scope: HaltScope, uid: u32, listener: &dyn Listener) -> Result<Value, CliError> {
     let works = &keeper.works;
-    works.set_halt(scope, true);
-    let covered = |run: &RunId| match scope {
+    works.set_halt(&scope);
+    let covered = |run: &RunId| match &scope {
         HaltScope::All => true,
         HaltScope::Run(id) => id == run,
         HaltScope::Agent(_) | HaltScope::Repo(_) => works.run(run).is_ok_and(|run| works.halt_covering(&run).is_some()),
     };
-    let runs: Vec<RunId> = works.live_runs().into_iter().filter(|run| covered(run)).collect();
-    std::thread::scope(|threads| {
-        for run in &runs {
-            threads.spawn(|| works.kill_run(run));
-        }
+    // What is alive in this process, and what the log says is not over: either may know of a run that the other does not.
+    let open = works.ledger.open_runs().unwrap_or_default().into_iter().map(|run| run.id);
+    let runs: BTreeSet<RunId> = works.live_runs().into_iter().chain(open).filter(covered).collect();
+    let stopped: Vec<(bool, Vec<LeaseId>)> = std::thread::scope(|threads| {
+        let threads: Vec<_> = runs
+            .iter()
+            .map(|run| threads.spawn(|| (works.kill_run(run).is_some(), works.take_leases_back(run))))
+            .collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
-    runs.len()
-}
-
-/// Lets a keeper that lives only for this command end the runs it just stopped.
-fn settle(keeper: &Arc<Keeper>) {
+    let recorded = record(keeper, Relinquished::Halted(scope), uid);
     keeper.start_pool();
     keeper.moved();
+    if listener.is_the_keeper() && recorded {
+        see_end(keeper, &runs);
+    }
+    let living: Vec<&LeaseId> = stopped.iter().flat_map(|(_, leases)| leases).collect();
+    Ok(json!({
+        "killed": stopped.iter().filter(|(killed, _)| *killed).count(),
+        "ended": runs.len(),
+        "may_still_live": living.iter().map(|lease| lease.as_str()).collect::<Vec<_>>(),
+        "recorded": recorded,
+    }))
+}
+
+/// Nobody else would end these runs, and the next keeper would find them as they are now.
+fn see_end(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>) {
+    let begun = Instant::now();
+    let is_open = |run: &RunId| {
+        keeper.works.ledger.run_summary(run).is_ok_and(|found| found.is_some_and(|found| found.stage != "settled"))
+    };
+    while runs.iter().any(is_open) && begun.elapsed() < SETTLE_WITHIN {
+        keeper.idle(LOOK);
+    }
 }
 
 fn record(keeper: &Keeper, what: Relinquished, uid: u32) -> bool {

@@ -29,14 +29,16 @@ pub(super) fn run(
     let config = works.config();
     let repo = pick_repo(&config, request.repo.as_deref())?;
     let agent = pick_agent(&config, request)?;
-    if let Some(path) = &request.advisories {
-        works.use_advisories(path.clone());
-    }
     // Without a sandbox nothing will start: better said now than after every retry of the run.
     crate::cli::complete(&works.probe())?;
-    if request.scan && works.advisories().is_none() {
+    if request.scan && request.advisories.is_none() && config.advisories.is_none() {
         return Err(CliError::new(Kind::Advisories, "no advisory database")
             .hint("name one with `--advisories DIR`, or set `advisories.path`"));
+    }
+    // The keeper would read it with rights that whoever asks need not have.
+    if request.advisories.is_some() && uid != rustix::process::getuid().as_raw() {
+        return Err(CliError::new(Kind::Refused, "only the user who runs the keeper may name an advisory database")
+            .hint("ask them to set `advisories.path`, and leave `--advisories` out"));
     }
     if let Some(because) = works.halt_of_new_work(&agent, &repo) {
         return Err(CliError::new(Kind::Halted, format!("{because}, so nothing starts"))
@@ -55,13 +57,22 @@ pub(super) fn run(
             ..Lineage::outside()
         },
     };
+    if let Some(path) = &request.advisories {
+        let chosen = works.choose_advisories(&trigger.id, path);
+        chosen.map_err(|error| works.state.unusable(&error))?;
+    }
     works.ledger.queue().enqueue(&trigger, works.now()).map_err(|error| {
         CliError::caused(Kind::State, &error)
             .hint("what cannot be recorded is not done; free some space if the disk is full")
     })?;
     keeper.moved();
     if !request.wait {
-        each(&Reply::Progress { text: format!("queued as {}; `selvedge watch` follows", trigger.id) });
+        let then = if listener.is_the_keeper() {
+            "no `selvedge serve` is running, so this command sees it through"
+        } else {
+            "`selvedge ps` lists its run once it begins, `selvedge watch` follows"
+        };
+        each(&Reply::Progress { text: format!("queued as {}; {then}", trigger.id) });
         if !listener.is_the_keeper() {
             return Ok(json!({ "trigger": trigger.id.as_str(), "runs": [], "program_status": null }));
         }
@@ -118,6 +129,15 @@ fn follow(
         .map(|summary| super::ask_look::summary(&summary))
         .collect();
     let status = if ad_hoc { program_status(keeper, &watched) } else { None };
+    if listener.is_the_keeper() {
+        let mine: Vec<String> = watched.iter().filter_map(|watched| Some(watched.run.as_ref()?.to_string())).collect();
+        for other in keeper.others_at_work(&mine) {
+            let text = format!(
+                "this is done; still ending {other}, which an earlier command left (Ctrl-C leaves it to the next)"
+            );
+            each(&Reply::Progress { text });
+        }
+    }
     Ok(json!({ "trigger": first.id.as_str(), "runs": runs, "program_status": status }))
 }
 

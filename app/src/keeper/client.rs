@@ -9,6 +9,7 @@ use crate::errors::{CliError, Kind};
 use crate::keeper::lock::State;
 use crate::keeper::message::{LINE_BYTES_MAX, Reply, Request};
 use crate::keeper::{Keeper, ballast, hall, serve};
+use crate::wiring::Purpose;
 
 /// How long we wait for a keeper that holds the lock and has not opened its socket yet.
 const KEEPER_STARTS_WITHIN: Duration = Duration::from_secs(10);
@@ -24,13 +25,17 @@ pub(crate) enum Session {
 /// Finds the keeper of `state`, or becomes it.
 pub(crate) fn connect(state: &State) -> Result<Session, CliError> {
     state.require()?;
+    connect_for(state, Purpose::Work)
+}
+
+fn connect_for(state: &State, purpose: Purpose) -> Result<Session, CliError> {
     let begun = Instant::now();
     loop {
         if let Ok(stream) = UnixStream::connect(state.socket()) {
             return Ok(Session::Remote(stream));
         }
         if let Some(lock) = state.lock()? {
-            return Ok(Session::Local(Arc::new(Keeper::open(state.clone(), lock)?), state.clone()));
+            return Ok(Session::Local(Arc::new(Keeper::open(state.clone(), lock, purpose)?), state.clone()));
         }
         if begun.elapsed() > KEEPER_STARTS_WITHIN {
             return Err(CliError::new(
@@ -43,9 +48,12 @@ pub(crate) fn connect(state: &State) -> Result<Session, CliError> {
     }
 }
 
-/// The same for whoever stops something: a full disk does not keep them from becoming the keeper (invariant 2, G5).
+/// The same for whoever stops something: neither a full disk nor a configuration that does not load keeps them from becoming
+/// the keeper (invariant 2, G5).
 pub(crate) fn connect_to_stop(state: &State) -> Result<Session, CliError> {
-    connect(state).or_else(|error| if ballast::spend(state) { connect(state) } else { Err(error) })
+    state.require_log()?;
+    let connect = || connect_for(state, Purpose::Stop);
+    connect().or_else(|error| if ballast::spend(state) { connect() } else { Err(error) })
 }
 
 impl Session {

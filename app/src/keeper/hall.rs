@@ -14,7 +14,7 @@ use super::lock::{Lock, State};
 use super::message::{Reply, Request};
 use super::pool;
 use crate::errors::{CliError, Kind};
-use crate::wiring::Works;
+use crate::wiring::{Purpose, Works};
 
 /// Holds a state directory and does what clients ask.
 pub(crate) struct Keeper {
@@ -52,8 +52,8 @@ impl Listener for Always {
 
 impl Keeper {
     /// Takes the state directory over: opens everything, records that, and lets nothing of an earlier keeper live on.
-    pub(crate) fn open(state: State, lock: Lock) -> Result<Self, CliError> {
-        let works = Works::open(state)?;
+    pub(crate) fn open(state: State, lock: Lock, purpose: Purpose) -> Result<Self, CliError> {
+        let works = Works::open(state, purpose)?;
         let record = Record::KeeperStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             configuration: works.config().digest,
@@ -91,6 +91,13 @@ impl Keeper {
     pub(super) fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
         self.ring();
+    }
+
+    /// Runs that slots are still at work on, besides those `mine`.
+    pub(super) fn others_at_work(&self, mine: &[String]) -> Vec<String> {
+        let open = self.works.ledger.open_runs().unwrap_or_default();
+        let at_work = open.iter().filter(|run| run.stage != "waiting").map(|run| run.id.to_string());
+        at_work.filter(|run| !mine.contains(run)).collect()
     }
 
     /// Lets running work come to an end and writes the last checkpoint.
@@ -134,9 +141,9 @@ impl Keeper {
             Request::Merge { repo, number, head } => {
                 super::ask_people::merge(self, repo.as_deref(), *number, head.as_deref(), uid)
             }
-            Request::Halt(scope) => super::ask_stop::halt(self, scope, uid),
+            Request::Halt(scope) => super::ask_stop::halt(self, scope, uid, listener),
             Request::Resume(scope) => super::ask_stop::resume(self, scope, uid),
-            Request::Revoke { run } => super::ask_stop::revoke(self, run, uid),
+            Request::Revoke { run } => super::ask_stop::revoke(self, run, uid, listener),
             Request::Verify { against } => super::ask_audit::verify(&self.works.ledger, against.as_deref()),
             Request::Export => super::ask_audit::export(&self.works.ledger).map(Value::String),
             Request::Ping => Ok(Value::Null),

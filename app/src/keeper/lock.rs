@@ -83,6 +83,11 @@ impl State {
             .hint("run `selvedge init` in a repository, or `selvedge demo` to look around first"))
     }
 
+    /// Whether there is anything here that could be stopped: a log is enough, whatever became of the configuration.
+    pub(crate) fn require_log(&self) -> Result<(), CliError> {
+        if self.at("ledger").is_dir() { Ok(()) } else { self.require() }
+    }
+
     /// Becomes the keeper, or says that somebody else is.
     pub(crate) fn lock(&self) -> Result<Option<Lock>, CliError> {
         let path = self.at("lock");

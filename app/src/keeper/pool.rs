@@ -9,7 +9,7 @@ use selvedge_factory::ports::Clock;
 use selvedge_ledger::Claim;
 
 use super::hall::Keeper;
-use crate::wiring::ClaimedStore;
+use crate::wiring::{ClaimedStore, CurrentJudge};
 
 /// How long a claim lasts without a heartbeat. One keeper holds a state directory, so only its own death ends one early.
 pub(crate) const CLAIM: selvedge_domain::Duration = selvedge_domain::Duration::from_seconds(24 * 3600);
@@ -47,12 +47,12 @@ fn serve(keeper: &Keeper, claim: &Claim) {
     let works = &keeper.works;
     let store = ClaimedStore::new(works, claim);
     let (mut wait, mut tries, mut settled) = (RETRY_FIRST, 0, false);
-    if claim.taken_over && works.factory(&store, &*works.judge()).recover(&claim.run).is_err() {
+    let judge = CurrentJudge(works);
+    if claim.taken_over && works.factory(&store, &judge).recover(&claim.run).is_err() {
         return;
     }
     loop {
-        let judge = works.judge();
-        let standing = works.factory(&store, &*judge).turn(&claim.run);
+        let standing = works.factory(&store, &judge).turn(&claim.run);
         keeper.moved();
         match standing {
             Ok(Standing::Settled(_)) => {
@@ -62,7 +62,7 @@ fn serve(keeper: &Keeper, claim: &Claim) {
             Ok(Standing::Waiting(_)) | Err(_) => break,
             Ok(Standing::Again { because }) if tries + 1 >= TRIES_MAX => {
                 let because = format!("gave up after {TRIES_MAX} tries: {because}");
-                if works.factory(&store, &*judge).give_up(&claim.run, &because).is_err() {
+                if works.factory(&store, &judge).give_up(&claim.run, &because).is_err() {
                     break;
                 }
                 tries = 0;
@@ -79,6 +79,7 @@ fn serve(keeper: &Keeper, claim: &Claim) {
     }
     // A claim that cannot be given back lapses; the run is then taken over and recovered.
     let _lapses = if settled {
+        works.forget_advisories(&claim.trigger);
         works.ledger.queue().complete(claim)
     } else {
         works.ledger.queue().release(claim, works.now().after(LEFT_ALONE))

@@ -21,6 +21,15 @@ impl Schedule {
         Self { due: config.schedule.iter().map(|when| (now.after(FIRST), when.clone())).collect() }
     }
 
+    /// Goes by another configuration: what was scheduled before keeps its hour.
+    fn keep_to(&mut self, config: &Config, now: Time) {
+        let due = |when: &Scheduled| {
+            let known = self.due.iter().find(|(_, known)| known == when);
+            known.map_or_else(|| now.after(FIRST), |(at, _)| *at)
+        };
+        self.due = config.schedule.iter().map(|when| (due(when), when.clone())).collect();
+    }
+
     /// What is due at `now`; each is then due again one period later.
     fn take_due(&mut self, now: Time) -> Vec<Scheduled> {
         let mut fired = Vec::new();
@@ -35,6 +44,16 @@ impl Schedule {
 }
 
 impl Keeper {
+    /// Takes up rules that changed; says so, when they did.
+    pub(super) fn refresh(&self) -> Option<String> {
+        let told = self.works.refresh_rules()?;
+        if let Ok(mut schedule) = self.schedule.lock() {
+            schedule.keep_to(&self.works.config(), self.works.now());
+        }
+        self.moved();
+        Some(told)
+    }
+
     /// Queues what is due.
     pub(super) fn fire_schedule(&self) {
         let now = self.works.now();

@@ -27,13 +27,21 @@ const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// How long a client may take to say what it wants.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 
-/// Serves until `stop` is set.
-pub(crate) fn serve(keeper: Arc<Keeper>, state: &State, stop: &AtomicBool) -> Result<(), CliError> {
+/// Serves until `stop` is set. What the operator should know meanwhile goes to `tell`.
+pub(crate) fn serve(
+    keeper: Arc<Keeper>,
+    state: &State,
+    stop: &AtomicBool,
+    tell: &dyn Fn(&str),
+) -> Result<(), CliError> {
     let listener = listen(&keeper, state)?;
     ballast::keep(state);
     keeper.start_pool();
     let clients = Arc::new(AtomicUsize::new(0));
     while !stop.load(Ordering::Relaxed) {
+        if let Some(told) = keeper.refresh() {
+            tell(&told);
+        }
         keeper.fire_schedule();
         accept(&keeper, &listener, &[], &clients).map_err(|error| state.unusable(&error))?;
     }
@@ -52,6 +60,8 @@ pub(crate) fn meanwhile<T>(keeper: &Arc<Keeper>, state: &State, act: impl FnOnce
         threads.spawn(|| {
             let mut bells = vec![&bell];
             while !bells.is_empty() || clients.load(Ordering::Acquire) > 0 {
+                // Whoever runs the command reads its own words; the log has these.
+                let _told = keeper.refresh();
                 // A listener that fails leaves the command as it would be without one.
                 if accept(keeper, &listener, &bells, &clients).is_err() {
                     break;

@@ -81,6 +81,14 @@ fn record(record: &Record) -> (&'static str, String, Value) {
         }
         Record::Relinquished(what) => ("relinquished", relinquished(what), Value::Null),
         Record::Observed(what) => observed(what),
+        Record::RulesChanged { configuration, policies } => (
+            "rules_changed",
+            match policies {
+                Some(_) => "the policies or the configuration changed, and the new ones decide from here on".to_owned(),
+                None => "the policies changed and do not load, so everything is denied".to_owned(),
+            },
+            json!({ "configuration": configuration.to_string(), "policies": policies.map(|p| p.to_string()) }),
+        ),
         Record::KeeperStarted { version, configuration, policies } => (
             "keeper_started",
             format!(

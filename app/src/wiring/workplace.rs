@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use selvedge_authority::{ActError, Observation, Permit};
 use selvedge_domain::orders::{CheckTree, Ran, StartWork};
-use selvedge_domain::{ChangeSet, CheckReport, Digest, Effect, EffectKind, Intent, RunId, Task, TreeId};
+use selvedge_domain::{ChangeSet, CheckReport, Digest, Effect, EffectKind, Intent, RunId, Task, TreeId, TriggerId};
 use selvedge_factory::ports::{Clock, Doorkeeper, Workplace};
 use selvedge_forge::local::{Draft, TreeLimits};
 use selvedge_sandbox::{
@@ -119,7 +119,7 @@ impl Works {
         place.limits.disk_files = agent.disk_files;
         place.limits.wall = std::time::Duration::from_millis(agent.agent.attempt_at_most.as_millis());
         if agent.runtime == Runtime::Remediate {
-            place.binds.extend(self.binds_for_remediation()?);
+            place.binds.extend(self.binds_for_remediation(&task.trigger.id)?);
         }
         if place.argv.first().is_some_and(|program| program == crate::demo::PROBER) {
             place.binds.push(self.bind_executable(selvedge_prober::NAME));
@@ -200,6 +200,8 @@ impl Works {
             None => listen(),
         };
         let output_bytes = tape.bytes();
+        // Closed, and now gone: what is alive is what a halt is told about.
+        drop(door);
         self.forget_sandbox(&behalf.run, id);
         doors.saw(Observation::SandboxEnded { purpose: purpose.to_owned(), exit: told(&exit), output_bytes });
         Ok((sandbox, exit, kept))
@@ -271,7 +273,8 @@ impl Works {
         let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
         let mut place = self.furnished(Place::new(self.remediation(agent, None))).with_env("CARGO_NET_OFFLINE", "true");
         place.workspace = Some(Workspace { pristine: self.pristine(&order.repo, tree)? });
-        place.binds.extend(self.binds_for_remediation()?);
+        let trigger = self.run(&order.run).map_err(transient)?.trigger().id.clone();
+        place.binds.extend(self.binds_for_remediation(&trigger)?);
         place.limits.wall = SCAN_AT_MOST;
         let id = format!("{}-s{}", order.run, order.attempt);
         let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
@@ -292,9 +295,9 @@ impl Works {
         Ok(still.map(|advisory| format!("the worker says {advisory} is fixed, and a second scan still finds it")))
     }
 
-    fn binds_for_remediation(&self) -> Result<[Bind; 2], ActError> {
+    fn binds_for_remediation(&self, trigger: &TriggerId) -> Result<[Bind; 2], ActError> {
         let missing = || permanent("no advisory database is configured; use `selvedge scan --advisories DIR`");
-        let advisories = self.advisories().ok_or_else(missing)?;
+        let advisories = self.advisories_of(trigger).ok_or_else(missing)?;
         Ok([
             self.bind_executable(selvedge_workers::remediate::PROGRAM),
             Bind { source: advisories, target: ADVISORIES.to_owned(), access: Access::ReadOnly },

@@ -15,6 +15,7 @@ mod parts;
 mod relinquished;
 #[cfg(test)]
 mod roundtrip;
+mod rules_changed;
 mod run_began;
 mod triggered;
 
@@ -108,6 +109,9 @@ pub(crate) fn encode(record: &Record) -> Result<Stored, DecodeError> {
         Record::KeeperStarted { version, configuration, policies } => {
             stored(&keeper_started::V1::store(version, configuration, policies.as_ref()))
         }
+        Record::RulesChanged { configuration, policies } => {
+            stored(&rules_changed::V1::store(configuration, policies.as_ref()))
+        }
     }
 }
 
@@ -131,6 +135,7 @@ pub(crate) fn decode(kind: &str, version: u32, body: &str) -> Result<Record, Dec
         relinquished::V1::NAME => relinquished::V1::read(version, body),
         observed::V1::NAME => observed::V1::read(version, body),
         keeper_started::V1::NAME => keeper_started::V1::read(version, body),
+        rules_changed::V1::NAME => rules_changed::V1::read(version, body),
         _ => None,
     };
     match read {

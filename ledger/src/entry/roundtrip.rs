@@ -280,6 +280,8 @@ fn record() -> impl Strategy<Value = Record> {
         (text(), digest(), option::of(digest())).prop_map(|(version, configuration, policies)| {
             Record::KeeperStarted { version, configuration, policies }
         }),
+        (digest(), option::of(digest()))
+            .prop_map(|(configuration, policies)| Record::RulesChanged { configuration, policies }),
     ]
 }
 

@@ -1,0 +1,78 @@
+//! The rules in force: policies and configuration, taken up again when the operator changes them (requirement D12).
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use selvedge_authority::{Class, Entry, Journal, Judge, Question, Record, Verdict};
+use selvedge_domain::Actor;
+use selvedge_factory::ports::Clock;
+
+use super::{Works, load_policies};
+use crate::config::Config;
+use crate::errors::CliError;
+use crate::keeper::State;
+
+/// Decides by whatever policies are in force at that moment, however long whoever asks has been at work.
+pub(crate) struct CurrentJudge<'a>(pub(crate) &'a Works);
+
+impl Judge for CurrentJudge<'_> {
+    fn judge(&self, question: &Question<'_>) -> Verdict {
+        self.0.judge().judge(question)
+    }
+}
+
+/// What the files of the rules looked like: when they were written, how long they are, which they are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seen(BTreeMap<PathBuf, (i64, i64, u64, u64)>);
+
+impl Seen {
+    pub(super) fn of(state: &State) -> Self {
+        let policies = std::fs::read_dir(state.at("policies")).into_iter().flatten().flatten();
+        let files = policies.map(|entry| entry.path()).chain([state.config()]);
+        Self(files.filter_map(|path| Some((path.clone(), Self::look(&path)?))).collect())
+    }
+
+    fn look(path: &Path) -> Option<(i64, i64, u64, u64)> {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.mtime(), found.mtime_nsec(), found.size(), found.ino()))
+    }
+}
+
+impl Works {
+    /// Takes up policies and configuration that changed. Says so, in words for the operator; none when nothing changed.
+    ///
+    /// Policies that do not load deny everything. A configuration that does not load changes nothing: the one in force was
+    /// sound, and what takes authority away does not need it.
+    pub(crate) fn refresh_rules(&self) -> Option<String> {
+        let now = Seen::of(&self.state);
+        let mut seen = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == now {
+            return None;
+        }
+        *seen = now;
+        drop(seen);
+        let (judge, policies) = load_policies(&self.state);
+        *self.judge.write().unwrap_or_else(PoisonError::into_inner) = judge;
+        *self.policies.write().unwrap_or_else(PoisonError::into_inner) = policies;
+        let trouble = match Config::load(&self.state.config()) {
+            Ok(config) => {
+                *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                None
+            }
+            Err(error) => Some(CliError::from(error)),
+        };
+        let record = Record::RulesChanged { configuration: self.config().digest, policies };
+        let entry = Entry { at: self.now(), run: None, actor: Actor::Factory, owner: None, record };
+        // What cannot be recorded now decides all the same: the next decision fails on the same record.
+        let _unrecorded = self.ledger.append(entry, Class::Durable);
+        Some(match (trouble, policies) {
+            (Some(error), _) => format!("the configuration is not taken up until it is mended: {error}"),
+            (None, None) => {
+                "the policies do not load, so everything is denied; `selvedge policy check` says why".to_owned()
+            }
+            (None, Some(_)) => "policies and configuration were read again".to_owned(),
+        })
+    }
+}
