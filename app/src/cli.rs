@@ -60,6 +60,8 @@ enum Command {
     Ps(inspect::Ps),
     /// Reconstruct a run: trigger, decisions, acts and results, each with its actor and owner.
     Show(inspect::Show),
+    /// Print what a run changed, proposed or not: what a person says yes or no to.
+    Diff(inspect::Diff),
     /// Print what a run's programs wrote: the agent, the set-up, the checks.
     Output(inspect::Wrote),
     /// Follow the log as it grows.
@@ -136,6 +138,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Serve => work::serve_command(common, output),
         Command::Ps(ps) => ps.run(common, output),
         Command::Show(show) => show.run(common, output),
+        Command::Diff(diff) => diff.run(common, output),
         Command::Output(wrote) => wrote.run(common, output),
         Command::Watch(watch) => watch.run(common, output),
         Command::Proposals(proposals) => proposals.run(common, output),

@@ -279,6 +279,26 @@ fn an_answer_without_a_keeper_sees_the_run_through() {
 }
 
 #[test]
+fn whoever_is_asked_sees_what_was_changed_a70() {
+    let scene = careful();
+    let _keeper = scene.serve();
+    let run = scene.task("printf 'more\\033[2J\\n' >> src/greeting");
+    let id = text(&run, "run");
+    let theirs = Said::of(&scene.command_as(SOMEBODY_ELSE, &["diff", id]).output().unwrap()).ok();
+    assert!(theirs.out.contains("+++ b/src/greeting") && theirs.out.contains("+more"), "{theirs:?}");
+    let shown = scene.json(&["diff", id]);
+    assert_eq!(common::fields(&shown), ["base", "commit", "cut", "patch", "run"]);
+    scene.run(&["diff", "r-0000000000000"]).refused(107, &["no run"]);
+    let nothing = scene.task("true");
+    scene.run(&["diff", text(&nothing, "run")]).refused(107, &["left no change"]);
+    // What was held because it looks like a secret is for the operator's eyes alone.
+    let held = scene.task("echo ghp_16C7e42F292c6912E7710c838347Ae178B4a > src/token");
+    let held = text(&held, "run");
+    Said::of(&scene.command_as(SOMEBODY_ELSE, &["diff", held]).output().unwrap()).refused(102, &["secret"]);
+    scene.run(&["diff", held]).ok();
+}
+
+#[test]
 fn a_no_ends_the_run_as_refused() {
     let scene = careful();
     let _keeper = scene.serve();

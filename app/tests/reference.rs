@@ -14,6 +14,7 @@ const COMMANDS: &[&str] = &[
     "serve",
     "ps",
     "show",
+    "diff",
     "output",
     "watch",
     "proposals",

@@ -7,7 +7,7 @@ use super::Common;
 use super::people::{ask, text};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Reply, Request, State, connect};
-use crate::output::Output;
+use crate::output::{Output, Stream};
 use crate::wiring::Reel;
 
 /// List runs.
@@ -21,6 +21,13 @@ pub(crate) struct Ps {
 /// Reconstruct a run: trigger, decisions, acts and results, each with its actor and owner.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
+    /// The run.
+    run: String,
+}
+
+/// Print what a run changed, proposed or not: what a person says yes or no to.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
     /// The run.
     run: String,
 }
@@ -137,6 +144,23 @@ pub(crate) fn entry_line(entry: &Value) -> String {
         text(entry, "kind"),
         text(entry, "actor")
     )
+}
+
+impl Diff {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let value = ask(common, output, &Request::Diff { run: self.run.clone() })?;
+        if !common.json {
+            output.program(text(&value, "patch").as_bytes(), Stream::Out);
+        }
+        if value.get("cut").and_then(Value::as_bool).unwrap_or(false) {
+            output.progress(&format!(
+                "cut here; the whole of it: `git fetch selvedge {}`, then `git diff {} FETCH_HEAD`",
+                text(&value, "commit"),
+                text(&value, "base")
+            ));
+        }
+        Ok(0)
+    }
 }
 
 impl Wrote {

@@ -92,6 +92,30 @@ fn seen(recorded: &Recorded) -> Value {
     view::entry(recorded.seq, &recorded.entry)
 }
 
+/// What a run's agent changed, from its base: what a person says yes or no to, or looks at when it was held.
+pub(super) fn diff(keeper: &Keeper, run: &str, uid: u32) -> Result<Value, CliError> {
+    let id = RunId::parse(run)
+        .map_err(|error| CliError::caused(Kind::Usage, &error).hint("`selvedge ps --all` lists runs"))?;
+    if keeper.works.ledger.run_summary(&id).map_err(|error| unreadable(&error))?.is_none() {
+        return Err(CliError::new(Kind::NotFound, format!("no run {id}")).hint("`selvedge ps --all` lists runs"));
+    }
+    let shown = keeper.works.change_of(&id).map_err(|error| CliError::caused(Kind::Git, &error))?;
+    let Some(change) = shown else {
+        return Err(CliError::new(Kind::NotFound, format!("run {id} has left no change")).hint(format!(
+            "`selvedge show {id}` says what it came to, `selvedge output {id}` what its programs wrote"
+        )));
+    };
+    // Whoever may only ask the keeper does not get to read what was held back because it looks like a secret.
+    if change.holds_secrets && uid != rustix::process::getuid().as_raw() {
+        return Err(CliError::new(Kind::Refused, format!("the change of run {id} holds what looks like a secret"))
+            .hint("only the user who runs the keeper may look at it"));
+    }
+    Ok(json!({
+        "run": id.as_str(), "base": change.base.as_str(), "commit": change.commit.as_str(),
+        "patch": String::from_utf8_lossy(&change.patch.text), "cut": change.patch.cut,
+    }))
+}
+
 pub(super) fn watch(
     keeper: &Keeper,
     after: Option<u64>,

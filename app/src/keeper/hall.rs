@@ -124,6 +124,7 @@ impl Keeper {
             Request::Run(run) => super::ask_work::run(self, run, uid, listener, each),
             Request::Ps => super::ask_look::ps(self),
             Request::Show { run } => super::ask_look::show(self, run),
+            Request::Diff { run } => super::ask_look::diff(self, run, uid),
             Request::Watch { after } => super::ask_look::watch(self, *after, listener, each),
             Request::Log => super::ask_look::log(self, each),
             Request::Proposals => super::ask_look::proposals(self),

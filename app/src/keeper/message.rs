@@ -17,6 +17,8 @@ pub(crate) enum Request {
     Ps,
     /// Everything about one run.
     Show { run: String },
+    /// What a run changed, as text.
+    Diff { run: String },
     /// The log after this entry, and whatever comes.
     Watch { after: Option<u64> },
     /// The log as stored.

@@ -2,9 +2,11 @@
 
 use selvedge_authority::{ActError, Permit};
 use selvedge_domain::orders::{AdmitTask, MergeProposal, Merged, OpenProposal};
-use selvedge_domain::{CommitId, ProposalNumber, RepoName, Task, TestCount, TreeId, Verified, is_deceptive};
+use selvedge_domain::{
+    CommitId, Effect, ProposalNumber, RepoName, RunId, Task, TestCount, TreeId, Verified, is_deceptive,
+};
 use selvedge_factory::ports::{Clock, Offer, Repositories};
-use selvedge_forge::local::{Author, BranchName, Expected, Merge, Repository, Source};
+use selvedge_forge::local::{Author, BranchName, Expected, Merge, Patch, Repository, Source};
 use selvedge_forge::secret::Scanner;
 use selvedge_forge::sensitive::acted_on_by;
 
@@ -99,7 +101,30 @@ impl Repositories for Works {
     }
 }
 
+/// What a run changed, for a person's eyes.
+pub(crate) struct Shown {
+    pub(crate) base: CommitId,
+    pub(crate) commit: CommitId,
+    pub(crate) patch: Patch,
+    /// Whether it adds what looks like a secret.
+    pub(crate) holds_secrets: bool,
+}
+
+/// Longest diff that is shown; a person reads less, and the rest is a `git fetch` away.
+const PATCH_BYTES_MAX: usize = 512 << 10;
+
 impl Works {
+    /// What a run's agent changed; none when it left nothing.
+    pub(crate) fn change_of(&self, run: &RunId) -> Result<Option<Shown>, ActError> {
+        let run = self.run(run).map_err(transient)?;
+        let (Some(Effect::Tree { commit, tree, .. }), Some(task)) = (run.effect(), run.task()) else { return Ok(None) };
+        let repository = self.repository_of(&task.trigger.repo)?;
+        let base = repository.tree_of(&task.base).map_err(transient)?;
+        let leaks = repository.leaks(&base, tree, &Scanner::default()).map_err(transient)?;
+        let patch = repository.patch(&base, tree, PATCH_BYTES_MAX).map_err(transient)?;
+        Ok(Some(Shown { base: task.base.clone(), commit: commit.clone(), patch, holds_secrets: !leaks.is_empty() }))
+    }
+
     /// The factory's repository of this name.
     pub(super) fn repository_of(&self, repo: &RepoName) -> Result<Repository, ActError> {
         self.forge.repository(repo).map_err(permanent)
