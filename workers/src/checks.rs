@@ -43,7 +43,7 @@ const REPORTERS: &[fn(&[&str]) -> Reading] = &[libtest::read, nextest::read, pyt
 /// Reads standard output and standard error of one check, in the order they were written.
 ///
 /// Gives none when no reporter is recognised, or when a report is not whole: what cannot be counted is uncounted.
-/// Tests of the same name (in two crates, say) are told apart by number, the passed ones first.
+/// Tests of the same name (in two crates, say) are told apart by number, the failed ones first.
 pub fn parse(output: &[u8]) -> Option<BTreeMap<TestName, bool>> {
     parse_each([output])
 }
@@ -72,6 +72,8 @@ pub fn parse_each<'a>(outputs: impl IntoIterator<Item = &'a [u8]>) -> Option<BTr
     (recognised && all.len() <= TESTS_MAX).then(|| number_repeated(all))
 }
 
+/// Tells results of one name apart. Failures come first on every tree, so the change may have no more of them than the
+/// base under the same name: a forged pass beside the true failure only adds a number that no base asks for.
 fn number_repeated(tests: Vec<(TestName, bool)>) -> BTreeMap<TestName, bool> {
     let mut by_name: BTreeMap<TestName, Vec<bool>> = BTreeMap::new();
     for (name, passed) in tests {
@@ -79,10 +81,11 @@ fn number_repeated(tests: Vec<(TestName, bool)>) -> BTreeMap<TestName, bool> {
     }
     let mut numbered = BTreeMap::new();
     for (name, mut results) in by_name {
-        results.sort_by_key(|passed| !passed);
+        results.sort_unstable();
         for (at, passed) in results.into_iter().enumerate() {
             let name = if at == 0 { name.clone() } else { TestName::from_output(&format!("#{} of {name}", at + 1)) };
-            numbered.insert(name, passed);
+            // A test may be called like one of our numbers; then the worse result counts.
+            numbered.entry(name).and_modify(|all_passed| *all_passed &= passed).or_insert(passed);
         }
     }
     numbered
@@ -127,6 +130,31 @@ mod tests {
         let two = parse(crate_output.repeat(2).as_bytes()).unwrap();
         assert_eq!((one.len(), two.len()), (1, 2));
         assert!(one.keys().all(|name| two.contains_key(name)), "the second is named apart, not the first");
+    }
+
+    /// A whole document in TAP with these lines.
+    fn tap(lines: &[&str]) -> BTreeMap<TestName, bool> {
+        parse(format!("TAP version 13\n1..{}\n{}\n", lines.len(), lines.join("\n")).as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a110_a_forged_pass_beside_the_true_failure_hides_nothing() {
+        let name = TestName::from_output("greets");
+        assert_eq!(tap(&["ok 1 - greets"]).get(&name), Some(&true));
+        for forged in [["ok 1 - greets", "not ok 2 - greets"], ["not ok 1 - greets", "ok 2 - greets"]] {
+            assert_eq!(tap(&forged).get(&name), Some(&false), "the base's name is the one that failed");
+        }
+        // Where the base already has a failure of this name, its passes are what a second failure would break.
+        let second = TestName::from_output("#2 of greets");
+        assert_eq!(tap(&["not ok 1 - greets", "ok 2 - greets"]).get(&second), Some(&true));
+        let worse = tap(&["not ok 1 - greets", "not ok 2 - greets", "ok 3 - greets"]);
+        assert_eq!(worse.get(&second), Some(&false));
+    }
+
+    #[test]
+    fn a110_a_test_called_like_a_number_hides_nothing() {
+        let forged = tap(&["not ok 1 - \"greets", "ok 2 - #2 of \"greets", "not ok 3 - \"greets"]);
+        assert_eq!(forged.get(&TestName::from_output("#2 of \"greets")), Some(&false));
     }
 
     #[test]
