@@ -187,6 +187,45 @@ fn deleting_the_judge_does_not_help_an_agent_either_f2() {
     assert_eq!(run["outcome"], "held", "{run}");
 }
 
+/// A check that counts one test for every file in `src/cases`.
+const CASES: &str =
+    "set -- src/cases/*\necho TAP version 13\necho 1..$#\nfor case; do echo \"ok 1 - ${case##*/}\"; done\n";
+
+#[test]
+fn a_red_base_still_requires_what_its_later_checks_passed_f1() {
+    let scene = Scene::ready();
+    scene.commit("src/cases/first", "");
+    scene.commit("src/cases/second", "");
+    scene.commit("tests/run.sh", CASES);
+    scene.configure("checks = [\"ls src | grep -q fixed\", \"sh tests/run.sh\"]", "");
+    let run = scene.task("touch src/fixed; rm src/cases/second");
+    assert_eq!(run["outcome"], "held", "{run}");
+    assert!(text(&run, "because").contains("`second` ran on the base and did not run on the change"), "{run}");
+    let run = scene.task("touch src/fixed");
+    assert_eq!(run["outcome"], "waiting", "what a red base did not reach nobody knows, so a person is asked: {run}");
+}
+
+#[test]
+fn a_set_up_that_fails_blames_the_tree_it_failed_on_f1() {
+    let scene = Scene::ready();
+    // As a registry that answers the base with an error and the change with a success.
+    scene.configure("checks = [\"sh tests/run.sh\"]\nenvironment = { setup = \"ls src | grep -q ready\" }", "");
+    let run = scene.task("touch src/ready");
+    assert_eq!(run["outcome"], "held", "{run}");
+    let because = format!(
+        "the base's own checks cannot run: set-up `ls src | grep -q ready` ended with exit status 1; see `selvedge output {}`",
+        text(&run, "run")
+    );
+    assert_eq!(text(&run, "because"), because);
+    scene.configure("checks = [\"sh tests/run.sh\"]\nenvironment = { setup = \"! ls src | grep -q ready\" }", "");
+    let run = scene.task("touch src/ready");
+    let because = text(&run, "because");
+    assert!(
+        because.starts_with("no check can run on the change: set-up `! ls src | grep -q ready` ended with"),
+        "{run}"
+    );
+}
+
 #[test]
 fn a_secret_in_a_change_holds_it_and_is_written_down_nowhere_c7() {
     let scene = Scene::ready();

@@ -22,7 +22,7 @@ mod trust;
 
 pub use actor::{Actor, Owner, Person, WorkloadId};
 pub use change::{BadPath, Change, ChangeSet, FileMode, RepoPath, is_deceptive};
-pub use check::{CheckReport, HeldBecause, TestCount, TestName, Verified};
+pub use check::{CheckReport, Failure, HeldBecause, TestCount, TestName, Verified};
 pub use deed::{Deed, Remembered};
 pub use digest::{BadDigest, CommitId, Digest, TreeId};
 pub use effect::{Effect, EffectKind, Outcome, ProposalNumber};

@@ -2,7 +2,7 @@
 
 use selvedge_authority::Subject;
 use selvedge_domain::orders::CheckTree;
-use selvedge_domain::{CheckReport, Effect, Event, Intent, Outcome, Run, Task, TreeId, Verified};
+use selvedge_domain::{CheckReport, Effect, Event, HeldBecause, Intent, Outcome, Run, Task, TreeId, Verified};
 
 use crate::cycle::{Desk, Factory, Halt};
 use crate::doorkeeper::Gatekeeper;
@@ -35,7 +35,7 @@ impl Factory<'_> {
             self.check(&desk, run, task, &self.repositories.tree_of(&task.trigger.repo, &commit).map_err(act)?)?;
         Verified::judge(commit, task.base.clone(), &on_change, &on_base)
             .map(Event::Verified)
-            .map_err(|held| Halt::End(Outcome::Held { because: held.to_string() }))
+            .map_err(|because| held(run, &because))
     }
 
     /// One clean room. The factory asks, not the agent; requests at its door are judged by the agent's grant.
@@ -51,6 +51,21 @@ impl Factory<'_> {
         let funnel = self.funnel_of(&Subject::Factory, &desk.context);
         Ok(funnel.perform(order, |permit| self.workplace.check(permit, &doors))?)
     }
+}
+
+/// A judgement's reason, and where what the checks wrote can be read.
+fn held(run: &Run, because: &HeldBecause) -> Halt {
+    let because = match because {
+        HeldBecause::NoChecks => because.to_string(),
+        HeldBecause::BaseNotSetUp(_)
+        | HeldBecause::NotSetUp(_)
+        | HeldBecause::Red(_)
+        | HeldBecause::Broke(_)
+        | HeldBecause::Vanished(_)
+        | HeldBecause::NoLongerCounted
+        | HeldBecause::NoTests => format!("{because}; see `selvedge output {}`", run.id()),
+    };
+    Halt::End(Outcome::Held { because })
 }
 
 fn act(error: selvedge_authority::ActError) -> Halt {

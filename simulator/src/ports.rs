@@ -7,8 +7,8 @@ use selvedge_domain::orders::{
     AdmitTask, CheckTree, EnqueueTask, MergeProposal, Merged, MintCredential, Minted, OpenProposal, Ran, StartWork,
 };
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Digest, LeaseId, Order, ProposalNumber, RepoName, Run,
-    RunId, Task, TestName, Time, TreeId, TriggerId, Verified,
+    Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Digest, Failure, LeaseId, Order, ProposalNumber,
+    RepoName, Run, RunId, Task, TestName, Time, TreeId, TriggerId, Verified,
 };
 use selvedge_factory::ports::{
     Agent, Answer, Clock, Doorkeeper, Entropy, Lender, Offer, Queue, Registry, Repositories, Repository, Store,
@@ -290,7 +290,7 @@ impl Workplace for Keeper<'_, '_> {
             if content == "vanish" {
                 tests.remove(&TestName::from_output("subtracts"));
             }
-            let failed = (content == "red").then(|| "`make test` ended with exit status 1".to_owned());
+            let failed = (content == "red").then(|| Failure::Check("`make test` ended with exit status 1".to_owned()));
             let commands = world.checks();
             world.stop_sandbox(sandbox, None);
             Ok(CheckReport { tree: order.tree.clone(), commands, failed, tests: Some(tests) })

@@ -160,7 +160,7 @@ fn body(task: &Task, summary: &str, verified: &Verified, paths: &[String]) -> St
             format!("The base's checks passed: {change} tests ran, among them all {base} that passed on the base.")
         }
         TestCount::Uncounted => {
-            "The base's checks passed by exit status; their tests could not be counted by name.".to_owned()
+            "The base's checks passed by exit status; which tests the base has could not be counted by name.".to_owned()
         }
     };
     let mut listed: Vec<String> = paths.iter().take(PATHS_LISTED_MAX).map(|path| format!("    {path}")).collect();

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use selvedge_authority::{ActError, Observation, Permit};
 use selvedge_domain::orders::{CheckTree, Ran, StartWork};
-use selvedge_domain::{ChangeSet, CheckReport, Digest, Effect, EffectKind, Intent, RunId, Task, TreeId, TriggerId};
+use selvedge_domain::{
+    ChangeSet, CheckReport, Digest, Effect, EffectKind, Failure, Intent, RunId, Task, TreeId, TriggerId,
+};
 use selvedge_factory::ports::{Clock, Doorkeeper, Workplace};
 use selvedge_forge::local::{Draft, TreeLimits};
 use selvedge_sandbox::{
@@ -79,7 +81,7 @@ impl Workplace for Works {
             Ok(Some(failed)) => Ok(CheckReport {
                 tree: order.tree.clone(),
                 commands: repo.checks.len(),
-                failed: Some(failed),
+                failed: Some(Failure::SetUp(failed)),
                 tests: None,
             }),
             Err(error) => Err(error),
@@ -343,7 +345,7 @@ impl Works {
         Ok(Ok(Effect::Tree { tree: commit.tree, commit: commit.commit, summary: summary.to_owned() }))
     }
 
-    /// Prepares the environment with the registries in reach. The inner text says why that failed.
+    /// Prepares the environment with the registries in reach. The inner text says which command failed, and how.
     fn prepare(
         &self,
         order: &CheckTree,
@@ -364,13 +366,14 @@ impl Works {
         let (sandbox, exit, _) = ran?;
         if too_much {
             let _gone = sandbox.destroy();
-            return Ok(Some(format!("set-up `{setup}` left more than {} MiB for the checks", CACHE_BYTES_MAX >> 20)));
+            return Ok(Some(format!("`{setup}` left more than {} MiB for the checks", CACHE_BYTES_MAX >> 20)));
         }
         sandbox.destroy().map_err(transient)?;
         self.refuse_when_killed(&exit)?;
-        Ok((!exit.success()).then(|| format!("set-up `{setup}` ended with {}", told(&exit))))
+        Ok((!exit.success()).then(|| format!("`{setup}` ended with {}", told(&exit))))
     }
 
+    /// Runs every check, also after one that failed: what a red base's other checks count is required of the change.
     fn run_checks(
         &self,
         order: &CheckTree,
@@ -394,9 +397,8 @@ impl Works {
             sandbox.destroy().map_err(transient)?;
             self.refuse_when_killed(&exit)?;
             outputs.push(output);
-            if !exit.success() {
-                report.failed = Some(format!("`{check}` ended with {}", told(&exit)));
-                break;
+            if !exit.success() && report.failed.is_none() {
+                report.failed = Some(Failure::Check(format!("`{check}` ended with {}", told(&exit))));
             }
         }
         report.tests = selvedge_workers::checks::parse_each(outputs.iter().map(Vec::as_slice));

@@ -9,8 +9,8 @@ use proptest::strategy::ValueTree as _;
 use selvedge_authority::{Code, Denial, HaltScope, Observation, PolicyName, Record, Relinquished, Verdict};
 use selvedge_domain::orders::{HttpAnswered, Merged, Minted, Ran};
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Description, Digest, Effect, EffectKind, Event, Field,
-    Intent, LeaseEvent, LeaseId, Lineage, Outcome, Person, ProposalNumber, RepoName, Resource, ResourceKind,
+    Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Description, Digest, Effect, EffectKind, Event, Failure,
+    Field, Intent, LeaseEvent, LeaseId, Lineage, Outcome, Person, ProposalNumber, RepoName, Resource, ResourceKind,
     Revocation, RunId, Task, TaskId, TestCount, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb,
     Verified, WaitKind, WorkloadId,
 };
@@ -198,8 +198,15 @@ fn report() -> impl Strategy<Value = CheckReport> {
     let tests = btree_map(text(), any::<bool>(), 0..5).prop_map(|tests| {
         tests.into_iter().map(|(name, passed)| (TestName::from_output(&name), passed)).collect::<BTreeMap<_, _>>()
     });
-    (tree(), any::<usize>(), option::of(text()), option::of(tests))
+    (tree(), any::<usize>(), option::of(failure()), option::of(tests))
         .prop_map(|(tree, commands, failed, tests)| CheckReport { tree, commands, failed, tests })
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    prop_oneof![
+        text().prop_map(Failure::SetUp),
+        text().prop_map(|words| Failure::Check(format!("`make` ended with {words}")))
+    ]
 }
 
 fn deed() -> impl Strategy<Value = Deed> {

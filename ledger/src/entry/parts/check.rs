@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use selvedge_domain::{CheckReport, CommitId, TestCount, TestName, TreeId, Verified};
+use selvedge_domain::{CheckReport, CommitId, Failure, TestCount, TestName, TreeId, Verified};
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
@@ -37,7 +37,12 @@ impl CheckReportV1 {
         let tests = tests
             .as_ref()
             .map(|tests| tests.iter().map(|(name, passed)| (name.as_str().to_owned(), *passed)).collect());
-        Self { tree: tree.to_string(), commands: widen(*commands), failed: failed.clone(), tests }
+        Self {
+            tree: tree.to_string(),
+            commands: widen(*commands),
+            failed: failed.as_ref().map(Failure::to_string),
+            tests,
+        }
     }
 
     pub(in crate::entry) fn restore(self) -> Result<CheckReport, Malformed> {
@@ -45,7 +50,8 @@ impl CheckReportV1 {
             .tests
             .map(|tests| tests.into_iter().map(|(name, passed)| (TestName::from_output(&name), passed)).collect());
         let (tree, commands) = (TreeId::parse(&self.tree)?, narrow(self.commands)?);
-        Ok(CheckReport { tree, commands, failed: self.failed, tests })
+        // The words say whose failure it was, and always did: bodies older than the distinction are read with it.
+        Ok(CheckReport { tree, commands, failed: self.failed.as_deref().map(Failure::from_words), tests })
     }
 }
 
