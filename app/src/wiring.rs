@@ -26,6 +26,7 @@ mod cache;
 mod checks;
 mod door;
 mod furnish;
+mod gate;
 mod jailed_git;
 mod lender;
 pub(crate) mod paths;
