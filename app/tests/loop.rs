@@ -205,6 +205,23 @@ fn a_new_file_beside_the_tests_does_not_steer_the_base_s_f2() {
     assert_eq!(scene.task(attack)["outcome"], "held");
 }
 
+#[test]
+fn a_change_of_the_gate_is_told_and_needs_a_yes_a110() {
+    let scene = Scene::ready();
+    scene.commit("tests/more.sh", "exit 0\n");
+    let run = scene.task("rm tests/more.sh; echo true >> tests/run.sh; echo more >> src/greeting");
+    assert_eq!(run["outcome"], "waiting", "{run}");
+    let decided = entries(&scene, text(&run, "run"), "decided");
+    assert!(
+        decided.iter().any(|one| one["detail"].to_string().contains("guard.gate-needs-approval")),
+        "it was that policy: {decided:?}"
+    );
+    let asked = request(&scene).to_string();
+    assert!(asked.contains("tests/more.sh (deleted)") && asked.contains("tests/run.sh (altered)"), "{asked}");
+    // A new test by its name takes nothing away from the base's.
+    assert_eq!(scene.task("echo 'exit 0' > tests/test_new.sh; echo more >> src/greeting")["outcome"], "proposed");
+}
+
 /// A check that counts one test for every file in `src/cases`.
 const CASES: &str =
     "set -- src/cases/*\necho TAP version 13\necho 1..$#\nfor case; do echo \"ok 1 - ${case##*/}\"; done\n";

@@ -27,6 +27,7 @@ impl Factory<'_> {
             body: offer.body,
             paths: offer.paths,
             executes_elsewhere: offer.executes_elsewhere,
+            changes_gate: offer.changes_gate,
         };
         let number = desk.funnel(self).perform(order, |permit| self.repositories.propose(permit))?;
         Ok(Event::Delivered(Outcome::Proposed(number)))

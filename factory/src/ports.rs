@@ -176,6 +176,8 @@ pub struct Offer {
     pub paths: Vec<String>,
     /// Those that run elsewhere later.
     pub executes_elsewhere: Vec<String>,
+    /// Those that alter what judges changes, and were not judged with. Bounded.
+    pub changes_gate: Vec<String>,
     /// Secrets seen in it: kind and place, never the secret. Any of them holds the run (requirement C7).
     pub secrets: Vec<String>,
 }

@@ -354,6 +354,7 @@ impl Repositories for Keeper<'_, '_> {
             body: "a change".to_owned(),
             paths: vec!["src/lib.rs".to_owned()],
             executes_elsewhere: Vec::new(),
+            changes_gate: Vec::new(),
             secrets: secret.then(|| "api key in src/lib.rs line 3".to_owned()).into_iter().collect(),
         })
     }

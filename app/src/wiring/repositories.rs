@@ -6,7 +6,7 @@ use selvedge_domain::{
     CommitId, Effect, ProposalNumber, RepoName, RunId, Task, TestCount, TreeId, Verified, is_deceptive,
 };
 use selvedge_factory::ports::{Clock, Offer, Repositories};
-use selvedge_forge::local::{Author, BranchName, Expected, Merge, Patch, Repository, Source};
+use selvedge_forge::local::{Author, BranchName, ChangedPath, Expected, Merge, Patch, Repository, Source, WhatChanged};
 use selvedge_forge::secret::Scanner;
 use selvedge_forge::sensitive::acted_on_by;
 
@@ -14,6 +14,9 @@ use super::Works;
 
 /// Paths a proposal's text lists; the rest are counted.
 const PATHS_LISTED_MAX: usize = 50;
+
+/// Files of the gate that an order lists; the rest are counted. A person who is asked reads every one.
+const GATE_LISTED_MAX: usize = 50;
 
 /// Longest summary of a worker that a proposal quotes.
 const SUMMARY_CHARS_MAX: usize = 4000;
@@ -61,11 +64,14 @@ impl Repositories for Works {
         let gate = self.gate_of(&task.trigger.repo);
         let named =
             changed.iter().filter(|change| gate.names(&change.path)).map(|change| format!("{} (check)", change.path));
+        let of_the_gate = gate.overruled(&changed).map(|change| format!("{} ({})", change.path, what(change)));
+        let changes_gate = bounded(of_the_gate.collect(), GATE_LISTED_MAX);
         let paths: Vec<String> = changed.iter().map(|change| change.path.to_string()).collect();
         Ok(Offer {
             title: title(task, summary),
-            body: body(task, summary, verified, &paths),
+            body: body(task, summary, verified, &paths, &changes_gate),
             executes_elsewhere: acted_on.chain(named).collect(),
+            changes_gate,
             paths,
             secrets: leaks
                 .iter()
@@ -154,7 +160,7 @@ fn title(task: &Task, summary: &str) -> String {
     format!("{}: {plain}", task.trigger.agent)
 }
 
-fn body(task: &Task, summary: &str, verified: &Verified, paths: &[String]) -> String {
+fn body(task: &Task, summary: &str, verified: &Verified, paths: &[String], changes_gate: &[String]) -> String {
     let checks = match verified.count() {
         TestCount::Counted { base, change } => {
             format!("The base's checks passed: {change} tests ran, among them all {base} that passed on the base.")
@@ -163,18 +169,41 @@ fn body(task: &Task, summary: &str, verified: &Verified, paths: &[String]) -> St
             "The base's checks passed by exit status; which tests the base has could not be counted by name.".to_owned()
         }
     };
-    let mut listed: Vec<String> = paths.iter().take(PATHS_LISTED_MAX).map(|path| format!("    {path}")).collect();
-    if paths.len() > PATHS_LISTED_MAX {
-        listed.push(format!("    and {} more", paths.len() - PATHS_LISTED_MAX));
-    }
+    let gate = match changes_gate {
+        [] => String::new(),
+        listed => format!("\n\nJudged without its changes of tests and what steers them:\n{}", indented(listed)),
+    };
     format!(
-        "Task:\n{}\n\nIntent: {}\nBase: {}\n\n{checks}\n\nChanged paths:\n{}\n\nThe worker says (not checked):\n{}\n",
+        "Task:\n{}\n\nIntent: {}\nBase: {}\n\n{checks}{gate}\n\nChanged paths:\n{}\n\nThe worker says (not checked):\n{}\n",
         quote(&task.trigger.text),
         task.intent,
         verified.base(),
-        listed.join("\n"),
+        indented(&bounded(paths.to_vec(), PATHS_LISTED_MAX)),
         quote(summary),
     )
+}
+
+/// How a file of the gate differs, in a word.
+fn what(change: &ChangedPath) -> &'static str {
+    match change.what {
+        WhatChanged::Added => "new",
+        WhatChanged::Removed => "deleted",
+        WhatChanged::Modified | WhatChanged::TypeChanged => "altered",
+    }
+}
+
+/// The first of a list, and how many more there are.
+fn bounded(mut list: Vec<String>, listed_max: usize) -> Vec<String> {
+    let more = list.len().saturating_sub(listed_max);
+    if more > 0 {
+        list.truncate(listed_max);
+        list.push(format!("and {more} more"));
+    }
+    list
+}
+
+fn indented(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// Text that is not ours, boxed: every line indented, so that nothing in it is a heading, a link or an image.

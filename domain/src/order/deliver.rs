@@ -22,6 +22,9 @@ pub struct OpenProposal {
     pub paths: Vec<String>,
     /// Changed paths that run elsewhere later: CI, build scripts, editor tasks.
     pub executes_elsewhere: Vec<String>,
+    /// Changed paths of the gate that it was not judged with: the base's tests and what steers them, altered or deleted
+    /// and new files beside them that could steer them. Bounded; the last word counts what is left out.
+    pub changes_gate: Vec<String>,
 }
 
 impl Order for OpenProposal {
@@ -51,6 +54,7 @@ impl Order for OpenProposal {
                 ("tests", Field::Number(tests)),
                 ("paths", Field::Words(self.paths.clone())),
                 ("executes_elsewhere", Field::Words(self.executes_elsewhere.clone())),
+                ("changes_gate", Field::Words(self.changes_gate.clone())),
             ],
         }
     }

@@ -66,6 +66,7 @@ pub(crate) fn to_open(repo: &RepoName, run: &RunId, commit: &CommitId, tree: &Tr
         body: String::new(),
         paths: Vec::new(),
         executes_elsewhere: Vec::new(),
+        changes_gate: Vec::new(),
     })
 }
 

@@ -128,6 +128,7 @@ pub(crate) fn open_proposal(run: &RunId) -> OpenProposal {
         body: "It is fixed.".to_owned(),
         paths: vec!["src/lib.rs".to_owned()],
         executes_elsewhere: Vec::new(),
+        changes_gate: Vec::new(),
     }
 }
 

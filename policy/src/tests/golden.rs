@@ -8,7 +8,7 @@ use selvedge_domain::{Autonomy, Description, Intent, Method, Sensitivity, Trust,
 
 use super::world::{
     admit, agent, approve_others, approve_own, check, enqueue, http, merge_others, merge_own, mint_for, names, person,
-    plain, propose, question, untyped, work,
+    plain, propose, propose_with_gate, question, untyped, work,
 };
 use crate::Policies;
 
@@ -66,6 +66,7 @@ fn orders() -> Vec<(String, Description)> {
         ("proposal.open, tests counted".to_owned(), propose(3, &[])),
         ("proposal.open, tests not counted".to_owned(), propose(0, &[])),
         ("proposal.open, a CI file changed".to_owned(), propose(3, &[".github/workflows/ci.yml"])),
+        ("proposal.open, a test of the base deleted".to_owned(), propose_with_gate(&["tests/a.rs (deleted)"])),
         ("proposal.merge, by its author's chain".to_owned(), merge_own()),
         ("proposal.merge, by another".to_owned(), merge_others()),
         ("approval.grant, by who asked for the run".to_owned(), approve_own()),

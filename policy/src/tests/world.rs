@@ -137,6 +137,15 @@ fn report(tests: usize) -> CheckReport {
 
 /// `tests` that were counted; 0 means that they could not be.
 pub(crate) fn propose(tests: usize, executes_elsewhere: &[&str]) -> Description {
+    proposal(tests, executes_elsewhere, &[]).describe()
+}
+
+/// One whose change alters these files of the gate.
+pub(crate) fn propose_with_gate(changes_gate: &[&str]) -> Description {
+    proposal(3, &[], changes_gate).describe()
+}
+
+fn proposal(tests: usize, executes_elsewhere: &[&str], changes_gate: &[&str]) -> OpenProposal {
     let verified = Verified::judge(commit("c"), commit("a"), &report(tests), &report(tests)).unwrap();
     OpenProposal {
         run: run(),
@@ -147,8 +156,8 @@ pub(crate) fn propose(tests: usize, executes_elsewhere: &[&str]) -> Description 
         body: "a body".to_owned(),
         paths: vec!["src/lib.rs".to_owned()],
         executes_elsewhere: executes_elsewhere.iter().map(|path| (*path).to_owned()).collect(),
+        changes_gate: changes_gate.iter().map(|path| (*path).to_owned()).collect(),
     }
-    .describe()
 }
 
 pub(crate) fn merge_own() -> Description {
