@@ -213,7 +213,14 @@ impl Field {
             Self::Number(number) => format!("n{number}"),
             Self::Flag(flag) => format!("f{flag}"),
             Self::Words(words) => {
-                words.iter().fold(String::from("w"), |all, word| format!("{all}{}:{word}", word.len()))
+                // Grown in place: an agent chooses how many words there are, and copying all of them for each is quadratic.
+                let mut all = String::from("w");
+                for word in words {
+                    all.push_str(&word.len().to_string());
+                    all.push(':');
+                    all.push_str(word);
+                }
+                all
             }
         }
     }
@@ -255,6 +262,19 @@ mod tests {
         ];
         let distinct: std::collections::BTreeSet<_> = variants.iter().collect();
         assert_eq!(distinct.len(), variants.len());
+    }
+
+    #[test]
+    fn a_fingerprint_of_very_many_words_is_soon_made_s29() {
+        // The form fingerprints on record were made of.
+        let recorded =
+            |words: &[String]| words.iter().fold(String::from("w"), |all, word| format!("{all}{}:{word}", word.len()));
+        for words in [vec![], vec![String::new()], vec!["1:a".to_owned(), "\u{e9}".to_owned(), "b".repeat(12)]] {
+            assert_eq!(Field::Words(words.clone()).canonical(), recorded(&words));
+        }
+        // Hundreds of gigabytes of copying, were each word to copy those before it.
+        let many = vec!["p".repeat(200); 60_000];
+        assert_ne!(described(vec![("a", Field::Words(many))]), described(vec![]));
     }
 
     #[test]
