@@ -3,8 +3,11 @@
 
 use std::fmt::Write as _;
 
-/// Longest path and longest query; registries stay far below, and one head must hold both.
-pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Longest path. Every decision records it for ever, so it is what a person would read; registries stay far below.
+pub const PATH_BYTES_MAX: usize = 1024;
+
+/// Longest query, which is measured and not recorded; signed ones are long, and one head must hold it.
+pub const QUERY_BYTES_MAX: usize = 8 * 1024;
 
 /// Why text is not a path that every reader understands alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +49,7 @@ pub struct Query(String);
 impl CanonicalPath {
     /// Reads the path of a request target.
     pub fn parse(text: &str) -> Result<Self, BadTarget> {
-        if text.len() > TARGET_BYTES_MAX {
+        if text.len() > PATH_BYTES_MAX {
             return Err(BadTarget::TooLong);
         }
         let rest = text.strip_prefix('/').ok_or(BadTarget::NotAbsolute)?;
@@ -71,7 +74,7 @@ impl CanonicalPath {
 impl Query {
     /// Reads what follows the `?`.
     pub fn parse(text: &str) -> Result<Self, BadTarget> {
-        if text.len() > TARGET_BYTES_MAX {
+        if text.len() > QUERY_BYTES_MAX {
             return Err(BadTarget::TooLong);
         }
         let mut query = String::with_capacity(text.len());
@@ -231,7 +234,15 @@ mod tests {
         ] {
             assert_eq!(CanonicalPath::parse(text), Err(why), "{text:?}");
         }
-        assert_eq!(CanonicalPath::parse(&"/a".repeat(TARGET_BYTES_MAX)), Err(TooLong));
+    }
+
+    #[test]
+    fn a107_what_is_recorded_of_a_path_is_bounded_and_a_query_may_be_longer() {
+        let path = |length: usize| format!("/{}", "a".repeat(length - 1));
+        assert!(CanonicalPath::parse(&path(PATH_BYTES_MAX)).is_ok());
+        assert_eq!(CanonicalPath::parse(&path(PATH_BYTES_MAX + 1)), Err(BadTarget::TooLong));
+        assert!(Query::parse(&"a".repeat(QUERY_BYTES_MAX)).is_ok());
+        assert_eq!(Query::parse(&"a".repeat(QUERY_BYTES_MAX + 1)), Err(BadTarget::TooLong));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::body::BadBody;
 use super::fields::BadHead;
+use super::path::BadTarget;
 use super::request::BadRequest;
 use crate::dial::DialError;
 use crate::link::NotAllowed;
@@ -106,6 +107,7 @@ fn show_request(bad: &BadRequest) -> (u16, &'static str, &'static str) {
             (431, "head_too_long", "send fewer or shorter fields")
         }
         BadRequest::Head(_) => (400, "malformed_request", "send one well-formed HTTP/1.1 request"),
+        BadRequest::Target(BadTarget::TooLong) => (414, "target_too_long", "ask with a shorter path or query"),
         BadRequest::Target(_) => {
             (400, "malformed_target", "write the path plainly, without dot segments or hidden separators")
         }

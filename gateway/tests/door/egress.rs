@@ -64,6 +64,24 @@ fn a_host_outside_the_grant_is_refused_on_every_way_in() {
 }
 
 #[test]
+fn a107_a_path_longer_than_what_is_recorded_is_refused_at_the_door_and_counted() {
+    let world = World::start();
+    let ask = |path: &str| {
+        let mut tls = world.tunnel("registry.example:443", HOST);
+        exchange(&mut tls, &format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+    };
+    // The control: a long path within the limit is asked about in full.
+    let long = format!("/denied/{}", "a".repeat(1000));
+    assert!(ask(&long).starts_with("HTTP/1.1 403"));
+    assert_eq!(world.keeper.asked.lock().unwrap().pop().unwrap().path, long);
+    let answer = ask(&format!("/denied/{}", "a".repeat(7600)));
+    assert!(answer.starts_with("HTTP/1.1 414") && answer.contains("target_too_long"), "{answer}");
+    let refused = world.wait_for_refused("target_too_long");
+    assert!(!refused.detail.contains("aaaa"), "{refused:?}");
+    assert!(world.keeper.asked.lock().unwrap().is_empty());
+}
+
+#[test]
 fn the_grant_holds_even_if_the_keeper_errs() {
     let world = World::start();
     let mut tls = world.tunnel("elsewhere.example:443", "elsewhere.example");
