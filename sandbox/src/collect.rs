@@ -24,12 +24,14 @@ pub struct CollectLimits {
     pub file_bytes: u64,
     /// Directories within directories.
     pub depth: usize,
+    /// Bytes of all paths together: a proposal, its approval and the log repeat every one of them.
+    pub path_bytes: u64,
 }
 
 impl Default for CollectLimits {
     /// Far more than a person would review.
     fn default() -> Self {
-        Self { files: 50_000, bytes: 256 << 20, file_bytes: 64 << 20, depth: 64 }
+        Self { files: 50_000, bytes: 256 << 20, file_bytes: 64 << 20, depth: 64, path_bytes: 4 << 20 }
     }
 }
 
@@ -93,7 +95,7 @@ pub(crate) fn collect(
     ignored: &Ignored<'_>,
 ) -> Result<ChangeSet, CollectError> {
     let lower = rustix::fs::open(pristine, directory_flags(), Mode::empty()).map_err(|error| read_error(b"", error))?;
-    let mut walk = Walk { limits, ignored, changes: Vec::new(), files: 0, bytes: 0 };
+    let mut walk = Walk { limits, ignored, changes: Vec::new(), files: 0, bytes: 0, path_bytes: 0 };
     // The launcher hands out a place; reading it takes opening it.
     let upper = open(changes, c".", directory_flags(), b"")?;
     walk.directory(upper.as_fd(), Some(lower.as_fd()), &[], 0)?;
@@ -106,6 +108,7 @@ struct Walk<'a> {
     changes: Vec<Change>,
     files: u64,
     bytes: u64,
+    path_bytes: u64,
 }
 
 /// One entry of a directory that was written.
@@ -147,6 +150,7 @@ impl Walk<'_> {
             if self.files > self.limits.files {
                 return Err(too_much(&path, "the number of files", self.limits.files));
             }
+            self.count_path(&path)?;
             let stat = look(upper, &name, &path)?.ok_or_else(|| read_error(&path, Errno::NOENT))?;
             self.entry(&Entry { upper, name: &name, stat, lower, path: &path }, depth)?;
         }
@@ -244,6 +248,7 @@ impl Walk<'_> {
         let directory = open(lower, entry.name, directory_flags(), entry.path)?;
         for name in names(directory.as_fd(), entry.path)? {
             let inner = [path.as_str().as_bytes(), b"/", name.to_bytes()].concat();
+            self.count_path(&inner)?;
             self.changes.push(Change::Remove { path: RepoPath::parse(&inner)? });
         }
         Ok(())
@@ -253,6 +258,14 @@ impl Walk<'_> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.limits.bytes {
             return Err(too_much(path, "all content", self.limits.bytes));
+        }
+        Ok(())
+    }
+
+    fn count_path(&mut self, path: &[u8]) -> Result<(), CollectError> {
+        self.path_bytes = self.path_bytes.saturating_add(path.len() as u64);
+        if self.path_bytes > self.limits.path_bytes {
+            return Err(too_much(path, "all paths", self.limits.path_bytes));
         }
         Ok(())
     }

@@ -18,6 +18,10 @@ const PATHS_LISTED_MAX: usize = 50;
 /// Files of the gate that an order lists; the rest are counted. A person who is asked reads every one.
 const GATE_LISTED_MAX: usize = 50;
 
+/// Bytes of all paths of a proposal together. What a worker removes is listed by git alone, and an order, an approval and
+/// the log repeat every path; Linux's own tree has fewer.
+const PATHS_BYTES_MAX: usize = 4 << 20;
+
 /// Longest summary of a worker that a proposal quotes.
 const SUMMARY_CHARS_MAX: usize = 4000;
 
@@ -58,6 +62,14 @@ impl Repositories for Works {
         let base = repository.tree_of(verified.base()).map_err(transient)?;
         let tree = repository.tree_of(verified.commit()).map_err(transient)?;
         let changed = repository.diff(&base, &tree).map_err(transient)?;
+        let path_bytes: usize = changed.iter().map(|change| change.path.as_str().len()).sum();
+        if path_bytes > PATHS_BYTES_MAX {
+            return Err(permanent(format!(
+                "the change names {} paths of {path_bytes} bytes together, and a proposal has room for {PATHS_BYTES_MAX}: \
+                 change fewer files at a time",
+                changed.len()
+            )));
+        }
         let leaks = repository.leaks(&base, &tree, &Scanner::default()).map_err(transient)?;
         let acted_on =
             changed.iter().filter_map(|change| Some(format!("{} ({})", change.path, acted_on_by(&change.path)?)));

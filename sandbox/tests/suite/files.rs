@@ -154,11 +154,13 @@ fn s_29_names_that_git_or_a_terminal_would_misread_are_refused() {
 
 #[test]
 fn s_29_bombs_are_refused_before_they_go_off() {
-    let small = CollectLimits { files: 100, bytes: 1 << 20, file_bytes: 512 << 10, depth: 8 };
+    let small = CollectLimits { files: 100, bytes: 1 << 20, file_bytes: 512 << 10, depth: 8, path_bytes: 4 << 10 };
     for (script, what) in [
         ("truncate -s 1G sparse", "the size of a file"),
         ("for i in $(seq 200); do touch f$i; done", "the number of files"),
         ("mkdir -p a/b/c/d/e/f/g/h/i/j", "depth"),
+        // Empty files with long names: every path is repeated in orders, approvals and the log.
+        ("for i in $(seq 50); do touch $(printf %0200d $i); done", "all paths"),
         // One inode under many names costs its writer nothing and us a copy for each.
         ("head -c 400000 /dev/zero > f; for i in 1 2 3; do ln f g$i; done", "all content"),
     ] {
