@@ -22,3 +22,4 @@ pub(crate) use hall::{Always, Keeper};
 pub(crate) use lock::State;
 pub(crate) use message::{Reply, Request, RunRequest, Scope};
 pub(crate) use serve::serve;
+pub(crate) use view::NOT_SHOWN;

@@ -160,6 +160,10 @@ pub(crate) fn approvals(common: &Common, output: &mut Output) -> Result<u8, CliE
             text(item, "until")
         ));
         for (name, fact) in item.get("facts").and_then(Value::as_object).into_iter().flatten() {
+            if let Some(list) = name.strip_suffix(crate::keeper::NOT_SHOWN) {
+                output.line(format!("  {list}: and {fact} more, which a yes covers too"));
+                continue;
+            }
             let shown = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
             output.line(format!(
                 "  {name}: {}",

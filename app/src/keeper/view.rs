@@ -19,18 +19,31 @@ pub(crate) fn entry(seq: u64, entry: &Entry) -> Value {
     })
 }
 
+/// How many words of a fact are shown: more than a person reads. The fingerprint binds all of them.
+const WORDS_SHOWN_MAX: usize = 1000;
+
+/// What follows the name of a fact in the name of how many of its words are not shown.
+pub(crate) const NOT_SHOWN: &str = "_not_shown";
+
 /// An order's facts.
 pub(crate) fn facts(order: &Description) -> Value {
-    let fields = order.fields.iter().map(|(name, field)| {
+    let mut facts = serde_json::Map::new();
+    for (name, field) in &order.fields {
         let value = match field {
             Field::Text(text) => json!(text),
             Field::Number(number) => json!(number),
             Field::Flag(flag) => json!(flag),
-            Field::Words(words) => json!(words),
+            Field::Words(words) => {
+                let more = words.len().saturating_sub(WORDS_SHOWN_MAX);
+                if more > 0 {
+                    facts.insert(format!("{name}{NOT_SHOWN}"), json!(more));
+                }
+                json!(words.iter().take(WORDS_SHOWN_MAX).collect::<Vec<_>>())
+            }
         };
-        ((*name).to_owned(), value)
-    });
-    Value::Object(fields.collect())
+        facts.insert((*name).to_owned(), value);
+    }
+    Value::Object(facts)
 }
 
 fn record(record: &Record) -> (&'static str, String, Value) {
@@ -219,5 +232,29 @@ fn observed(what: &Observation) -> (&'static str, String, Value) {
         Observation::Finding { code, detail } => {
             ("finding", format!("{code}: {detail}"), json!({ "code": code, "detail": detail }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_domain::{RepoName, Resource, ResourceKind, Verb};
+
+    use super::*;
+
+    #[test]
+    fn s37_a_person_is_shown_some_paths_and_how_many_more_there_are() {
+        let repo = RepoName::parse("acme/shop").unwrap();
+        let resource = Resource { kind: ResourceKind::Repository, name: "acme/shop".to_owned(), repo };
+        let paths = |count: usize| (0..count).map(|n| format!("p{n}")).collect::<Vec<_>>();
+        let order = |paths: Vec<String>| Description {
+            verb: Verb::ProposalOpen,
+            resource: resource.clone(),
+            fields: vec![("paths", Field::Words(paths)), ("tests", Field::Number(3))],
+        };
+        assert_eq!(facts(&order(paths(2))), json!({ "paths": ["p0", "p1"], "tests": 3 }));
+        let shown = facts(&order(paths(60_000)));
+        assert_eq!(shown["paths"].as_array().unwrap().len(), WORDS_SHOWN_MAX);
+        assert_eq!(shown["paths_not_shown"], json!(60_000 - WORDS_SHOWN_MAX));
+        assert_ne!(order(paths(60_000)).digest(), order(paths(59_999)).digest());
     }
 }
