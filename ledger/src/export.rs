@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{ReadError, WriteError};
-use crate::key::PublicKey;
 use crate::ledger::Ledger;
 use crate::merkle::inclusion;
 use crate::rows::{RawRow, from_sql, to_sql, visit_rows};
@@ -39,8 +38,10 @@ pub enum ExportError {
 
 /// The layout of an export.
 const VERSION: u32 = 1;
-/// Entries read at a time.
-const ROWS: usize = 512;
+/// Entries read at a time: enough that beginning to read costs little, few enough to be read again when they are long.
+const ROWS: usize = 32;
+/// Bytes of a page after which the next entry begins another. An entry may be longer than a page; no export is held whole.
+const PAGE_BYTES: usize = 256 << 10;
 
 #[derive(Serialize)]
 struct HeadLine<'a> {
@@ -73,53 +74,75 @@ struct EntryLine<'a> {
 
 impl Ledger {
     /// Signs the log and writes it, up to that checkpoint, to `to`. Returns the checkpoint.
+    ///
+    /// It is read page by page and written in between, so that whoever takes long to read keeps nobody from the log.
     pub fn export(&self, scope: &ExportScope, to: &mut dyn Write) -> Result<Checkpoint, ExportError> {
-        let (checkpoint, key) = (self.checkpoint()?, self.public_key());
-        self.read(|db| write_export(db, &key, &checkpoint, scope, to))?;
+        let checkpoint = self.checkpoint()?;
+        let run = match scope {
+            ExportScope::All => None,
+            ExportScope::Run(run) => Some(run),
+        };
+        self.write_head(&checkpoint, run, to)?;
+        let mut from = 0;
+        while from < checkpoint.size() {
+            let mut page = Page { from, size: checkpoint.size(), run, lines: Vec::new() };
+            let next = self.read(|db| page.fill(db))?;
+            to.write_all(&page.lines).map_err(ReadError::from)?;
+            let Some(next) = next else { break };
+            from = next;
+        }
+        to.flush().map_err(ReadError::from)?;
         Ok(checkpoint)
+    }
+
+    fn write_head(&self, checkpoint: &Checkpoint, run: Option<&RunId>, to: &mut dyn Write) -> Result<(), ReadError> {
+        let entries: i64 = self.read(|db| {
+            Ok(db.query_row(
+                "SELECT count(*) FROM entry WHERE seq < ?1 AND (?2 IS NULL OR run = ?2)",
+                rusqlite::params![to_sql(checkpoint.size()), run.map(RunId::as_str)],
+                |row| row.get(0),
+            )?)
+        })?;
+        let key = self.public_key();
+        let log = key.log_id();
+        let head = HeadLine {
+            selvedge_export: VERSION,
+            log: log.as_str(),
+            public_key: hex(key.as_bytes()),
+            verifier_key: key.verifier_key(),
+            checkpoint: checkpoint.note(),
+            run: run.map(RunId::as_str),
+            entries: from_sql(entries),
+        };
+        write_line(to, &head)
     }
 }
 
-fn write_export(
-    db: &Connection,
-    key: &PublicKey,
-    checkpoint: &Checkpoint,
-    scope: &ExportScope,
-    to: &mut dyn Write,
-) -> Result<(), ReadError> {
-    let run = match scope {
-        ExportScope::All => None,
-        ExportScope::Run(run) => Some(run),
-    };
-    let entries: i64 = db.query_row(
-        "SELECT count(*) FROM entry WHERE seq < ?1 AND (?2 IS NULL OR run = ?2)",
-        rusqlite::params![to_sql(checkpoint.size()), run.map(RunId::as_str)],
-        |row| row.get(0),
-    )?;
-    let log = key.log_id();
-    let head = HeadLine {
-        selvedge_export: VERSION,
-        log: log.as_str(),
-        public_key: hex(key.as_bytes()),
-        verifier_key: key.verifier_key(),
-        checkpoint: checkpoint.note(),
-        run: run.map(RunId::as_str),
-        entries: from_sql(entries),
-    };
-    write_line(to, &head)?;
-    let mut from = 0;
-    loop {
-        let next = visit_rows(db, from, run, ROWS, |row| {
-            if row.seq >= checkpoint.size() {
+/// Some entries as lines.
+struct Page<'a> {
+    from: u64,
+    /// How many entries the checkpoint covers.
+    size: u64,
+    run: Option<&'a RunId>,
+    lines: Vec<u8>,
+}
+
+impl Page<'_> {
+    /// Writes entries until the page is full; returns where the next one begins, or none at the end.
+    fn fill(&mut self, db: &Connection) -> Result<Option<u64>, ReadError> {
+        let mut left_off = None;
+        let next = visit_rows(db, self.from, self.run, ROWS, |row| {
+            if row.seq >= self.size || left_off.is_some() {
                 return Ok(());
             }
-            let path = run.map(|_| audit_path(db, row.seq, checkpoint.size())).transpose()?;
-            write_line(to, &entry_line(&row, path)?)
+            if self.lines.len() >= PAGE_BYTES {
+                left_off = Some(row.seq);
+                return Ok(());
+            }
+            let path = self.run.map(|_| audit_path(db, row.seq, self.size)).transpose()?;
+            write_line(&mut self.lines, &entry_line(&row, path)?)
         })?;
-        match next {
-            Some(next) if next < checkpoint.size() => from = next,
-            _ => return Ok(to.flush()?),
-        }
+        Ok(left_off.or(next))
     }
 }
 

@@ -58,3 +58,37 @@ fn a_stranger_s_program_verifies_the_log_and_refuses_every_change() {
     assert!(verifier_says(text.as_bytes(), "selvedge-00000000000000000000000000000000", &at).is_err());
     assert_eq!(ledger.verify(None).unwrap().entries, size);
 }
+
+#[test]
+fn whoever_reads_an_export_keeps_nobody_from_the_log_and_it_is_never_held_whole() {
+    struct Reader {
+        ledger: Ledger,
+        lines: Vec<u8>,
+        longest: usize,
+    }
+    impl std::io::Write for Reader {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            // In memory there is one connection: were it held while we read, this would wait for ever.
+            self.ledger.append_entry(not_done(900, None, "meanwhile"), Class::Ordered).unwrap();
+            self.longest = self.longest.max(bytes.len());
+            self.lines.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let ledger = Ledger::in_memory(Box::new(selvedge_ledger::danger::SeededEntropy::new(1))).unwrap();
+    for at in 0..100 {
+        ledger.append_entry(not_done(at, None, &format!("{at} {}", "x".repeat(100 << 10))), Class::Ordered).unwrap();
+    }
+    let mut reader = Reader { ledger: ledger.clone(), lines: Vec::new(), longest: 0 };
+    let size = ledger.export(&ExportScope::All, &mut reader).unwrap().size();
+    let seqs = String::from_utf8(reader.lines).unwrap();
+    let seqs =
+        seqs.lines().skip(1).map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64());
+    assert!(seqs.eq((0..size).map(Some)) && size >= 100);
+    assert!(reader.longest < 1 << 20, "{}", reader.longest);
+    assert!(ledger.head().unwrap().size > size);
+}
