@@ -41,6 +41,8 @@ mod workplace;
 
 pub(crate) use rules::CurrentJudge;
 pub(crate) use store::ClaimedStore;
+#[cfg(test)]
+pub(crate) use tape::FRAME_BYTES_MAX;
 pub(crate) use tape::Reel;
 
 /// How long a kill may take before it is reported as failed. Killing a sandbox takes milliseconds.

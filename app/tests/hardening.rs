@@ -5,6 +5,9 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
 use common::{CHECK, Scene, text};
 
 /// A scene whose check is a script outside every directory of tests.
@@ -155,4 +158,43 @@ fn nothing_a_repository_configures_runs_when_its_head_is_asked_for_s28() {
     let said = scene.run(&["run", "--command", "--wait", "--", "true"]);
     assert_ne!(said.status, 0, "{said:?}");
     assert!(!pwned.exists(), "the repository's own command ran on the host: {said:?}");
+}
+
+/// A client that asks for this and goes on no further.
+fn asking(scene: &Scene, request: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(scene.state().join("control.sock")).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(b"\n").unwrap();
+    stream
+}
+
+#[test]
+fn s37_one_huge_order_keeps_nobody_from_the_rest_of_the_log() {
+    let scene = Scene::ready();
+    let _serving = scene.serve();
+    // More than a line of the socket as soon as it stands in an entry twice.
+    let words = format!("true {}", "x".repeat(3 << 20));
+    let request = serde_json::json!({
+        "ask": "run", "agent": "writer", "repo": null, "text": words, "argv": [], "scan": false, "advisories": null,
+        "wait": true,
+    });
+    let stream = asking(&scene, &request.to_string());
+    let last = BufReader::new(stream).lines().map(Result::unwrap).last().unwrap();
+    let run = serde_json::from_str::<serde_json::Value>(&last).unwrap()["value"]["runs"][0]["run"].clone();
+    let run = run.as_str().unwrap_or_else(|| panic!("{last:.300}"));
+    let show = scene.json(&["show", run]);
+    let triggered = &show["entries"][0];
+    assert_eq!(text(triggered, "kind"), "triggered");
+    let shown = text(&triggered["detail"], "text");
+    assert!(shown.starts_with("true ") && shown.contains("bytes more: too long to show]"), "{shown:.100}");
+    scene.run(&["ps", "--all"]).ok();
+    scene.run(&["approvals"]).ok();
+    scene.run(&["audit", "show", "--json"]).ok();
+    // What is exported is the log itself: nothing is left out.
+    let export = scene.run(&["audit", "export"]).ok().out;
+    let lines: Vec<serde_json::Value> = export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["entries"].as_u64().unwrap(), lines.len() as u64 - 1);
+    let triggered = lines.iter().find(|line| line["kind"] == "triggered").unwrap();
+    let body: serde_json::Value = serde_json::from_str(text(triggered, "body")).unwrap();
+    assert!(body.to_string().contains(&serde_json::json!(words).to_string()), "the words are whole in the export");
 }

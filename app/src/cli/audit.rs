@@ -1,5 +1,6 @@
 //! The log: show, verify, export.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -72,18 +73,46 @@ fn verify(state: &State, against: Option<&std::path::Path>, output: &Output) -> 
 
 fn export(state: &State) -> Result<u8, CliError> {
     state.require()?;
-    let text = match state.lock()? {
-        Some(_lock) => keeper::export(&paths::open_ledger(state)?)?,
+    let mut out = Out { broken: None };
+    let exported = match state.lock()? {
+        Some(_lock) => keeper::export(&paths::open_ledger(state)?, &mut out),
         None => {
-            let value = connect(state)?.ask(&Request::Export, &mut |_| {})?;
-            value.as_str().unwrap_or_default().to_owned()
+            let asked = connect(state)?.ask(&Request::Export, &mut |reply| {
+                if let Reply::Text { text } = reply {
+                    // What is wrong is kept, and told below.
+                    let _broken = out.write_all(text.as_bytes());
+                }
+            });
+            asked.map(drop)
         }
     };
-    let mut out = std::io::stdout().lock();
-    match std::io::Write::write_all(&mut out, text.as_bytes()) {
+    match out.broken {
         // A reader that went away wants no more, and that is not an error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::caused(Kind::State, &error)
+        Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        Some(error) => Err(CliError::caused(Kind::State, &error)
             .hint("what was written is not the whole log; write it where there is room")),
-        _ => Ok(0),
+        None => exported.map(|()| 0),
+    }
+}
+
+/// Standard output, and the first thing that went wrong with it.
+struct Out {
+    broken: Option<std::io::Error>,
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(error) = &self.broken {
+            return Err(error.kind().into());
+        }
+        std::io::stdout().lock().write(bytes).inspect_err(|error| {
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                self.broken = Some(error.kind().into());
+            }
+        })
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stdout().lock().flush().inspect_err(|error| self.broken = Some(error.kind().into()))
     }
 }

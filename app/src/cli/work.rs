@@ -166,6 +166,7 @@ pub(crate) fn show(output: &Output, reply: &Reply) {
         Reply::Progress { text } => output.progress(text),
         Reply::Wrote { stderr, bytes } => output.program(bytes, if *stderr { Stream::Err } else { Stream::Out }),
         Reply::Item { value } => output.document(value),
+        Reply::Kept { .. } | Reply::Element { .. } | Reply::Text { .. } => {}
         Reply::Done { .. } | Reply::Failed { .. } => {}
     }
 }

@@ -12,9 +12,13 @@ use super::hall::{Keeper, Listener};
 use super::message::Reply;
 use super::view;
 use crate::errors::{CliError, Kind};
+use crate::wiring::Reel;
 
 /// How many runs are listed: more than a person reads.
 const RUNS_MAX: usize = 1000;
+
+/// What a run's sandboxes are started for, in the order they usually are.
+const PURPOSES: [&str; 5] = ["prepare", "work", "scan", "check-base", "check"];
 
 /// How long a follower waits before it is looked whether anybody still listens.
 const FOLLOW: Duration = Duration::from_millis(500);
@@ -23,18 +27,19 @@ fn unreadable(error: &dyn std::error::Error) -> CliError {
     CliError::caused(Kind::Ledger, error).hint("`selvedge audit verify` names the first bad entry")
 }
 
-pub(super) fn ps(keeper: &Keeper) -> Result<Value, CliError> {
+pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     let ledger = &keeper.works.ledger;
-    let runs = ledger.runs(RUNS_MAX).map_err(|error| unreadable(&error))?;
-    let queued = ledger.queue().waiting(RUNS_MAX).map_err(|error| unreadable(&error))?;
-    let halts = ledger.halts().map_err(|error| unreadable(&error))?;
-    Ok(json!({
-        "runs": runs.iter().map(summary).collect::<Vec<_>>(),
-        "queued": queued.iter().map(|trigger| json!({
+    for run in ledger.runs(RUNS_MAX).map_err(|error| unreadable(&error))? {
+        each(&Reply::element("runs", summary(&run)));
+    }
+    for trigger in ledger.queue().waiting(RUNS_MAX).map_err(|error| unreadable(&error))? {
+        let queued = json!({
             "trigger": trigger.id.as_str(), "agent": trigger.agent.as_str(), "repo": trigger.repo.as_str(), "text": trigger.text,
-        })).collect::<Vec<_>>(),
-        "halts": halts.iter().map(view::scope_words).collect::<Vec<_>>(),
-    }))
+        });
+        each(&Reply::element("queued", queued));
+    }
+    let halts = ledger.halts().map_err(|error| unreadable(&error))?;
+    Ok(json!({ "runs": [], "queued": [], "halts": halts.iter().map(view::scope_words).collect::<Vec<_>>() }))
 }
 
 /// One run in a list.
@@ -58,34 +63,69 @@ pub(super) fn summary(run: &RunSummary) -> Value {
     })
 }
 
-pub(super) fn show(keeper: &Keeper, run: &str) -> Result<Value, CliError> {
+pub(super) fn show(
+    keeper: &Keeper,
+    run: &str,
+    listener: &dyn Listener,
+    each: &mut dyn FnMut(&Reply),
+) -> Result<Value, CliError> {
     let ledger = &keeper.works.ledger;
-    let id = RunId::parse(run)
-        .map_err(|error| CliError::caused(Kind::Usage, &error).hint("`selvedge ps --all` lists runs"))?;
-    let found = ledger.run_summary(&id).map_err(|error| unreadable(&error))?;
-    let Some(found) = found else {
-        return Err(CliError::new(Kind::NotFound, format!("no run {id}")).hint("`selvedge ps --all` lists runs"));
-    };
-    let mut value = summary(&found);
-    let mut entries = Vec::new();
+    let found = find(keeper, run)?;
     // What asked for the run was recorded before the run began.
-    for recorded in ledger.entries(0, None) {
+    let triggered = ledger.entries(0, None).find(|recorded| match recorded {
+        Ok(recorded) => matches!(&recorded.entry.record, Record::Triggered(trigger) if trigger.id == found.trigger),
+        Err(_) => true,
+    });
+    // Who answered for the agent then, which need not be who answers for it now.
+    let mut owner = None;
+    for recorded in triggered.into_iter().chain(ledger.entries(0, Some(found.id.clone()))) {
         let recorded = recorded.map_err(|error| unreadable(&error))?;
-        if matches!(&recorded.entry.record, Record::Triggered(trigger) if trigger.id == found.trigger) {
-            entries.push(seen(&recorded));
+        if !listener.is_there() {
             break;
         }
+        owner = owner.or_else(|| recorded.entry.owner.as_ref().map(ToString::to_string));
+        each(&Reply::element("entries", seen(&recorded)));
     }
-    for recorded in ledger.entries(0, Some(id.clone())) {
-        entries.push(seen(&recorded.map_err(|error| unreadable(&error))?));
-    }
-    // Who answered for the agent then, which need not be who answers for it now.
-    let owner = entries.iter().find_map(|entry| entry.get("owner").filter(|owner| !owner.is_null())).cloned();
+    let mut value = summary(&found);
     if let Some(fields) = value.as_object_mut() {
         fields.insert("owner".to_owned(), json!(owner));
-        fields.insert("entries".to_owned(), json!(entries));
+        fields.insert("entries".to_owned(), json!([]));
     }
     Ok(value)
+}
+
+/// The run that is meant.
+fn find(keeper: &Keeper, run: &str) -> Result<RunSummary, CliError> {
+    let id = RunId::parse(run)
+        .map_err(|error| CliError::caused(Kind::Usage, &error).hint("`selvedge ps --all` lists runs"))?;
+    let found = keeper.works.ledger.run_summary(&id).map_err(|error| unreadable(&error))?;
+    found.ok_or_else(|| CliError::new(Kind::NotFound, format!("no run {id}")).hint("`selvedge ps --all` lists runs"))
+}
+
+/// What is kept of the run's programs. Tapes are no record, only what a person wants to see next.
+pub(super) fn output(
+    keeper: &Keeper,
+    run: &str,
+    listener: &dyn Listener,
+    each: &mut dyn FnMut(&Reply),
+) -> Result<Value, CliError> {
+    let run = find(keeper, run)?.id;
+    for purpose in PURPOSES {
+        let mut reel = Reel::new(keeper.works.tape_path(&run, purpose));
+        loop {
+            let frames = reel.read_on().map_err(|error| {
+                CliError::new(Kind::State, format!("cannot read what the programs of {run} wrote: {error}"))
+                    .hint("look at `runs` in the state directory, and at the disk it lies on")
+            })?;
+            if frames.is_empty() || !listener.is_there() {
+                break;
+            }
+            for (_, bytes) in frames {
+                each(&Reply::Kept { purpose: purpose.to_owned(), bytes });
+            }
+        }
+    }
+    Ok(json!({ "run": run.as_str() }))
 }
 
 fn seen(recorded: &Recorded) -> Value {
@@ -127,6 +167,9 @@ pub(super) fn watch(
     let mut next = after.map_or(head, |after| after.saturating_add(1));
     while listener.is_there() && !keeper.leaving.load(std::sync::atomic::Ordering::Acquire) {
         for recorded in ledger.entries(next, None) {
+            if !listener.is_there() {
+                break;
+            }
             let recorded = recorded.map_err(|error| unreadable(&error))?;
             next = recorded.seq + 1;
             each(&Reply::Item { value: seen(&recorded) });
@@ -136,18 +179,20 @@ pub(super) fn watch(
     Ok(Value::Null)
 }
 
-pub(super) fn log(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
+pub(super) fn log(keeper: &Keeper, listener: &dyn Listener, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     for recorded in keeper.works.ledger.entries(0, None) {
+        if !listener.is_there() {
+            break;
+        }
         each(&Reply::Item { value: seen(&recorded.map_err(|error| unreadable(&error))?) });
     }
     Ok(Value::Null)
 }
 
-pub(super) fn proposals(keeper: &Keeper) -> Result<Value, CliError> {
-    let mut all = Vec::new();
+pub(super) fn proposals(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     for repo in keeper.works.config().repos.keys() {
         for proposal in keeper.works.ledger.proposals(repo).map_err(|error| unreadable(&error))? {
-            all.push(json!({
+            let shown = json!({
                 "repo": proposal.repo.as_str(),
                 "number": proposal.number.get(),
                 "run": proposal.run.as_ref().map(ToString::to_string),
@@ -161,10 +206,11 @@ pub(super) fn proposals(keeper: &Keeper) -> Result<Value, CliError> {
                     ProposalState::Open => "open",
                     ProposalState::Merged { .. } => "merged",
                 },
-            }));
+            });
+            each(&Reply::element("proposals", shown));
         }
     }
-    Ok(json!({ "proposals": all }))
+    Ok(json!({ "proposals": [] }))
 }
 
 /// The authority card: what can it do, what can it reach, what dies at the end (requirement G3).

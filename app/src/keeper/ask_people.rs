@@ -9,16 +9,17 @@ use selvedge_ledger::{ApprovalRequest, ApprovalState};
 use serde_json::{Value, json};
 
 use super::hall::Keeper;
+use super::message::Reply;
 use super::view;
 use crate::errors::{CliError, Kind};
 use crate::wiring::ClaimedStore;
 
-pub(super) fn approvals(keeper: &Keeper) -> Result<Value, CliError> {
+pub(super) fn approvals(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     let works = &keeper.works;
     let open = works.ledger.open_approvals(works.now()).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
-    let shown = open.iter().map(|request| {
+    for request in &open {
         let asked_by = request.run.as_ref().and_then(|run| works.run(run).ok()).map(|run| run.trigger().by.to_string());
-        json!({
+        let shown = json!({
             "approval": request.id.as_str(),
             "run": request.run.as_ref().map(ToString::to_string),
             "verb": request.order.verb.as_str(),
@@ -28,9 +29,10 @@ pub(super) fn approvals(keeper: &Keeper) -> Result<Value, CliError> {
             "until": request.until.to_string(),
             "asked_by": asked_by,
             "facts": view::facts(&request.order),
-        })
-    });
-    Ok(json!({ "approvals": shown.collect::<Vec<_>>() }))
+        });
+        each(&Reply::element("approvals", shown));
+    }
+    Ok(json!({ "approvals": [] }))
 }
 
 pub(super) fn approve(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value, CliError> {

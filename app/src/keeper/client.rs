@@ -1,9 +1,12 @@
 //! The client's side: talk to the keeper, or become it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::errors::{CliError, Kind};
 use crate::keeper::lock::State;
@@ -57,31 +60,50 @@ pub(crate) fn connect_to_stop(state: &State) -> Result<Session, CliError> {
 }
 
 impl Session {
-    /// Asks, hands every reply but the last to `each`, and returns the result.
-    pub(crate) fn ask(self, request: &Request, each: &mut dyn FnMut(&Reply)) -> Result<serde_json::Value, CliError> {
-        match self {
-            Self::Local(keeper, state) => {
-                let uid = rustix::process::getuid().as_raw();
-                let mut answer = || keeper.handle(request, uid, &hall::Always, each);
-                let result = match request {
-                    Request::Run(_) | Request::Watch { .. } | Request::Approve { .. } | Request::Deny { .. } => {
-                        serve::meanwhile(&keeper, &state, answer).and_then(|result| result)
-                    }
-                    _ => answer(),
-                };
-                keeper.close();
-                result
-            }
-            Self::Remote(stream) => ask_remote(stream, request, each),
-        }
+    /// Asks, hands what comes before the end to `each`, and returns the result, whose long lists came element by element.
+    pub(crate) fn ask(self, request: &Request, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
+        let mut lists = BTreeMap::new();
+        let mut sort = |reply: &Reply| match reply {
+            Reply::Element { list, value } => lists.entry(list.clone()).or_insert_with(Vec::new).push(value.clone()),
+            other => each(other),
+        };
+        let result = match self {
+            Self::Local(keeper, state) => ask_local(&keeper, &state, request, &mut sort),
+            Self::Remote(stream) => ask_remote(stream, request, &mut sort),
+        };
+        result.map(|value| assembled(value, lists))
     }
 }
 
-fn ask_remote(
-    mut stream: UnixStream,
+/// The result with its lists in it.
+fn assembled(mut value: Value, lists: BTreeMap<String, Vec<Value>>) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.extend(lists.into_iter().map(|(list, items)| (list, Value::Array(items))));
+    }
+    value
+}
+
+fn ask_local(
+    keeper: &Arc<Keeper>,
+    state: &State,
     request: &Request,
     each: &mut dyn FnMut(&Reply),
-) -> Result<serde_json::Value, CliError> {
+) -> Result<Value, CliError> {
+    let uid = rustix::process::getuid().as_raw();
+    // What is said must not depend on who keeps the state directory.
+    let mut each = |reply: &Reply| each(&reply.within_a_line());
+    let mut answer = || keeper.handle(request, uid, &hall::Always, &mut each);
+    let result = match request {
+        Request::Run(_) | Request::Watch { .. } | Request::Approve { .. } | Request::Deny { .. } => {
+            serve::meanwhile(keeper, state, answer).and_then(|result| result)
+        }
+        _ => answer(),
+    };
+    keeper.close();
+    result
+}
+
+fn ask_remote(mut stream: UnixStream, request: &Request, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     let gone = |error: &dyn std::fmt::Display| {
         CliError::new(Kind::State, format!("the keeper went away: {error}"))
             .hint("what was recorded is kept; run the command again to see where things stand")
@@ -100,7 +122,12 @@ fn ask_remote(
         match reply {
             Reply::Done { value } => return Ok(value),
             Reply::Failed { code, message, hints } => return Err(Reply::into_error(&code, message, hints)),
-            Reply::Item { .. } | Reply::Progress { .. } | Reply::Wrote { .. } => each(&reply),
+            Reply::Item { .. }
+            | Reply::Progress { .. }
+            | Reply::Wrote { .. }
+            | Reply::Kept { .. }
+            | Reply::Element { .. }
+            | Reply::Text { .. } => each(&reply),
         }
     }
 }

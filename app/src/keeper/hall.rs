@@ -122,15 +122,16 @@ impl Keeper {
     ) -> Result<Value, CliError> {
         match request {
             Request::Run(run) => super::ask_work::run(self, run, uid, listener, each),
-            Request::Ps => super::ask_look::ps(self),
-            Request::Show { run } => super::ask_look::show(self, run),
+            Request::Ps => super::ask_look::ps(self, each),
+            Request::Show { run } => super::ask_look::show(self, run, listener, each),
             Request::Diff { run } => super::ask_look::diff(self, run, uid),
+            Request::Output { run } => super::ask_look::output(self, run, listener, each),
             Request::Watch { after } => super::ask_look::watch(self, *after, listener, each),
-            Request::Log => super::ask_look::log(self, each),
-            Request::Proposals => super::ask_look::proposals(self),
+            Request::Log => super::ask_look::log(self, listener, each),
+            Request::Proposals => super::ask_look::proposals(self, each),
             Request::Can { agent } => super::ask_look::can(self, agent),
             Request::Explain { entry } => super::ask_look::explain(self, *entry),
-            Request::Approvals => super::ask_people::approvals(self),
+            Request::Approvals => super::ask_people::approvals(self, each),
             Request::Approve { approval } => {
                 let value = super::ask_people::approve(self, approval, uid)?;
                 super::ask_work::see_through(self, approval, &value, listener).map(|()| value)
@@ -146,7 +147,10 @@ impl Keeper {
             Request::Resume(scope) => super::ask_stop::resume(self, scope, uid),
             Request::Revoke { run } => super::ask_stop::revoke(self, run, uid, listener),
             Request::Verify { against } => super::ask_audit::verify(&self.works.ledger, against.as_deref()),
-            Request::Export => super::ask_audit::export(&self.works.ledger).map(Value::String),
+            Request::Export => {
+                let mut pieces = super::ask_audit::Pieces::new(listener, each);
+                super::ask_audit::export(&self.works.ledger, &mut pieces).map(|()| Value::Null)
+            }
             Request::Ping => Ok(Value::Null),
         }
     }

@@ -1,11 +1,22 @@
-//! What a client may ask of the keeper, and what it answers: one JSON line each way, then a stream of replies.
+//! What a client may ask of the keeper, and what it answers: one JSON line each way, then a stream of replies. No answer
+//! grows with the log: what is long goes piece by piece, and no piece is longer than a line.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::errors::{CliError, Kind};
 
 /// Longest line of the control socket.
 pub(crate) const LINE_BYTES_MAX: u64 = 4 << 20;
+
+/// Longest piece of a text in one reply: written as JSON it is at most six times as long, which is within a line.
+pub(crate) const PIECE_BYTES_MAX: usize = 256 << 10;
+
+/// How long a text, and how many elements a list, of a reply may still have once it had to be shortened; halved until
+/// the reply is a line.
+const SHORTENED: usize = 64 << 10;
 
 /// What can be asked. Who asks is the uid on the socket, never a field.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +34,8 @@ pub(crate) enum Request {
     Watch { after: Option<u64> },
     /// The log as stored.
     Log,
+    /// What a run's programs wrote.
+    Output { run: String },
     /// List proposals.
     Proposals,
     /// Merge one.
@@ -90,13 +103,27 @@ pub(crate) enum Scope {
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub(crate) enum Reply {
     /// One item of a list or one event of a stream.
-    Item { value: serde_json::Value },
+    Item { value: Value },
     /// A line about progress.
     Progress { text: String },
     /// What a governed program wrote.
-    Wrote { stderr: bool, bytes: Vec<u8> },
+    Wrote {
+        stderr: bool,
+        #[serde(with = "hex")]
+        bytes: Vec<u8>,
+    },
+    /// The next piece of what is kept of a run's programs that ran for this purpose.
+    Kept {
+        purpose: String,
+        #[serde(with = "hex")]
+        bytes: Vec<u8>,
+    },
+    /// The next element of this list of the result.
+    Element { list: String, value: Value },
+    /// The next piece of a text.
+    Text { text: String },
     /// The end, with the result.
-    Done { value: serde_json::Value },
+    Done { value: Value },
     /// The end, without.
     Failed { code: String, message: String, hints: Vec<String> },
 }
@@ -111,5 +138,149 @@ impl Reply {
     /// The error this reply reports.
     pub(crate) fn into_error(code: &str, message: String, hints: Vec<String>) -> CliError {
         CliError { kind: Kind::parse(code).unwrap_or(Kind::Internal), message, hints }
+    }
+
+    /// The next element of the list `list` of the result.
+    pub(crate) fn element(list: &str, value: Value) -> Self {
+        Self::Element { list: list.to_owned(), value }
+    }
+
+    /// The same reply if it fits a line; otherwise one whose long texts and lists are cut, and say so. One order of an
+    /// agent's must not keep anybody from the rest of the log (S-37).
+    pub(crate) fn within_a_line(&self) -> Cow<'_, Self> {
+        let fits = |reply: &Self| length(reply) < LINE_BYTES_MAX;
+        if fits(self) {
+            return Cow::Borrowed(self);
+        }
+        let mut longest = SHORTENED;
+        loop {
+            let short = self.shortened(longest);
+            if fits(&short) || longest == 0 {
+                return Cow::Owned(short);
+            }
+            longest /= 2;
+        }
+    }
+
+    fn shortened(&self, longest: usize) -> Self {
+        let mut short = self.clone();
+        match &mut short {
+            Self::Item { value } | Self::Element { value, .. } | Self::Done { value } => shorten(value, longest),
+            Self::Progress { text } | Self::Text { text } | Self::Failed { message: text, .. } => cut(text, longest),
+            Self::Wrote { bytes, .. } | Self::Kept { bytes, .. } => bytes.truncate(longest),
+        }
+        short
+    }
+}
+
+/// Bytes as two digits each, so that the longest frame of a tape is within a line whatever is in it.
+mod hex {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+        let text: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+        serializer.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let pair = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(pair).collect();
+        bytes.ok_or_else(|| D::Error::custom("not hexadecimal digits"))
+    }
+}
+
+/// Bytes of the line this reply is.
+fn length(reply: &Reply) -> u64 {
+    let mut counted = Counted(0);
+    // What cannot be written as JSON is no line of any length; saying it fails.
+    let _unwritable = serde_json::to_writer(&mut counted, reply);
+    counted.0
+}
+
+struct Counted(u64);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Cuts every text and every list in `value` that is longer than `longest`.
+fn shorten(value: &mut Value, longest: usize) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => cut(text, longest),
+        Value::Array(items) => {
+            let more = items.len().saturating_sub(longest);
+            items.truncate(longest);
+            items.iter_mut().for_each(|item| shorten(item, longest));
+            if more > 0 {
+                items.push(Value::String(format!("[and {more} more: too long to show]")));
+            }
+        }
+        Value::Object(fields) => fields.values_mut().for_each(|field| shorten(field, longest)),
+    }
+}
+
+fn cut(text: &mut String, longest: usize) {
+    if text.len() > longest {
+        let end = text.floor_char_boundary(longest);
+        let more = text.len() - end;
+        text.truncate(end);
+        text.push_str(&format!("[and {more} bytes more: too long to show]"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn s37_a_reply_longer_than_a_line_is_cut_where_it_is_long_and_says_so() {
+        let paths: Vec<String> = (0..60_000).map(|n| format!("{}{n}", "p".repeat(200))).collect();
+        let value =
+            json!({ "seq": 7, "facts": { "paths": paths, "title": "t" }, "text": "\u{1b}\u{e9}".repeat(2 << 20) });
+        let reply = Reply::Item { value };
+        let short = reply.within_a_line();
+        assert!(serde_json::to_vec(&*short).unwrap().len() < usize::try_from(LINE_BYTES_MAX).unwrap());
+        let Reply::Item { value } = &*short else { panic!("{short:?}") };
+        assert_eq!((&value["seq"], &value["facts"]["title"]), (&json!(7), &json!("t")));
+        let shown = value["facts"]["paths"].as_array().unwrap();
+        let more = format!("[and {} more: too long to show]", 60_000 - (shown.len() - 1));
+        assert!(shown.len() > 1000 && shown[0] == json!(paths[0]), "{}", shown.len());
+        assert_eq!(shown.last().unwrap(), &json!(more));
+        assert!(value["text"].as_str().unwrap().ends_with("bytes more: too long to show]"));
+    }
+
+    #[test]
+    fn a_reply_that_fits_is_left_alone() {
+        let reply = Reply::element("runs", json!({ "text": "t".repeat(3 << 20) }));
+        assert!(matches!(reply.within_a_line(), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_longest_piece_of_anything_is_within_a_line() {
+        let text = Reply::Text { text: "\u{1}".repeat(PIECE_BYTES_MAX) };
+        let kept = Reply::Kept { purpose: "work".to_owned(), bytes: vec![255; crate::wiring::FRAME_BYTES_MAX] };
+        assert!(length(&text) < LINE_BYTES_MAX && length(&kept) < LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn bytes_arrive_as_they_were_written() {
+        let wrote = Reply::Wrote { stderr: true, bytes: (0..=255).collect() };
+        let line = serde_json::to_string(&wrote).unwrap();
+        let Reply::Wrote { bytes, .. } = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
+        assert_eq!(bytes, (0..=255).collect::<Vec<u8>>());
+        assert!(serde_json::from_str::<Reply>(&line.replace("0001", "0+-1")).is_err());
     }
 }

@@ -10,6 +10,12 @@ use selvedge_sandbox::Stream;
 /// One frame's header: the stream, then the length as four bytes, big-endian.
 const HEADER_BYTES: usize = 5;
 
+/// Longest frame.
+pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// How much of a tape is read at a time: some whole frames.
+const READ_BYTES_MAX: u64 = 4 << 20;
+
 /// Written while a sandbox runs. Losing output to a full disk loses nothing that anything rests on.
 pub(crate) struct Tape {
     file: Option<File>,
@@ -35,7 +41,7 @@ impl Tape {
     pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         let Some(file) = &mut self.file else { return };
-        for chunk in bytes.chunks(1 << 20) {
+        for chunk in bytes.chunks(FRAME_BYTES_MAX) {
             let mut frame = vec![match stream {
                 Stream::Output => b'o',
                 Stream::Error => b'e',
@@ -72,17 +78,25 @@ impl Reel {
         Self { path, read: 0 }
     }
 
-    /// Whole frames that came since the last call: whether each is error output, and its bytes.
+    /// Whole frames that came since the last call: whether each is error output, and its bytes. A tape that cannot be read
+    /// now has nothing new.
     pub(crate) fn next(&mut self) -> Vec<(bool, Vec<u8>)> {
-        let mut new = Vec::new();
-        let read = File::open(&self.path).and_then(|mut tape| {
-            tape.seek(SeekFrom::Start(self.read))?;
-            tape.read_to_end(&mut new)
-        });
-        // A tape that is not there yet, or cannot be read now, has nothing new.
-        if read.is_err() {
-            return Vec::new();
+        let mut frames = Vec::new();
+        while let Some(more) = self.read_on().ok().filter(|more| !more.is_empty()) {
+            frames.extend(more);
         }
+        frames
+    }
+
+    /// Some of them, for whoever reads a long tape or has to know that it cannot be read. None of a tape that is not there.
+    pub(crate) fn read_on(&mut self) -> std::io::Result<Vec<(bool, Vec<u8>)>> {
+        let mut new = Vec::new();
+        let mut tape = match File::open(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        tape.seek(SeekFrom::Start(self.read))?;
+        tape.take(READ_BYTES_MAX).read_to_end(&mut new)?;
         let (mut frames, mut rest) = (Vec::new(), new.as_slice());
         while let Some(([stream, length @ ..], body)) = rest.split_first_chunk::<HEADER_BYTES>() {
             let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
@@ -91,7 +105,7 @@ impl Reel {
             rest = after;
         }
         self.read += u64::try_from(new.len() - rest.len()).unwrap_or(0);
-        frames
+        Ok(frames)
     }
 }
 
@@ -111,5 +125,32 @@ mod tests {
         assert_eq!(reel.next(), [(false, b"one".to_vec()), (true, b"two".to_vec())]);
         tape.write(Stream::Output, b"three");
         assert_eq!(reel.next(), [(false, b"three".to_vec())]);
+    }
+
+    #[test]
+    fn a_long_tape_is_read_some_at_a_time_and_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tape = Tape::open(&dir.path().join("tape")).unwrap();
+        let wrote = vec![b'x'; 10 << 20];
+        tape.write(Stream::Output, &wrote);
+        let mut reel = Reel::new(dir.path().join("tape"));
+        let mut read = Vec::new();
+        loop {
+            let some: Vec<u8> = reel.read_on().unwrap().into_iter().flat_map(|(_, bytes)| bytes).collect();
+            assert!(some.len() < 5 << 20);
+            if some.is_empty() {
+                break;
+            }
+            read.extend(some);
+        }
+        assert!(read == wrote);
+    }
+
+    #[test]
+    fn a_tape_that_cannot_be_read_is_not_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        // A directory opens like a file and reads like none.
+        assert!(Reel::new(dir.path().to_owned()).read_on().is_err());
+        assert!(Reel::new(dir.path().join("none")).read_on().unwrap().is_empty());
     }
 }
