@@ -77,11 +77,16 @@ fn an_ad_hoc_program_sees_what_the_operator_has_checked_out() {
 #[test]
 fn what_a_failing_check_wrote_can_be_read() {
     let scene = Scene::ready();
-    scene.commit("tests/run.sh", "echo the reason is this; exit 2\n");
-    let run = scene.task("echo more >> src/greeting");
+    scene.commit("tests/run.sh", "echo the reason is this: $(cat src/greeting); grep -q hello src/greeting\n");
+    let run = scene.task("echo bye > src/greeting");
     assert_eq!(run["outcome"], "held");
-    let wrote = scene.run(&["output", text(&run, "run")]).ok().out;
-    assert!(wrote.contains("the reason is this"), "{wrote}");
+    let wrote = scene.json(&["output", text(&run, "run")]);
+    let said = |purpose: &str| {
+        let kept = wrote["output"].as_array().unwrap().iter().find(|kept| kept["purpose"] == purpose);
+        kept.map(|kept| text(kept, "text").to_owned())
+    };
+    assert_eq!(said("check").as_deref(), Some("the reason is this: bye\n"), "{wrote}");
+    assert_eq!(said("check-base").as_deref(), Some("the reason is this: hello\n"), "{wrote}");
 }
 
 #[test]
@@ -158,6 +163,27 @@ fn nothing_a_repository_configures_runs_when_its_head_is_asked_for_s28() {
     let said = scene.run(&["run", "--command", "--wait", "--", "true"]);
     assert_ne!(said.status, 0, "{said:?}");
     assert!(!pwned.exists(), "the repository's own command ran on the host: {said:?}");
+}
+
+#[test]
+fn a_member_reads_what_a_run_s_programs_wrote() {
+    assert!(common::is_root(), "needs root: only root can speak as somebody else");
+    let scene = Scene::ready();
+    scene.commit("tests/run.sh", "echo the reason is this; exit 2\n");
+    let configuration = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), format!("[factory]\npeople = \"nogroup\"\n{configuration}")).unwrap();
+    let _serving = scene.serve();
+    let run = text(&scene.task("echo more >> src/greeting"), "run").to_owned();
+    let wrote = as_member(&scene, "nogroup", &["output", &run]).ok().out;
+    assert!(wrote.contains("check:") && wrote.contains("the reason is this"), "{wrote}");
+    let outsider = as_member(&scene, "daemon", &["output", &run]);
+    assert!(outsider.status != 0 && !outsider.out.contains("nothing is kept"), "{outsider:?}");
+    scene.run(&["output", "r-0000000000000"]).refused(107, &["no run"]);
+    // What is there and cannot be read is an error, for whoever asks.
+    let tape = scene.state().join("runs").join(&run).join("check.tape");
+    std::fs::remove_file(&tape).unwrap();
+    std::fs::create_dir(&tape).unwrap();
+    scene.run(&["output", &run]).refused(104, &["cannot read what the programs", &run]);
 }
 
 /// A client that asks for this and goes on no further.

@@ -8,7 +8,6 @@ use super::people::{ask, text};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Reply, Request, State, connect};
 use crate::output::{Output, Stream};
-use crate::wiring::Reel;
 
 /// List runs.
 #[derive(Debug, Args)]
@@ -164,26 +163,28 @@ impl Diff {
 }
 
 impl Wrote {
-    /// Reads the tapes themselves: they are no record, only what a person wants to see next.
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         let state = State::locate(common.state.as_deref())?;
-        state.require()?;
-        let run = selvedge_domain::RunId::parse(&self.run)
-            .map_err(|error| CliError::caused(Kind::Usage, &error).hint("`selvedge ps --all` lists runs"))?;
-        let mut all = Vec::new();
-        for purpose in ["prepare", "work", "scan", "check"] {
-            let mut reel = Reel::new(state.at("runs").join(run.as_str()).join(format!("{purpose}.tape")));
-            let text: Vec<u8> = reel.next().into_iter().flat_map(|(_, bytes)| bytes).collect();
-            if !text.is_empty() {
-                output.heading(&format!("{purpose}:"));
-                output.line(String::from_utf8_lossy(&text));
-                all.push(serde_json::json!({ "purpose": purpose, "text": String::from_utf8_lossy(&text) }));
+        let mut kept: Vec<(String, Vec<u8>)> = Vec::new();
+        let request = Request::Output { run: self.run.clone() };
+        let value = connect(&state)?.ask(&request, &mut |reply| {
+            let Reply::Kept { purpose, bytes } = reply else { return };
+            match kept.last_mut().filter(|(last, _)| last == purpose) {
+                Some((_, text)) => text.extend_from_slice(bytes),
+                None => kept.push((purpose.clone(), bytes.clone())),
             }
+        })?;
+        for (purpose, text) in &kept {
+            output.heading(&format!("{purpose}:"));
+            output.line(String::from_utf8_lossy(text));
         }
-        if all.is_empty() {
-            output.line(format!("nothing is kept of {run}"));
+        if kept.is_empty() {
+            output.line(format!("nothing is kept of {}", self.run));
         }
-        output.document(&serde_json::json!({ "run": run.as_str(), "output": all }));
+        let all = kept
+            .iter()
+            .map(|(purpose, text)| serde_json::json!({ "purpose": purpose, "text": String::from_utf8_lossy(text) }));
+        output.document(&serde_json::json!({ "run": text(&value, "run"), "output": all.collect::<Vec<_>>() }));
         Ok(0)
     }
 }

@@ -386,6 +386,9 @@ impl Works {
         let mut report =
             CheckReport { tree: order.tree.clone(), commands: repo.checks.len(), failed: None, tests: None };
         let mut outputs = Vec::new();
+        // Kept apart, so that whoever reads why a change fails does not read what the base wrote.
+        let base = self.repository_of(&order.repo)?.tree_of(&order.base).map_err(transient)?;
+        let purpose = if base == order.tree { "check-base" } else { "check" };
         for (index, check) in repo.checks.iter().enumerate() {
             let services: String = repo.services.iter().map(|service| format!("({service}) & ")).collect();
             let mut place = self.furnished(Place::new(["/bin/sh", "-c", &format!("{services}{check}")]));
@@ -393,7 +396,7 @@ impl Works {
             place.workspace = Some(Workspace { pristine: pristine.clone() });
             place.binds.push(Bind { source: cache.to_owned(), target: CACHE.to_owned(), access: Access::PrivateCopy });
             let id = format!("{}-c{index}{}", order.run, short(&order.tree));
-            let (sandbox, exit, output) = self.run_inside(&id, place, behalf, Vec::new(), "check", doors)?;
+            let (sandbox, exit, output) = self.run_inside(&id, place, behalf, Vec::new(), purpose, doors)?;
             sandbox.destroy().map_err(transient)?;
             self.refuse_when_killed(&exit)?;
             outputs.push(output);
