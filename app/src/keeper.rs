@@ -12,6 +12,7 @@ mod hall;
 mod lock;
 mod message;
 mod pool;
+mod reception;
 mod schedule;
 mod serve;
 mod view;

@@ -195,6 +195,30 @@ fn asking(scene: &Scene, request: &str) -> UnixStream {
 }
 
 #[test]
+fn a107_many_clients_that_only_wait_keep_nobody_from_halting() {
+    let scene = Scene::ready();
+    let _serving = scene.serve();
+    let watching = || {
+        let _idle: Vec<UnixStream> =
+            std::iter::repeat_with(|| asking(&scene, r#"{"ask":"watch","after":null}"#)).take(80).collect();
+        common::eventually("every place is taken", || {
+            let said = scene.run(&["ps"]);
+            (said.status == 104 && said.err.contains("busy with other clients")).then_some(())
+        });
+        // Nor do some that say nothing at all.
+        let _mute: Vec<UnixStream> =
+            (0..20).map(|_| UnixStream::connect(scene.state().join("control.sock")).unwrap()).collect();
+        scene.run(&["halt"]).ok();
+    };
+    watching();
+    let halts = common::eventually("the places are free again", || {
+        let said = scene.run(&["ps", "--json"]);
+        (said.status == 0).then(|| said.document()["halts"].clone())
+    });
+    assert_eq!(halts, serde_json::json!(["everything"]));
+}
+
+#[test]
 fn s37_one_huge_order_keeps_nobody_from_the_rest_of_the_log() {
     let scene = Scene::ready();
     let _serving = scene.serve();
