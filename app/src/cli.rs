@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::errors::{CliError, Kind};
-use crate::output::Output;
+use crate::output::{Output, Stream};
 
 mod audit;
 mod init;
@@ -122,9 +122,27 @@ pub(crate) fn main() -> ExitCode {
 
 /// Help and version are answers; anything else clap says is a usage error of ours, with our status.
 fn usage(error: &clap::Error) -> ExitCode {
-    let asked = !error.use_stderr();
-    let _broken_pipe = error.print();
-    if asked { ExitCode::SUCCESS } else { ExitCode::from(Kind::Usage as u8) }
+    if !error.use_stderr() {
+        let _broken_pipe = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    if words.into_iter().any(|word| word == "--json") {
+        Output::new(true).error(&misspoken(error));
+    } else {
+        let _broken_pipe = error.print();
+    }
+    ExitCode::from(Kind::Usage as u8)
+}
+
+/// What clap says, as an error of ours: its first paragraph is the message, every other one a hint.
+fn misspoken(error: &clap::Error) -> CliError {
+    let said = error.render().to_string();
+    let one_line = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = said.split("\n\n").map(one_line).filter(|paragraph| !paragraph.is_empty());
+    let message = paragraphs.next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    paragraphs.fold(CliError::new(Kind::Usage, message), CliError::hint)
 }
 
 fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
@@ -155,7 +173,10 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Advisories(advisories) => advisories.run(common, output),
         Command::Schema => local::schema(output),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "selvedge", &mut std::io::stdout());
+            // Collected first: the generator takes a reader that went away for a fault.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "selvedge", &mut script);
+            output.program(&script, Stream::Out);
             Ok(0)
         }
         Command::ExitCodes => local::exit_codes(output),

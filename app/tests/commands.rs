@@ -146,8 +146,12 @@ fn usage_errors_have_the_factory_s_status() {
 fn every_exit_status_of_the_factory_is_documented_and_between_100_and_119() {
     let scene = Scene::new();
     let listed = scene.json(&["exit-codes"]);
-    let listed: Vec<(u64, &str)> =
-        listed.as_array().unwrap().iter().map(|one| (one["status"].as_u64().unwrap(), text(one, "code"))).collect();
+    let listed: Vec<(u64, &str)> = listed["exit_codes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["status"].as_u64().unwrap(), text(one, "code")))
+        .collect();
     assert!(listed.iter().all(|(status, _)| (100..120).contains(status)), "{listed:?}");
     for expected in [
         (100, "usage"),
@@ -178,7 +182,9 @@ fn every_document_has_the_fields_scripts_rely_on() {
     assert_eq!(fields(&result), ["program_status", "runs", "trigger"]);
     let run = text(&result["runs"][0], "run").to_owned();
 
-    let ps = scene.json(&["ps"]);
+    // As a person sees it: what is settled only when asked for.
+    assert_eq!(scene.json(&["ps"])["runs"], serde_json::json!([]));
+    let ps = scene.json(&["ps", "--all"]);
     assert_eq!(fields(&ps), ["halts", "queued", "runs"]);
     assert_eq!(fields(&ps["runs"][0]), RUN_FIELDS);
     assert_eq!(ps["runs"][0], result["runs"][0], "`run` and `ps` say the same");
@@ -210,6 +216,23 @@ fn an_error_as_json_is_one_document_too() {
     let error = said.document();
     assert_eq!(fields(&error["error"]), ["code", "hints", "message"]);
     assert_eq!(error["error"]["code"], "not_found");
+    for wrong in [&["ps", "--json", "--no-such-option"][..], &["--json", "no-such-command"], &["--json"]] {
+        let said = scene.run(wrong);
+        assert_eq!((said.status, said.err.as_str()), (100, ""), "{said:?}");
+        let error = said.document();
+        assert_eq!(fields(&error["error"]), ["code", "hints", "message"]);
+        assert_eq!(error["error"]["code"], "usage");
+        assert!(!text(&error["error"], "message").contains('\n'), "{error}");
+    }
+    assert!(scene.run(&["ps", "--no-such-option"]).err.starts_with("error: "));
+}
+
+#[test]
+fn what_has_no_result_is_an_object_all_the_same() {
+    let scene = Scene::ready();
+    scene.run(&["halt", "agent", "writer"]).ok();
+    let resumed = scene.json(&["resume", "agent", "writer"]);
+    assert_eq!(resumed, serde_json::json!({ "resumed": { "scope": "agent", "name": "writer" } }));
 }
 
 #[test]
@@ -309,9 +332,18 @@ fn doctor_lists_every_layer_and_what_is_missing_has_a_remedy() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let scene = Scene::ready();
-    let mut child = scene.command(&["audit", "export"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let left = |arguments: &[&str]| {
+        let mut command = scene.command(arguments);
+        let mut child =
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = Said::of(&child.wait_with_output().unwrap());
+        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{arguments:?}");
+    };
+    left(&["audit", "export"]);
+    left(&["completions", "bash"]);
+    let _keeper = scene.serve();
+    left(&["audit", "export"]);
 }
 
 /// Sorting where an expression is wanted.

@@ -71,9 +71,11 @@ pub(crate) enum Policy {
 
 impl Ps {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
-        let value = ask(common, output, &Request::Ps)?;
-        let runs: Vec<&Value> = value.get("runs").and_then(Value::as_array).into_iter().flatten().collect();
-        let shown = runs.iter().filter(|run| self.all || text(run, "stage") != "settled");
+        let state = State::locate(common.state.as_deref())?;
+        let mut value = connect(&state)?.ask(&Request::Ps, &mut |_| {})?;
+        let runs = value.get_mut("runs").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
+        let known = runs.len();
+        let shown: Vec<Value> = runs.into_iter().filter(|run| self.all || text(run, "stage") != "settled").collect();
         let mut none = true;
         for scope in value.get("halts").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("halted: {}", scope.as_str().unwrap_or("-")));
@@ -83,7 +85,7 @@ impl Ps {
             let (trigger, agent, repo) = (text(queued, "trigger"), text(queued, "agent"), text(queued, "repo"));
             output.line(format!("{trigger}  {:<13}  {agent:<12}  {repo}", "queued"));
         }
-        for run in shown {
+        for run in &shown {
             none = false;
             let end = match text(run, "outcome") {
                 "-" => text(run, "stage"),
@@ -99,13 +101,16 @@ impl Ps {
             ));
         }
         if none {
-            let settled = runs.len();
             output.line(if self.all {
                 "no runs yet".to_owned()
             } else {
-                format!("nothing is going on; {settled} settled runs with `selvedge ps --all`")
+                format!("nothing is going on; {known} settled runs with `selvedge ps --all`")
             });
         }
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("runs".to_owned(), Value::Array(shown));
+        }
+        output.document(&value);
         Ok(0)
     }
 }

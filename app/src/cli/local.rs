@@ -127,7 +127,7 @@ pub(crate) fn exit_codes(output: &mut Output) -> Result<u8, CliError> {
         .iter()
         .map(|kind| serde_json::json!({ "status": *kind as u8, "code": kind.code(), "meaning": kind.meaning() }))
         .collect();
-    output.document(&all);
+    output.document(&serde_json::json!({ "exit_codes": all }));
     output.line("  0  proposed, changed, nothing to do, or the program's own status for `run --command`");
     for kind in Kind::ALL {
         output.line(format!("{:>3}  {:<10}  {}", *kind as u8, kind.code(), kind.meaning()));
