@@ -304,6 +304,21 @@ fn the_exported_log_is_whole_and_verifies_against_a_checkpoint_somebody_kept() {
 }
 
 #[test]
+fn a_file_that_holds_no_checkpoint_is_a_slip_of_the_hand_and_no_alarm() {
+    let scene = Scene::ready();
+    let export = scene.run(&["audit", "export"]).ok().out;
+    let anchor = std::fs::read_dir(scene.path("anchor")).unwrap().next().unwrap().unwrap().path();
+    let (file, anchor) = (scene.path("kept"), std::fs::read_to_string(anchor).unwrap());
+    let document = scene.run(&["audit", "verify", "--json"]).ok().out;
+    for text in [&export, &anchor, &document, "junk\n", ""] {
+        std::fs::write(&file, text).unwrap();
+        let said = scene.run(&["audit", "verify", "--against", file.to_str().unwrap()]);
+        said.refused(100, &["holds no checkpoint", "audit verify --json"]);
+        assert!(!said.err.contains("keep a copy"), "{said:?}");
+    }
+}
+
+#[test]
 fn a_decision_is_explained_by_its_policies() {
     let scene = Scene::ready();
     let run = text(&scene.task("echo more >> src/greeting"), "run").to_owned();

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use selvedge_ledger::{Checkpoint, ExportScope, Ledger};
+use selvedge_ledger::{BadCheckpoint, Checkpoint, ExportScope, Ledger};
 use serde_json::{Value, json};
 
 use super::hall::Listener;
@@ -18,12 +18,21 @@ pub(crate) fn verify(ledger: &Ledger, against: Option<&str>) -> Result<Value, Cl
         CliError::caused(Kind::Ledger, error)
             .hint("keep a copy of the state directory as it is, and tell whoever answers for this factory")
     };
-    let against =
-        against.map(|note| Checkpoint::parse(note, &ledger.public_key())).transpose().map_err(|error| bad(&error))?;
-    let report = ledger.verify(against.as_ref()).map_err(|error| bad(&error))?;
+    let kept = match against.map(|note| Checkpoint::parse(note, &ledger.public_key())) {
+        // Another kind of file is a slip of the hand, and says nothing about the log.
+        Some(Err(error @ BadCheckpoint::Form)) => return Err(not_a_checkpoint(&error)),
+        kept => kept.transpose().map_err(|error| bad(&error))?,
+    };
+    let report = ledger.verify(kept.as_ref()).map_err(|error| bad(&error))?;
     let checkpoint = ledger.checkpoint().map_err(|error| bad(&error))?;
     let head: String = report.root.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(json!({ "entries": report.entries, "signed": report.signed, "head": head, "checkpoint": checkpoint.note() }))
+}
+
+fn not_a_checkpoint(error: &BadCheckpoint) -> CliError {
+    CliError::new(Kind::Usage, format!("what was named holds no checkpoint: {error}"))
+        .hint("name a file with the `checkpoint` that `selvedge audit verify --json` printed, and nothing else")
+        .hint("an export is checked with its own tools, and the anchor by every command")
 }
 
 /// Writes the whole log to `to` as JSON lines that an independent program can check.
