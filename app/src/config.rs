@@ -14,6 +14,7 @@ use selvedge_factory::ports::{Agent, Repository};
 mod discover;
 mod file;
 mod propose;
+mod values;
 
 pub(crate) use discover::discover;
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
@@ -151,39 +152,22 @@ impl Reader<'_> {
         let repos = self.repos(file)?;
         let agents = self.agents(file, &registries)?;
         let schedule = self.schedule(file, &agents, &repos)?;
-        if let Some(level) = &file.factory.sandbox
-            && !["full", "user"].contains(&level.as_str())
-        {
-            return self.bad("factory.sandbox", format!("`{level}` is not a level; use `full` or `user`"));
-        }
+        let advisories = file.advisories.path.as_deref().map(|path| self.absolute("advisories.path", path));
         Ok(Config {
-            trust_domain: file.factory.trust_domain.clone(),
-            level: file.factory.sandbox.clone(),
-            people: self.people(file)?,
-            slots: file.factory.slots,
+            trust_domain: self.trust_domain(&file.factory)?,
+            level: self.level(&file.factory)?,
+            people: self.people(&file.factory)?,
+            slots: self.at_least_one("factory.slots", file.factory.slots)?,
             digest,
             repos,
             agents,
             schedule,
             registries,
             danger: self.danger(file)?,
-            toolchains: file.factory.toolchains.clone(),
-            advisories: file.advisories.path.clone(),
+            toolchains: self.toolchains(&file.factory)?,
+            advisories: advisories.transpose()?,
             advisories_remote: file.advisories.remote.clone(),
         })
-    }
-
-    fn people(&self, file: &File) -> Result<Option<u32>, ConfigError> {
-        let Some(name) = &file.factory.people else { return Ok(None) };
-        let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-        let number = groups.lines().find_map(|line| match line.split(':').collect::<Vec<_>>().as_slice() {
-            [group, _, number, ..] if group == name => number.parse().ok(),
-            _ => None,
-        });
-        match number {
-            Some(number) => Ok(Some(number)),
-            None => self.bad("factory.people", format!("there is no group `{name}` on this machine")),
-        }
     }
 
     fn repos(&self, file: &File) -> Result<BTreeMap<RepoName, RepoConfig>, ConfigError> {
@@ -210,8 +194,8 @@ impl Reader<'_> {
             };
             let config = RepoConfig {
                 repository,
-                source: repo.path.clone(),
-                checks: repo.checks.clone(),
+                source: self.absolute(&format!("{key}.path"), &repo.path)?,
+                checks: self.checks(&format!("{key}.checks"), &repo.checks)?,
                 setup: repo.environment.setup.clone(),
                 services: repo.environment.services.clone(),
                 gate: repo.gate.clone(),
@@ -254,12 +238,8 @@ impl Reader<'_> {
             let because = one_of(&written.trust, Trust::ALL.iter().map(|t| t.as_str()));
             return self.bad(format!("{key}.trust"), because);
         };
-        let runtime = match (written.runtime.as_str(), written.command.as_slice()) {
-            ("remediate", []) => Runtime::Remediate,
-            ("command", command) => Runtime::Command(command.to_vec()),
-            ("remediate", _) => return self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"`"),
-            (other, _) => return self.bad(format!("{key}.runtime"), one_of(other, ["remediate", "command"])),
-        };
+        let runtime = self.runtime(key, name.as_str(), written)?;
+        let limits = self.limits(key, &written.limits)?;
         let intent = match (&runtime, trust >= Trust::Propose) {
             (Runtime::Remediate, _) => Intent::RemediateDependencies,
             (Runtime::Command(_), true) => Intent::ProposeChange,
@@ -285,18 +265,11 @@ impl Reader<'_> {
             agent,
             runtime,
             minimum_release_age_days: written.minimum_release_age_days,
-            memory_bytes: written.limits.memory_mib.saturating_mul(1 << 20),
-            processes: written.limits.processes,
-            disk_bytes: written.limits.disk_mib.saturating_mul(1 << 20),
-            disk_files: written.limits.files,
+            memory_bytes: limits.memory_mib.saturating_mul(1 << 20),
+            processes: limits.processes,
+            disk_bytes: limits.disk_mib.saturating_mul(1 << 20),
+            disk_files: limits.files,
         })
-    }
-
-    fn said(&self, key: &str, field: &str, text: &str) -> Result<String, ConfigError> {
-        if text.trim().is_empty() {
-            return self.bad(format!("{key}.{field}"), "is empty: an agent without it cannot be registered");
-        }
-        Ok(text.to_owned())
     }
 
     fn may(&self, key: &str, words: &[String]) -> Result<BTreeSet<May>, ConfigError> {
@@ -373,32 +346,18 @@ impl Reader<'_> {
         agents: &BTreeMap<AgentName, AgentConfig>,
         repos: &BTreeMap<RepoName, RepoConfig>,
     ) -> Result<Vec<Scheduled>, ConfigError> {
-        let mut schedule = Vec::new();
+        let mut schedule: Vec<Scheduled> = Vec::new();
         for (index, when) in file.when.iter().enumerate() {
             let key = format!("when[{index}]");
-            let agent = AgentName::parse(&when.run).ok().filter(|name| agents.contains_key(name));
-            let repo = RepoName::parse(&when.repo).ok().filter(|name| repos.contains_key(name));
-            let (Some(agent), Some(repo)) = (agent, repo) else {
-                return self.bad(key, format!("`{}` on `{}`: one of them is not configured", when.run, when.repo));
-            };
-            schedule.push(Scheduled { every: self.span(&key, &when.every)?, agent, repo });
+            let agent = self.known(&format!("{key}.run"), &when.run, agents)?;
+            let repo = self.known(&format!("{key}.repo"), &when.repo, repos)?;
+            if let Some(same) = schedule.iter().position(|known| known.agent == agent && known.repo == repo) {
+                return self
+                    .bad(key, format!("is `{agent}` on `{repo}` again, after `when[{same}]`; keep one of them"));
+            }
+            schedule.push(Scheduled { every: self.span(&format!("{key}.every"), &when.every)?, agent, repo });
         }
         Ok(schedule)
-    }
-
-    fn span(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
-        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-        let seconds = match unit.trim() {
-            "s" => 1,
-            "m" | "min" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => 0,
-        };
-        match number.parse::<u64>() {
-            Ok(number) if number > 0 && seconds > 0 => Ok(Duration::from_seconds(number.saturating_mul(seconds))),
-            _ => self.bad(key, format!("`{text}` is not a span of time; write `30s`, `15m`, `24h` or `7d`")),
-        }
     }
 }
 

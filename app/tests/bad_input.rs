@@ -55,6 +55,50 @@ fn values_that_mean_nothing_are_refused_by_key_b3() {
 }
 
 #[test]
+fn values_that_could_never_work_are_refused_by_key_with_what_to_write() {
+    let scene = Scene::ready();
+    let good = std::fs::read_to_string(scene.config()).unwrap();
+    let path = format!("path = {:?}", scene.repo());
+    let when = "[[when]]\nevery = \"24h\"\nrun = \"writer\"\nrepo = \"repo\"\n";
+    for (from, to, words) in [
+        (
+            "command = [\"sh\", \"-c\", \"{text}\"]\n",
+            "",
+            &["agent.writer.command", "names no program", "command = ["][..],
+        ),
+        ("command = [\"sh\",", "command = [\" \",", &["agent.writer.command", "names no program"]),
+        (&path, "path = \"repo\"", &["repo.\"repo\".path", "`repo` is relative", "beginning with `/`"]),
+        ("sh tests/run.sh", "", &["repo.\"repo\".checks", "pass anything"]),
+        ("", "[factory]\nslots = 0\n", &["factory.slots", "is 0", "write 1 or more"]),
+        (
+            "",
+            "[factory]\ntrust_domain = \"Bad Domain!\"\n",
+            &["factory.trust_domain", "`Bad Domain!`", "selvedge.internal"],
+        ),
+        ("", "[factory]\ntoolchains = [\"rust\"]\n", &["factory.toolchains", "`rust` is relative"]),
+        (
+            "",
+            "[factory]\ntoolchains = [\"/nonexistent\"]\n",
+            &["factory.toolchains", "`/nonexistent`", "holds a `bin`"],
+        ),
+        ("", "[advisories]\npath = \"~/advisory-db\"\n", &["advisories.path", "is relative"]),
+        ("", "[agent.writer.limits]\nmemory_mib = 0\n", &["agent.writer.limits.memory_mib", "is 0"]),
+        ("", "[agent.writer.limits]\nprocesses = 0\n", &["agent.writer.limits.processes", "is 0"]),
+        ("", "[agent.writer.limits]\ndisk_mib = 0\n", &["agent.writer.limits.disk_mib", "is 0"]),
+        ("", "[agent.writer.limits]\nfiles = 0\n", &["agent.writer.limits.files", "is 0"]),
+        ("", &when.replace("run = \"writer\"", "run = \"nobody\""), &["when[0].run", "`nobody`", "ad-hoc, writer"]),
+        ("", &when.replace("repo = \"repo\"", "repo = \"other\""), &["when[0].repo", "`other`", "known are: repo"]),
+        ("", &when.replace("24h", "often"), &["when[0].every", "`often`", "24h"]),
+        ("", &when.repeat(2), &["when[1]", "`writer` on `repo` again", "when[0]"]),
+    ] {
+        let bad = if from.is_empty() { format!("{good}\n{to}") } else { good.replace(from, to) };
+        assert_ne!(bad, good, "{from}");
+        std::fs::write(scene.config(), bad).unwrap();
+        scene.run(&["ps"]).refused(101, &[words, &["selvedge.toml"]].concat());
+    }
+}
+
+#[test]
 fn policies_that_do_not_load_deny_everything_and_halt_and_revoke_still_work() {
     let scene = Scene::ready();
     let broken = scene.state().join("policies/broken.cedar");

@@ -42,6 +42,7 @@ pub(crate) struct Factory {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) people: Option<String>,
     /// How many runs may go on at the same time.
+    #[schemars(range(min = 1))]
     pub(crate) slots: usize,
     /// Directories outside `/usr` that hold toolchains, mounted read-only; each holds a `bin`.
     pub(crate) toolchains: Vec<PathBuf>,
@@ -125,12 +126,16 @@ pub(crate) struct Agent {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     /// Memory, in MiB.
+    #[schemars(range(min = 1))]
     pub(crate) memory_mib: u64,
     /// Processes and threads.
+    #[schemars(range(min = 1))]
     pub(crate) processes: u32,
     /// What it may write, in MiB; counted as memory.
+    #[schemars(range(min = 1))]
     pub(crate) disk_mib: u64,
     /// How many files it may make.
+    #[schemars(range(min = 1))]
     pub(crate) files: u64,
 }
 

@@ -1,0 +1,149 @@
+//! Single values: each is read into what it means, or refused by its key with what to write instead. A value that means
+//! nothing would otherwise show much later, as a run that never starts or a file looked for in the wrong place.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use selvedge_credentials::IssuerName;
+use selvedge_domain::Duration;
+
+use super::file::{Factory, Limits};
+use super::{AD_HOC, ConfigError, Reader, Runtime, one_of};
+
+impl Reader<'_> {
+    /// The trust domain is also the host of the issuer's URL, so both have to accept it.
+    pub(super) fn trust_domain(&self, factory: &Factory) -> Result<String, ConfigError> {
+        let written = &factory.trust_domain;
+        match IssuerName::parse(&format!("https://{written}"), written) {
+            Ok(name) => Ok(name.trust_domain().to_owned()),
+            Err(_) => self.bad(
+                "factory.trust_domain",
+                format!("`{written}` is not a trust domain; write a lower-case host name, such as `selvedge.internal`"),
+            ),
+        }
+    }
+
+    pub(super) fn level(&self, factory: &Factory) -> Result<Option<String>, ConfigError> {
+        match factory.sandbox.as_deref() {
+            None | Some("full" | "user") => Ok(factory.sandbox.clone()),
+            Some(level) => self.bad("factory.sandbox", format!("`{level}` is not a level; use `full` or `user`")),
+        }
+    }
+
+    /// The number of the group that may use the control socket.
+    pub(super) fn people(&self, factory: &Factory) -> Result<Option<u32>, ConfigError> {
+        let Some(name) = &factory.people else { return Ok(None) };
+        let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+        let number = groups.lines().find_map(|line| match line.split(':').collect::<Vec<_>>().as_slice() {
+            [group, _, number, ..] if group == name => number.parse().ok(),
+            _ => None,
+        });
+        match number {
+            Some(number) => Ok(Some(number)),
+            None => self.bad("factory.people", format!("there is no group `{name}` on this machine")),
+        }
+    }
+
+    pub(super) fn toolchains(&self, factory: &Factory) -> Result<Vec<PathBuf>, ConfigError> {
+        let toolchain = |path: &PathBuf| {
+            let path = self.absolute("factory.toolchains", path)?;
+            if path.is_dir() {
+                return Ok(path);
+            }
+            let because = format!("`{}` is not a directory; name one that holds a `bin`", path.display());
+            self.bad("factory.toolchains", because)
+        };
+        factory.toolchains.iter().map(toolchain).collect()
+    }
+
+    /// What the agent runs as. Only the built-in agent may leave its program to whoever asks for a run.
+    pub(super) fn runtime(&self, key: &str, name: &str, written: &super::AgentFile) -> Result<Runtime, ConfigError> {
+        match (written.runtime.as_str(), written.command.as_slice()) {
+            ("remediate", []) => Ok(Runtime::Remediate),
+            ("remediate", _) => self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"`"),
+            ("command", []) if name == AD_HOC => Ok(Runtime::Command(Vec::new())),
+            ("command", command) if command.first().is_some_and(|program| !program.trim().is_empty()) => {
+                Ok(Runtime::Command(command.to_vec()))
+            }
+            ("command", _) => self.bad(
+                format!("{key}.command"),
+                "names no program; write it with its arguments, such as `command = [\"./tools/fix.sh\", \"{text}\"]`",
+            ),
+            (other, _) => self.bad(format!("{key}.runtime"), one_of(other, ["remediate", "command"])),
+        }
+    }
+
+    /// No attempt can live on nothing of one kind.
+    pub(super) fn limits(&self, key: &str, written: &Limits) -> Result<Limits, ConfigError> {
+        let key = |name: &str| format!("{key}.limits.{name}");
+        Ok(Limits {
+            memory_mib: self.at_least_one(&key("memory_mib"), written.memory_mib)?,
+            processes: self.at_least_one(&key("processes"), written.processes)?,
+            disk_mib: self.at_least_one(&key("disk_mib"), written.disk_mib)?,
+            files: self.at_least_one(&key("files"), written.files)?,
+        })
+    }
+
+    pub(super) fn at_least_one<N: Default + PartialEq>(&self, key: &str, number: N) -> Result<N, ConfigError> {
+        if number == N::default() {
+            return self.bad(key, "is 0, with which nothing could ever run; write 1 or more, or leave it out");
+        }
+        Ok(number)
+    }
+
+    /// A relative path would mean another place for every directory a command is called in.
+    pub(super) fn absolute(&self, key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+        if path.is_absolute() {
+            return Ok(path.to_owned());
+        }
+        self.bad(key, format!("`{}` is relative; write the whole path, beginning with `/`", path.display()))
+    }
+
+    /// An empty check passes whatever there is.
+    pub(super) fn checks(&self, key: &str, commands: &[String]) -> Result<Vec<String>, ConfigError> {
+        if commands.iter().any(|command| command.trim().is_empty()) {
+            return self.bad(key, "holds an empty command, which would pass anything; write a command, or remove it");
+        }
+        Ok(commands.to_vec())
+    }
+
+    /// A name that was given elsewhere in the file.
+    pub(super) fn known<N: Display + Clone, T>(
+        &self,
+        key: &str,
+        written: &str,
+        known: &BTreeMap<N, T>,
+    ) -> Result<N, ConfigError> {
+        match known.keys().find(|name| name.to_string() == written) {
+            Some(name) => Ok(name.clone()),
+            None => {
+                let names: Vec<String> = known.keys().map(ToString::to_string).collect();
+                let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                self.bad(key, format!("`{written}` is not configured; known are: {names}"))
+            }
+        }
+    }
+
+    pub(super) fn said(&self, key: &str, field: &str, text: &str) -> Result<String, ConfigError> {
+        if text.trim().is_empty() {
+            return self.bad(format!("{key}.{field}"), "is empty: an agent without it cannot be registered");
+        }
+        Ok(text.to_owned())
+    }
+
+    pub(super) fn span(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let seconds = match unit.trim() {
+            "s" => 1,
+            "m" | "min" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => 0,
+        };
+        match number.parse::<u64>() {
+            Ok(number) if number > 0 && seconds > 0 => Ok(Duration::from_seconds(number.saturating_mul(seconds))),
+            _ => self.bad(key, format!("`{text}` is not a span of time; write `30s`, `15m`, `24h` or `7d`")),
+        }
+    }
+}
