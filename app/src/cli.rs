@@ -46,7 +46,7 @@ pub(crate) struct Common {
 enum Command {
     /// Watch one governed run end to end, then a hostile one: needs no account, key or network.
     Demo(local::Demo),
-    /// Set a repository up: configuration, policies and a bare clone, all in the state directory.
+    /// Set a repository up, or add it to a factory: configuration and a bare clone, all in the state directory.
     Init(init::Init),
     /// Say what this machine can fence, layer by layer, and what to do about what is missing.
     Doctor,

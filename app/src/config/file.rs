@@ -16,16 +16,22 @@ pub(crate) struct File {
     /// The factory as a whole.
     pub(crate) factory: Factory,
     /// Repositories, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) repo: BTreeMap<String, Repo>,
     /// Agents, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) agent: BTreeMap<String, Agent>,
     /// Work that starts by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) when: Vec<When>,
     /// Registries that `reach` may name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) registry: BTreeMap<String, Registry>,
     /// Where advisories come from.
+    #[serde(skip_serializing_if = "Advisories::is_empty")]
     pub(crate) advisories: Advisories,
     /// What weakens safety. Each use is recorded.
+    #[serde(skip_serializing_if = "DangerTable::is_empty")]
     pub(crate) danger: DangerTable,
 }
 
@@ -226,6 +232,18 @@ impl Agent {
     }
 }
 
+impl Advisories {
+    fn is_empty(&self) -> bool {
+        self.path.is_none() && self.remote.is_none()
+    }
+}
+
+impl DangerTable {
+    fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { memory_mib: 4096, processes: 512, disk_mib: 2048, files: 200_000 }
@@ -259,7 +277,8 @@ impl File {
         })
     }
 
-    /// The text of this file, with nothing that is at its default left out.
+    /// The text of this file. What is empty is left out, so that tables can be written behind it: after `when = []` no
+    /// `[[when]]` would load.
     pub(crate) fn to_text(&self) -> Result<String, toml::ser::Error> {
         toml::to_string_pretty(self)
     }

@@ -33,7 +33,7 @@ pub(crate) fn dry_run(path: &Path, advisories: Option<&Path>, output: &mut Outpu
         "  to open a proposal: when tests cannot be counted, when the change touches files that run elsewhere, or when",
     );
     output.line("  the repository is labelled `restricted` or `secret`");
-    for because in &proposal.because {
+    for because in proposal.notes.iter().chain(&proposal.because_of_danger()) {
         output.line(format!("note: {because}"));
     }
     output.line("nothing was written; `selvedge init` sets this up");

@@ -101,7 +101,6 @@ fn configuration(repo: &Path, small: &Path, port: u16) -> Result<String, CliErro
     found.cargo_replacement = Some(format!("sparse+https://{REGISTRY_HOST}/index/"));
     found.not_global = vec![(REGISTRY_HOST.to_owned(), vec![std::net::Ipv4Addr::LOCALHOST.into()])];
     let mut proposal = propose(REPO, repo, "main", "you@example.test", &found);
-    proposal.file.when.clear();
     if let Some(written) = proposal.file.repo.get_mut(REPO) {
         written.checks = vec!["cargo test --locked --features std,time,bit-vec".to_owned()];
     }
