@@ -65,6 +65,30 @@ fn init_twice_is_refused_and_leaves_what_is_there() {
 }
 
 #[test]
+fn a_dry_run_says_what_would_be_found_and_asked_and_writes_nothing() {
+    let scene = Scene::new();
+    scene.commit("Cargo.toml", "[package]\nname = \"repo\"\nversion = \"1.0.0\"\n");
+    let registry = "registry+https://github.com/rust-lang/crates.io-index";
+    let package =
+        format!("version = 4\n\n[[package]]\nname = \"time\"\nversion = \"0.1.42\"\nsource = \"{registry}\"\n");
+    scene.commit("Cargo.lock", &package);
+    let before = scene.repository_files();
+    let document = scene.json(&["demo", "--on", "."]);
+    let expected = ["advisories", "agents", "branch", "notes", "packages", "path", "repo", "would_ask", "would_find"];
+    assert_eq!(fields(&document), expected);
+    assert_eq!(fields(&document["would_find"][0]), ["advisory", "package", "version"], "{document}");
+    assert_eq!(document["agents"].as_array().unwrap().len(), 2, "{document}");
+    for agent in document["agents"].as_array().unwrap() {
+        assert_eq!(fields(agent), ["agent", "may", "reach", "trust"]);
+    }
+    let said = scene.run(&["demo", "--on", "."]).ok();
+    assert!(said.out.contains("the demonstration's own snapshot of"), "{said:?}");
+    assert!(!said.out.contains(env!("CARGO_MANIFEST_DIR")), "where it was built is nobody's business: {said:?}");
+    assert!(!scene.state().exists());
+    assert_eq!(scene.repository_files(), before);
+}
+
+#[test]
 fn the_state_directory_is_named_by_option_or_by_variable() {
     let scene = Scene::ready();
     let (state, empty) = (scene.state(), scene.path("nothing"));
