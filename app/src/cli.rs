@@ -34,8 +34,9 @@ const AFTER_HELP: &str = "Exit statuses of the factory's own are 100 to 119; `se
 /// Options every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// The state directory.
-    #[arg(long, global = true, env = "SELVEDGE_STATE", value_name = "DIR")]
+    /// The state directory; else SELVEDGE_STATE, else `~/.local/state/selvedge`.
+    // Not read by clap, which would not tell the demonstration whether it was named for this command or for all.
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// One JSON document, or one line per event where the command follows.
     #[arg(long, global = true)]

@@ -40,22 +40,56 @@ pub(crate) fn run(state: Option<&Path>, keep: bool, output: &mut Output) -> Resu
     let keeper = Arc::new(Keeper::open(state.clone(), lock, crate::wiring::Purpose::Work)?);
     let told = tell(&keeper, &scratch, output);
     keeper.close();
-    let (proposal, refused) = told?;
-    output.heading("summary");
-    output.line(format!("  proposal {proposal}, verified in a clean room; merge it with `selvedge merge`"));
-    output.line(format!("  {refused} attacks succeeded without the fence, and every one was refused inside"));
-    if keep {
-        let (anchor, root) = (scratch.root().join("anchor"), state.root().display());
-        output.line(format!("  look further: export SELVEDGE_ANCHOR={} SELVEDGE_STATE={root}", anchor.display()));
-        output.line("  then `selvedge ps --all`, `selvedge show RUN`, `selvedge proposals`, `selvedge audit show`");
-    } else {
-        output.line("  this factory is removed now; `selvedge demo --keep` keeps it to look further");
-    }
+    summary(&told?, &scratch, keep, output);
     Ok(0)
 }
 
+/// What the story came to.
+struct Told {
+    proposal: u64,
+    attacks: Attacks,
+    entries: u64,
+}
+
+/// How the attacks ended; all of them were refused inside.
+#[derive(Clone, Copy)]
+struct Attacks {
+    /// Succeeded without the fence, so the fence alone made the difference.
+    shown: usize,
+    /// Could not be shown to succeed on this machine.
+    not_shown: usize,
+}
+
+/// What was seen, and how to look further.
+fn summary(told: &Told, scratch: &scratch::Scratch, keep: bool, output: &Output) {
+    let (state, anchor) = (scratch.state().root(), scratch.root().join("anchor"));
+    output.heading("summary");
+    output.line(format!("  proposal {}, verified in a clean room", told.proposal));
+    let Attacks { shown, not_shown } = told.attacks;
+    output.line(format!("  {shown} attacks succeeded without the fence, and every one of them was refused inside"));
+    if not_shown > 0 {
+        output.line(format!(
+            "  {not_shown} could not be shown to succeed without it here (the rows without `succeeded`); they were refused \
+             inside as well"
+        ));
+    }
+    if keep {
+        output.line("  look further:");
+        output.line(format!("    export SELVEDGE_STATE='{}' SELVEDGE_ANCHOR='{}'", state.display(), anchor.display()));
+        output.line("    selvedge ps --all; then `selvedge show RUN`, `selvedge proposals`, `selvedge audit show`");
+        output.line(format!("    selvedge merge {} --repo {}", told.proposal, scratch::REPO));
+    } else {
+        output.line("  this factory is removed now; `selvedge demo --keep` keeps it to look further and to merge");
+    }
+    let kept = keep.then(|| serde_json::json!({ "state": state, "anchor": anchor }));
+    output.document(&serde_json::json!({
+        "proposal": told.proposal, "attacks_refused": shown, "attacks_not_shown": not_shown, "entries": told.entries,
+        "kept": kept,
+    }));
+}
+
 /// The story: remediation, attacks, authority cards, the log.
-fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Result<(u64, usize), CliError> {
+fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Result<Told, CliError> {
     output.heading("1. a vulnerable dependency is found, fixed, verified and proposed");
     let scan = RunRequest {
         agent: String::new(),
@@ -71,7 +105,7 @@ fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Re
     show_decisions(keeper, &run, output)?;
     let proposal = proposal(keeper, output)?;
     output.heading("2. a hostile worker tries what must not succeed: first without the fence, then inside");
-    let refused = hostilities(keeper, scratch, output)?;
+    let attacks = hostilities(keeper, scratch, output)?;
     output.heading("3. what could they do, what could they reach, what died at the end");
     for agent in [REMEDIATE, scratch::HOSTILE] {
         crate::cli::card(output, &ask(keeper, &Request::Can { agent: agent.to_owned() }, output)?);
@@ -80,12 +114,11 @@ fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Re
     let verified = ask(keeper, &Request::Verify { against: None }, output)?;
     let entries = verified.get("entries").and_then(Value::as_u64).unwrap_or(0);
     output.line(format!("  {entries} entries, head {}", verified.get("head").and_then(Value::as_str).unwrap_or("-")));
-    output.document(&serde_json::json!({ "proposal": proposal, "attacks_refused": refused, "entries": entries }));
-    Ok((proposal, refused))
+    Ok(Told { proposal, attacks, entries })
 }
 
-/// Every attack, outside and inside; how many the fence alone stopped. One that gets through is an error.
-fn hostilities(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Result<usize, CliError> {
+/// Every attack, outside and inside. One that gets through is an error.
+fn hostilities(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Result<Attacks, CliError> {
     output.line(format!("  {:<6} {:<62} {:<10} {}", "row", "what is tried", "without", "inside"));
     let mut tried = attacks::run(keeper, output)?;
     tried.iter().for_each(|tried| tried.show(output));
@@ -94,7 +127,8 @@ fn hostilities(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output
     tried.extend(loop_attacks);
     let through: Vec<&str> = tried.iter().filter(|tried| !tried.refused()).map(|tried| tried.id.as_str()).collect();
     if through.is_empty() {
-        return Ok(tried.iter().filter(|tried| tried.proved()).count());
+        let shown = tried.iter().filter(|tried| tried.proved()).count();
+        return Ok(Attacks { shown, not_shown: tried.len() - shown });
     }
     Err(CliError::new(Kind::Breached, format!("not refused inside: {}", through.join(", ")))
         .hint("do not run agents here; `selvedge doctor` says what is missing"))
@@ -103,10 +137,14 @@ fn hostilities(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output
 /// Asks the keeper and shows what it says on the way.
 fn ask(keeper: &Arc<Keeper>, request: &Request, output: &Output) -> Result<Value, CliError> {
     let uid = rustix::process::getuid().as_raw();
-    keeper.handle(request, uid, &Always, &mut |reply| {
-        if let Reply::Progress { text } = reply {
+    let mut last = String::new();
+    keeper.handle(request, uid, &Always, &mut |reply| match reply {
+        // A run that has ended and one that has settled look the same here: said once is enough.
+        Reply::Progress { text } if *text != last => {
             output.line(format!("  {text}"));
+            last.clone_from(text);
         }
+        _ => {}
     })
 }
 

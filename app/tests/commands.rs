@@ -65,6 +65,18 @@ fn init_twice_is_refused_and_leaves_what_is_there() {
 }
 
 #[test]
+fn the_demonstration_leaves_the_factory_of_the_environment_alone() {
+    let scene = Scene::ready();
+    let before = std::fs::read(scene.config()).unwrap();
+    // A place where nothing can be made shows where the demonstration would have been, and takes no time.
+    let said = Said::of(&scene.command(&["demo"]).env("TMPDIR", "/proc/nowhere").output().unwrap());
+    said.refused(104, &["cannot make `/proc/nowhere/selvedge-demo-", "--state DIR"]);
+    let state = scene.state();
+    scene.run(&["demo", "--state", state.to_str().unwrap()]).refused(104, &["exists", "--state DIR"]);
+    assert_eq!(std::fs::read(scene.config()).unwrap(), before);
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_found_and_asked_and_writes_nothing() {
     let scene = Scene::new();
     scene.commit("Cargo.toml", "[package]\nname = \"repo\"\nversion = \"1.0.0\"\n");

@@ -14,6 +14,9 @@ use crate::{demo, wiring};
 
 /// Watch one governed run end to end, then a hostile one.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "The scratch factory is made in a temporary directory, or in `--state DIR`; SELVEDGE_STATE is left alone."
+)]
 pub(crate) struct Demo {
     /// A dry run on a repository of yours instead: what would be found, reached and asked.
     #[arg(long, value_name = "PATH")]

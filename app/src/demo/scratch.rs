@@ -1,5 +1,6 @@
 //! The scratch factory: a copy of a published crate, a registry on loopback, and a configuration as `init` would write it.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,6 +33,12 @@ pub(super) fn data(name: &str) -> Result<PathBuf, CliError> {
     })
 }
 
+/// Begins the name of a directory that is removed at the end. One that is kept is never called so.
+const SCRATCH: &str = "selvedge-demo-scratch-";
+
+/// How many directories of demonstrations that were cut short are removed at one start.
+const STALE_MAX: usize = 16;
+
 /// A factory that is removed at the end.
 pub(super) struct Scratch {
     root: PathBuf,
@@ -41,13 +48,19 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new(named: Option<&Path>, keep: bool) -> Result<Self, CliError> {
-        let unique = format!("selvedge-demo-{}", std::process::id());
-        let root = named.map_or_else(|| std::env::temp_dir().join(unique), Path::to_owned);
+        let temporary = std::env::temp_dir();
+        remove_stale(&temporary);
+        let unique = format!("{}{}", if keep { "selvedge-demo-" } else { SCRATCH }, std::process::id());
+        let root = named.map_or_else(|| temporary.join(unique), Path::to_owned);
+        let root = std::path::absolute(root).map_err(|error| CliError::caused(Kind::State, &error))?;
         if root.exists() {
             return Err(CliError::new(Kind::State, format!("`{}` exists", root.display()))
-                .hint("name a directory that does not"));
+                .hint("name a directory that does not with `--state DIR`, or leave `--state` out"));
         }
-        std::fs::create_dir_all(&root).map_err(|error| CliError::caused(Kind::State, &error))?;
+        std::fs::create_dir_all(&root).map_err(|error| {
+            CliError::new(Kind::State, format!("cannot make `{}`: {error}", root.display()))
+                .hint("name a directory that can be made with `--state DIR`")
+        })?;
         let state = State::locate(Some(&root.join("state")))?.with_anchor(root.join("anchor"));
         Ok(Self { root, state, keep })
     }
@@ -92,6 +105,31 @@ impl Drop for Scratch {
             let _left = std::fs::remove_dir_all(&self.root);
         }
     }
+}
+
+/// Removes what demonstrations that were cut short left behind: directories of ours whose process is gone.
+fn remove_stale(temporary: &Path) {
+    let entries = std::fs::read_dir(temporary).into_iter().flatten().flatten();
+    let stale = entries.map(|entry| entry.path()).filter(|path| is_stale(path)).take(STALE_MAX);
+    for path in stale {
+        // What cannot be removed now is in nobody's way, and is tried again at the next start.
+        let _left = std::fs::remove_dir_all(path);
+    }
+}
+
+fn is_stale(path: &Path) -> bool {
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+    let Some(process) = name.strip_prefix(SCRATCH).and_then(|number| number.parse::<u32>().ok()) else { return false };
+    let own = rustix::process::geteuid().as_raw();
+    // Anybody may make a directory of that name in a shared place, or point a link of that name at another.
+    let ours = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == own);
+    ours && !Path::new("/proc").join(process.to_string()).exists() && !is_kept_by_a_process(path)
+}
+
+/// Whether somebody holds its lock: the number of a process says nothing about one in another container.
+fn is_kept_by_a_process(root: &Path) -> bool {
+    let state = State::locate(Some(&root.join("state")));
+    state.is_ok_and(|state| matches!(state.lock(), Ok(None)))
 }
 
 /// What `init` proposes, with the demonstration's registry in place of the operator's.
@@ -181,4 +219,37 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_scratch_directories_whose_process_is_gone_are_removed() {
+        let temporary = tempfile::tempdir().unwrap();
+        // No process has the largest number there can be.
+        let gone = u32::MAX;
+        let held = format!("{SCRATCH}{}", gone - 1);
+        let stale = format!("{SCRATCH}{gone}");
+        let own = format!("{SCRATCH}{}", std::process::id());
+        let kept = [held.as_str(), &own, "selvedge-demo-4294967295", "selvedge-demo-scratch-mine", "other"];
+        for name in kept.iter().chain([&stale.as_str()]) {
+            std::fs::create_dir_all(temporary.path().join(name).join("state")).unwrap();
+        }
+        let lock = State::locate(Some(&temporary.path().join(&held).join("state"))).unwrap().lock().unwrap();
+        std::os::unix::fs::symlink(
+            temporary.path().join("other"),
+            temporary.path().join(format!("{SCRATCH}4294967293")),
+        )
+        .unwrap();
+        remove_stale(temporary.path());
+        assert!(!temporary.path().join(&stale).exists());
+        for name in kept {
+            assert!(temporary.path().join(name).exists(), "{name}");
+        }
+        drop(lock);
+        remove_stale(temporary.path());
+        assert!(!temporary.path().join(&held).exists());
+    }
 }

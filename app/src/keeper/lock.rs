@@ -22,10 +22,11 @@ pub(crate) struct Lock {
 }
 
 impl State {
-    /// The directory that was named, or the user's own.
+    /// The directory that was named, here or in SELVEDGE_STATE, or the user's own.
     pub(crate) fn locate(named: Option<&Path>) -> Result<Self, CliError> {
-        if let Some(named) = named {
-            let absolute = std::path::absolute(named).map_err(|error| CliError::caused(Kind::State, &error))?;
+        let variable = || std::env::var_os("SELVEDGE_STATE").filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(named) = named.map(Path::to_owned).or_else(variable) {
+            let absolute = std::path::absolute(&named).map_err(|error| CliError::caused(Kind::State, &error))?;
             return Ok(Self { root: absolute, anchor: None });
         }
         let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
