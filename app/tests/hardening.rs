@@ -219,6 +219,27 @@ fn a107_many_clients_that_only_wait_keep_nobody_from_halting() {
 }
 
 #[test]
+fn a107_a_keeper_that_can_open_no_more_files_stays_and_answers_later() {
+    let scene = Scene::ready();
+    let serving = scene.serve();
+    let pid = serving.pid().to_string();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let limited =
+        std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={}", open + 8)]).status();
+    assert!(limited.unwrap().success());
+    let idle: Vec<UnixStream> =
+        std::iter::repeat_with(|| asking(&scene, r#"{"ask":"watch","after":null}"#)).take(30).collect();
+    // One that waits to be let in is heard once others have left.
+    let mut last = asking(&scene, r#"{"ask":"ping"}"#);
+    drop(idle);
+    let mut answer = String::new();
+    BufReader::new(&mut last).read_line(&mut answer).unwrap();
+    assert_eq!(answer, "{\"reply\":\"done\",\"value\":null}\n");
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert!(!state.contains(") Z "), "the keeper is gone: {state}");
+}
+
+#[test]
 fn s37_one_huge_order_keeps_nobody_from_the_rest_of_the_log() {
     let scene = Scene::ready();
     let _serving = scene.serve();

@@ -8,8 +8,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
 use crate::errors::{CliError, Kind};
 use crate::keeper::lock::State;
@@ -19,6 +21,9 @@ use crate::keeper::{Keeper, ballast};
 
 /// How often the schedule and a stop are looked at.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// How long nobody is let in when the machine has no room for one more.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// Serves until `stop` is set. What the operator should know meanwhile goes to `tell`.
 pub(crate) fn serve(
@@ -92,6 +97,10 @@ fn accept(
     match listener.accept() {
         Ok((stream, _)) => greet(keeper, stream, seats),
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+        // Too many files are open, here or on the whole machine: whoever comes waits until some are closed.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
+            std::thread::sleep(BREATH);
+        }
         Err(error) => return Err(error),
     }
     Ok(())
@@ -136,7 +145,8 @@ fn greet(keeper: &Arc<Keeper>, stream: UnixStream, seats: &Arc<Seats>) {
         return;
     };
     let (keeper, seats) = (Arc::clone(keeper), Arc::clone(seats));
-    std::thread::spawn(move || attend(&keeper, client, &seats, place));
+    // Where no thread can be had, the client is let go and the keeper stays: it has runs to keep.
+    let _no_room = std::thread::Builder::new().spawn(move || attend(&keeper, client, &seats, place));
 }
 
 fn busy() -> CliError {
