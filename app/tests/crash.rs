@@ -133,7 +133,7 @@ fn survive(what: &str, crash: impl Fn(&Scene, u64, Duration)) {
         println!("kill {number} after {delay:?} of about {whole} ms");
         let keeper = scene.serve();
         let runs = eventually("every run settles and nothing is queued", || {
-            let ps = scene.json(&["ps"]);
+            let ps = scene.json(&["ps", "--all"]);
             let runs = ps["runs"].as_array().unwrap().clone();
             let over = ps["queued"].as_array().unwrap().is_empty() && runs.iter().all(|run| run["stage"] == "settled");
             over.then_some(runs)
