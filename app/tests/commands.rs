@@ -218,9 +218,10 @@ fn every_document_has_the_fields_scripts_rely_on() {
     assert_eq!(fields(&result), ["program_status", "runs", "trigger"]);
     let run = text(&result["runs"][0], "run").to_owned();
 
-    // As a person sees it: what is settled only when asked for.
-    assert_eq!(scene.json(&["ps"])["runs"], serde_json::json!([]));
-    let ps = scene.json(&["ps", "--all"]);
+    // A person is shown what is settled only when they ask for it; a script gets all of it.
+    assert!(!scene.run(&["ps"]).ok().out.contains(&run));
+    assert!(scene.run(&["ps", "--all"]).ok().out.contains(&run));
+    let ps = scene.json(&["ps"]);
     assert_eq!(fields(&ps), ["halts", "queued", "runs"]);
     assert_eq!(fields(&ps["runs"][0]), RUN_FIELDS);
     assert_eq!(ps["runs"][0], result["runs"][0], "`run` and `ps` say the same");
@@ -268,7 +269,7 @@ fn what_has_no_result_is_an_object_all_the_same() {
     let scene = Scene::ready();
     scene.run(&["halt", "agent", "writer"]).ok();
     let resumed = scene.json(&["resume", "agent", "writer"]);
-    assert_eq!(resumed, serde_json::json!({ "resumed": { "scope": "agent", "name": "writer" } }));
+    assert_eq!(resumed, serde_json::json!({ "resumed": "agent writer", "still_halted": [] }));
 }
 
 #[test]

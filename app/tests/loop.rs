@@ -360,6 +360,10 @@ fn whoever_is_asked_sees_what_was_changed_a70() {
     let id = text(&run, "run");
     let theirs = Said::of(&scene.command_as(SOMEBODY_ELSE, &["diff", id]).output().unwrap()).ok();
     assert!(theirs.out.contains("+++ b/src/greeting") && theirs.out.contains("+more"), "{theirs:?}");
+    let asked = scene.run(&["approvals"]).ok().out;
+    for words in ["because guard.uncounted-needs-approval", &format!("selvedge diff {id}"), "selvedge approve a-"] {
+        assert!(asked.contains(words), "{asked}");
+    }
     let shown = scene.json(&["diff", id]);
     assert_eq!(common::fields(&shown), ["base", "commit", "cut", "patch", "run"]);
     scene.run(&["diff", "r-0000000000000"]).refused(107, &["no run"]);

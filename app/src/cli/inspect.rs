@@ -12,7 +12,7 @@ use crate::output::{Output, Stream};
 /// List runs.
 #[derive(Debug, Args)]
 pub(crate) struct Ps {
-    /// Settled runs too.
+    /// Settled runs too; `--json` lists them always.
     #[arg(long)]
     all: bool,
 }
@@ -72,10 +72,10 @@ pub(crate) enum Policy {
 impl Ps {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         let state = State::locate(common.state.as_deref())?;
-        let mut value = connect(&state)?.ask(&Request::Ps, &mut |_| {})?;
-        let runs = value.get_mut("runs").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
-        let known = runs.len();
-        let shown: Vec<Value> = runs.into_iter().filter(|run| self.all || text(run, "stage") != "settled").collect();
+        let value = connect(&state)?.ask(&Request::Ps, &mut |_| {})?;
+        output.document(&value);
+        let runs: Vec<&Value> = value.get("runs").and_then(Value::as_array).into_iter().flatten().collect();
+        let shown = runs.iter().filter(|run| self.all || text(run, "stage") != "settled");
         let mut none = true;
         for scope in value.get("halts").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("halted: {}", scope.as_str().unwrap_or("-")));
@@ -85,7 +85,7 @@ impl Ps {
             let (trigger, agent, repo) = (text(queued, "trigger"), text(queued, "agent"), text(queued, "repo"));
             output.line(format!("{trigger}  {:<13}  {agent:<12}  {repo}", "queued"));
         }
-        for run in &shown {
+        for run in shown {
             none = false;
             let end = match text(run, "outcome") {
                 "-" => text(run, "stage"),
@@ -104,13 +104,9 @@ impl Ps {
             output.line(if self.all {
                 "no runs yet".to_owned()
             } else {
-                format!("nothing is going on; {known} settled runs with `selvedge ps --all`")
+                format!("nothing is going on; `selvedge ps --all` lists what is settled ({})", runs.len())
             });
         }
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("runs".to_owned(), Value::Array(shown));
-        }
-        output.document(&value);
         Ok(0)
     }
 }

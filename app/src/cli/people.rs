@@ -159,6 +159,7 @@ pub(crate) fn approvals(common: &Common, output: &mut Output) -> Result<u8, CliE
             text(item, "asked_by"),
             text(item, "until")
         ));
+        output.line(format!("  because {}", text(item, "because")));
         for (name, fact) in item.get("facts").and_then(Value::as_object).into_iter().flatten() {
             if let Some(list) = name.strip_suffix(crate::keeper::NOT_SHOWN) {
                 output.line(format!("  {list}: and {fact} more, which a yes covers too"));
@@ -170,6 +171,9 @@ pub(crate) fn approvals(common: &Common, output: &mut Output) -> Result<u8, CliE
                 String::from_utf8_lossy(&crate::output::escape(shown.as_bytes())).replace('\n', "\n    ")
             ));
         }
+        output.line(format!("  what it changes: selvedge diff {}", text(item, "run")));
+        let approval = text(item, "approval");
+        output.line(format!("  to answer: selvedge approve {approval}, or selvedge deny {approval}"));
     }
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! What people decide: approvals and merges.
 
-use selvedge_authority::Stop;
+use selvedge_authority::{PolicyName, Record, Stop, Verdict};
 use selvedge_domain::orders::GrantApproval;
 use selvedge_domain::{Actor, ApprovalId, CommitId, Person, ProposalNumber};
 use selvedge_factory::ports::Clock;
@@ -28,11 +28,26 @@ pub(super) fn approvals(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result
             "asked_at": request.asked_at.to_string(),
             "until": request.until.to_string(),
             "asked_by": asked_by,
+            "because": because(keeper, request),
             "facts": view::facts(&request.order),
         });
         each(&Reply::element("approvals", shown));
     }
     Ok(json!({ "approvals": [] }))
+}
+
+/// Why a person is asked: what policy answered when the order was decided.
+fn because(keeper: &Keeper, request: &ApprovalRequest) -> Option<String> {
+    let entries = keeper.works.ledger.entries(0, Some(request.run.clone()?)).filter_map(Result::ok);
+    let verdicts = entries.filter_map(|recorded| match recorded.entry.record {
+        Record::Decided { order, verdict: Verdict::NeedsApproval(denial), .. } if order == request.order => {
+            Some(denial)
+        }
+        _ => None,
+    });
+    let denial = verdicts.last()?;
+    let policies: Vec<&str> = denial.policies.iter().map(PolicyName::as_str).collect();
+    Some(format!("{}: {}", policies.join(", "), denial.next_step))
 }
 
 pub(super) fn approve(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value, CliError> {
