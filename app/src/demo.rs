@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::errors::{CliError, Kind};
-use crate::keeper::{Always, Keeper, Reply, Request, RunRequest};
+use crate::keeper::{self, Keeper, Reply, Request, RunRequest};
 use crate::output::Output;
 
 mod attacks;
@@ -103,7 +103,7 @@ fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Re
     let scanned = ask(keeper, &Request::Run(scan), output)?;
     let run = first_run(&scanned);
     show_decisions(keeper, &run, output)?;
-    let proposal = proposal(keeper, output)?;
+    let proposal = proposal(keeper, &scanned, output)?;
     output.heading("2. a hostile worker tries what must not succeed: first without the fence, then inside");
     let attacks = hostilities(keeper, scratch, output)?;
     output.heading("3. what could they do, what could they reach, what died at the end");
@@ -136,9 +136,8 @@ fn hostilities(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output
 
 /// Asks the keeper and shows what it says on the way.
 fn ask(keeper: &Arc<Keeper>, request: &Request, output: &Output) -> Result<Value, CliError> {
-    let uid = rustix::process::getuid().as_raw();
     let mut last = String::new();
-    keeper.handle(request, uid, &Always, &mut |reply| match reply {
+    keeper::ask_here(keeper, request, &mut |reply| match reply {
         // A run that has ended and one that has settled look the same here: said once is enough.
         Reply::Progress { text } if *text != last => {
             output.line(format!("  {text}"));
@@ -169,13 +168,15 @@ fn show_decisions(keeper: &Arc<Keeper>, run: &str, output: &Output) -> Result<()
     Ok(())
 }
 
-fn proposal(keeper: &Arc<Keeper>, output: &Output) -> Result<u64, CliError> {
+fn proposal(keeper: &Arc<Keeper>, scanned: &Value, output: &Output) -> Result<u64, CliError> {
     let proposals = ask(keeper, &Request::Proposals, output)?;
     let first = proposals.get("proposals").and_then(Value::as_array).and_then(|all| all.first());
     let number = first.and_then(|proposal| proposal.get("number")?.as_u64());
     let Some((first, number)) = first.zip(number) else {
-        return Err(CliError::new(Kind::Failed, "the run did not end in a proposal")
-            .hint("see the lines above; `selvedge doctor` checks the sandbox"));
+        let run = scanned.get("runs").and_then(Value::as_array).and_then(|runs| runs.first());
+        let because = run.and_then(|run| run.get("because")?.as_str()).unwrap_or("nothing says why");
+        return Err(CliError::new(Kind::Failed, format!("the run did not end in a proposal: {because}"))
+            .hint("`selvedge doctor` checks the sandbox, `selvedge demo --keep` keeps the factory to look around in"));
     };
     let body = first.get("body").and_then(Value::as_str).unwrap_or("");
     output.line(format!("  proposal #{number}: {}", first.get("title").and_then(Value::as_str).unwrap_or("-")));

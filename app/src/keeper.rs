@@ -18,8 +18,8 @@ mod serve;
 mod view;
 
 pub(crate) use ask_audit::{export, verify};
-pub(crate) use client::{connect, connect_to_stop};
-pub(crate) use hall::{Always, Keeper};
+pub(crate) use client::{ask_here, connect, connect_to_stop};
+pub(crate) use hall::Keeper;
 pub(crate) use lock::State;
 pub(crate) use message::{Reply, Request, RunRequest, Scope};
 pub(crate) use serve::serve;

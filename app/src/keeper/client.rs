@@ -62,17 +62,34 @@ pub(crate) fn connect_to_stop(state: &State) -> Result<Session, CliError> {
 impl Session {
     /// Asks, hands what comes before the end to `each`, and returns the result, whose long lists came element by element.
     pub(crate) fn ask(self, request: &Request, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
-        let mut lists = BTreeMap::new();
-        let mut sort = |reply: &Reply| match reply {
-            Reply::Element { list, value } => lists.entry(list.clone()).or_insert_with(Vec::new).push(value.clone()),
-            other => each(other),
-        };
-        let result = match self {
-            Self::Local(keeper, state) => ask_local(&keeper, &state, request, &mut sort),
-            Self::Remote(stream) => ask_remote(stream, request, &mut sort),
-        };
-        result.map(|value| assembled(value, lists))
+        whole(each, |each| match self {
+            Self::Local(keeper, state) => ask_local(&keeper, &state, request, each),
+            Self::Remote(stream) => ask_remote(stream, request, each),
+        })
     }
+}
+
+/// Asks a keeper that lives in this process and goes on living.
+pub(crate) fn ask_here(
+    keeper: &Arc<Keeper>,
+    request: &Request,
+    each: &mut dyn FnMut(&Reply),
+) -> Result<Value, CliError> {
+    let uid = rustix::process::getuid().as_raw();
+    whole(each, |each| keeper.handle(request, uid, &hall::Always, each))
+}
+
+/// The result of `ask` with the lists that came element by element in it; everything else goes to `each`.
+fn whole(
+    each: &mut dyn FnMut(&Reply),
+    ask: impl FnOnce(&mut dyn FnMut(&Reply)) -> Result<Value, CliError>,
+) -> Result<Value, CliError> {
+    let mut lists = BTreeMap::new();
+    let result = ask(&mut |reply| match reply {
+        Reply::Element { list, value } => lists.entry(list.clone()).or_insert_with(Vec::new).push(value.clone()),
+        other => each(other),
+    });
+    result.map(|value| assembled(value, lists))
 }
 
 /// The result with its lists in it.

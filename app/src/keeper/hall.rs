@@ -113,7 +113,7 @@ impl Keeper {
     }
 
     /// Does what is asked. Every reply but the last goes to `each`.
-    pub(crate) fn handle(
+    pub(super) fn handle(
         self: &Arc<Self>,
         request: &Request,
         uid: u32,
