@@ -16,12 +16,14 @@ pub(super) struct Gate {
 
 impl Gate {
     /// The gate of a repository. A script that a check runs by name is part of it; what that script runs in turn is not
-    /// found by name, so the operator can list more under `gate`.
+    /// found by name, so the operator can list more under `gate`. A directory in a command is as a rule what is checked
+    /// (`ruff check src/`): with the base's, the change would not be judged at all. Only `gate` makes one a judge.
     pub(super) fn of(repo: &RepoConfig) -> Self {
         let commands = repo.checks.iter().chain(&repo.setup).chain(&repo.services);
         let words =
             commands.flat_map(|command| command.split(|c: char| c.is_whitespace() || "\"';&|()<>=".contains(c)));
-        let named = words.chain(repo.gate.iter().map(String::as_str));
+        let files = words.filter(|word| !word.ends_with('/'));
+        let named = files.chain(repo.gate.iter().map(String::as_str));
         Self {
             named: named
                 .map(|word| word.trim_start_matches("./").to_lowercase())
@@ -333,6 +335,15 @@ mod tests {
         assert_eq!(Gate::default().overruled(std::slice::from_ref(&change)).count(), 1);
         change.path = path("src/lib.rs");
         assert_eq!(Gate::default().overruled(&[change]).count(), 0);
+    }
+
+    #[test]
+    fn a_directory_in_a_command_is_what_is_checked_and_no_judge_f2() {
+        let text = "[repo.r]\npath = \"/r\"\nbranch = \"main\"\nchecks = [\"ruff check src/\", \"sh ci/run.sh\"]\ngate = [\"ci/\"]\n";
+        let config = crate::config::Config::parse("selvedge.toml", text).unwrap();
+        let gate = Gate::of(config.repos.values().next().unwrap());
+        assert!(!gate.names(&path("src/code.py")), "the change's own code would never be judged");
+        assert!(gate.names(&path("ci/run.sh")) && gate.names(&path("ci/lib/more.sh")));
     }
 
     #[test]
