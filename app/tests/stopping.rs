@@ -50,6 +50,20 @@ fn a_halt_ends_what_a_dead_keeper_left_g5() {
 }
 
 #[test]
+fn a_halt_without_a_keeper_starts_nothing_that_it_does_not_end_g5() {
+    let scene = Scene::ready();
+    scene.configure("checks = [\"sh tests/run.sh\"]", &agent("other", "propose"));
+    let run = left_behind(&scene);
+    let (_, marker) = endless(&scene);
+    // It would not come back before the other agent's program ends, which takes ten minutes.
+    scene.run(&["halt", "agent", "other"]).ok();
+    assert!(processes_with(&marker).is_empty());
+    assert_eq!(outcome_of(&scene, &run), Value::Null, "the run is left as it was");
+    scene.run(&["halt"]).ok();
+    assert_eq!(outcome_of(&scene, &run), "halted");
+}
+
+#[test]
 fn a_halt_and_a_revocation_need_no_configuration_g5() {
     let scene = Scene::ready();
     let run = left_behind(&scene);

@@ -19,6 +19,8 @@ use crate::wiring::{Purpose, Works};
 /// Holds a state directory and does what clients ask.
 pub(crate) struct Keeper {
     pub(super) works: Works,
+    /// What it was opened for.
+    pub(super) purpose: Purpose,
     pub(super) closing: AtomicBool,
     /// Set when the command that this process is the keeper for is done: what follows without an end, ends.
     pub(super) leaving: AtomicBool,
@@ -66,6 +68,7 @@ impl Keeper {
         let schedule = Mutex::new(super::schedule::Schedule::new(&works.config(), works.now()));
         Ok(Self {
             works,
+            purpose,
             closing: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             pool: Mutex::default(),

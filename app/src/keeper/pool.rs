@@ -9,7 +9,7 @@ use selvedge_factory::ports::Clock;
 use selvedge_ledger::Claim;
 
 use super::hall::Keeper;
-use crate::wiring::{ClaimedStore, CurrentJudge};
+use crate::wiring::{ClaimedStore, CurrentJudge, Purpose};
 
 /// How long a claim lasts without a heartbeat. One keeper holds a state directory, so only its own death ends one early.
 pub(crate) const CLAIM: selvedge_domain::Duration = selvedge_domain::Duration::from_seconds(24 * 3600);
@@ -47,6 +47,11 @@ fn serve(keeper: &Keeper, claim: &Claim) {
     let works = &keeper.works;
     let store = ClaimedStore::new(works, claim);
     let (mut wait, mut tries, mut settled) = (RETRY_FIRST, 0, false);
+    // Whoever came to stop something does not start what somebody else left.
+    if keeper.purpose == Purpose::Stop && works.run(&claim.run).is_ok_and(|run| works.halt_covering(&run).is_none()) {
+        let _lapses = works.ledger.queue().release(claim, works.now().after(LEFT_ALONE));
+        return;
+    }
     let judge = CurrentJudge(works);
     if claim.taken_over && works.factory(&store, &judge).recover(&claim.run).is_err() {
         return;
