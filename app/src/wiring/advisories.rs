@@ -3,6 +3,8 @@
 //! A choice belongs to one trigger and what follows from it. It lies beside the queue, not in a keeper's memory: work that
 //! outlives its keeper goes on by the same database.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use selvedge_authority::ActError;
@@ -22,11 +24,13 @@ impl Works {
         std::fs::write(self.choice(trigger), path.as_os_str().as_encoded_bytes())
     }
 
-    /// The database for work on this trigger.
+    /// The database for work on this trigger. None as well when a choice is there and cannot be read: another database
+    /// than the one that was named would answer another question.
     pub(crate) fn advisories_of(&self, trigger: &TriggerId) -> Option<PathBuf> {
-        match std::fs::read_to_string(self.choice(trigger)) {
-            Ok(path) => Some(PathBuf::from(path)),
-            Err(_) => self.config().advisories.clone(),
+        match std::fs::read(self.choice(trigger)) {
+            Ok(path) => Some(PathBuf::from(OsString::from_vec(path))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.config().advisories.clone(),
+            Err(_) => None,
         }
     }
 
