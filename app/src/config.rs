@@ -7,15 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use selvedge_domain::{
-    AgentName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, Owner, Reach, RepoName, Sensitivity, Trust,
+    AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, Owner, Reach, RepoName,
+    Sensitivity, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
 
+mod credentials;
 mod discover;
 mod file;
 mod propose;
 mod values;
 
+pub(crate) use credentials::CredentialConfig;
 pub(crate) use discover::discover;
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
 pub(crate) use propose::{Proposal, propose};
@@ -55,6 +58,7 @@ pub(crate) struct Config {
     pub(crate) agents: BTreeMap<AgentName, AgentConfig>,
     pub(crate) schedule: Vec<Scheduled>,
     pub(crate) registries: BTreeMap<String, RegistryConfig>,
+    pub(crate) credentials: BTreeMap<CredentialName, CredentialConfig>,
     pub(crate) danger: Vec<Danger>,
     pub(crate) toolchains: Vec<PathBuf>,
     pub(crate) advisories: Option<PathBuf>,
@@ -150,7 +154,8 @@ impl Reader<'_> {
     fn read(&self, file: &File, digest: Digest) -> Result<Config, ConfigError> {
         let registries = self.registries(file)?;
         let repos = self.repos(file)?;
-        let agents = self.agents(file, &registries)?;
+        let credentials = self.credentials(file)?;
+        let agents = self.agents(file, &registries, &credentials)?;
         let schedule = self.schedule(file, &agents, &repos)?;
         let advisories = file.advisories.path.as_deref().map(|path| self.absolute("advisories.path", path));
         Ok(Config {
@@ -163,6 +168,7 @@ impl Reader<'_> {
             agents,
             schedule,
             registries,
+            credentials,
             danger: self.danger(file)?,
             toolchains: self.toolchains(&file.factory)?,
             advisories: advisories.transpose()?,
@@ -209,15 +215,16 @@ impl Reader<'_> {
         &self,
         file: &File,
         registries: &BTreeMap<String, RegistryConfig>,
+        credentials: &BTreeMap<CredentialName, CredentialConfig>,
     ) -> Result<BTreeMap<AgentName, AgentConfig>, ConfigError> {
         let mut agents = BTreeMap::new();
         for (name, written) in &file.agent {
             let key = format!("agent.{name}");
-            let agent = self.agent(&key, name, written, registries)?;
+            let agent = self.agent(&key, name, written, registries, credentials)?;
             agents.insert(agent.agent.name.clone(), agent);
         }
         if !file.agent.contains_key(AD_HOC) {
-            let agent = self.agent(AD_HOC, AD_HOC, &file::Agent::ad_hoc(file), registries)?;
+            let agent = self.agent(AD_HOC, AD_HOC, &file::Agent::ad_hoc(file), registries, credentials)?;
             agents.insert(agent.agent.name.clone(), agent);
         }
         Ok(agents)
@@ -229,6 +236,7 @@ impl Reader<'_> {
         name: &str,
         written: &file::Agent,
         registries: &BTreeMap<String, RegistryConfig>,
+        credentials: &BTreeMap<CredentialName, CredentialConfig>,
     ) -> Result<AgentConfig, ConfigError> {
         let name = AgentName::parse(name).or_else(|bad| self.bad(key, bad.to_string()))?;
         let Some(owner) = Owner::parse(&written.owner) else {
@@ -245,6 +253,10 @@ impl Reader<'_> {
             (Runtime::Command(_), true) => Intent::ProposeChange,
             (Runtime::Command(_), false) => Intent::RunCommand,
         };
+        let loans = self.loans(key, &written.credentials, credentials)?;
+        // What a credential is for has to be reached, too.
+        let lent = loans.iter().map(|loan| loan.uses.clone());
+        let reach = self.reach(key, &written.reach, registries)?.into_iter().chain(lent).collect();
         let agent = Agent {
             name,
             owner,
@@ -254,7 +266,8 @@ impl Reader<'_> {
             trust,
             autonomy: selvedge_domain::Autonomy::BoundedAutomation,
             may: self.may(key, &written.may)?,
-            reach: self.reach(key, &written.reach, registries)?,
+            reach,
+            loans,
             level: String::new(),
             attempt_at_most: match &written.attempt_at_most {
                 Some(text) => self.span(key, text)?,

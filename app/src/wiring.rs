@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
-use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Sealer, Secret};
+use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Sealer};
 use selvedge_domain::{AgentName, Digest, LeaseId, RepoName, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
@@ -62,7 +62,7 @@ pub(crate) struct Works {
     forge: LocalForge,
     driver: Arc<NativeDriver>,
     leases: Leases,
-    vault: Mutex<BTreeMap<RunId, Secret>>,
+    vault: Mutex<lender::Vault>,
     live: Mutex<BTreeMap<RunId, Live>>,
     halts: RwLock<BTreeSet<HaltScope>>,
     swept: Mutex<Vec<String>>,
@@ -203,14 +203,14 @@ impl Works {
         self.state.at("runs").join(run.as_str()).join(format!("{purpose}.tape"))
     }
 
-    fn reach_of_run(&self, run: &RunId) -> Result<Vec<selvedge_domain::Reach>, selvedge_authority::ActError> {
+    fn agent_of_run(&self, run: &RunId) -> Result<selvedge_factory::ports::Agent, selvedge_authority::ActError> {
         let run = self.run(run).map_err(repositories::transient)?;
         let config = self.config();
         let agent = config
             .agents
             .get(&run.trigger().agent)
             .ok_or_else(|| repositories::permanent("the agent is no longer configured"))?;
-        Ok(agent.agent.reach.iter().cloned().collect())
+        Ok(agent.agent.clone())
     }
 }
 
@@ -280,7 +280,7 @@ impl Works {
     /// those who cannot wait for that turn. Says which leases may still live.
     pub(crate) fn take_leases_back(&self, run: &RunId) -> Vec<LeaseId> {
         // A secret that no door fetched yet.
-        self.drop_lease(run);
+        self.drop_lent(run);
         let Ok(run) = self.run(run) else { return Vec::new() };
         let lent = run.leases().iter().filter(|(_, state)| state.may_live()).map(|(lease, _)| lease.clone());
         lent.filter(|lease| self.take_back(lease) != TakenBack::Dead).collect()

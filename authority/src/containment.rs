@@ -1,10 +1,12 @@
 //! Whether an order lies within a run's grant. Typed containment, asked before any policy; what cannot be compared lies outside.
 
+use crate::{Class, class_of};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, OpenProposal,
-    StartWork,
+    StartWork, UseSecret,
 };
-use selvedge_domain::{Grant, May, Order, Trust};
+
+use selvedge_domain::{CredentialName, Grant, Loan, May, Order, Reach, Trust};
 
 /// Why an order lies outside a grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,9 @@ pub enum Outside {
     /// The audience was not granted.
     #[error("no credential for audience `{0}` is granted")]
     Audience(String),
+    /// The credential was not granted, or not for this.
+    #[error("credential `{0}` is not granted for this")]
+    Credential(CredentialName),
     /// More was asked for than is held.
     #[error("the grant asked for is wider than the one held")]
     Wider,
@@ -38,6 +43,11 @@ pub enum Outside {
 pub trait Granted: Order {
     /// Whether the order lies within `grant`, or why not.
     fn within(&self, grant: &Grant) -> Result<(), Outside>;
+
+    /// How firmly it must be recorded before it is carried out.
+    fn class(&self) -> Class {
+        class_of(Self::VERB)
+    }
 }
 
 /// The audience of the identity every run has: our own doors and verifier.
@@ -61,14 +71,30 @@ impl Granted for AdmitTask {
 
 impl Granted for MintCredential {
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
-        if self.audience != OWN_AUDIENCE && !grant.audiences.contains(&self.audience) {
-            Err(Outside::Audience(self.audience.clone()))
-        } else if self.until > grant.until {
-            Err(Outside::Late)
-        } else {
-            Ok(())
+        if self.until > grant.until {
+            return Err(Outside::Late);
+        }
+        match &self.credential {
+            None if self.audience == OWN_AUDIENCE || grant.audiences.contains(&self.audience) => Ok(()),
+            None => Err(Outside::Audience(self.audience.clone())),
+            Some(credential) => lendable(grant, credential, &self.uses),
         }
     }
+}
+
+impl Granted for UseSecret {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        lendable(grant, &self.credential, &self.uses)
+    }
+}
+
+/// Whether a credential is granted for all of these uses, and for any at all.
+fn lendable(grant: &Grant, credential: &CredentialName, uses: &[Reach]) -> Result<(), Outside> {
+    let is_held = |uses: &Reach| {
+        let wanted = Loan { credential: credential.clone(), uses: uses.clone() };
+        grant.loans.iter().any(|held| held.contains(&wanted))
+    };
+    if !uses.is_empty() && uses.iter().all(is_held) { Ok(()) } else { Err(Outside::Credential(credential.clone())) }
 }
 
 impl Granted for StartWork {
@@ -86,13 +112,19 @@ impl Granted for CheckTree {
 
 impl Granted for HttpRequest {
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
-        let covered = grant.reach.iter().any(|reach| reach.covers(&self.endpoint, self.method, &self.path));
-        if covered {
-            Ok(())
-        } else {
+        let covers = |reach: &Reach| reach.covers(&self.endpoint, self.method, &self.path);
+        if !grant.reach.iter().any(covers) {
             let (method, Self { endpoint, path, .. }) = (self.method.as_str(), self);
-            Err(Outside::Reach(format!("{method} {}:{}{path}", endpoint.host, endpoint.port)))
+            return Err(Outside::Reach(format!("{method} {}:{}{path}", endpoint.host, endpoint.port)));
         }
+        let Some(credential) = &self.credential else { return Ok(()) };
+        let mut loans = grant.loans.iter().filter(|loan| loan.credential == *credential);
+        if loans.any(|loan| covers(&loan.uses)) { Ok(()) } else { Err(Outside::Credential(credential.clone())) }
+    }
+
+    /// A request that carries a credential is on stable storage before the credential leaves.
+    fn class(&self) -> Class {
+        if self.credential.is_some() { Class::Durable } else { class_of(Self::VERB) }
     }
 }
 

@@ -115,7 +115,7 @@ impl Funnel<'_> {
         });
         let approval = approval.map(|approval| approval.id);
         let record = Record::Decided { order: described.clone(), verdict: verdict.clone(), approval };
-        self.append(record, class_of(O::VERB))?;
+        self.append(record, order.class())?;
         match verdict {
             Verdict::Allow { .. } => Ok(Permit::after_record(order)),
             Verdict::Deny(denial) => Err(Stop::Denied(denial)),
@@ -242,6 +242,7 @@ mod tests {
             method: Method::Get,
             path: path.to_owned(),
             query_bytes: 0,
+            credential: None,
         }
     }
 
@@ -260,6 +261,7 @@ mod tests {
                 may: BTreeSet::new(),
                 reach: BTreeSet::from([reach]),
                 audiences: BTreeSet::new(),
+                loans: BTreeSet::new(),
                 until: Time::from_millis(u64::MAX),
             }),
         }

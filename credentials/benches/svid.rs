@@ -70,7 +70,10 @@ fn permit(run: RunId) -> Permit<MintCredential> {
         lease: LeaseId::from_entropy(1),
         run,
         repo: RepoName::parse("acme/shop").expect("a name"),
+        credential: None,
         audience: OWN_AUDIENCE.to_owned(),
+        uses: Vec::new(),
+        is_stored: false,
         until: Time::from_millis(u64::MAX),
         ttl_seconds: 300,
     };

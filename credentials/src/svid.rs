@@ -37,9 +37,9 @@ impl Provider for OwnSvid {
         "own-svid"
     }
 
-    /// Every audience; so it comes last in a list of providers.
-    fn serves(&self, _: &MintCredential) -> bool {
-        true
+    /// Every identity document, for whichever audience.
+    fn serves(&self, order: &MintCredential) -> bool {
+        order.credential.is_none()
     }
 
     fn mint(&self, permit: &Permit<MintCredential>, holder: &WorkloadId, now: Time) -> Result<Fresh, ProviderError> {

@@ -1,6 +1,6 @@
 //! Deeds: what was done, in a form that can be remembered and, after a crash, recalled instead of done again.
 
-use crate::orders::{HttpAnswered, Merged, Minted, Ran};
+use crate::orders::{HttpAnswered, MayBorrow, Merged, Minted, Ran};
 use crate::{CheckReport, ProposalNumber, Task, TriggerId};
 
 /// What an order came to.
@@ -24,6 +24,8 @@ pub enum Deed {
     Approved,
     /// A request was answered.
     Answered(HttpAnswered),
+    /// A stored key may be lent to the run.
+    MayBorrow,
 }
 
 /// A deed of one order's own type: goes into the record and comes back.
@@ -59,6 +61,7 @@ remembered! {
     Merged: |merged| Deed::Merged(merged), Deed::Merged(merged) => merged;
     TriggerId: |trigger| Deed::Enqueued(trigger), Deed::Enqueued(trigger) => trigger;
     HttpAnswered: |answered| Deed::Answered(answered), Deed::Answered(answered) => answered;
+    MayBorrow: |_deed| Deed::MayBorrow, Deed::MayBorrow => Self;
 }
 
 impl Remembered for () {

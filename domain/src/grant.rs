@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{Time, Trust};
+use crate::{CredentialName, Time, Trust};
 
 /// A host name or address literal as a rule writes it: exact, lower case, no wildcards.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +61,16 @@ pub enum May {
     FollowUp,
 }
 
+/// A credential a run may borrow, and the requests it may be used for. A door puts it into these requests; the run itself
+/// never has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Loan {
+    /// Which credential.
+    pub credential: CredentialName,
+    /// What for.
+    pub uses: Reach,
+}
+
 /// What a run may use and until when. Only ever narrowed on the way down a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -72,6 +82,8 @@ pub struct Grant {
     pub reach: BTreeSet<Reach>,
     /// SVID audiences it may ask for; empty by default.
     pub audiences: BTreeSet<String>,
+    /// Credentials its doors may use for it, each with the requests it is for; empty by default.
+    pub loans: BTreeSet<Loan>,
     /// When it ends.
     pub until: Time,
 }
@@ -163,11 +175,33 @@ impl Reach {
         self.endpoint == *endpoint && self.methods.contains(&method) && is_beneath(&self.path_prefix, path)
     }
 
+    /// Whether some request is covered by both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && !self.methods.is_disjoint(&other.methods)
+            && (is_beneath(&self.path_prefix, &other.path_prefix) || is_beneath(&other.path_prefix, &self.path_prefix))
+    }
+
     /// Whether every request `narrower` covers is covered here.
     pub fn contains(&self, narrower: &Self) -> bool {
         self.endpoint == narrower.endpoint
             && narrower.methods.is_subset(&self.methods)
             && is_beneath(&self.path_prefix, &narrower.path_prefix)
+    }
+}
+
+impl Loan {
+    /// Whether every use `narrower` allows is allowed here, of the same credential.
+    pub fn contains(&self, narrower: &Self) -> bool {
+        self.credential == narrower.credential && self.uses.contains(&narrower.uses)
+    }
+}
+
+impl fmt::Display for Reach {
+    /// `GET,HEAD registry.example:443/crates`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods: Vec<&str> = self.methods.iter().map(|method| method.as_str()).collect();
+        write!(f, "{} {}:{}{}", methods.join(","), self.endpoint.host, self.endpoint.port, self.path_prefix)
     }
 }
 
@@ -184,6 +218,7 @@ impl Grant {
             && narrower.audiences.is_subset(&self.audiences)
             && narrower.until <= self.until
             && narrower.reach.iter().all(|wanted| self.reach.iter().any(|held| held.contains(wanted)))
+            && narrower.loans.iter().all(|wanted| self.loans.iter().any(|held| held.contains(wanted)))
     }
 }
 
@@ -216,6 +251,17 @@ mod tests {
         let narrow = reach("/crates", &[Method::Get]);
         assert!(wide.contains(&narrow) && wide.contains(&wide));
         assert!(!narrow.contains(&wide));
+    }
+
+    #[test]
+    fn a_loan_is_contained_only_in_one_of_the_same_credential_c2() {
+        let loan = |name: &str, prefix: &str| Loan {
+            credential: CredentialName::parse(name).unwrap(),
+            uses: reach(prefix, &[Method::Put]),
+        };
+        let wide = loan("crates", "/api");
+        assert!(wide.contains(&loan("crates", "/api/v1")) && wide.contains(&wide));
+        assert!(!wide.contains(&loan("other", "/api/v1")) && !loan("crates", "/api/v1").contains(&wide));
     }
 
     #[test]

@@ -26,10 +26,10 @@ pub use check::{CheckReport, Failure, HeldBecause, TestCount, TestName, Verified
 pub use deed::{Deed, Remembered};
 pub use digest::{BadDigest, CommitId, Digest, TreeId};
 pub use effect::{Effect, EffectKind, Outcome, ProposalNumber};
-pub use grant::{Endpoint, Grant, HostPattern, May, Method, Reach};
+pub use grant::{Endpoint, Grant, HostPattern, Loan, May, Method, Reach};
 pub use id::{ApprovalId, BadId, LeaseId, RunId, TaskId, TriggerId};
 pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
-pub use name::{AgentName, BadName, RepoName};
+pub use name::{AgentName, BadName, CredentialName, RepoName};
 pub use order::{Description, Field, Order, Resource, ResourceKind, Verb, orders};
 pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};
 pub use task::{Intent, Lineage, Task, Trigger, TriggerSource};

@@ -1,4 +1,4 @@
-//! Names people choose: agents and repositories. They end up in paths, branch names and policies, so they are narrow.
+//! Names people choose: agents, repositories and credentials. They end up in paths, branch names and policies, so they are narrow.
 
 use std::fmt;
 
@@ -24,12 +24,32 @@ pub struct AgentName(String);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepoName(String);
 
+/// A credential the operator configured, for example `crates`. It names the means, never the secret.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialName(String);
+
 impl AgentName {
     /// Reads an agent's name.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         is_slug(text).then(|| Self(text.to_owned())).ok_or_else(|| BadName {
             text: text.chars().take(64).collect(),
             kind: "an agent",
+            slash: "",
+        })
+    }
+
+    /// The name as the user wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl CredentialName {
+    /// Reads a credential's name.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        is_slug(text).then(|| Self(text.to_owned())).ok_or_else(|| BadName {
+            text: text.chars().take(64).collect(),
+            kind: "a credential's",
             slash: "",
         })
     }
@@ -84,7 +104,7 @@ macro_rules! shown_as_text {
         }
     )*};
 }
-shown_as_text!(AgentName RepoName);
+shown_as_text!(AgentName RepoName CredentialName);
 
 #[cfg(test)]
 mod tests {

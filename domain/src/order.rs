@@ -12,6 +12,7 @@ mod deliver;
 mod enqueue;
 mod http;
 mod mint;
+mod secret;
 mod work;
 
 /// Every order the factory knows, with the deed it leads to.
@@ -23,6 +24,7 @@ pub mod orders {
     pub use super::enqueue::EnqueueTask;
     pub use super::http::{HttpAnswered, HttpRequest};
     pub use super::mint::{MintCredential, Minted};
+    pub use super::secret::{MayBorrow, UseSecret};
     pub use super::work::{Ran, StartWork};
 }
 
@@ -86,7 +88,7 @@ verbs! {
     GitPush = "git.push",
     /// Give a child a narrower grant.
     Delegate = "delegate",
-    /// Use a stored secret at a door.
+    /// Let a run borrow a stored secret.
     SecretUse = "secret.use",
     /// Offer a change for review.
     ProposalOpen = "proposal.open",
@@ -133,6 +135,8 @@ pub enum ResourceKind {
     Endpoint,
     /// Who a credential is for.
     Audience,
+    /// A configured credential.
+    Credential,
     /// A proposal in a repository.
     Proposal,
     /// An order that waits for approval.
@@ -146,6 +150,7 @@ impl ResourceKind {
             Self::Repository => "Repository",
             Self::Endpoint => "Endpoint",
             Self::Audience => "Audience",
+            Self::Credential => "Credential",
             Self::Proposal => "Proposal",
             Self::Approval => "Approval",
         }

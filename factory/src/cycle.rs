@@ -260,6 +260,7 @@ impl Factory<'_> {
             may: agent.may.clone(),
             reach: agent.reach.clone(),
             audiences: std::collections::BTreeSet::new(),
+            loans: agent.loans.clone(),
             until: self.clock.now().after(agent.attempt_at_most),
         };
         let workload = WorkloadId::new(self.registry.trust_domain(), run.id().clone(), agent.name.clone());

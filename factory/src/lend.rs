@@ -1,17 +1,19 @@
 //! Leases along a run: announced before they are minted, taken back before anything may end or wait (C4, C8, invariant 7).
 
-use selvedge_authority::JournalError;
-use selvedge_domain::orders::MintCredential;
-use selvedge_domain::{Event, LeaseEvent, LeaseId, LeaseState, Outcome, Run};
+use std::collections::BTreeMap;
 
-use crate::cycle::{Factory, Halt};
-use crate::ports::TakenBack;
+use selvedge_authority::JournalError;
+use selvedge_domain::orders::{MayBorrow, MintCredential, UseSecret};
+use selvedge_domain::{CredentialName, Event, LeaseEvent, LeaseId, LeaseState, Outcome, Reach, Run};
+
+use crate::cycle::{Desk, Factory, Halt};
+use crate::ports::{Credential, TakenBack};
 
 /// The audience of the identity every run has: our own doors and verifier.
 const OWN_AUDIENCE: &str = "selvedge";
 
 impl Factory<'_> {
-    /// Lends the run its identity and begins an attempt. Whatever an earlier attempt held dies first.
+    /// Lends the run its identity and what it may borrow, and begins an attempt. Whatever an earlier attempt held dies first.
     pub(crate) fn lease(&self, run: &mut Run) -> Result<Event, Halt> {
         if !run.may_try_again() {
             let because = format!("{} attempts were lost; see `selvedge show {}`", run.attempts(), run.id());
@@ -19,20 +21,46 @@ impl Factory<'_> {
         }
         *run = self.give_back(run.clone())?.map_err(Halt::Later)?;
         let desk = self.desk(run)?;
-        let lease = LeaseId::from_entropy(self.entropy.draw());
+        let borrowed = self.borrowed(&desk)?;
+        // A person may have to be asked, and a run that waits holds nothing: so before anything is minted.
+        for (credential, uses) in borrowed.iter().filter(|(credential, _)| credential.is_stored) {
+            let order = desk.borrow_order(run, credential, uses);
+            desk.funnel(self).perform(order, |_| Ok(MayBorrow))?;
+        }
+        self.mint(run, &desk, desk.identity_order(run, self.draw_lease()))?;
+        for (credential, uses) in &borrowed {
+            self.mint(run, &desk, desk.loan_order(run, self.draw_lease(), credential, uses))?;
+        }
+        Ok(Event::AttemptBegan { attempt: run.attempts() + 1 })
+    }
+
+    /// One lease: announced, decided, minted, and each of that recorded.
+    fn mint(&self, run: &mut Run, desk: &Desk, order: MintCredential) -> Result<(), Halt> {
+        let lease = order.lease.clone();
         *run = self.happened(run.clone(), Event::LeaseAnnounced(lease.clone()))?;
-        let order = MintCredential {
-            lease: lease.clone(),
-            run: run.id().clone(),
-            repo: desk.repository.name.clone(),
-            audience: OWN_AUDIENCE.to_owned(),
-            until: desk.grant.until,
-            ttl_seconds: desk.agent.attempt_at_most.as_millis() / 1000,
-        };
         let minted = desk.funnel(self).perform(order, |permit| self.lender.mint(permit))?;
         let change = LeaseEvent::Minted { revocation: minted.revocation, expires: minted.expires };
         *run = self.happened(run.clone(), Event::LeaseChanged(lease, change))?;
-        Ok(Event::AttemptBegan { attempt: run.attempts() + 1 })
+        Ok(())
+    }
+
+    /// The credentials the run's grant names, each with everything it may be used for.
+    fn borrowed(&self, desk: &Desk) -> Result<Vec<(Credential, Vec<Reach>)>, Halt> {
+        let mut uses: BTreeMap<&CredentialName, Vec<Reach>> = BTreeMap::new();
+        for loan in &desk.grant.loans {
+            uses.entry(&loan.credential).or_default().push(loan.uses.clone());
+        }
+        let find = |(name, uses): (&CredentialName, Vec<Reach>)| match self.registry.credential(name) {
+            Some(credential) => Ok((credential, uses)),
+            None => Err(Halt::End(Outcome::Refused {
+                because: format!("credential `{name}` is not configured; add it, or take it from the agent"),
+            })),
+        };
+        uses.into_iter().map(find).collect()
+    }
+
+    fn draw_lease(&self) -> LeaseId {
+        LeaseId::from_entropy(self.entropy.draw())
     }
 
     /// Takes every lease of the run back. The inner error says which one may still live; the run may not go on.
@@ -61,5 +89,47 @@ impl Factory<'_> {
             run = self.happened(run, Event::LeaseChanged(lease, event))?;
         }
         Ok(stuck.map_or(Ok(run), Err))
+    }
+}
+
+impl Desk {
+    fn identity_order(&self, run: &Run, lease: LeaseId) -> MintCredential {
+        MintCredential {
+            lease,
+            run: run.id().clone(),
+            repo: self.repository.name.clone(),
+            credential: None,
+            audience: OWN_AUDIENCE.to_owned(),
+            uses: Vec::new(),
+            is_stored: false,
+            until: self.grant.until,
+            ttl_seconds: self.agent.attempt_at_most.as_millis() / 1000,
+        }
+    }
+
+    fn loan_order(&self, run: &Run, lease: LeaseId, credential: &Credential, uses: &[Reach]) -> MintCredential {
+        MintCredential {
+            credential: Some(credential.name.clone()),
+            audience: String::new(),
+            uses: uses.to_vec(),
+            is_stored: credential.is_stored,
+            ttl_seconds: self.lent_seconds(credential),
+            ..self.identity_order(run, lease)
+        }
+    }
+
+    fn borrow_order(&self, run: &Run, credential: &Credential, uses: &[Reach]) -> UseSecret {
+        UseSecret {
+            run: run.id().clone(),
+            repo: self.repository.name.clone(),
+            credential: credential.name.clone(),
+            uses: uses.to_vec(),
+            ttl_seconds: self.lent_seconds(credential),
+        }
+    }
+
+    /// No loan outlives the attempt it is for.
+    fn lent_seconds(&self, credential: &Credential) -> u64 {
+        self.agent.attempt_at_most.min(credential.lent_at_most).as_millis() / 1000
     }
 }

@@ -10,8 +10,9 @@ use selvedge_domain::orders::{
     OpenProposal, Ran, StartWork,
 };
 use selvedge_domain::{
-    AgentName, ApprovalId, Autonomy, CheckReport, CommitId, Digest, Duration, Intent, LeaseId, May, Owner,
-    ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, TreeId, Trigger, TriggerId, Trust, Verified,
+    AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Digest, Duration, Intent, LeaseId, Loan,
+    May, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, TreeId, Trigger, TriggerId, Trust,
+    Verified,
 };
 
 /// Draws random bits.
@@ -51,6 +52,9 @@ pub trait Registry: Sync {
     /// The repository with this name.
     fn repository(&self, name: &RepoName) -> Option<Repository>;
 
+    /// The credential with this name.
+    fn credential(&self, name: &CredentialName) -> Option<Credential>;
+
     /// Fingerprint of the configuration in force.
     fn configuration(&self) -> Digest;
 
@@ -79,10 +83,25 @@ pub struct Agent {
     pub may: BTreeSet<May>,
     /// Where it may reach.
     pub reach: BTreeSet<Reach>,
+    /// Credentials its doors may use for it.
+    pub loans: BTreeSet<Loan>,
     /// The level of sandbox it needs.
     pub level: String,
     /// How long one attempt, and so its credentials, may last.
     pub attempt_at_most: Duration,
+}
+
+/// A configured credential. Whoever owns it answers for it when it leaks (requirement B6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Its name.
+    pub name: CredentialName,
+    /// Who answers for it.
+    pub owner: Owner,
+    /// Whether it is a key that is stored, and lives on when a run has ended.
+    pub is_stored: bool,
+    /// How long it may be lent.
+    pub lent_at_most: Duration,
 }
 
 /// A repository the factory looks after.

@@ -209,6 +209,7 @@ mod tests {
             ca_common_name: String::new(),
             life: Duration::from_secs(1),
             lease: Lease::default(),
+            loans: vec![],
             limits: Limits::default(),
         })
     }

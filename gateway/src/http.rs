@@ -9,11 +9,13 @@ mod connection;
 pub mod credentials;
 mod entry;
 pub mod fields;
+mod lend;
 pub mod path;
 pub(crate) mod peer;
 mod refusal;
 pub mod request;
 pub mod response;
+mod sieve;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use tokio::sync::Semaphore;
 
 use crate::dial::Dialer;
 use crate::link::Link;
+use crate::loan::Loans;
 use crate::protocol::{Limits, ListenerKind};
 use crate::scope::Scope;
 use certificates::RunAuthority;
@@ -40,6 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Context {
     pub(crate) scope: Scope,
     pub(crate) link: Link,
+    pub(crate) loans: Loans,
     pub(crate) authority: RunAuthority,
     pub(crate) dialer: Dialer,
     pub(crate) limits: Limits,

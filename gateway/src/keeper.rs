@@ -291,8 +291,8 @@ mod tests {
     fn ask(serial: u64, path: &str) -> Vec<u8> {
         let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
         let path = path.to_owned();
-        let (method, source) = (Method::Get, Source::Connect);
-        let ask = Ask { serial, method, endpoint, path, query_bytes: 0, body_bytes: None, source };
+        let (method, credential, source) = (Method::Get, None, Source::Connect);
+        let ask = Ask { serial, method, endpoint, path, query_bytes: 0, body_bytes: None, credential, source };
         frame::encode(&FromDoor::Ask(ask.into()), FROM_DOOR_BYTES_MAX).unwrap()
     }
 

@@ -13,6 +13,7 @@ pub mod http;
 mod confine;
 mod keeper;
 mod link;
+mod loan;
 mod process;
 mod protocol;
 mod roots;
@@ -20,6 +21,9 @@ mod scope;
 mod wire;
 
 pub use keeper::{DOOR_NAME, Door, Judge, Ready, RunAs, ServeError, StartError};
+pub use loan::{
+    FieldName, Loan, NotASecret, Placeholder, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Scheme, SecretText, User,
+};
 pub use process::main;
 pub use protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
 pub use roots::{RootsError, system_roots_pem};

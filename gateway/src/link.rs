@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use selvedge_domain::{Endpoint, Method};
+use selvedge_domain::{CredentialName, Endpoint, Method};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -48,6 +48,7 @@ pub(crate) struct Question {
     pub(crate) path: String,
     pub(crate) query_bytes: u64,
     pub(crate) body_bytes: Option<u64>,
+    pub(crate) credential: Option<CredentialName>,
     pub(crate) source: Source,
 }
 
@@ -86,8 +87,8 @@ impl Link {
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         lock(&self.waiting).insert(serial, answer);
-        let Question { method, endpoint, path, query_bytes, body_bytes, source } = question;
-        let ask = Ask { serial, method, endpoint, path, query_bytes, body_bytes, source };
+        let Question { method, endpoint, path, query_bytes, body_bytes, credential, source } = question;
+        let ask = Ask { serial, method, endpoint, path, query_bytes, body_bytes, credential, source };
         let answered = async {
             self.outbox.send(FromDoor::Ask(ask.into())).await.ok()?;
             answered.await.ok()
@@ -214,7 +215,8 @@ mod tests {
     fn question() -> Question {
         let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
         let path = "/".to_owned();
-        Question { method: Method::Get, endpoint, path, query_bytes: 0, body_bytes: Some(0), source: Source::Connect }
+        let (credential, source) = (None, Source::Connect);
+        Question { method: Method::Get, endpoint, path, query_bytes: 0, body_bytes: Some(0), credential, source }
     }
 
     fn on_one_thread(test: impl Future<Output = ()>) {

@@ -13,6 +13,7 @@ use crate::dns;
 use crate::http::certificates::{BadAuthority, RunAuthority};
 use crate::http::{self, Context};
 use crate::link::{ANSWER_TIMEOUT, Ended, Link};
+use crate::loan::Loans;
 use crate::protocol::{Hello, Lease, ListenerKind};
 use crate::scope::Scope;
 use crate::wire::descriptors::{self, PassError};
@@ -76,7 +77,8 @@ fn prepare(channel: &mut UnixStream) -> Result<Prepared, DoorError> {
     frame::write(channel, &FromDoor::Ready { ca_pem: authority.certificate_pem(), fences }, FROM_DOOR_BYTES_MAX)?;
     let listeners = descriptors::receive(channel)?;
     let (link, messages) = Link::new(ANSWER_TIMEOUT);
-    let context = Context { scope, link, authority, dialer, limits: hello.limits };
+    let loans = Loans::begin(hello.loans);
+    let context = Context { scope, link, loans, authority, dialer, limits: hello.limits };
     Ok(Prepared { context, messages, listeners, lease: hello.lease })
 }
 

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use selvedge_domain::{Endpoint, Method, Reach, RunId};
+use selvedge_domain::{CredentialName, Endpoint, Method, Reach, RunId};
 
 use crate::danger;
+use crate::loan::Loan;
 
 /// Everything a door is told at its start; it reads nothing else.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Hello {
     pub life: Duration,
     /// The run's own credential.
     pub lease: Lease,
+    /// Credentials that go into requests.
+    pub loans: Vec<Loan>,
     /// How much may pass.
     pub limits: Limits,
 }
@@ -92,6 +95,8 @@ pub struct Ask {
     pub query_bytes: u64,
     /// How long the body says it is; a chunked one does not say.
     pub body_bytes: Option<u64>,
+    /// The lent credential that would go into it.
+    pub credential: Option<CredentialName>,
     /// How it came.
     pub source: Source,
 }

@@ -131,6 +131,7 @@ impl Asked {
             method: Method::Get,
             path: format!("/api/v1/crates/{number}"),
             query_bytes: 0,
+            credential: None,
         };
         let workload = WorkloadId::new("factory.example", run.clone(), name.clone());
         let grant = Grant {
@@ -138,6 +139,7 @@ impl Asked {
             may: BTreeSet::new(),
             reach: BTreeSet::new(),
             audiences: BTreeSet::new(),
+            loans: BTreeSet::new(),
             until: Time::from_millis(0),
         };
         let owner = Owner::parse("team@acme.example").ok_or("owner")?;
@@ -180,7 +182,7 @@ fn as_json(order: &HttpRequest, workload: &WorkloadId, trust: Trust) -> (String,
         r#"{{"approved":false,"risk":"medium","risk_rank":1,
            "run":{{"id":"{run}","intent":"propose-change","chain_depth":0,"follow_ups_left":2,"tainted":false,"configuration":"{}"}},
            "home":{{"sensitivity":"internal","sensitivity_rank":1,"lands_unattended":false}},
-           "order":{{"run":"{run}","serial":{serial},"host":"registry.example","port":443,"method":"GET","path":"{path}","query_bytes":0}}}}"#,
+           "order":{{"run":"{run}","serial":{serial},"host":"registry.example","port":443,"method":"GET","path":"{path}","query_bytes":0,"credential":"none"}}}}"#,
         Digest::of_parts([])
     );
     let entities = format!(

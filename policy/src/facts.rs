@@ -65,7 +65,10 @@ pub(crate) fn parts(vocabulary: &Vocabulary, question: &Question<'_>) -> Result<
 /// Facts of a sandbox's start, by purpose. Two orders share the verb, so the schema has to call what they do not share
 /// optional; here each must be whole, lest a forbid on a fact be passed by leaving the fact out.
 const STARTS: [(&str, &[&str]); 2] = [
-    ("work", &["purpose", "run", "attempt", "agent", "base", "trust", "may", "reach", "level", "configuration"]),
+    (
+        "work",
+        &["purpose", "run", "attempt", "agent", "base", "trust", "may", "reach", "loans", "level", "configuration"],
+    ),
     ("check", &["purpose", "run", "tree", "checks_from"]),
 ];
 

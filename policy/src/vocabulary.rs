@@ -21,10 +21,11 @@ pub(crate) struct Vocabulary {
 #[error("the built-in policy schema cannot be used: {0}")]
 pub struct BadSchema(String);
 
-const KINDS: [ResourceKind; 5] = [
+const KINDS: [ResourceKind; 6] = [
     ResourceKind::Repository,
     ResourceKind::Endpoint,
     ResourceKind::Audience,
+    ResourceKind::Credential,
     ResourceKind::Proposal,
     ResourceKind::Approval,
 ];

@@ -76,6 +76,7 @@ impl Keeper<'_, '_> {
                 method: Method::Get,
                 path: path.to_owned(),
                 query_bytes: 0,
+                credential: None,
             };
             let order: Digest = request.describe().digest();
             let allowed = doors.ask(request).is_ok() || self.sim.is_broken(Break::IgnoresTheDoorkeeper);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Entry, Record, Relinquished};
 use selvedge_domain::{
-    CommitId, Deed, Digest, Event, LeaseEvent, LeaseId, Outcome, Run, RunId, Stage, TriggerId, Verb,
+    CommitId, CredentialName, Deed, Digest, Event, LeaseEvent, LeaseId, Outcome, Run, RunId, Stage, TriggerId, Verb,
 };
 
 use crate::play::Ending;
@@ -33,7 +33,10 @@ pub const SENTENCES: &[Sentence] = &[
     ("no sandbox in a run that waits or has settled", no_sandbox_at_rest),
     ("every credential dies", every_credential_dies),
     ("an agent works only while its run holds a live credential", work_holds_a_credential),
-    ("a run holds one credential at a time, and none while its result is checked", one_credential_at_a_time),
+    (
+        "a run holds one of each credential at a time, and none while its result is checked",
+        one_of_each_credential_at_a_time,
+    ),
     ("every credential was announced before it was made", every_credential_was_announced),
     ("a run whose record fails is asked for its leases at once", an_interrupted_run_is_asked_for_its_leases),
     ("at most one proposal per run, of exactly the verified commit", one_proposal_of_the_verified_commit),
@@ -138,7 +141,7 @@ fn no_credential_at_rest(ending: &Ending) -> Result<(), String> {
     walk(
         ending,
         |live: &mut BTreeMap<LeaseId, RunId>, fact| match fact {
-            Fact::Born(lease, run) => {
+            Fact::Born(lease, run, _) => {
                 live.insert(lease.clone(), run.clone());
             }
             Fact::Died(lease, _) => {
@@ -182,7 +185,7 @@ fn every_credential_dies(ending: &Ending) -> Result<(), String> {
         ending.history.iter().any(|moment| matches!(&moment.fact, Fact::Died(lease, _) if lease == wanted))
     };
     ending.history.iter().try_for_each(|moment| match &moment.fact {
-        Fact::Born(lease, run) if !died(lease) => Err(format!("lease {lease} of {run} still works")),
+        Fact::Born(lease, run, _) if !died(lease) => Err(format!("lease {lease} of {run} still works")),
         _ => Ok(()),
     })
 }
@@ -192,7 +195,7 @@ fn work_holds_a_credential(ending: &Ending) -> Result<(), String> {
     let mut live: BTreeMap<&LeaseId, &RunId> = BTreeMap::new();
     for moment in &ending.history {
         match &moment.fact {
-            Fact::Born(lease, run) => {
+            Fact::Born(lease, run, _) => {
                 live.insert(lease, run);
             }
             Fact::Died(lease, _) => {
@@ -207,22 +210,22 @@ fn work_holds_a_credential(ending: &Ending) -> Result<(), String> {
     Ok(())
 }
 
-/// A lost attempt's credential dies before the next is made, and the last one's before anything is checked.
-fn one_credential_at_a_time(ending: &Ending) -> Result<(), String> {
-    let mut live: BTreeMap<&LeaseId, &RunId> = BTreeMap::new();
+/// What a lost attempt held dies before the next gets the like, and what the last one held before anything is checked.
+fn one_of_each_credential_at_a_time(ending: &Ending) -> Result<(), String> {
+    let mut live: BTreeMap<&LeaseId, (&RunId, &Option<CredentialName>)> = BTreeMap::new();
     for moment in &ending.history {
         let at = moment.entries;
         match &moment.fact {
-            Fact::Born(lease, run) => {
-                if live.values().any(|of| *of == run) {
-                    return Err(format!("{run} got {lease} while another lived, after {at} entries"));
+            Fact::Born(lease, run, what) => {
+                if live.values().any(|of| *of == (run, what)) {
+                    return Err(format!("{run} got {lease} while another of its kind lived, after {at} entries"));
                 }
-                live.insert(lease, run);
+                live.insert(lease, (run, what));
             }
             Fact::Died(lease, _) => {
                 live.remove(lease);
             }
-            Fact::SandboxUp(_, run, Held::Yes, Purpose::Check) if live.values().any(|of| *of == run) => {
+            Fact::SandboxUp(_, run, Held::Yes, Purpose::Check) if live.values().any(|(of, _)| *of == run) => {
                 return Err(format!("{run} was checked while one lived, after {at} entries"));
             }
             _ => {}
@@ -233,7 +236,7 @@ fn one_credential_at_a_time(ending: &Ending) -> Result<(), String> {
 
 fn every_credential_was_announced(ending: &Ending) -> Result<(), String> {
     ending.history.iter().try_for_each(|moment| match &moment.fact {
-        Fact::Born(lease, run) => before(ending, moment.entries)
+        Fact::Born(lease, run, _) => before(ending, moment.entries)
             .any(|entry| {
                 entry.run.as_ref() == Some(run)
                     && matches!(&entry.record, Record::Happened(Event::LeaseAnnounced(announced)) if announced == lease)
@@ -248,7 +251,7 @@ fn an_interrupted_run_is_asked_for_its_leases(ending: &Ending) -> Result<(), Str
     let (mut born, mut asked) = (BTreeMap::new(), BTreeSet::new());
     for moment in &ending.history {
         match &moment.fact {
-            Fact::Born(lease, run) => {
+            Fact::Born(lease, run, _) => {
                 born.insert(lease, run);
             }
             Fact::AskedBack(lease) | Fact::Died(lease, _) => {
@@ -308,7 +311,7 @@ fn proposals_and_outcomes_agree(ending: &Ending) -> Result<(), String> {
 fn a_refused_run_touches_nothing(ending: &Ending) -> Result<(), String> {
     let admitted: BTreeSet<&RunId> = ending.runs.iter().filter(|run| run.task().is_some()).map(Run::id).collect();
     ending.history.iter().try_for_each(|moment| match &moment.fact {
-        Fact::Born(_, run) | Fact::SandboxUp(_, run, ..) | Fact::Proposed(_, run, _) if !admitted.contains(run) => {
+        Fact::Born(_, run, _) | Fact::SandboxUp(_, run, ..) | Fact::Proposed(_, run, _) if !admitted.contains(run) => {
             Err(format!("{run} was never admitted: {:?}", moment.fact))
         }
         _ => Ok(()),

@@ -7,17 +7,18 @@ use selvedge_domain::orders::{
     AdmitTask, CheckTree, EnqueueTask, MergeProposal, Merged, MintCredential, Minted, OpenProposal, Ran, StartWork,
 };
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Digest, Failure, LeaseId, Order, ProposalNumber,
-    RepoName, Run, RunId, Task, TestName, Time, TreeId, TriggerId, Verified,
+    Actor, AgentName, ApprovalId, CheckReport, CommitId, CredentialName, Deed, Digest, Failure, LeaseId, Order,
+    ProposalNumber, RepoName, Run, RunId, Task, TestName, Time, TreeId, TriggerId, Verified,
 };
 use selvedge_factory::ports::{
-    Agent, Answer, Clock, Doorkeeper, Entropy, Lender, Offer, Queue, Registry, Repositories, Repository, Store,
-    TakenBack, Workplace,
+    Agent, Answer, Clock, Credential, Doorkeeper, Entropy, Lender, Offer, Queue, Registry, Repositories, Repository,
+    Store, TakenBack, Workplace,
 };
 
 use crate::faults::{Fault, Kind};
 use crate::keeper::{Keeper, lock};
 use crate::notebook::began;
+use crate::scenario::credential;
 use crate::teeth::Break;
 use crate::world::{CANARY, Fact, Held, Purpose};
 
@@ -51,6 +52,11 @@ impl Registry for Keeper<'_, '_> {
     fn repository(&self, name: &RepoName) -> Option<Repository> {
         self.ask("registry.repository");
         lock(&self.sim.world).repos.iter().find(|repo| repo.name == *name).cloned()
+    }
+
+    fn credential(&self, name: &CredentialName) -> Option<Credential> {
+        self.ask("registry.credential");
+        Some(credential(name))
     }
 
     fn configuration(&self) -> Digest {
@@ -217,7 +223,7 @@ impl Lender for Keeper<'_, '_> {
             }
             if self.sim.is_broken(Break::MintsASpare) {
                 let spare = LeaseId::from_entropy(world.draw());
-                world.birth(&spare, &order.run, u64::MAX);
+                world.birth(&spare, order, u64::MAX);
             }
             world.mint(order).map_err(ActError::Permanent)
         })

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use selvedge_authority::HaltScope;
 use selvedge_domain::{
-    Actor, AgentName, Autonomy, Duration, Endpoint, HostPattern, Intent, Lineage, May, Method, Owner, Person, Reach,
-    RepoName, Sensitivity, Trigger, TriggerId, TriggerSource, Trust,
+    Actor, AgentName, Autonomy, CredentialName, Duration, Endpoint, HostPattern, Intent, Lineage, Loan, May, Method,
+    Owner, Person, Reach, RepoName, Sensitivity, Trigger, TriggerId, TriggerSource, Trust,
 };
-use selvedge_factory::ports::{Agent, Repository};
+use selvedge_factory::ports::{Agent, Credential, Repository};
 
 use crate::rules::Rules;
 
@@ -81,13 +81,14 @@ pub enum Happening {
 }
 
 impl Scenario {
-    /// A repository with checks, an agent that changes code and one that runs commands, and nobody in the way.
+    /// A repository with checks, an agent that changes code, one that runs commands and one that borrows credentials, and
+    /// nobody in the way.
     pub fn plain(name: &'static str) -> Self {
         Self {
             name,
             seed: 0,
             rules: Rules::open(),
-            agents: vec![agent("fixer", Intent::ProposeChange), agent("runner", Intent::RunCommand)],
+            agents: vec![agent("fixer", Intent::ProposeChange), agent("runner", Intent::RunCommand), borrower()],
             repos: vec![repository("acme/shop"), repository("acme/till")],
             checks: 1,
             lending: Lending::Immediate,
@@ -159,8 +160,36 @@ fn agent(name: &str, intent: Intent) -> Agent {
             methods: BTreeSet::from([Method::Get]),
             path_prefix: "/index".to_owned(),
         }]),
+        loans: BTreeSet::new(),
         level: "full".to_owned(),
         attempt_at_most: ATTEMPT_AT_MOST,
+    }
+}
+
+/// An agent whose doors use two credentials: a stored key, and one that is made for each run.
+fn borrower() -> Agent {
+    let fixer = agent("borrower", Intent::ProposeChange);
+    let uses = || fixer.reach.iter().cloned();
+    let loans = [STORED_KEY, "minted"].into_iter().flat_map(|name| uses().map(move |uses| loan(name, uses)));
+    Agent { loans: loans.collect(), ..fixer.clone() }
+}
+
+/// The credential that is stored; every other is made for each run.
+const STORED_KEY: &str = "stored";
+
+#[expect(clippy::expect_used, reason = "by INVARIANT: scenarios are written here, with names that parse")]
+fn loan(name: &str, uses: Reach) -> Loan {
+    Loan { credential: CredentialName::parse(name).expect("a credential's name"), uses }
+}
+
+/// A credential as its operator configured it.
+#[expect(clippy::expect_used, reason = "by INVARIANT: the owner is written here and parses")]
+pub(crate) fn credential(name: &CredentialName) -> Credential {
+    Credential {
+        name: name.clone(),
+        owner: Owner::parse("team-shop@acme.example").expect("an owner"),
+        is_stored: name.as_str() == STORED_KEY,
+        lent_at_most: ATTEMPT_AT_MOST,
     }
 }
 

@@ -123,7 +123,16 @@ fn credentials() -> Vec<Scenario> {
     let lending =
         |name, lending| Scenario { lending, ..Scenario::plain(name).asks("fixer", "fix").ends(&["proposed"]) };
     let waiting = lending("a credential that can only expire, and a wait", Lending::ExpiryOnly);
+    let borrowing = |name| Scenario::plain(name).asks("borrower", "fix").ends(&["proposed"]);
+    let asking = || Rules::open().ask("secret.use");
     vec![
+        borrowing("three credentials"),
+        Scenario { lending: Lending::StuckFor(1), ..borrowing("three leases are stuck and then die") },
+        borrowing("a stored key is lent after a yes").under(asking()).then(&[Happening::Restart, Happening::Grant]),
+        borrowing("a stored key is not lent after a no").under(asking()).then(&[Happening::Deny]).ends(&["refused"]),
+        Scenario { attempts_lost: 1, ..borrowing("an attempt that borrowed is lost") }
+            .under(asking())
+            .then(&[Happening::Grant]),
         lending("a lease is stuck and then dies", Lending::StuckFor(2)),
         lending("a credential that can only expire", Lending::ExpiryOnly),
         waiting.under(Rules::open().ask("proposal.open")).then(&[Happening::Grant]),

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_domain::orders::{MintCredential, Minted, Ran};
 use selvedge_domain::{
-    CommitId, Digest, Effect, LeaseId, ProposalNumber, RepoName, Revocation, RunId, Task, Time, TreeId, TriggerId, Verb,
+    CommitId, CredentialName, Digest, Effect, LeaseId, ProposalNumber, RepoName, Revocation, RunId, Task, Time, TreeId,
+    TriggerId, Verb,
 };
 use selvedge_factory::ports::{Agent, Repository, TakenBack};
 
@@ -40,7 +41,7 @@ pub enum Fact {
         stale: bool,
     },
     /// A credential began to work.
-    Born(LeaseId, RunId),
+    Born(LeaseId, RunId, Option<CredentialName>),
     /// A lease was asked back, whatever came of it.
     AskedBack(LeaseId),
     /// A credential stopped working.
@@ -188,14 +189,15 @@ impl World {
             Lending::ExpiryOnly => Revocation::ExpiryOnly(expires),
         };
         if !self.credentials.contains_key(&order.lease) {
-            self.birth(&order.lease, &order.run, works_until);
+            self.birth(&order.lease, order, works_until);
         }
         Ok(Minted { lease: order.lease.clone(), revocation, expires })
     }
 
-    pub(crate) fn birth(&mut self, lease: &LeaseId, run: &RunId, works_until: u64) {
+    pub(crate) fn birth(&mut self, lease: &LeaseId, order: &MintCredential, works_until: u64) {
+        let MintCredential { run, credential, .. } = order;
         self.credentials.insert(lease.clone(), Credential { run: run.clone(), works_until, works: true });
-        self.note(Fact::Born(lease.clone(), run.clone()));
+        self.note(Fact::Born(lease.clone(), run.clone(), credential.clone()));
     }
 
     pub(crate) fn take_back(&mut self, lease: &LeaseId) -> TakenBack {

@@ -27,6 +27,9 @@ pub(crate) struct File {
     /// Registries that `reach` may name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) registry: BTreeMap<String, Registry>,
+    /// Credentials that doors use for agents, by name. Their secrets are never here.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) credential: BTreeMap<String, Credential>,
     /// Where advisories come from.
     #[serde(skip_serializing_if = "Advisories::is_empty")]
     pub(crate) advisories: Advisories,
@@ -116,6 +119,9 @@ pub(crate) struct Agent {
     /// Where it may reach: `<registry>:read`, or `GET https://<host>/<path>`.
     #[serde(default)]
     pub(crate) reach: Vec<String>,
+    /// Credentials that its doors may use for it; their `uses` are within its reach then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) credentials: Vec<String>,
     /// How long one attempt, and so its credentials, may last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempt_at_most: Option<String>,
@@ -166,6 +172,34 @@ pub(crate) struct Registry {
     /// Use this address in place of the client's default registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replace_with: Option<String>,
+}
+
+/// A credential that doors use for agents. The agent never has it: a door puts it into the requests named here, and into no
+/// other.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Credential {
+    /// `static`: a key that `selvedge credentials add` stored sealed.
+    pub(crate) kind: String,
+    /// The person or team that answers for it.
+    pub(crate) owner: String,
+    /// What it is for: `PUT https://<host>/<path>`, one method and one path prefix each.
+    pub(crate) uses: Vec<String>,
+    /// The header it goes into.
+    #[serde(default = "authorization")]
+    pub(crate) header: String,
+    /// How it is written there: `bearer`, `basic`, or `plain` for the bare secret.
+    #[serde(default = "bearer")]
+    pub(crate) scheme: String,
+    /// The user of `scheme = "basic"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    /// The environment variable in which a program that insists on a credential finds a placeholder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) env: Option<String>,
+    /// How long it may be lent.
+    #[serde(default = "lent_at_most")]
+    pub(crate) lent_at_most: String,
 }
 
 /// Where advisories come from.
@@ -225,6 +259,7 @@ impl Agent {
             trust: "draft".to_owned(),
             may: words(&["read", "write"]),
             reach: Vec::new(),
+            credentials: Vec::new(),
             attempt_at_most: None,
             minimum_release_age_days: release_age(),
             limits: Limits::default(),
@@ -260,6 +295,18 @@ fn chain() -> u32 {
 
 fn approval_within() -> String {
     "24h".to_owned()
+}
+
+fn authorization() -> String {
+    "authorization".to_owned()
+}
+
+fn bearer() -> String {
+    "bearer".to_owned()
+}
+
+fn lent_at_most() -> String {
+    "15m".to_owned()
 }
 
 fn release_age() -> u32 {

@@ -184,6 +184,7 @@ fn done(deed: &Deed) -> String {
         Deed::Merged(merged) => format!("the branch is at {}", merged.commit),
         Deed::Enqueued(trigger) => format!("trigger {trigger} is queued"),
         Deed::Approved => "approved".to_owned(),
+        Deed::MayBorrow => "the stored key may be lent".to_owned(),
         Deed::Answered(answer) => format!("status {}, {} bytes", answer.status, answer.response_bytes),
     }
 }

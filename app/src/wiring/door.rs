@@ -1,21 +1,24 @@
 //! One run's doors: started before its sandbox, given the sandbox's listeners, answered through the funnel, closed first.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
 use selvedge_domain::orders::{HttpAnswered, HttpRequest};
-use selvedge_domain::{Reach, RepoName, RunId};
-use selvedge_factory::ports::{Doorkeeper, Entropy};
+use selvedge_domain::{CredentialName, Grant, Reach, RepoName, RunId};
+use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
-    Ask, Done, Door, Fence, Hello, Judge, Layer, Limits, ListenerKind, Outcome, Ready, Refused, RunAs, Verdict,
+    Ask, Done, Door, Fence, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan, Outcome, Placeholder, Ready,
+    Refused, RunAs, SecretText, Verdict,
 };
 use selvedge_sandbox::{DOOR_ID, Listeners};
 
 use super::Works;
-use crate::config::Config;
+use super::lender::Kept;
+use crate::config::{Config, CredentialConfig};
 
 /// Threads that answer one door: a package client opens a handful of connections at a time.
 const ANSWERERS: usize = 4;
@@ -35,6 +38,15 @@ pub(super) struct OpenDoor {
     pub(super) ca_pem: String,
 }
 
+/// What a run is lent for one sandbox, before its door has it.
+#[derive(Default)]
+pub(super) struct Lending {
+    identity: Lease,
+    loans: Vec<Loan>,
+    /// Where programs inside find the placeholders.
+    pub(super) env: Vec<(String, Placeholder)>,
+}
+
 /// On whose behalf a door is open.
 #[derive(Clone)]
 pub(super) struct Behalf {
@@ -44,7 +56,13 @@ pub(super) struct Behalf {
 
 impl Works {
     /// Starts the door process of a run.
-    pub(super) fn open_door(&self, behalf: &Behalf, reach: Vec<Reach>, life: Duration) -> Result<OpenDoor, ActError> {
+    pub(super) fn open_door(
+        &self,
+        behalf: &Behalf,
+        reach: Vec<Reach>,
+        lending: Lending,
+        life: Duration,
+    ) -> Result<OpenDoor, ActError> {
         let config = self.config();
         let hello = Hello {
             run: behalf.run.clone(),
@@ -53,7 +71,8 @@ impl Works {
             roots_pem: self.roots_pem.clone(),
             ca_common_name: format!("selvedge {}", behalf.run),
             life,
-            lease: self.take_lease(&behalf.run),
+            lease: lending.identity,
+            loans: lending.loans,
             limits: Limits::default(),
         };
         let run_as =
@@ -68,6 +87,50 @@ impl Works {
         let door = Arc::new(door);
         self.remember_door(&behalf.run, &door);
         Ok(OpenDoor { door, serials_from: self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1), ca_pem })
+    }
+}
+
+impl Works {
+    /// What the run's doors may use while its agent works, taken out of the vault.
+    pub(super) fn lending_for_work(&self, run: &RunId, grant: &Grant) -> Result<Lending, ActError> {
+        let mut lent = self.take_lent(run);
+        let identity = lent.remove(&None).map_or_else(Lease::default, |kept| Lease::new(kept.secret.expose().to_vec()));
+        Ok(Lending { identity, ..self.lending(&grant.loans, &mut lent)? })
+    }
+
+    /// For a sandbox that is lent nothing. What a credential would go into is refused there, rather than sent without.
+    pub(super) fn lending_nothing(&self, loans: &BTreeSet<selvedge_domain::Loan>) -> Result<Lending, ActError> {
+        Ok(Lending { env: Vec::new(), ..self.lending(loans, &mut BTreeMap::new())? })
+    }
+
+    fn lending(
+        &self,
+        granted: &BTreeSet<selvedge_domain::Loan>,
+        lent: &mut BTreeMap<Option<CredentialName>, Kept>,
+    ) -> Result<Lending, ActError> {
+        let config = self.config();
+        let mut uses: BTreeMap<&CredentialName, Vec<Reach>> = BTreeMap::new();
+        for loan in granted {
+            uses.entry(&loan.credential).or_default().push(loan.uses.clone());
+        }
+        let mut lending = Lending::default();
+        for (name, uses) in uses {
+            let gone = || ActError::Permanent(format!("credential `{name}` is no longer configured"));
+            let CredentialConfig { field, scheme, env, .. } = config.credentials.get(name).ok_or_else(gone)?;
+            let placeholder = Placeholder::of_bits(u128::from(self.draw()) << 64 | u128::from(self.draw()));
+            lending.env.extend(env.iter().map(|env| (env.clone(), placeholder.clone())));
+            let secret = lent.remove(&Some(name.clone())).map(|kept| self.lent_secret(name, &kept)).transpose()?;
+            let (field, scheme) = (field.clone(), scheme.clone());
+            lending.loans.push(Loan { credential: name.clone(), uses, field, scheme, placeholder, secret });
+        }
+        Ok(lending)
+    }
+
+    fn lent_secret(&self, name: &CredentialName, kept: &Kept) -> Result<(SecretText, Duration), ActError> {
+        let secret = SecretText::parse(kept.secret.expose()).map_err(|error| {
+            ActError::Permanent(format!("credential `{name}` cannot be put into a request: {error}"))
+        })?;
+        Ok((secret, Duration::from_millis(kept.ends.since(self.now()).as_millis())))
     }
 }
 
@@ -135,6 +198,7 @@ impl Judge for Desk<'_> {
             method: ask.method,
             path: ask.path.clone(),
             query_bytes: ask.query_bytes,
+            credential: ask.credential.clone(),
         };
         match self.doors.ask(request) {
             Ok(()) => Verdict::Allow,

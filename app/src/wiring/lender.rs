@@ -1,11 +1,12 @@
 //! Lending and taking back: the lease engine behind the factory's port, and the vault where a secret waits for its door.
 
+use std::collections::BTreeMap;
+
 use selvedge_authority::{ActError, Permit};
-use selvedge_credentials::Ending;
+use selvedge_credentials::{Ending, Secret};
 use selvedge_domain::orders::{MintCredential, Minted};
-use selvedge_domain::{LeaseId, LeaseState, RunId, WorkloadId};
+use selvedge_domain::{CredentialName, LeaseId, LeaseState, RunId, Time, WorkloadId};
 use selvedge_factory::ports::{Clock, Lender, TakenBack};
-use selvedge_gateway::Lease;
 
 use super::Works;
 
@@ -17,7 +18,8 @@ impl Lender for Works {
         let lent =
             self.leases.lend(permit, &holder, self.now()).map_err(|error| ActError::Transient(error.to_string()))?;
         if let Ok(mut vault) = self.vault.lock() {
-            vault.insert(order.run.clone(), lent.secret);
+            let kept = Kept { secret: lent.secret, ends: lent.minted.expires };
+            vault.entry(order.run.clone()).or_default().insert(order.credential.clone(), kept);
         }
         Ok(lent.minted)
     }
@@ -32,15 +34,23 @@ impl Lender for Works {
     }
 }
 
+/// What a run was lent, until its door fetches it: the identity of the run, and credentials by name.
+pub(super) type Vault = BTreeMap<RunId, BTreeMap<Option<CredentialName>, Kept>>;
+
+/// A secret, and when it may not be used any more.
+pub(super) struct Kept {
+    pub(super) secret: Secret,
+    pub(super) ends: Time,
+}
+
 impl Works {
-    /// The run's credential, for its door and once.
-    pub(super) fn take_lease(&self, run: &RunId) -> Lease {
-        let secret = self.vault.lock().ok().and_then(|mut vault| vault.remove(run));
-        secret.map_or_else(Lease::default, |secret| Lease::new(secret.expose().to_vec()))
+    /// What the run was lent, for its door and once.
+    pub(super) fn take_lent(&self, run: &RunId) -> BTreeMap<Option<CredentialName>, Kept> {
+        self.vault.lock().ok().and_then(|mut vault| vault.remove(run)).unwrap_or_default()
     }
 
-    /// Forgets a secret that no door fetched.
-    pub(super) fn drop_lease(&self, run: &RunId) {
+    /// Forgets secrets that no door fetched.
+    pub(super) fn drop_lent(&self, run: &RunId) {
         if let Ok(mut vault) = self.vault.lock() {
             vault.remove(run);
         }

@@ -1,7 +1,7 @@
 //! Who the agents are and which repositories there are: the configuration, behind the factory's port.
 
-use selvedge_domain::{AgentName, Digest, RepoName};
-use selvedge_factory::ports::{Agent, Registry, Repository};
+use selvedge_domain::{AgentName, CredentialName, Digest, RepoName};
+use selvedge_factory::ports::{Agent, Credential, Registry, Repository};
 
 use super::Works;
 
@@ -15,6 +15,10 @@ impl Registry for Works {
 
     fn repository(&self, name: &RepoName) -> Option<Repository> {
         self.config().repos.get(name).map(|repo| repo.repository.clone())
+    }
+
+    fn credential(&self, name: &CredentialName) -> Option<Credential> {
+        self.config().credentials.get(name).map(|config| config.credential.clone())
     }
 
     fn configuration(&self) -> Digest {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use selvedge_authority::{ActError, Observation, Permit};
 use selvedge_domain::orders::{CheckTree, Ran, StartWork};
 use selvedge_domain::{
-    ChangeSet, CheckReport, Digest, Effect, EffectKind, Failure, Intent, RunId, Task, TreeId, TriggerId,
+    ChangeSet, CheckReport, Digest, Effect, EffectKind, Failure, Intent, Reach, RunId, Task, TreeId, TriggerId,
 };
 use selvedge_factory::ports::{Clock, Doorkeeper, Workplace};
 use selvedge_forge::local::{Draft, TreeLimits};
@@ -16,7 +16,7 @@ use selvedge_workers::remediate::{Outcome, Report};
 
 use super::Works;
 use super::cache::CACHE_BYTES_MAX;
-use super::door::Behalf;
+use super::door::{Behalf, Lending};
 use super::repositories::{permanent, transient};
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
@@ -32,6 +32,17 @@ const SCAN_AT_MOST: std::time::Duration = std::time::Duration::from_secs(300);
 /// Output of an agent that is kept in memory for its report; a report is at most this long.
 const REPORT_BYTES_MAX: usize = 16 << 20;
 
+/// What a sandbox has besides its place.
+#[derive(Default)]
+pub(super) struct Inside<'a> {
+    /// Where its doors lead; none without.
+    pub(super) reach: Vec<Reach>,
+    /// What its doors are lent.
+    pub(super) lending: Lending,
+    /// What its output is kept under.
+    pub(super) purpose: &'a str,
+}
+
 impl Workplace for Works {
     fn work(&self, permit: &Permit<StartWork>, task: &Task, doors: &dyn Doorkeeper) -> Result<Ran, ActError> {
         let order = permit.order();
@@ -41,9 +52,10 @@ impl Workplace for Works {
         let tree = repository.tree_of(&order.base).map_err(transient)?;
         let place = self.place_for_work(agent, task, self.pristine(&order.repo, &tree)?)?;
         let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
-        let reach = order.grant.reach.iter().cloned().collect();
         let id = format!("{}-a{}", order.run, order.attempt);
-        let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, reach, "work", doors)?;
+        let lending = self.lending_for_work(&order.run, &order.grant)?;
+        let inside = Inside { reach: order.grant.reach.iter().cloned().collect(), lending, purpose: "work" };
+        let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
         let changes = sandbox.collect(&CollectLimits::default(), &|_| false);
         sandbox.destroy().map_err(transient)?;
         self.refuse_when_killed(&exit)?;
@@ -91,7 +103,7 @@ impl Workplace for Works {
     }
 
     fn kill(&self, run: &RunId) -> Option<String> {
-        self.drop_lease(run);
+        self.drop_lent(run);
         self.kill_run(run)
     }
 }
@@ -159,15 +171,18 @@ impl Works {
         id: &str,
         mut place: Place,
         behalf: &Behalf,
-        reach: Vec<selvedge_domain::Reach>,
-        purpose: &str,
+        inside: Inside<'_>,
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
+        let Inside { reach, lending, purpose } = inside;
         let door = match reach.is_empty() {
             true => None,
             false => {
                 place.network = Network::Doors;
-                let door = self.open_door(behalf, reach, place.limits.wall)?;
+                for (name, placeholder) in &lending.env {
+                    place = place.with_env(name, placeholder.as_str());
+                }
+                let door = self.open_door(behalf, reach, lending, place.limits.wall)?;
                 self.trust(&mut place, &door.ca_pem);
                 Some(door)
             }
@@ -280,7 +295,8 @@ impl Works {
         place.limits.wall = SCAN_AT_MOST;
         let id = format!("{}-s{}", order.run, order.attempt);
         let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
-        let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, Vec::new(), "scan", doors)?;
+        let (sandbox, exit, output) =
+            self.run_inside(&id, place, &behalf, Inside { purpose: "scan", ..Inside::default() }, doors)?;
         sandbox.destroy().map_err(transient)?;
         self.refuse_when_killed(&exit)?;
         let report = match Report::parse(&output) {
@@ -360,9 +376,11 @@ impl Works {
         place.workspace = Some(Workspace { pristine: pristine.to_owned() });
         place.binds.push(Bind { source: cache.to_owned(), target: CACHE.to_owned(), access: Access::ReadWrite });
         let id = format!("{}-p{}", order.run, short(&order.tree));
-        let reach = self.reach_of_run(&order.run)?;
+        let agent = self.agent_of_run(&order.run)?;
+        let lending = self.lending_nothing(&agent.loans)?;
+        let inside = Inside { reach: agent.reach.into_iter().collect(), lending, purpose: "prepare" };
         let (ran, too_much) =
-            self.while_within(cache, &order.run, || self.run_inside(&id, place, behalf, reach, "prepare", doors));
+            self.while_within(cache, &order.run, || self.run_inside(&id, place, behalf, inside, doors));
         let (sandbox, exit, _) = ran?;
         if too_much {
             let _gone = sandbox.destroy();
@@ -396,7 +414,8 @@ impl Works {
             place.workspace = Some(Workspace { pristine: pristine.clone() });
             place.binds.push(Bind { source: cache.to_owned(), target: CACHE.to_owned(), access: Access::PrivateCopy });
             let id = format!("{}-c{index}{}", order.run, short(&order.tree));
-            let (sandbox, exit, output) = self.run_inside(&id, place, behalf, Vec::new(), purpose, doors)?;
+            let (sandbox, exit, output) =
+                self.run_inside(&id, place, behalf, Inside { purpose, ..Inside::default() }, doors)?;
             sandbox.destroy().map_err(transient)?;
             self.refuse_when_killed(&exit)?;
             outputs.push(output);

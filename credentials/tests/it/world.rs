@@ -174,7 +174,10 @@ pub(crate) fn order(number: u64, audience: &str) -> MintCredential {
         lease: lease(number),
         run: RunId::from_entropy(1),
         repo: RepoName::parse("acme/shop").unwrap(),
+        credential: None,
         audience: audience.to_owned(),
+        uses: Vec::new(),
+        is_stored: false,
         until: NOW.after(Duration::from_seconds(3600)),
         ttl_seconds: 3600,
     }

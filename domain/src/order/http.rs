@@ -1,7 +1,7 @@
 //! `http.request`: forward one canonical request through the HTTP door.
 
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{Endpoint, Method, RepoName, RunId};
+use crate::{CredentialName, Endpoint, Method, RepoName, RunId};
 
 /// Forward this request. The path is canonical (RFC 3986 section 6.2.2), the query is only measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct HttpRequest {
     pub path: String,
     /// Length of the query.
     pub query_bytes: u64,
+    /// The lent credential that the door will put into it.
+    pub credential: Option<CredentialName>,
 }
 
 /// What came back.
@@ -54,6 +56,7 @@ impl Order for HttpRequest {
                 ("method", Field::from(self.method.as_str())),
                 ("path", Field::from(self.path.as_str())),
                 ("query_bytes", measured(self.query_bytes)),
+                ("credential", Field::from(self.credential.as_ref().map_or("none", |credential| credential.as_str()))),
             ],
         }
     }

@@ -42,10 +42,8 @@ impl Order for StartWork {
     const VERB: Verb = Verb::SandboxStart;
 
     fn describe(&self) -> Description {
-        let reach = self.grant.reach.iter().map(|reach| {
-            let methods: Vec<&str> = reach.methods.iter().map(|method| method.as_str()).collect();
-            format!("{} {}:{}{}", methods.join(","), reach.endpoint.host, reach.endpoint.port, reach.path_prefix)
-        });
+        let reach = self.grant.reach.iter().map(ToString::to_string);
+        let loans = self.grant.loans.iter().map(|loan| format!("{} for {}", loan.credential, loan.uses));
         Description {
             verb: Self::VERB,
             resource: Resource {
@@ -62,6 +60,7 @@ impl Order for StartWork {
                 ("trust", Field::from(self.grant.trust.as_str())),
                 ("may", Field::Words(self.grant.may.iter().map(|may| may.as_str().to_owned()).collect())),
                 ("reach", Field::Words(reach.collect())),
+                ("loans", Field::Words(loans.collect())),
                 ("level", Field::from(self.level.as_str())),
                 ("configuration", Field::from(self.configuration.to_string())),
             ],

@@ -9,10 +9,12 @@ use selvedge_domain::Endpoint;
 use super::Context;
 use super::body::{BadBody, BodyReader, Framing};
 use super::entry::{Entry, open_tunnel};
-use super::peer::{Peer, ReadError, RelayError, relay};
+use super::lend::{self, BodyWatch, Injection};
+use super::peer::{Peer, ReadError, RelayError, Watch, relay};
 use super::refusal::Refusal;
 use super::request::{BadRequest, Exchange, REQUEST_HEAD_BYTES_MAX, Request, parse_request};
 use super::response::{RESPONSE_HEAD_BYTES_MAX, Response, parse_response};
+use super::sieve::{Sieve, mask_all};
 use crate::link::{Question, failed};
 use crate::protocol::{Layer, Outcome};
 
@@ -84,7 +86,7 @@ impl Connection {
             Err(ReadError::Ended | ReadError::Broken | ReadError::TimedOut) => return Next::Close,
         };
         match parse_request(&head) {
-            Ok(Request::Exchange(request)) => self.exchange(&request).await,
+            Ok(Request::Exchange(mut request)) => self.exchange(&mut request).await,
             Ok(Request::Connect(endpoint)) => self.connect(endpoint).await,
             Err(bad) => self.refuse(&bad.into(), Next::Close).await,
         }
@@ -103,7 +105,7 @@ impl Connection {
         }
     }
 
-    async fn exchange(&mut self, request: &Exchange) -> Next {
+    async fn exchange(&mut self, request: &mut Exchange) -> Next {
         // After a refusal an unread body would be read as the next request.
         let next = if request.framing == Framing::Empty && !request.closes { Next::Another } else { Next::Close };
         match self.judge_and_forward(request).await {
@@ -114,19 +116,24 @@ impl Connection {
     }
 
     /// The one way a request takes, however it came in.
-    async fn judge_and_forward(&mut self, request: &Exchange) -> Result<Next, Broken> {
+    async fn judge_and_forward(&mut self, request: &mut Exchange) -> Result<Next, Broken> {
         let endpoint = self.entry.place(request)?;
         if !self.context.scope.reaches(&endpoint) {
             return Err(Refusal::NotGranted(endpoint.host.to_string()).into());
         }
-        for name in &request.stripped {
+        let injection = lend::injection(&self.context.loans, request, &endpoint)?;
+        for name in lend::foreign_fields(&self.context.loans, request, &endpoint) {
             self.context.link.refused(Layer::Http, "foreign_credential_stripped", name);
         }
         let body = BodyReader::begin(request.framing, self.context.limits.request_body_bytes_max)?;
-        let allowed = self.context.link.ask(self.question(request, &endpoint)).await.map_err(Refusal::from)?;
+        let question = self.question(request, &endpoint, injection.as_ref());
+        let allowed = self.context.link.ask(question).await.map_err(Refusal::from)?;
 
+        if let Some(injection) = &injection {
+            request.carry(injection.field.as_str(), &injection.value);
+        }
         let mut passed = Passed::default();
-        let forwarded = self.forward(request, &endpoint, body, &mut passed).await;
+        let forwarded = self.forward(request, &endpoint, body, injection.as_ref(), &mut passed).await;
         let outcome = match &forwarded {
             Ok((status, _)) => Outcome::Answered { status: *status },
             Err(Broken::Untold(refusal)) => failed(refusal.shown().code),
@@ -136,8 +143,9 @@ impl Connection {
         forwarded.map(|(_, next)| next)
     }
 
-    fn question(&self, request: &Exchange, endpoint: &Endpoint) -> Question {
+    fn question(&self, request: &Exchange, endpoint: &Endpoint, injection: Option<&Injection>) -> Question {
         Question {
+            credential: injection.map(|injection| injection.credential.clone()),
             method: request.method,
             endpoint: endpoint.clone(),
             path: request.path.as_str().to_owned(),
@@ -156,6 +164,7 @@ impl Connection {
         request: &Exchange,
         endpoint: &Endpoint,
         body: BodyReader,
+        injection: Option<&Injection>,
         passed: &mut Passed,
     ) -> Result<(u16, Next), Broken> {
         // The keeper decides; the door looks a second time, so that one mistake is not enough.
@@ -168,13 +177,34 @@ impl Connection {
         response.write_head(closes, &mut head);
         let body = BodyReader::begin(response.framing, self.context.limits.response_body_bytes_max)
             .map_err(|_| Refusal::ResponseTooLong)?;
-        relay(head, &mut server, body, response.framing_to_client(), &mut self.client, &mut passed.response_bytes)
-            .await
-            .map_err(|error| Broken::Told(response_code(&error)))?;
+        let framing = response.framing_to_client();
+        self.pass_back(head, &mut server, body, injection, framing, passed).await?;
         if !response.closes && !passed.is_cut_short {
             self.server = Some((endpoint.clone(), server));
         }
         Ok((response.status, if closes { Next::Close } else { Next::Another }))
+    }
+
+    /// Passes an answer back. What it says of the secret that went out with the request is masked: a second line of
+    /// defence, since whoever answers can write a secret in a form that nobody looks for.
+    async fn pass_back(
+        &mut self,
+        mut head: Vec<u8>,
+        server: &mut Peer,
+        body: BodyReader,
+        injection: Option<&Injection>,
+        framing: Framing,
+        passed: &mut Passed,
+    ) -> Result<(), Broken> {
+        let forms = || injection.into_iter().flat_map(|injection| injection.forms.iter().map(Vec::as_slice));
+        let mut sieve = Sieve::new(forms());
+        let in_head = mask_all(forms(), &mut head);
+        let watch = if injection.is_some() { Watch::Mask(&mut sieve) } else { Watch::Unwatched };
+        let relayed = relay(head, server, body, watch, framing, &mut self.client, &mut passed.response_bytes).await;
+        if let Some(injection) = injection.filter(|_| in_head + sieve.found() > 0) {
+            self.context.link.refused(Layer::Http, "secret_masked", injection.credential.as_str());
+        }
+        relayed.map_err(|error| Broken::Told(response_code(&error)))
     }
 
     /// Sends a request on the connection at hand or a new one and reads the head of the answer.
@@ -228,8 +258,14 @@ impl Connection {
             let go_on = self.client.write(b"HTTP/1.1 100 \r\n\r\n").await;
             go_on.map_err(|_| Broken::Told("client_gone"))?;
         }
-        match relay(head, &mut self.client, body, request.framing, server, &mut passed.request_bytes).await {
+        let mut body_watch = BodyWatch::over(&self.context.loans);
+        let watch = body_watch.as_mut().map_or(Watch::Unwatched, |watch| Watch::Stop(watch.sieve()));
+        match relay(head, &mut self.client, body, watch, request.framing, server, &mut passed.request_bytes).await {
             Ok(()) => {}
+            Err(RelayError::TurnedUp) => {
+                let turned = body_watch.and_then(|watch| watch.turned_up());
+                return Err(turned.map_or(Broken::Told("turned_up"), |turned| Refusal::TurnedUp(turned).into()));
+            }
             Err(RelayError::Sender | RelayError::Malformed(BadBody::Truncated)) => {
                 return Err(Broken::Told("client_gone"));
             }
@@ -270,5 +306,6 @@ fn response_code(error: &RelayError) -> &'static str {
         RelayError::Malformed(BadBody::TooLong) => "response_too_long",
         RelayError::Malformed(_) => "server_malformed",
         RelayError::Receiver => "client_gone",
+        RelayError::TurnedUp => "turned_up",
     }
 }

@@ -139,6 +139,11 @@ impl Fields {
         self.0.retain(keep);
     }
 
+    /// Adds a field at the end.
+    pub fn push(&mut self, field: Field) {
+        self.0.push(field);
+    }
+
     /// Writes the fields as lines.
     pub fn write(&self, out: &mut Vec<u8>) {
         for field in &self.0 {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::body::{self, BadBody, BodyReader, Framing, Piece};
 use super::fields::{BadHead, head_length};
+use super::sieve::Sieve;
 
 /// Read at once; a TLS record.
 const READ_BYTES: usize = 16 * 1024;
@@ -63,6 +64,18 @@ pub(crate) enum RelayError {
     Malformed(#[from] BadBody),
     #[error("the receiver broke off or does not read")]
     Receiver,
+    #[error("something is in the body that must not leave")]
+    TurnedUp,
+}
+
+/// What is looked for in a body, and what to do about it.
+pub(crate) enum Watch<'a> {
+    /// Nothing.
+    Unwatched,
+    /// Ends the exchange before any of it leaves.
+    Stop(&'a mut Sieve),
+    /// Masks it.
+    Mask(&'a mut Sieve),
 }
 
 impl Peer {
@@ -144,12 +157,13 @@ impl Peer {
     }
 }
 
-/// Writes `head` and relays a body after it: read by `reader` from `sender`, written in `framing` to `receiver`. Counts body
-/// bytes into `relayed` as they leave.
+/// Writes `head` and relays a body after it: read by `reader` from `sender`, watched, written in `framing` to `receiver`.
+/// Counts body bytes into `relayed` as they leave.
 pub(crate) async fn relay(
     head: Vec<u8>,
     sender: &mut Peer,
     mut reader: BodyReader,
+    mut watch: Watch<'_>,
     framing: Framing,
     receiver: &mut Peer,
     relayed: &mut u64,
@@ -158,8 +172,8 @@ pub(crate) async fn relay(
     loop {
         match reader.read(&sender.buffer)? {
             Piece::Data { bytes, consumed } => {
-                body::write_piece(framing, bytes, &mut out);
-                *relayed = relayed.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                let passed = watch.pass(bytes)?;
+                write_watched(framing, passed.as_deref().unwrap_or(bytes), &mut out, relayed);
                 sender.buffer.drain(..consumed);
                 if out.len() >= WRITE_BYTES {
                     receiver.write(&out).await?;
@@ -186,6 +200,36 @@ pub(crate) async fn relay(
             }
         }
     }
+    write_watched(framing, &watch.end(), &mut out, relayed);
     body::write_end(framing, &mut out);
     if out.is_empty() { Ok(()) } else { receiver.write(&out).await }
+}
+
+/// A chunk without bytes would end the body.
+fn write_watched(framing: Framing, bytes: &[u8], out: &mut Vec<u8>, relayed: &mut u64) {
+    if !bytes.is_empty() {
+        body::write_piece(framing, bytes, out);
+        *relayed = relayed.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    }
+}
+
+impl Watch<'_> {
+    /// What may go on of this piece; nothing is copied where nothing is looked for.
+    fn pass(&mut self, piece: &[u8]) -> Result<Option<Vec<u8>>, RelayError> {
+        match self {
+            Self::Unwatched => Ok(None),
+            Self::Mask(sieve) => Ok(Some(sieve.pass(piece))),
+            Self::Stop(sieve) => {
+                let passed = sieve.pass(piece);
+                if sieve.found() == 0 { Ok(Some(passed)) } else { Err(RelayError::TurnedUp) }
+            }
+        }
+    }
+
+    fn end(&mut self) -> Vec<u8> {
+        match self {
+            Self::Unwatched => Vec::new(),
+            Self::Mask(sieve) | Self::Stop(sieve) => sieve.end(),
+        }
+    }
 }

@@ -1,8 +1,11 @@
 //! Every way a request can be refused, with what the agent is shown: a status, a stable code and a next step, never an
 //! address, a path or a cause from the host's side.
 
+use selvedge_domain::CredentialName;
+
 use super::body::BadBody;
 use super::fields::BadHead;
+use super::lend::Turned;
 use super::path::BadTarget;
 use super::request::BadRequest;
 use crate::dial::DialError;
@@ -25,6 +28,14 @@ pub(crate) enum Refusal {
     NotAllowed(NotAllowed),
     /// The keeper allowed what the grant does not cover.
     OutsideGrant,
+    /// A placeholder or a secret is where it must not be.
+    TurnedUp(Turned),
+    /// This field carries somebody else's credential where the factory's own would go.
+    ForeignCredential(String),
+    /// It would make a credential with the one that is lent.
+    MintsCredentials,
+    /// It needs a credential that is not lent, or not any more.
+    NotLent(CredentialName),
     /// There is no connection to the server.
     Dial(DialError),
     /// The server broke off.
@@ -59,6 +70,15 @@ impl Refusal {
             Self::NotAllowed(NotAllowed::Denied { code, next_step }) => (403, code.as_str(), next_step.as_str()),
             Self::NotAllowed(NotAllowed::NoAnswer) => (403, "not_decided", "try again later"),
             Self::OutsideGrant => (403, "outside_grant", "use a method and path this task was granted"),
+            Self::TurnedUp(Turned::Placeholder(_)) => {
+                (403, "placeholder_misplaced", "a placeholder belongs into its own header of the requests it is for")
+            }
+            Self::TurnedUp(Turned::Secret(_)) => (403, "secret_in_request", "stop: the operator was told"),
+            Self::ForeignCredential(_) => {
+                (403, "foreign_credential", "leave credentials out: the factory brings its own")
+            }
+            Self::MintsCredentials => (403, "minting_denied", "work with the credential this task has"),
+            Self::NotLent(_) => (403, "credential_not_lent", "do without this request; the credential is not lent now"),
             Self::Dial(error) => show_dial(*error),
             Self::ServerGone => (502, "server_gone", "try again later"),
             Self::ServerSilent => (504, "server_silent", "try again later"),
@@ -78,6 +98,11 @@ impl Refusal {
             Self::NotGranted(host) => Some(("host_not_granted", host.clone())),
             Self::NotAllowed(NotAllowed::NoAnswer) => Some(("not_decided", String::new())),
             Self::OutsideGrant => Some(("outside_grant", String::new())),
+            Self::TurnedUp(Turned::Placeholder(credential)) => Some(("placeholder_misplaced", credential.to_string())),
+            Self::TurnedUp(Turned::Secret(credential)) => Some(("secret_in_request", credential.to_string())),
+            Self::ForeignCredential(field) => Some(("foreign_credential", field.clone())),
+            Self::MintsCredentials => Some(("minting_denied", String::new())),
+            Self::NotLent(credential) => Some(("credential_not_lent", credential.to_string())),
             Self::NotAllowed(NotAllowed::Denied { .. })
             | Self::Dial(_)
             | Self::ServerGone

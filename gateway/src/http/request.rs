@@ -6,7 +6,7 @@ use selvedge_domain::{Endpoint, Method};
 use super::authority::{Authority, BadAuthority};
 use super::body::Framing;
 use super::credentials::{is_credential_field, is_credential_parameter};
-use super::fields::{BadHead, Fields, ValueBytes, is_hop_by_hop, is_token_byte, split_head};
+use super::fields::{BadHead, Field, Fields, ValueBytes, is_hop_by_hop, is_token_byte, split_head};
 use super::path::{BadTarget, CanonicalPath, Query};
 
 /// Longest request head: a long target, and fields as large clients send them.
@@ -82,8 +82,8 @@ pub struct Exchange {
     pub expects_continue: bool,
     /// Whether the client closes after this.
     pub closes: bool,
-    /// The names of credentials that were stripped.
-    pub stripped: Vec<String>,
+    /// The fields that carried credentials, and go no further.
+    pub stripped: Vec<Field>,
     fields: Fields,
 }
 
@@ -209,7 +209,7 @@ impl Exchange {
         fields.retain(|field| {
             let is_credential = is_credential_field(&field.name);
             if is_credential {
-                stripped.push(field.name.clone());
+                stripped.push(field.clone());
             }
             !is_credential && !is_hop_by_hop(&field.name) && field.name != "host" && field.name != "expect"
         });
@@ -224,6 +224,18 @@ impl Exchange {
     /// How many bytes the query has.
     pub fn query_bytes(&self) -> usize {
         self.query.as_ref().map_or(0, |query| query.as_str().len())
+    }
+
+    /// The fields that are forwarded.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter()
+    }
+
+    /// Puts a credential in. The client's own field of that name goes, and what would have the server answer in a coding
+    /// that hides what is in the answer.
+    pub fn carry(&mut self, name: &str, value: &[u8]) {
+        self.fields.retain(|field| field.name != name && field.name != "accept-encoding");
+        self.fields.push(Field { name: name.to_owned(), value: value.to_vec() });
     }
 
     /// Writes the head for the server at `endpoint`, whose scheme implies `port_default`.
@@ -318,7 +330,8 @@ mod tests {
             "Authorization: Bearer stolen\r\nCookie: a=b\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
         ));
         assert_eq!((request.form, request.expects_continue, request.closes), (Form::Absolute, true, false));
-        assert_eq!(request.stripped, ["authorization", "cookie"], "A-57");
+        let stripped: Vec<&str> = request.stripped.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(stripped, ["authorization", "cookie"], "A-57");
         let mut head = Vec::new();
         request.write_head(&request.host.endpoint(80), 80, &mut head);
         let expected =

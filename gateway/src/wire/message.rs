@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use selvedge_domain::{Endpoint, HostPattern, Method, Reach, RunId};
+use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach, RunId};
 use serde::{Deserialize, Serialize};
 
 use crate::danger;
+use crate::loan::{FieldName, Loan, Placeholder, Scheme, SecretText};
 use crate::protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
 
 /// The version both sides must speak.
@@ -49,6 +50,7 @@ pub(crate) struct WireHello {
     ca_common_name: String,
     life_seconds: u64,
     lease: Vec<u8>,
+    loans: Vec<WireLoan>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
 }
@@ -72,6 +74,26 @@ struct WireUpstream {
     is_clear: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireLoan {
+    credential: String,
+    uses: Vec<WireReach>,
+    field: String,
+    scheme: WireScheme,
+    placeholder: String,
+    /// The secret, and for how many seconds.
+    secret: Option<(String, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WireScheme {
+    Bearer,
+    Basic { user: String },
+    Plain,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireVerdict {
@@ -89,6 +111,7 @@ pub(crate) struct WireAsk {
     path: String,
     query_bytes: u64,
     body_bytes: Option<u64>,
+    credential: Option<String>,
     source: WireSource,
 }
 
@@ -156,6 +179,7 @@ impl From<&Hello> for WireHello {
             ca_common_name: hello.ca_common_name.clone(),
             life_seconds: hello.life.as_secs(),
             lease: hello.lease.expose().to_vec(),
+            loans: hello.loans.iter().map(WireLoan::from).collect(),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
         }
@@ -177,6 +201,7 @@ impl TryFrom<WireHello> for Hello {
             ca_common_name: wire.ca_common_name,
             life: Duration::from_secs(wire.life_seconds),
             lease: Lease::new(wire.lease),
+            loans: wire.loans.into_iter().map(Loan::try_from).collect::<Result<_, _>>()?,
             limits: Limits {
                 request_body_bytes_max: wire.request_body_bytes_max,
                 response_body_bytes_max: wire.response_body_bytes_max,
@@ -234,6 +259,57 @@ impl TryFrom<WireUpstream> for danger::Upstream {
     }
 }
 
+impl From<&Loan> for WireLoan {
+    fn from(loan: &Loan) -> Self {
+        Self {
+            credential: loan.credential.to_string(),
+            uses: loan.uses.iter().map(WireReach::from).collect(),
+            field: loan.field.as_str().to_owned(),
+            scheme: match &loan.scheme {
+                Scheme::Bearer => WireScheme::Bearer,
+                Scheme::Plain => WireScheme::Plain,
+                Scheme::Basic(user) => WireScheme::Basic { user: user.as_str().to_owned() },
+            },
+            placeholder: loan.placeholder.as_str().to_owned(),
+            secret: loan.secret.as_ref().map(|(secret, lasts)| (secret.expose().to_owned(), lasts.as_secs())),
+        }
+    }
+}
+
+impl TryFrom<WireLoan> for Loan {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireLoan) -> Result<Self, BadMessage> {
+        let secret = wire.secret.map(|(secret, seconds)| {
+            let secret = SecretText::parse(secret.as_bytes()).map_err(|_| BadMessage("secret"))?;
+            Ok((secret, Duration::from_secs(seconds)))
+        });
+        Ok(Self {
+            credential: credential(&wire.credential)?,
+            uses: wire.uses.into_iter().map(Reach::try_from).collect::<Result<_, _>>()?,
+            field: FieldName::parse(&wire.field).ok_or(BadMessage("field"))?,
+            scheme: match wire.scheme {
+                WireScheme::Bearer => Scheme::Bearer,
+                WireScheme::Plain => Scheme::Plain,
+                WireScheme::Basic { user } => Scheme::basic(&user).ok_or(BadMessage("user"))?,
+            },
+            placeholder: Placeholder::parse(&wire.placeholder).ok_or(BadMessage("placeholder"))?,
+            secret: secret.transpose()?,
+        })
+    }
+}
+
+/// A frame that carries secrets is not for anybody's eyes.
+impl std::fmt::Debug for WireLoan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WireLoan({})", self.credential)
+    }
+}
+
+fn credential(name: &str) -> Result<CredentialName, BadMessage> {
+    CredentialName::parse(name).map_err(|_| BadMessage("credential"))
+}
+
 fn endpoint(host: &str, port: u16) -> Result<Endpoint, BadMessage> {
     Ok(Endpoint { host: HostPattern::parse(host).ok_or(BadMessage("host"))?, port })
 }
@@ -266,6 +342,7 @@ impl From<Ask> for WireAsk {
             path: ask.path,
             query_bytes: ask.query_bytes,
             body_bytes: ask.body_bytes,
+            credential: ask.credential.map(|name| name.to_string()),
             source: ask.source.into(),
         }
     }
@@ -286,6 +363,7 @@ impl TryFrom<WireAsk> for Ask {
             },
             query_bytes: wire.query_bytes,
             body_bytes: wire.body_bytes,
+            credential: wire.credential.as_deref().map(credential).transpose()?,
             source: wire.source.into(),
         })
     }
@@ -335,6 +413,7 @@ mod tests {
             path: "/a%20b".into(),
             query_bytes: 4,
             body_bytes: None,
+            credential: None,
             source: Source::Captured,
         }
     }
@@ -358,7 +437,7 @@ mod tests {
             text(&FromDoor::Ask(ask().into())),
             concat!(
                 r#"{"message":"ask","serial":3,"method":"PUT","host":"registry.example","port":443,"path":"/a%20b","#,
-                r#""query_bytes":4,"body_bytes":null,"source":"captured"}"#
+                r#""query_bytes":4,"body_bytes":null,"credential":null,"source":"captured"}"#
             )
         );
         let answer = ToDoor::Answer { serial: 3, verdict: WireVerdict::Allow };
@@ -378,6 +457,7 @@ mod tests {
             ca_common_name: "x".into(),
             life: Duration::from_secs(1),
             lease: Lease::new(vec![1, 2]),
+            loans: vec![],
             limits: Limits::default(),
         };
         let mut wire = WireHello::from(&hello);

@@ -232,6 +232,7 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         ca_common_name: "Selvedge run r-test".into(),
         life: Duration::from_secs(60),
         lease: Lease::new(b"a credential".to_vec()),
+        loans: Vec::new(),
         limits: LIMITS,
     }
 }

@@ -30,6 +30,7 @@ enum DeedV1 {
     Merged { commit: String },
     Enqueued { trigger: String },
     Approved {},
+    MayBorrow {},
     Answered { status: u16, request_bytes: u64, response_bytes: u64 },
 }
 
@@ -74,6 +75,7 @@ impl DeedV1 {
             Deed::Merged(Merged { commit }) => Self::Merged { commit: commit.to_string() },
             Deed::Enqueued(trigger) => Self::Enqueued { trigger: trigger.to_string() },
             Deed::Approved => Self::Approved {},
+            Deed::MayBorrow => Self::MayBorrow {},
             Deed::Answered(HttpAnswered { status, request_bytes, response_bytes }) => {
                 Self::Answered { status: *status, request_bytes: *request_bytes, response_bytes: *response_bytes }
             }
@@ -100,6 +102,7 @@ impl DeedV1 {
             Self::Merged { commit } => Deed::Merged(Merged { commit: CommitId::parse(&commit)? }),
             Self::Enqueued { trigger } => Deed::Enqueued(TriggerId::parse(&trigger)?),
             Self::Approved {} => Deed::Approved,
+            Self::MayBorrow {} => Deed::MayBorrow,
             Self::Answered { status, request_bytes, response_bytes } => {
                 Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
             }

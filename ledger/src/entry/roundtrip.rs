@@ -225,6 +225,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         commit().prop_map(|commit| Deed::Merged(Merged { commit })),
         trigger_id().prop_map(Deed::Enqueued),
         Just(Deed::Approved),
+        Just(Deed::MayBorrow),
         any::<(u16, u64, u64)>().prop_map(|(status, request_bytes, response_bytes)| {
             Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
         }),

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, OpenProposal,
-    StartWork,
+    StartWork, UseSecret,
 };
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, Autonomy, CheckReport, CommitId, Description, Digest, Endpoint, Grant, HostPattern,
-    Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber, RepoName, Resource, ResourceKind,
-    RunId, Sensitivity, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
+    Actor, AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Description, Digest, Endpoint,
+    Grant, HostPattern, Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber, RepoName,
+    Resource, ResourceKind, RunId, Sensitivity, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb,
+    Verified, WorkloadId,
 };
 
 use crate::Policies;
@@ -45,7 +46,14 @@ pub(crate) fn person() -> Subject {
 
 fn grant(trust: Trust) -> Grant {
     let until = Time::from_millis(1_000_000);
-    Grant { trust, may: BTreeSet::new(), reach: BTreeSet::new(), audiences: BTreeSet::new(), until }
+    Grant {
+        trust,
+        may: BTreeSet::new(),
+        reach: BTreeSet::new(),
+        audiences: BTreeSet::new(),
+        loans: BTreeSet::new(),
+        until,
+    }
 }
 
 pub(crate) fn plain() -> Context {
@@ -93,7 +101,17 @@ pub(crate) fn mint(ttl_seconds: u64) -> Description {
 
 pub(crate) fn mint_for(audience: &str, ttl_seconds: u64) -> Description {
     let (lease, audience, until) = (LeaseId::from_entropy(3), audience.to_owned(), Time::from_millis(9));
-    MintCredential { lease, run: run(), repo: repo(), audience, until, ttl_seconds }.describe()
+    let (credential, uses, is_stored) = (None, Vec::new(), false);
+    MintCredential { lease, run: run(), repo: repo(), credential, audience, uses, is_stored, until, ttl_seconds }
+        .describe()
+}
+
+fn credential() -> CredentialName {
+    CredentialName::parse("crates").unwrap()
+}
+
+pub(crate) fn borrow(ttl_seconds: u64) -> Description {
+    UseSecret { run: run(), repo: repo(), credential: credential(), uses: Vec::new(), ttl_seconds }.describe()
 }
 
 fn commit(letter: &str) -> CommitId {
@@ -122,7 +140,8 @@ pub(crate) fn check() -> Description {
 pub(crate) fn http(method: Method, path: &str) -> Description {
     let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
     let path = path.to_owned();
-    HttpRequest { run: run(), repo: repo(), serial: 1, endpoint, method, path, query_bytes: 0 }.describe()
+    HttpRequest { run: run(), repo: repo(), serial: 1, endpoint, method, path, query_bytes: 0, credential: None }
+        .describe()
 }
 
 fn report(tests: usize) -> CheckReport {
@@ -198,7 +217,7 @@ fn approve(by_requester: bool) -> Description {
 /// An order whose facts are not typed yet.
 pub(crate) fn untyped(verb: Verb) -> Description {
     let kind = match verb {
-        Verb::ModelCall | Verb::SecretUse => ResourceKind::Endpoint,
+        Verb::ModelCall => ResourceKind::Endpoint,
         Verb::ProposalClose => ResourceKind::Proposal,
         _ => ResourceKind::Repository,
     };
@@ -218,6 +237,7 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         propose(3, &[]),
         merge_others(),
         approve_others(),
+        borrow(900),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();

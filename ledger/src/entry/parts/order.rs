@@ -23,6 +23,7 @@ enum ResourceKindV1 {
     Repository,
     Endpoint,
     Audience,
+    Credential,
     Proposal,
     Approval,
 }
@@ -65,6 +66,7 @@ impl ResourceKindV1 {
             ResourceKind::Repository => Self::Repository,
             ResourceKind::Endpoint => Self::Endpoint,
             ResourceKind::Audience => Self::Audience,
+            ResourceKind::Credential => Self::Credential,
             ResourceKind::Proposal => Self::Proposal,
             ResourceKind::Approval => Self::Approval,
         }
@@ -75,6 +77,7 @@ impl ResourceKindV1 {
             Self::Repository => ResourceKind::Repository,
             Self::Endpoint => ResourceKind::Endpoint,
             Self::Audience => ResourceKind::Audience,
+            Self::Credential => ResourceKind::Credential,
             Self::Proposal => ResourceKind::Proposal,
             Self::Approval => ResourceKind::Approval,
         }

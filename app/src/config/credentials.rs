@@ -1,0 +1,138 @@
+//! Credentials in the configuration: what each is for, who answers for it, and where a door writes it. Never its secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
+use selvedge_factory::ports::Credential;
+use selvedge_gateway::{FieldName, Scheme};
+
+use super::file::{self, File};
+use super::{ConfigError, Reader, one_of, parse_rule};
+
+/// Longest name of an environment variable.
+const VARIABLE_BYTES_MAX: usize = 100;
+
+/// A credential, and how a door uses it.
+#[derive(Debug, Clone)]
+pub(crate) struct CredentialConfig {
+    pub(crate) credential: Credential,
+    pub(crate) uses: BTreeSet<Reach>,
+    pub(crate) field: FieldName,
+    pub(crate) scheme: Scheme,
+    /// Where a program in the sandbox finds the placeholder.
+    pub(crate) env: Option<String>,
+}
+
+impl Reader<'_> {
+    pub(super) fn credentials(&self, file: &File) -> Result<BTreeMap<CredentialName, CredentialConfig>, ConfigError> {
+        let read = |(name, written): (&String, &file::Credential)| {
+            let key = format!("credential.{name}");
+            let name = CredentialName::parse(name).or_else(|bad| self.bad(&key, bad.to_string()))?;
+            Ok((name.clone(), self.credential(&key, name, written)?))
+        };
+        file.credential.iter().map(read).collect()
+    }
+
+    fn credential(
+        &self,
+        key: &str,
+        name: CredentialName,
+        written: &file::Credential,
+    ) -> Result<CredentialConfig, ConfigError> {
+        let is_stored = match written.kind.as_str() {
+            "static" => true,
+            other => return self.bad(format!("{key}.kind"), one_of(other, ["static"])),
+        };
+        let Some(owner) = Owner::parse(&written.owner) else {
+            let because = "is empty: name the person or team that answers for this credential when it leaks";
+            return self.bad(format!("{key}.owner"), because);
+        };
+        let Some(field) = FieldName::parse(&written.header) else {
+            let because =
+                format!("`{}` cannot carry a credential; write a header such as `authorization`", written.header);
+            return self.bad(format!("{key}.header"), because);
+        };
+        Ok(CredentialConfig {
+            credential: Credential {
+                name,
+                owner,
+                is_stored,
+                lent_at_most: self.lent_at_most(key, &written.lent_at_most)?,
+            },
+            uses: self.uses(key, &written.uses)?,
+            field,
+            scheme: self.scheme(key, written)?,
+            env: self.variable(key, written.env.as_deref())?,
+        })
+    }
+
+    fn lent_at_most(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
+        self.span(&format!("{key}.lent_at_most"), text)
+    }
+
+    fn uses(&self, key: &str, rules: &[String]) -> Result<BTreeSet<Reach>, ConfigError> {
+        let key = format!("{key}.uses");
+        if rules.is_empty() {
+            return self.bad(key, "names nothing it is for; write such as `uses = [\"GET https://api.example/v1\"]`");
+        }
+        let parse = |rule: &String| match parse_rule(rule) {
+            Some(reach) => Ok(reach),
+            None => self.bad(&key, format!("`{rule}` is not `<METHOD> https://<host>/<path>`")),
+        };
+        rules.iter().map(parse).collect()
+    }
+
+    fn scheme(&self, key: &str, written: &file::Credential) -> Result<Scheme, ConfigError> {
+        let scheme = match (written.scheme.as_str(), &written.user) {
+            ("bearer", None) => Some(Scheme::Bearer),
+            ("plain", None) => Some(Scheme::Plain),
+            ("basic", Some(user)) => Scheme::basic(user),
+            ("basic", None) => return self.bad(format!("{key}.user"), "is missing; `scheme = \"basic\"` needs one"),
+            ("bearer" | "plain", Some(_)) => {
+                return self.bad(format!("{key}.user"), "belongs to `scheme = \"basic\"`");
+            }
+            (other, _) => return self.bad(format!("{key}.scheme"), one_of(other, ["bearer", "basic", "plain"])),
+        };
+        match scheme {
+            Some(scheme) => Ok(scheme),
+            None => self.bad(format!("{key}.user"), "may hold printable ASCII without `:`"),
+        }
+    }
+
+    fn variable(&self, key: &str, name: Option<&str>) -> Result<Option<String>, ConfigError> {
+        let Some(name) = name else { return Ok(None) };
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let starts_well = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+        if starts_well && name.len() <= VARIABLE_BYTES_MAX && name.bytes().all(is_plain) {
+            return Ok(Some(name.to_owned()));
+        }
+        self.bad(format!("{key}.env"), format!("`{name}` is not the name of an environment variable"))
+    }
+
+    /// What an agent's credentials are for. Two of them for one request would leave open which one goes out.
+    pub(super) fn loans(
+        &self,
+        key: &str,
+        names: &[String],
+        credentials: &BTreeMap<CredentialName, CredentialConfig>,
+    ) -> Result<BTreeSet<Loan>, ConfigError> {
+        let key = format!("{key}.credentials");
+        let mut loans: BTreeSet<Loan> = BTreeSet::new();
+        let mut variables: BTreeMap<&str, CredentialName> = BTreeMap::new();
+        for name in names {
+            let name = self.known(&key, name, credentials)?;
+            let Some(config) = credentials.get(&name) else { continue };
+            for uses in &config.uses {
+                if let Some(other) = loans.iter().find(|loan| loan.credential != name && loan.uses.overlaps(uses)) {
+                    let because = format!("`{name}` and `{}` are both for `{uses}`; leave one out", other.credential);
+                    return self.bad(key, because);
+                }
+                loans.insert(Loan { credential: name.clone(), uses: uses.clone() });
+            }
+            if let Some(other) = config.env.as_deref().and_then(|env| variables.insert(env, name.clone())) {
+                return self.bad(key, format!("`{name}` and `{other}` have the same `env`; rename one"));
+            }
+        }
+        Ok(loans)
+    }
+}

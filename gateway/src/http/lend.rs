@@ -1,0 +1,288 @@
+//! What a lent credential means for one request: whether it goes in, and what its placeholder or a secret anywhere else
+//! means. Owns that a request a credential is for never leaves without it, and that nothing resolves a placeholder but
+//! the field it is for. No I/O.
+
+use selvedge_domain::{CredentialName, Endpoint, Method};
+
+use super::fields::Field;
+use super::refusal::Refusal;
+use super::request::Exchange;
+use super::sieve::Sieve;
+use crate::loan::{FieldName, Held, Loans, forms_of, percent_decoded};
+
+/// A credential on its way into a request.
+pub(crate) struct Injection {
+    pub(crate) credential: CredentialName,
+    pub(crate) field: FieldName,
+    pub(crate) value: Vec<u8>,
+    /// Every form of the secret that an answer must not bring back.
+    pub(crate) forms: Vec<Vec<u8>>,
+}
+
+/// What turned up where it must not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Turned {
+    /// What stands for this credential, outside the field it is for.
+    Placeholder(CredentialName),
+    /// The secret itself, which the run must never have had.
+    Secret(CredentialName),
+}
+
+/// What goes into this request, having refused it where something turned up that must not.
+pub(crate) fn injection(loans: &Loans, request: &Exchange, endpoint: &Endpoint) -> Result<Option<Injection>, Refusal> {
+    let held = loans.of(endpoint, request.method, request.path.as_str());
+    if let Some(turned) = turned_up(loans, request, held) {
+        return Err(Refusal::TurnedUp(turned));
+    }
+    let Some(held) = held else { return Ok(None) };
+    let loan = &held.loan;
+    let is_foreign =
+        |field: &&Field| field.name == loan.field.as_str() && !held.is_placeholder(&field.name, &field.value);
+    if request.stripped.iter().any(|field| is_foreign(&field)) {
+        return Err(Refusal::ForeignCredential(loan.field.as_str().to_owned()));
+    }
+    if mints(request.method, request.path.as_str()) {
+        return Err(Refusal::MintsCredentials);
+    }
+    let value = held.value().ok_or_else(|| Refusal::NotLent(loan.credential.clone()))?;
+    let secret = loan.secret.as_ref().map(|(secret, _)| secret.expose().as_bytes()).unwrap_or_default();
+    let mut forms = forms_of(secret);
+    forms.push(value.clone());
+    Ok(Some(Injection { credential: loan.credential.clone(), field: loan.field.clone(), value, forms }))
+}
+
+/// Fields that carried somebody else's credential; the placeholder in its own field is none.
+pub(crate) fn foreign_fields<'a>(
+    loans: &'a Loans,
+    request: &'a Exchange,
+    endpoint: &Endpoint,
+) -> impl Iterator<Item = &'a str> {
+    let held = loans.of(endpoint, request.method, request.path.as_str());
+    let is_ours = move |field: &Field| held.is_some_and(|held| held.is_placeholder(&field.name, &field.value));
+    request.stripped.iter().filter(move |field| !is_ours(field)).map(|field| field.name.as_str())
+}
+
+/// Watches a request's body.
+pub(crate) struct BodyWatch {
+    sieve: Sieve,
+    meanings: Vec<Turned>,
+}
+
+impl BodyWatch {
+    /// For everything that must not leave in a body; none where nothing is lent.
+    pub(crate) fn over(loans: &Loans) -> Option<Self> {
+        let strings = forbidden(loans);
+        let sieve = Sieve::new(strings.iter().map(|(string, _)| string.as_slice()));
+        (!strings.is_empty())
+            .then(|| Self { sieve, meanings: strings.into_iter().map(|(_, meaning)| meaning).collect() })
+    }
+
+    /// The stream it looks at.
+    pub(crate) fn sieve(&mut self) -> &mut Sieve {
+        &mut self.sieve
+    }
+
+    /// What was found.
+    pub(crate) fn turned_up(&self) -> Option<Turned> {
+        self.sieve.first().and_then(|index| self.meanings.get(index)).cloned()
+    }
+}
+
+/// Looks through the head of a request.
+fn turned_up(loans: &Loans, request: &Exchange, held: Option<&Held>) -> Option<Turned> {
+    if loans.is_empty() {
+        return None;
+    }
+    let target = [request.path.as_str(), request.query.as_ref().map_or("", |query| query.as_str())];
+    let is_in_its_place = |field: &&Field| held.is_some_and(|held| held.is_placeholder(&field.name, &field.value));
+    let fields = request.fields().chain(request.stripped.iter().filter(|field| !is_in_its_place(field)));
+    let mut text = target.join("\n").into_bytes();
+    text.push(b'\n');
+    text.extend(percent_decoded(target.join("\n").as_bytes()));
+    for field in fields {
+        text.push(b'\n');
+        text.extend_from_slice(&field.value);
+        // `Basic` hides what it carries in base64.
+        text.push(b'\n');
+        text.extend(crate::loan::decoded(&field.value));
+    }
+    let forbidden = forbidden(loans);
+    let mut sieve = Sieve::new(forbidden.iter().map(|(string, _)| string.as_slice()));
+    sieve.pass(&text);
+    sieve.first().and_then(|index| forbidden.get(index)).map(|(_, meaning)| meaning.clone())
+}
+
+/// What a run must not send: secrets in every form, and placeholders outside their place.
+fn forbidden(loans: &Loans) -> Vec<(Vec<u8>, Turned)> {
+    let mut forbidden = Vec::new();
+    for loan in loans.iter() {
+        let credential = &loan.credential;
+        if let Some((secret, _)) = &loan.secret {
+            let forms = forms_of(secret.expose().as_bytes()).into_iter();
+            forbidden.extend(forms.map(|form| (form, Turned::Secret(credential.clone()))));
+        }
+        let forms = forms_of(loan.placeholder.as_str().as_bytes()).into_iter();
+        forbidden.extend(forms.map(|form| (form, Turned::Placeholder(credential.clone()))));
+    }
+    forbidden
+}
+
+/// Whether a request would make another credential, with the rights of the one that is put into it and a life of its own. By
+/// the paths of the services we know; what a run may do is for `uses` to say, this is a second look.
+fn mints(method: Method, path: &str) -> bool {
+    const MINTING: &[&str] = &[
+        "access_token",
+        "access_tokens",
+        "access-tokens",
+        "api_keys",
+        "api-keys",
+        "applications",
+        "authorizations",
+        "create-orphan",
+        "deploy_keys",
+        "deploy_tokens",
+        "gpg_keys",
+        "impersonation_tokens",
+        "keys",
+        "personal_access_tokens",
+        "registration-token",
+        "remove-token",
+        "service_account_tokens",
+        "ssh_keys",
+        "token",
+        "tokens",
+        "trusted_publishers",
+    ];
+    let writes = matches!(method, Method::Post | Method::Put | Method::Patch);
+    let is_minting = |segment: &str| MINTING.contains(&segment.to_ascii_lowercase().as_str());
+    writes && path.split('/').any(is_minting)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use selvedge_domain::{HostPattern, Reach};
+
+    use super::super::request::{Request, parse_request};
+    use super::*;
+    use crate::loan::{Loan, Placeholder, Scheme, SecretText};
+
+    const SECRET: &str = "s3cr3t-value";
+
+    fn loans(lasts: Option<Duration>) -> Loans {
+        let uses =
+            Reach { endpoint: endpoint(), methods: Method::ALL.iter().copied().collect(), path_prefix: "/v1".into() };
+        Loans::begin(vec![Loan {
+            credential: CredentialName::parse("key").unwrap(),
+            uses: vec![uses],
+            field: FieldName::parse("authorization").unwrap(),
+            scheme: Scheme::Bearer,
+            placeholder: Placeholder::of_bits(7),
+            secret: lasts.map(|lasts| (SecretText::parse(SECRET.as_bytes()).unwrap(), lasts)),
+        }])
+    }
+
+    fn endpoint() -> Endpoint {
+        Endpoint { host: HostPattern::parse("api.example").unwrap(), port: 443 }
+    }
+
+    fn exchange(line: &str, fields: &str) -> Exchange {
+        match parse_request(format!("{line} HTTP/1.1\r\nHost: api.example\r\n{fields}\r\n").as_bytes()).unwrap() {
+            Request::Exchange(exchange) => *exchange,
+            Request::Connect(endpoint) => panic!("a tunnel to {endpoint:?}"),
+        }
+    }
+
+    fn asked(line: &str, fields: &str) -> Result<Option<Injection>, Refusal> {
+        injection(&loans(Some(Duration::from_secs(60))), &exchange(line, fields), &endpoint())
+    }
+
+    fn placeholder() -> String {
+        Placeholder::of_bits(7).as_str().to_owned()
+    }
+
+    #[test]
+    fn a_credential_goes_into_what_it_is_for_with_or_without_its_placeholder_a50() {
+        for fields in [String::new(), format!("Authorization: Bearer {}\r\n", placeholder())] {
+            let injected = asked("GET /v1/items", &fields).unwrap().unwrap();
+            assert_eq!(injected.value, b"Bearer s3cr3t-value");
+            let wanted = format!("Authorization: Bearer {}\r\n", placeholder());
+            let request = exchange("GET /v1/items", &wanted);
+            assert_eq!(foreign_fields(&loans(None), &request, &endpoint()).count(), 0);
+        }
+        assert!(asked("GET /v2", "").unwrap().is_none(), "another path");
+    }
+
+    #[test]
+    fn a_placeholder_anywhere_else_is_refused_in_every_spelling_a50() {
+        let (text, key) = (placeholder(), CredentialName::parse("key").unwrap());
+        let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("user:{text}"));
+        let hex: String = text.bytes().map(|b| format!("{b:02x}")).collect();
+        for (line, fields) in [
+            (format!("GET /v2/{text}"), String::new()),
+            (format!("GET /v1/{text}"), String::new()),
+            (format!("GET /v1?q=a{text}b"), String::new()),
+            (format!("GET /v1?q={}", text.replace('s', "%73")), String::new()),
+            (format!("GET /v1/{hex}"), String::new()),
+            ("GET /v2".to_owned(), format!("Authorization: Bearer {text}\r\n")),
+            ("GET /v1".to_owned(), format!("X-Api-Key: {text}\r\n")),
+            ("GET /v1".to_owned(), format!("User-Agent: curl {text}\r\n")),
+            ("GET /v2".to_owned(), format!("Authorization: Basic {basic}\r\n")),
+        ] {
+            let turned = match asked(&line, &fields) {
+                Err(Refusal::TurnedUp(turned)) => turned,
+                other => panic!("{line} {fields}: {:?}", other.map(|injection| injection.is_some())),
+            };
+            assert_eq!(turned, Turned::Placeholder(key.clone()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_request_is_told_from_its_placeholder_c7() {
+        let turned = asked("GET /v2", &format!("X-Note: {SECRET}\r\n"));
+        assert!(matches!(turned, Err(Refusal::TurnedUp(Turned::Secret(_)))));
+    }
+
+    #[test]
+    fn somebody_else_s_credential_is_refused_where_ours_would_go_a57() {
+        for value in ["Bearer stolen", "Basic YTpi", "stolen"] {
+            let refused = asked("GET /v1", &format!("Authorization: {value}\r\n"));
+            assert!(matches!(refused, Err(Refusal::ForeignCredential(_))), "{value}");
+        }
+        // Elsewhere it is stripped, and the request goes on without.
+        assert!(asked("GET /v2", "Authorization: Bearer stolen\r\n").unwrap().is_none());
+    }
+
+    #[test]
+    fn without_its_credential_a_request_does_not_leave_a07() {
+        for lasts in [None, Some(Duration::ZERO)] {
+            let refused = injection(&loans(lasts), &exchange("GET /v1", ""), &endpoint());
+            assert!(matches!(refused, Err(Refusal::NotLent(_))));
+            assert!(injection(&loans(lasts), &exchange("GET /v2", ""), &endpoint()).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn no_credential_is_made_with_a_lent_one_a54() {
+        for path in
+            ["/v1/app/installations/1/access_tokens", "/v1/users/me/tokens", "/v1/auth/token/create", "/v1/user/Keys"]
+        {
+            assert!(matches!(asked(&format!("POST {path}"), ""), Err(Refusal::MintsCredentials)), "{path}");
+        }
+        assert!(asked("GET /v1/users/me/tokens", "").is_ok());
+        assert!(asked("POST /v1/monkeys", "").is_ok());
+    }
+
+    #[test]
+    fn a_body_is_watched_in_every_form_a51() {
+        let loans = loans(Some(Duration::from_secs(60)));
+        for (body, is_secret) in [(placeholder(), false), (SECRET.to_owned(), true)] {
+            let mut watch = BodyWatch::over(&loans).unwrap();
+            watch.sieve().pass(format!("note={body}").as_bytes());
+            let turned = watch.turned_up().unwrap();
+            assert_eq!(matches!(turned, Turned::Secret(_)), is_secret);
+        }
+        assert!(BodyWatch::over(&Loans::default()).is_none());
+    }
+}

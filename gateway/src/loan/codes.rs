@@ -1,0 +1,110 @@
+//! The forms in which a secret is commonly written: as it is, in base64 at any alignment, in hexadecimal, percent-encoded.
+//! Knowing them is defence in depth: whoever answers can always write a secret in a form that nobody looks for.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+
+/// Clients leave padding out or not, as they please.
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_encode_padding(false)
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+const PLAIN: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+
+/// Shortest form worth looking for; a shorter one is met by chance.
+const FORM_BYTES_MIN: usize = 8;
+
+/// Every form of `secret`, each once.
+pub(crate) fn forms_of(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = vec![secret.to_vec()];
+    for engine in [PLAIN, URL_SAFE] {
+        forms.extend((0..3).map(|offset| base64_inside(secret, offset, &engine)));
+    }
+    forms.push(secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect());
+    forms.push(secret.iter().flat_map(|byte| format!("{byte:02X}").into_bytes()).collect());
+    forms.push(percent_encoded(secret));
+    forms.sort();
+    forms.dedup();
+    forms.retain(|form| form.len() >= FORM_BYTES_MIN);
+    forms
+}
+
+/// What base64 of any text that holds `secret` must hold, when `offset` bytes (modulo 3) stand before it: the characters
+/// that depend on nothing else.
+fn base64_inside(secret: &[u8], offset: usize, engine: &GeneralPurpose) -> Vec<u8> {
+    let padded: Vec<u8> = std::iter::repeat_n(0, offset).chain(secret.iter().copied()).collect();
+    let encoded = engine.encode(&padded).into_bytes();
+    let (begin, end) = ((offset * 8).div_ceil(6), padded.len() * 8 / 6);
+    encoded.get(begin..end).unwrap_or_default().to_vec()
+}
+
+/// Standard base64 with padding (RFC 4648 section 4).
+pub(super) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Reads base64 of either alphabet, padded or not; none when it is not base64.
+pub(super) fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
+    PLAIN.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
+}
+
+/// Undoes percent-encoding (RFC 3986 section 2.1); what is not one stays as it is.
+pub(crate) fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let pair = after.first_chunk().filter(|_| byte == b'%');
+        match pair.and_then(|pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()) {
+            Some(meant) => {
+                decoded.push(meant);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}
+
+fn percent_encoded(secret: &[u8]) -> Vec<u8> {
+    let encode = |byte: &u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => vec![*byte],
+        byte => format!("%{byte:02X}").into_bytes(),
+    };
+    secret.iter().flat_map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn base64_reads_back(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
+            prop_assert_eq!(base64_decoded(base64(&bytes).as_bytes()), Some(bytes));
+        }
+
+        #[test]
+        fn base64_of_a_text_around_a_secret_holds_one_of_its_forms(
+            secret in "[ -~]{9,40}", before in "[ -~]{0,9}", after in "[ -~]{0,9}",
+        ) {
+            let around = base64(format!("{before}{secret}{after}").as_bytes());
+            let holds = |form: &Vec<u8>| around.as_bytes().windows(form.len()).any(|window| window == form);
+            prop_assert!(forms_of(secret.as_bytes()).iter().any(holds), "{}", around);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
+            let _ = base64_decoded(&bytes);
+            let _ = forms_of(&bytes);
+            prop_assert_eq!(percent_decoded(&percent_encoded(&bytes)), bytes);
+        }
+    }
+}
