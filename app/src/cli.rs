@@ -9,6 +9,7 @@ use crate::errors::{CliError, Kind};
 use crate::output::{Output, Stream};
 
 mod audit;
+mod credentials;
 mod init;
 mod inspect;
 mod local;
@@ -85,6 +86,9 @@ enum Command {
     Revoke(people::Revoke),
     /// Show an agent's authority card: what it can do, what it can reach, what dies at the end.
     Can(inspect::Can),
+    /// List the credentials doors use for agents, store or remove their keys.
+    #[command(subcommand)]
+    Credentials(credentials::Credentials),
     /// Check or explain the policies in force.
     #[command(subcommand)]
     Policy(inspect::Policy),
@@ -169,6 +173,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Resume(scope) => scope.resume(common, output),
         Command::Revoke(revoke) => revoke.run(common, output),
         Command::Can(can) => can.run(common, output),
+        Command::Credentials(credentials) => credentials.run(common, output),
         Command::Policy(policy) => policy.run(common, output),
         Command::Audit(audit) => audit.run(common, output),
         Command::Advisories(advisories) => advisories.run(common, output),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
-use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Sealer};
+use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Sealer, StoredKeyLoans, StoredKeys};
 use selvedge_domain::{AgentName, Digest, LeaseId, RepoName, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
@@ -28,6 +28,7 @@ mod door;
 mod furnish;
 mod gate;
 mod jailed_git;
+mod leak;
 mod lender;
 pub(crate) mod paths;
 mod queue;
@@ -62,6 +63,7 @@ pub(crate) struct Works {
     forge: LocalForge,
     driver: Arc<NativeDriver>,
     leases: Leases,
+    pub(crate) keys: Arc<StoredKeys>,
     vault: Mutex<lender::Vault>,
     live: Mutex<BTreeMap<RunId, Live>>,
     halts: RwLock<BTreeSet<HaltScope>>,
@@ -105,7 +107,7 @@ impl Works {
         let swept = driver.sweep().map_err(|error| CliError::caused(Kind::Sandbox, &error))?;
         // What set-up left for checks that a dead keeper never ran.
         let _none = std::fs::remove_dir_all(state.at("cache"));
-        let leases = leases(&state, &ledger, &config.trust_domain)?;
+        let (leases, keys) = leases(&state, &ledger, &config.trust_domain)?;
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
             forge: open_forge(&state, Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?)))?,
@@ -115,6 +117,7 @@ impl Works {
             rules: Mutex::new(seen),
             driver,
             leases,
+            keys,
             vault: Mutex::default(),
             live: Mutex::default(),
             halts: RwLock::new(halts.into_iter().collect()),
@@ -338,15 +341,17 @@ fn load_policies(state: &State) -> (Arc<dyn Judge + Send + Sync>, Option<Digest>
     }
 }
 
-fn leases(state: &State, ledger: &Ledger, trust_domain: &str) -> Result<Leases, CliError> {
+fn leases(state: &State, ledger: &Ledger, trust_domain: &str) -> Result<(Leases, Arc<StoredKeys>), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
     let master = MasterKey::in_state_dir(state.root()).map_err(|error| failed(&error).hint(error.remedy()))?;
     let sealer = Arc::new(Sealer::new(&master).map_err(|error| failed(&error))?);
     let store = Arc::new(sealed::Shelf::new(ledger.clone()));
     let name = IssuerName::parse(&format!("https://{trust_domain}"), trust_domain).map_err(|error| failed(&error))?;
     let issuer = Issuer::open(name, Arc::clone(&sealer), store.clone(), now()).map_err(|error| failed(&error))?;
-    let provider = OwnSvid::new(Arc::new(issuer), store.clone());
-    Ok(Leases::new(sealer, store, vec![Box::new(provider)]))
+    let keys = Arc::new(StoredKeys::new(Arc::clone(&sealer), store.clone()));
+    let own = OwnSvid::new(Arc::new(issuer), store.clone());
+    let stored = StoredKeyLoans::new(Arc::clone(&keys), store.clone());
+    Ok((Leases::new(sealer, store, vec![Box::new(own), Box::new(stored)]), keys))
 }
 
 fn now() -> Time {

@@ -1,8 +1,8 @@
 //! What is recorded. One list for the whole factory, so that an auditor reads one log.
 
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, Deed, Description, Digest, Event, Owner, RepoName, RunId, Time, Trigger, TriggerId,
-    Verb,
+    Actor, AgentName, ApprovalId, CredentialName, Deed, Description, Digest, Event, Owner, RepoName, RunId, Time,
+    Trigger, TriggerId, Verb,
 };
 
 use crate::Verdict;
@@ -88,6 +88,13 @@ pub enum Record {
         /// Fingerprint of the policies; none when they do not load, and then nothing is allowed.
         policies: Option<Digest>,
     },
+    /// A person stored or removed the key of a configured credential.
+    KeyChanged {
+        /// Which credential.
+        credential: CredentialName,
+        /// What happened to its key.
+        change: KeyChange,
+    },
     /// The operator changed the policies or the configuration, and from here on the new ones decide (requirement D12).
     RulesChanged {
         /// Fingerprint of the configuration in force.
@@ -95,6 +102,15 @@ pub enum Record {
         /// Fingerprint of the policies in force; none when they do not load, and then nothing is allowed.
         policies: Option<Digest>,
     },
+}
+
+/// What happens to a stored key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyChange {
+    /// It was stored, in place of an earlier one.
+    Stored,
+    /// It was removed.
+    Removed,
 }
 
 /// Acts that only take authority away.

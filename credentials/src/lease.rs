@@ -57,7 +57,7 @@ pub struct Lent {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LendError {
     /// No provider makes credentials of this kind.
-    #[error("no provider lends credentials for audience `{0}`")]
+    #[error("no provider lends `{0}`")]
     NoProvider(String),
     /// A lease is minted at most once, so that no credential is forgotten behind another.
     #[error("lease {0} was minted or revoked before; announce another")]
@@ -76,6 +76,17 @@ pub enum LendError {
     /// What must be remembered could not be, so nothing was handed out.
     #[error(transparent)]
     Note(#[from] NoteError),
+}
+
+impl LendError {
+    /// Whether announcing another lease is of no use until a person did something.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::NoProvider(_) => true,
+            Self::Provider { source, .. } => source.is_lasting,
+            Self::UsedBefore(_) | Self::Busy(_) | Self::Note(_) => false,
+        }
+    }
 }
 
 /// A note about a lease could not be kept or read.
@@ -137,13 +148,14 @@ impl Leases {
     pub fn lend(&self, permit: &Permit<MintCredential>, holder: &WorkloadId, now: Time) -> Result<Lent, LendError> {
         let order = permit.order();
         let lease = &order.lease;
-        let no_provider = || LendError::NoProvider(order.audience.clone());
+        let wanted = order.credential.as_ref().map_or(order.audience.as_str(), |credential| credential.as_str());
+        let no_provider = || LendError::NoProvider(wanted.to_owned());
         let provider = self.providers.iter().find(|provider| provider.serves(order)).ok_or_else(no_provider)?;
         let _hand = self.take(lease).ok_or_else(|| LendError::Busy(lease.clone()))?;
         if self.read(lease)?.is_some() {
             return Err(LendError::UsedBefore(lease.clone()));
         }
-        let origin = || Origin { provider: provider.name().to_owned(), audience: order.audience.clone() };
+        let origin = || Origin { provider: provider.name().to_owned(), audience: wanted.to_owned() };
         self.write(lease, &Note::Begun(origin()))?;
         let Fresh { secret, handle, revocation, expires } = provider
             .mint(permit, holder, now)
@@ -258,7 +270,7 @@ impl Leases {
         let revoked = provider.revoke(credential, now);
         let because = match (provider.probe(credential, now), revoked) {
             (Probe::Dead, _) => return Ending::Revoked,
-            (_, Err(ProviderError { because, retry_after: Some(wait) })) => {
+            (_, Err(ProviderError { because, retry_after: Some(wait), .. })) => {
                 return Ending::Stuck { because, retry: now.after(wait) };
             }
             (_, Err(error)) => format!("`{}` cannot revoke it: {error}", provider.name()),

@@ -15,6 +15,7 @@ mod provider;
 mod seal;
 mod secret;
 mod store;
+mod stored;
 mod svid;
 mod verifier;
 
@@ -26,5 +27,6 @@ pub use provider::{Credential, Fresh, Handle, Probe, Provider, ProviderError};
 pub use seal::{OpenError, SealError, Sealed, Sealer, Unreadable};
 pub use secret::Secret;
 pub use store::{Purpose, RevocationList, Revoked, SealedStore, Slot, StoreError};
+pub use stored::{Standing, StoredKeyError, StoredKeyLoans, StoredKeys};
 pub use svid::{OWN_AUDIENCE, OwnSvid};
 pub use verifier::{Claims, Refused, Verifier, Why};

@@ -73,6 +73,8 @@ pub struct ProviderError {
     pub because: String,
     /// How long the provider asks us to wait.
     pub retry_after: Option<Duration>,
+    /// Whether asking again is of no use until a person did something.
+    pub is_lasting: bool,
 }
 
 impl Handle {
@@ -96,6 +98,11 @@ impl fmt::Debug for Handle {
 impl ProviderError {
     /// An error without advice on when to try again.
     pub fn new(because: impl fmt::Display) -> Self {
-        Self { because: because.to_string(), retry_after: None }
+        Self { because: because.to_string(), retry_after: None, is_lasting: false }
+    }
+
+    /// An error that stays until a person did what it says.
+    pub fn lasting(because: impl fmt::Display) -> Self {
+        Self { is_lasting: true, ..Self::new(because) }
     }
 }

@@ -13,6 +13,8 @@ pub enum Purpose {
     SigningKeys,
     /// What it takes to revoke and probe a lease.
     Lease,
+    /// A key that somebody stored.
+    StoredKey,
 }
 
 /// Where a sealed record is kept. Bound into the sealing, so that a record cannot be moved.
@@ -61,6 +63,7 @@ impl Purpose {
         match self {
             Self::SigningKeys => "signing-keys",
             Self::Lease => "lease",
+            Self::StoredKey => "stored-key",
         }
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
         | Record::NotDone { .. }
         | Record::Observed(_)
         | Record::KeeperStarted { .. }
+        | Record::KeyChanged { .. }
         | Record::RulesChanged { .. } => {}
     }
     Ok(())

@@ -236,6 +236,7 @@ impl Store {
             | Record::Relinquished(_)
             | Record::Observed(_)
             | Record::KeeperStarted { .. }
+            | Record::KeyChanged { .. }
             | Record::RulesChanged { .. } => Ok(None),
         }
     }

@@ -136,3 +136,64 @@ impl Reader<'_> {
         Ok(loans)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    const AGENT: &str = "[agent.a]\nruntime = \"command\"\ncommand = [\"true\"]\nowner = \"o\"\npurpose = \"p\"\nescalate = \"e\"\n\
+                         trust = \"draft\"\ncredentials = [\"key\"]\n";
+    const KEY: &str = "kind = \"static\"\nowner = \"team\"\nuses = [\"GET https://api.example/v1\"]\n";
+
+    fn parse(key: &str, more: &str) -> Result<Config, String> {
+        let text = format!("{AGENT}[credential.key]\n{key}\n{more}");
+        Config::parse("selvedge.toml", &text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_a_credential_is_for_is_reached_and_lent_c5() {
+        let config = parse(KEY, "").unwrap();
+        let agent = &config.agents.values().find(|agent| agent.agent.name.as_str() == "a").unwrap().agent;
+        assert_eq!((agent.loans.len(), agent.reach.len()), (1, 1));
+        let written = &config.credentials.values().next().unwrap();
+        assert_eq!((written.field.as_str(), written.credential.is_stored), ("authorization", true));
+    }
+
+    #[test]
+    fn a_credential_that_could_go_astray_is_refused_by_its_key_with_what_to_write_b6() {
+        for (from, to, words) in [
+            ("static", "magic", &["credential.key.kind", "`magic`", "static"][..]),
+            ("\"team\"", "\"\"", &["credential.key.owner", "answers for this credential"]),
+            ("[\"GET https://api.example/v1\"]", "[]", &["credential.key.uses", "names nothing"]),
+            ("https://api", "http://api", &["credential.key.uses", "http://api.example/v1"]),
+            ("owner", "header = \"host\"\nowner", &["credential.key.header", "`host`"]),
+            ("owner", "scheme = \"digest\"\nowner", &["credential.key.scheme", "bearer, basic, plain"]),
+            ("owner", "scheme = \"basic\"\nowner", &["credential.key.user", "missing"]),
+            ("owner", "user = \"me\"\nowner", &["credential.key.user", "belongs to"]),
+            ("owner", "scheme = \"basic\"\nuser = \"a:b\"\nowner", &["credential.key.user", "without `:`"]),
+            ("owner", "env = \"A-B\"\nowner", &["credential.key.env", "`A-B`"]),
+            ("owner", "lent_at_most = \"soon\"\nowner", &["credential.key.lent_at_most", "15m"]),
+        ] {
+            assert!(KEY.contains(from), "{from}");
+            let said = parse(&KEY.replacen(from, to, 1), "").unwrap_err();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
+    }
+
+    #[test]
+    fn two_credentials_for_one_request_or_one_variable_are_refused() {
+        let both = |uses: &str, env: &str| {
+            let text = format!("{AGENT}[credential.key]\n{KEY}env = \"T\"\n[credential.other]\nkind = \"static\"\nowner = \"t\"\nuses = [{uses:?}]\n{env}")
+                .replace("[\"key\"]", "[\"key\", \"other\"]");
+            Config::parse("selvedge.toml", &text).map_err(|error| error.to_string())
+        };
+        assert!(both("GET https://api.example/v2", "").is_ok());
+        assert!(both("GET https://api.example/v1/items", "").unwrap_err().contains("are both for"));
+        assert!(both("GET https://api.example/", "").unwrap_err().contains("are both for"));
+        assert!(both("PUT https://api.example/v1", "").is_ok(), "another method is another request");
+        assert!(both("GET https://api.example/v2", "env = \"T\"\n").unwrap_err().contains("same `env`"));
+        assert!(parse(KEY, "").is_ok());
+        let unknown = Config::parse("selvedge.toml", AGENT).map_err(|error| error.to_string()).unwrap_err();
+        assert!(unknown.contains("agent.a.credentials") && unknown.contains("`key`"), "{unknown}");
+    }
+}

@@ -179,7 +179,7 @@ pub(crate) struct Registry {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credential {
-    /// `static`: a key that `selvedge credentials add` stored sealed.
+    /// `static`: a key that `selvedge credentials store` keeps sealed.
     pub(crate) kind: String,
     /// The person or team that answers for it.
     pub(crate) owner: String,

@@ -1,5 +1,6 @@
 //! Requests that only look.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -232,13 +233,19 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
         format!("{} https://{}:{}{}", methods.join(" "), reach.endpoint.host, reach.endpoint.port, reach.path_prefix)
     });
     let mut can_reach: Vec<String> = reach.collect();
+    can_reach.extend(agent.loans.iter().map(|loan| {
+        format!("with credential `{}`, which a door puts in and it never sees: {}", loan.credential, loan.uses)
+    }));
     can_reach.push("nothing else: no network but its doors, no host file but its toolchain, no other run".to_owned());
-    let dies = [
+    let borrowed: BTreeSet<&str> = agent.loans.iter().map(|loan| loan.credential.as_str()).collect();
+    let loans = borrowed.into_iter().map(|name| format!("its loan of credential `{name}`, revoked and probed"));
+    let mut dies: Vec<String> = loans.collect();
+    dies.extend([
         format!("its identity spiffe://{}/run/<run>/agent/{name}, revoked and probed", config.trust_domain),
         format!("its sandbox, after {} seconds at the latest", agent.attempt_at_most.as_millis() / 1000),
         "its doors, their certificate authority and every connection through them".to_owned(),
         "everything it wrote that was not collected into the factory's own commit".to_owned(),
-    ];
+    ]);
     Ok(json!({
         "agent": name.as_str(), "purpose": agent.purpose, "owner": agent.owner.as_str(), "escalate": agent.escalate,
         "trust": agent.trust.as_str(), "can_do": can_do, "can_reach": can_reach, "dies_at_the_end": dies,

@@ -54,6 +54,12 @@ pub(crate) enum Request {
     Revoke { run: String },
     /// The authority card of an agent.
     Can { agent: String },
+    /// List credentials.
+    Credentials,
+    /// Store the key of a credential.
+    StoreKey { name: String, key: SecretWord },
+    /// Forget the key of a credential.
+    RemoveKey { name: String },
     /// Explain a decision on record.
     Explain { entry: u64 },
     /// Verify the log, also against a checkpoint somebody else kept.
@@ -62,6 +68,27 @@ pub(crate) enum Request {
     Export,
     /// Is anyone there?
     Ping,
+}
+
+/// A secret on its way from the operator to the keeper, over a socket that only they can use.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SecretWord(String);
+
+impl SecretWord {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretWord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretWord(..)")
+    }
 }
 
 /// Work to queue.

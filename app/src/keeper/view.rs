@@ -1,6 +1,6 @@
 //! How records look to people and scripts: stable snake_case fields, and one line each.
 
-use selvedge_authority::{Entry, HaltScope, Observation, Record, Relinquished, Verdict};
+use selvedge_authority::{Entry, HaltScope, KeyChange, Observation, Record, Relinquished, Verdict};
 use selvedge_domain::{Deed, Description, Event, Field, LeaseEvent};
 use serde_json::{Value, json};
 
@@ -94,6 +94,14 @@ fn record(record: &Record) -> (&'static str, String, Value) {
         }
         Record::Relinquished(what) => ("relinquished", relinquished(what), Value::Null),
         Record::Observed(what) => observed(what),
+        Record::KeyChanged { credential, change } => (
+            "key_changed",
+            match change {
+                KeyChange::Stored => format!("the key of credential `{credential}` is stored"),
+                KeyChange::Removed => format!("the key of credential `{credential}` is removed"),
+            },
+            json!({ "credential": credential.as_str() }),
+        ),
         Record::RulesChanged { configuration, policies } => (
             "rules_changed",
             match policies {

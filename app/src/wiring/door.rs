@@ -17,6 +17,7 @@ use selvedge_gateway::{
 use selvedge_sandbox::{DOOR_ID, Listeners};
 
 use super::Works;
+use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
 use crate::config::{Config, CredentialConfig};
 
@@ -160,8 +161,14 @@ impl OpenDoor {
     }
 
     /// Answers the door while `inside` goes on, then closes it. Returns what `inside` did.
-    pub(super) fn while_open<T>(&self, behalf: &Behalf, doors: &dyn Doorkeeper, inside: impl FnOnce() -> T) -> T {
-        let desk = Desk { behalf, doors, serials_from: self.serials_from };
+    pub(super) fn while_open<T>(
+        &self,
+        works: &Works,
+        behalf: &Behalf,
+        doors: &dyn Doorkeeper,
+        inside: impl FnOnce() -> T,
+    ) -> T {
+        let desk = Desk { works, behalf, doors, serials_from: self.serials_from };
         std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
@@ -176,6 +183,7 @@ impl OpenDoor {
 
 /// Translates between the door's words and the factory's.
 struct Desk<'a> {
+    works: &'a Works,
     behalf: &'a Behalf,
     doors: &'a dyn Doorkeeper,
     serials_from: u64,
@@ -223,6 +231,9 @@ impl Judge for Desk<'_> {
             Layer::Http => "http",
         };
         let Refused { code, detail, count, .. } = refused;
+        if let (SECRET_IN_REQUEST, Ok(credential)) = (code.as_str(), CredentialName::parse(&detail)) {
+            self.works.secret_leaked(&self.behalf.run, &credential);
+        }
         self.doors.saw(Observation::DoorRefused { door: door.to_owned(), code, detail, count });
     }
 }

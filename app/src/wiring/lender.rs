@@ -15,8 +15,10 @@ impl Lender for Works {
         let order = permit.order();
         let run = self.run(&order.run).map_err(|error| ActError::Transient(error.to_string()))?;
         let holder = WorkloadId::new(&self.trust_domain, order.run.clone(), run.trigger().agent.clone());
-        let lent =
-            self.leases.lend(permit, &holder, self.now()).map_err(|error| ActError::Transient(error.to_string()))?;
+        let lent = self.leases.lend(permit, &holder, self.now()).map_err(|error| match error.is_lasting() {
+            true => ActError::Permanent(error.to_string()),
+            false => ActError::Transient(error.to_string()),
+        })?;
         if let Ok(mut vault) = self.vault.lock() {
             let kept = Kept { secret: lent.secret, ends: lent.minted.expires };
             vault.entry(order.run.clone()).or_default().insert(order.credential.clone(), kept);

@@ -213,7 +213,7 @@ impl Works {
             })
         };
         let exit = match &door {
-            Some(door) => door.while_open(behalf, doors, listen),
+            Some(door) => door.while_open(self, behalf, doors, listen),
             None => listen(),
         };
         let output_bytes = tape.bytes();

@@ -196,7 +196,7 @@ fn a_revocation_that_fails_or_lies_is_stuck_with_a_reason_and_a_next_try() {
         let (because, retry) = stuck();
         assert!(because.contains("service unavailable") && retry == seconds(wait), "{because}, {retry:?}");
     }
-    let patient = ProviderError { because: "slow down".to_owned(), retry_after: Some(seconds(900)) };
+    let patient = ProviderError { because: "slow down".to_owned(), retry_after: Some(seconds(900)), is_lasting: false };
     *revokes.lock().unwrap() = Err(patient);
     assert_eq!(stuck().1, seconds(900), "the provider's own advice");
     *revokes.lock().unwrap() = Ok(());

@@ -12,4 +12,5 @@ mod interop;
 mod issuer;
 mod leases;
 mod seal;
+mod stored;
 mod world;

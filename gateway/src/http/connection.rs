@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::request::{BadRequest, Exchange, REQUEST_HEAD_BYTES_MAX, Request, parse_request};
 use super::response::{RESPONSE_HEAD_BYTES_MAX, Response, parse_response};
 use super::sieve::{Sieve, mask_all};
+use crate::dial::{ClientLeg, DialError};
 use crate::link::{Question, failed};
 use crate::protocol::{Layer, Outcome};
 
@@ -122,6 +123,9 @@ impl Connection {
             return Err(Refusal::NotGranted(endpoint.host.to_string()).into());
         }
         let injection = lend::injection(&self.context.loans, request, &endpoint)?;
+        if injection.is_some() && self.entry.leg() == ClientLeg::Clear {
+            return Err(Refusal::Dial(DialError::ClearText).into());
+        }
         for name in lend::foreign_fields(&self.context.loans, request, &endpoint) {
             self.context.link.refused(Layer::Http, "foreign_credential_stripped", name);
         }

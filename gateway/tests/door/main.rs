@@ -6,6 +6,8 @@ mod clients;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
+mod lending;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod protocol;

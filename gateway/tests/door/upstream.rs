@@ -135,6 +135,14 @@ fn response(head: &str, path: &str) -> Vec<u8> {
         _ if is_head(head) => text("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
         "/chunked" => text("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
         "/close" => text("HTTP/1.1 200 OK\r\n\r\nhello"),
+        "/lent/redirect" => text("HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n"),
+        "/lent/echo" => with(&format!("x-seen: {}\r\n", authorization(head)), head.as_bytes()),
+        "/lent/echo-chunked" => [
+            text("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+            authorization(head).bytes().flat_map(|byte| [b"1\r\n", &[byte][..], b"\r\n"].concat()).collect(),
+            text("0\r\n\r\n"),
+        ]
+        .concat(),
         "/redirect" => text("HTTP/1.1 302 Found\r\nlocation: https://evil.example/\r\ncontent-length: 0\r\n\r\n"),
         "/cookie" => with("set-cookie: a=b\r\nalt-svc: h3=\":443\"\r\n", b"hello"),
         "/big" => with("", &vec![b'x'; 3 << 20]),
@@ -145,6 +153,10 @@ fn response(head: &str, path: &str) -> Vec<u8> {
         }
         _ => with("", b"hello"),
     }
+}
+
+fn authorization(head: &str) -> &str {
+    head.lines().find_map(|line| line.strip_prefix("authorization: ")).unwrap_or_default()
 }
 
 fn with(fields: &str, body: &[u8]) -> Vec<u8> {

@@ -15,7 +15,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use selvedge_domain::{Endpoint, HostPattern, Method, Reach, RunId};
 use selvedge_gateway::{
-    Ask, Done, Door, Hello, Judge, Lease, Limits, ListenerKind, Ready, Refused, RunAs, ServeError, Verdict, danger,
+    Ask, Done, Door, Hello, Judge, Lease, Limits, ListenerKind, Loan, Ready, Refused, RunAs, ServeError, Verdict,
+    danger,
 };
 
 use crate::upstream::{PublicAuthority, Upstream};
@@ -85,9 +86,18 @@ impl World {
     }
 
     pub fn start_as(program: &Path, run_as: RunAs) -> Self {
+        Self::start_lending(program, run_as, Vec::new())
+    }
+
+    /// One whose door has these credentials.
+    pub fn lending(loans: Vec<Loan>) -> Self {
+        Self::start_lending(Path::new(DOOR_PROGRAM), RunAs::Keeper, loans)
+    }
+
+    fn start_lending(program: &Path, run_as: RunAs, loans: Vec<Loan>) -> Self {
         let public = PublicAuthority::make();
         let [tls, clear, other] = [Upstream::tls(&public, HOST), Upstream::clear(), Upstream::clear()];
-        let told = hello(&public, [&tls, &clear, &other]);
+        let told = Hello { loans, ..hello(&public, [&tls, &clear, &other]) };
         let (door, ready) = Door::start(program, run_as, &told).unwrap();
         let [proxy, captured_tls, captured_clear] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();

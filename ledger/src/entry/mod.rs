@@ -9,6 +9,7 @@ mod decided;
 mod done;
 mod happened;
 mod keeper_started;
+mod key_changed;
 mod not_done;
 mod observed;
 mod parts;
@@ -109,6 +110,7 @@ pub(crate) fn encode(record: &Record) -> Result<Stored, DecodeError> {
         Record::KeeperStarted { version, configuration, policies } => {
             stored(&keeper_started::V1::store(version, configuration, policies.as_ref()))
         }
+        Record::KeyChanged { credential, change } => stored(&key_changed::V1::store(credential, *change)),
         Record::RulesChanged { configuration, policies } => {
             stored(&rules_changed::V1::store(configuration, policies.as_ref()))
         }
@@ -135,6 +137,7 @@ pub(crate) fn decode(kind: &str, version: u32, body: &str) -> Result<Record, Dec
         relinquished::V1::NAME => relinquished::V1::read(version, body),
         observed::V1::NAME => observed::V1::read(version, body),
         keeper_started::V1::NAME => keeper_started::V1::read(version, body),
+        key_changed::V1::NAME => key_changed::V1::read(version, body),
         rules_changed::V1::NAME => rules_changed::V1::read(version, body),
         _ => None,
     };

@@ -6,13 +6,13 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use selvedge_authority::{Code, Denial, HaltScope, Observation, PolicyName, Record, Relinquished, Verdict};
+use selvedge_authority::{Code, Denial, HaltScope, KeyChange, Observation, PolicyName, Record, Relinquished, Verdict};
 use selvedge_domain::orders::{HttpAnswered, Merged, Minted, Ran};
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Description, Digest, Effect, EffectKind, Event, Failure,
-    Field, Intent, LeaseEvent, LeaseId, Lineage, Outcome, Person, ProposalNumber, RepoName, Resource, ResourceKind,
-    Revocation, RunId, Task, TaskId, TestCount, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb,
-    Verified, WaitKind, WorkloadId,
+    Actor, AgentName, ApprovalId, CheckReport, CommitId, CredentialName, Deed, Description, Digest, Effect, EffectKind,
+    Event, Failure, Field, Intent, LeaseEvent, LeaseId, Lineage, Outcome, Person, ProposalNumber, RepoName, Resource,
+    ResourceKind, Revocation, RunId, Task, TaskId, TestCount, TestName, Time, TreeId, Trigger, TriggerId,
+    TriggerSource, Trust, Verb, Verified, WaitKind, WorkloadId,
 };
 
 use super::{decode, encode};
@@ -48,6 +48,10 @@ fn tree() -> impl Strategy<Value = TreeId> {
 
 fn agent() -> impl Strategy<Value = AgentName> {
     "[a-z0-9][a-z0-9_-]{0,8}[a-z0-9]".prop_map(|text| AgentName::parse(&text).unwrap())
+}
+
+fn credential() -> impl Strategy<Value = CredentialName> {
+    "[a-z][a-z0-9]{0,9}".prop_map(|text| CredentialName::parse(&text).unwrap())
 }
 
 fn repo() -> impl Strategy<Value = RepoName> {
@@ -288,6 +292,8 @@ fn record() -> impl Strategy<Value = Record> {
         (text(), digest(), option::of(digest())).prop_map(|(version, configuration, policies)| {
             Record::KeeperStarted { version, configuration, policies }
         }),
+        (credential(), prop_oneof![Just(KeyChange::Stored), Just(KeyChange::Removed)])
+            .prop_map(|(credential, change)| Record::KeyChanged { credential, change }),
         (digest(), option::of(digest()))
             .prop_map(|(configuration, policies)| Record::RulesChanged { configuration, policies }),
     ]

@@ -1,0 +1,135 @@
+//! Credentials that doors use for agents: list them, store a key, remove one. No command reads a key back.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
+
+use clap::Subcommand;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use serde_json::Value;
+
+use super::Common;
+use super::people::{ask, text};
+use crate::errors::{CliError, Kind};
+use crate::keeper::{Request, SecretWord};
+use crate::output::Output;
+
+/// Longest input that is read for a key; more than any key has.
+const INPUT_BYTES_MAX: u64 = 64 << 10;
+
+/// List configured credentials, or change their keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Credentials {
+    /// Say of each what it is for, who answers for it, whom it was lent to, and which of its uses nobody made.
+    List,
+    /// Store the key of a `static` credential, read from standard input: `selvedge credentials store crates < key`.
+    Store {
+        /// The credential, as `selvedge.toml` names it.
+        name: String,
+    },
+    /// Forget a key. Loans of it end with their runs; `selvedge halt` ends them now.
+    Remove {
+        /// The credential.
+        name: String,
+    },
+}
+
+impl Credentials {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        match self {
+            Self::List => list(common, output),
+            Self::Store { name } => {
+                let request = Request::StoreKey { name: name.clone(), key: key_from_input(output)? };
+                let value = ask(common, output, &request)?;
+                output.line(format!("the key of `{name}` is stored, sealed; {} answers for it", text(&value, "owner")));
+                Ok(0)
+            }
+            Self::Remove { name } => {
+                ask(common, output, &Request::RemoveKey { name: name.clone() })?;
+                output.line(format!("the key of `{name}` is forgotten here; it lives on until its issuer ends it"));
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// Never an argument: those are seen by every process.
+fn key_from_input(output: &Output) -> Result<SecretWord, CliError> {
+    let input = std::io::stdin();
+    let mut text = String::new();
+    let read = if input.is_terminal() {
+        output.line("paste the key and press Enter; it is not shown");
+        without_echo(|| input.lock().take(INPUT_BYTES_MAX).read_line(&mut text))
+    } else {
+        input.lock().take(INPUT_BYTES_MAX).read_to_string(&mut text)
+    };
+    read.map_err(|error| CliError::new(Kind::Usage, format!("cannot read the key from standard input: {error}")))?;
+    Ok(SecretWord::new(text.trim().to_owned()))
+}
+
+/// What is typed meanwhile is not shown. A terminal that cannot do that shows it.
+fn without_echo<T>(read: impl FnOnce() -> T) -> T {
+    let input = std::io::stdin();
+    let before = tcgetattr(&input).ok();
+    if let Some(mut silent) = before.clone() {
+        silent.local_modes.remove(LocalModes::ECHO);
+        let _shown = tcsetattr(&input, OptionalActions::Now, &silent);
+    }
+    let result = read();
+    if let Some(before) = before {
+        let _left = tcsetattr(&input, OptionalActions::Now, &before);
+    }
+    result
+}
+
+fn list(common: &Common, output: &Output) -> Result<u8, CliError> {
+    let value = ask(common, output, &Request::Credentials)?;
+    let credentials: Vec<&Value> = value.get("credentials").and_then(Value::as_array).into_iter().flatten().collect();
+    if credentials.is_empty() {
+        output.line("no credentials are configured: agents have none, and need none, to work behind their doors");
+    }
+    for credential in credentials {
+        show(output, credential);
+    }
+    Ok(0)
+}
+
+fn show(output: &Output, credential: &Value) {
+    let words = |name: &str| -> Vec<&str> {
+        credential.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let (name, kind, owner) = (text(credential, "credential"), text(credential, "kind"), text(credential, "owner"));
+    output.heading(&format!("{name}: {kind}, {owner} answers for it"));
+    if kind == "static" {
+        let known = |name: &str| credential.get(name).and_then(Value::as_str);
+        match (known("stored_since"), known("leaked_at")) {
+            (Some(since), _) => output.line(format!("  stored since {since}")),
+            (None, Some(at)) => {
+                output.line(format!("  LEAKED at {at} and not lent any more: {owner} ends it at its issuer, then"));
+                output.line(format!("  store the new one: selvedge credentials store {name}"));
+            }
+            (None, None) => output.line(format!("  no key is stored: selvedge credentials store {name}")),
+        }
+    }
+    for uses in words("uses") {
+        let never = if words("never_used").contains(&uses) { "   (never used)" } else { "" };
+        output.line(format!("  for {uses}{never}"));
+    }
+    let agents = words("agents");
+    output.line(format!(
+        "  agents: {}",
+        if agents.is_empty() { "none may borrow it".to_owned() } else { agents.join(", ") }
+    ));
+    output.line(format!("  last lent {}; last used {}", text(credential, "last_lent"), text(credential, "last_used")));
+    let live: Vec<&Value> = credential.get("live").and_then(Value::as_array).into_iter().flatten().collect();
+    for loan in &live {
+        output.line(format!(
+            "  lent now: {} to {} until {}",
+            text(loan, "lease"),
+            text(loan, "run"),
+            text(loan, "until")
+        ));
+    }
+    if live.is_empty() {
+        output.line("  lent to nobody now");
+    }
+    output.line(format!("  dies: {}", text(credential, "dies")));
+}

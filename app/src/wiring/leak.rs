@@ -1,0 +1,39 @@
+//! What follows when a secret is seen where it must not be (requirement C7): the request was not sent, and from here on the
+//! key is lent to nobody, the run is halted, and its owner has a clock running. Taking away comes first, the record after.
+
+use selvedge_authority::{Class, Entry, HaltScope, Journal as _, Observation, Record, Relinquished};
+use selvedge_domain::{Actor, CredentialName, RunId};
+use selvedge_factory::ports::Clock as _;
+
+use super::Works;
+
+/// The code a door gives a request that held a secret.
+pub(super) const SECRET_IN_REQUEST: &str = "secret_in_request";
+
+impl Works {
+    /// A run sent a secret that it must never have had.
+    pub(super) fn secret_leaked(&self, run: &RunId, credential: &CredentialName) {
+        let scope = HaltScope::Run(run.clone());
+        self.set_halt(&scope);
+        let barred = self.keys.bar(credential, self.now());
+        self.kill_run(run);
+        let _what_may_live_is_asked_again_by_its_turn = self.take_leases_back(run);
+        let owner = self.config().credentials.get(credential).map(|config| config.credential.owner.to_string());
+        let clock = match &barred {
+            Ok(()) => "it is lent no more until a new one is stored",
+            Err(_) => "it could not be barred here: remove it with `selvedge credentials remove`",
+        };
+        let detail = format!(
+            "credential `{credential}` turned up in a request; {clock}; {} ends it at its issuer",
+            owner.as_deref().unwrap_or("its owner")
+        );
+        for record in [
+            Record::Observed(Observation::Finding { code: "secret_leaked".to_owned(), detail }),
+            Record::Relinquished(Relinquished::Halted(scope)),
+        ] {
+            let entry = Entry { at: self.now(), run: Some(run.clone()), actor: Actor::Factory, owner: None, record };
+            // Halted whether or not it can be recorded.
+            let _unrecorded = self.ledger.append(entry, Class::Durable);
+        }
+    }
+}

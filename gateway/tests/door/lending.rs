@@ -1,0 +1,173 @@
+//! Credentials at the door: they go into the requests they are for, and nowhere else, and no answer brings them back.
+
+use std::time::Duration;
+
+use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach};
+use selvedge_gateway::{FieldName, Loan, Placeholder, Scheme, SecretText};
+
+use crate::world::{HOST, World, exchange};
+
+const SECRET: &str = "s3cr3t-value-of-the-operator";
+
+fn lent(lasts: Option<Duration>) -> Loan {
+    let uses = |port| Reach {
+        endpoint: Endpoint { host: HostPattern::parse(HOST).unwrap(), port },
+        methods: [Method::Get, Method::Post].into(),
+        path_prefix: "/lent".to_owned(),
+    };
+    Loan {
+        credential: CredentialName::parse("key").unwrap(),
+        uses: vec![uses(443), uses(80)],
+        field: FieldName::parse("authorization").unwrap(),
+        scheme: Scheme::Bearer,
+        placeholder: placeholder(),
+        secret: lasts.map(|lasts| (SecretText::parse(SECRET.as_bytes()).unwrap(), lasts)),
+    }
+}
+
+fn placeholder() -> Placeholder {
+    Placeholder::of_bits(0x5e1f)
+}
+
+fn world() -> World {
+    World::lending(vec![lent(Some(Duration::from_secs(600)))])
+}
+
+/// Sends a request through a tunnel; gives the whole answer.
+fn ask(world: &World, line: &str, fields: &str, body: &str) -> String {
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let mut tls = world.tunnel("registry.example:443", HOST);
+    exchange(&mut tls, &format!("{line} HTTP/1.1\r\nHost: {HOST}\r\n{fields}{length}\r\n{body}"))
+}
+
+#[test]
+fn c5_a_credential_goes_into_what_it_is_for_and_the_keeper_was_asked_about_it() {
+    let world = world();
+    let bearer = format!("Authorization: Bearer {}\r\n", placeholder().as_str());
+    for fields in ["", bearer.as_str()] {
+        assert!(ask(&world, "GET /lent/a", fields, "").starts_with("HTTP/1.1 200"));
+        let asked = world.keeper.asked.lock().unwrap().pop().unwrap();
+        assert_eq!(asked.credential.as_ref().map(CredentialName::as_str), Some("key"));
+    }
+    // The control: a path it is not for goes out without.
+    assert!(ask(&world, "GET /other", "", "").starts_with("HTTP/1.1 200"));
+    assert_eq!(world.keeper.asked.lock().unwrap().pop().unwrap().credential, None);
+    let heads = world.upstream_heads();
+    let carried: Vec<bool> =
+        heads.iter().map(|head| head.contains(&format!("authorization: Bearer {SECRET}\r\n"))).collect();
+    assert_eq!(carried, [true, true, false], "{heads:?}");
+    assert!(!heads.iter().any(|head| head.contains(placeholder().as_str())));
+}
+
+#[test]
+fn a40_a_credential_goes_out_on_every_protected_way_and_never_in_clear_text() {
+    let world = world();
+    let proxy = format!("http://{}", world.proxy);
+    let (to_tls, to_clear) = (format!(":443:{}", world.captured_tls), format!(":80:{}", world.captured_clear));
+    for (way, scheme, expected) in [
+        (["--proxy", proxy.as_str()], "https", "200"),
+        (["--connect-to", to_tls.as_str()], "https", "200"),
+        (["--proxy", proxy.as_str()], "http", "403"),
+        (["--connect-to", to_clear.as_str()], "http", "403"),
+    ] {
+        let url = format!("{scheme}://{HOST}/lent/a");
+        let (codes, body) = world.curl(&[way[0], way[1], &url]);
+        assert!(codes.ends_with(expected), "{way:?} {scheme}: {codes} {body}");
+    }
+    assert_eq!(world.clear.heads(), Vec::<String>::new());
+    assert_eq!(world.tls.heads().len(), 2);
+}
+
+#[test]
+fn a51_what_comes_back_does_not_hold_what_went_out() {
+    let world = world();
+    let proxy = format!("http://{}", world.proxy);
+    for path in ["/lent/echo", "/lent/echo-chunked"] {
+        let (codes, answer) = world.curl(&["--proxy", &proxy, "--include", &format!("https://{HOST}{path}")]);
+        assert!(codes.ends_with("200") && answer.contains("*****"), "{answer}");
+        assert!(!answer.contains(SECRET), "{answer}");
+    }
+    assert_eq!(world.wait_for_refused("secret_masked").detail, "key");
+    // The control: it did go out, and what is no secret comes back as it was.
+    assert!(world.upstream_heads().iter().all(|head| head.contains(SECRET)));
+    assert!(ask(&world, "GET /lent/a", "", "").ends_with("hello"));
+}
+
+#[test]
+fn a50_a_placeholder_leads_nowhere_but_where_it_belongs() {
+    let world = world();
+    let text = placeholder().as_str().to_owned();
+    let bearer = format!("Authorization: Bearer {text}\r\n");
+    for (line, fields, body) in [
+        ("GET /other".to_owned(), bearer.clone(), String::new()),
+        (format!("GET /lent/{text}"), String::new(), String::new()),
+        (format!("GET /other?q={text}"), String::new(), String::new()),
+        ("GET /lent/a".to_owned(), format!("X-Api-Key: {text}\r\n"), String::new()),
+        ("POST /other".to_owned(), String::new(), format!("note={text}")),
+        ("POST /lent/a".to_owned(), bearer, format!("note={text}")),
+    ] {
+        let answer = ask(&world, &line, &fields, &body);
+        assert!(answer.contains("placeholder_misplaced"), "{line} {fields} {body}: {answer}");
+    }
+    assert_eq!(world.wait_for_refused("placeholder_misplaced").detail, "key");
+    assert!(world.upstream_heads().iter().all(|head| head.starts_with("POST") && !head.contains(&text)));
+    assert!(world.tls.bodies().iter().all(|body| !String::from_utf8_lossy(body).contains(&text)));
+}
+
+#[test]
+fn c7_a_secret_that_a_run_must_not_have_does_not_leave_with_a_request() {
+    let world = world();
+    let answer = ask(&world, "POST /other", "", &format!("{}{SECRET}", "x".repeat(40_000)));
+    assert!(answer.contains("secret_in_request"), "{answer}");
+    assert_eq!(world.wait_for_refused("secret_in_request").detail, "key");
+    assert!(world.tls.bodies().iter().all(|body| !String::from_utf8_lossy(body).contains(SECRET)));
+}
+
+#[test]
+fn a_redirect_is_judged_again_and_has_no_credential() {
+    let world = world();
+    let proxy = format!("http://{}", world.proxy);
+    let url = format!("https://{HOST}/lent/redirect");
+    let (codes, body) = world.curl(&["--proxy", &proxy, "--location", &url]);
+    assert_eq!((codes.as_str(), body.as_str()), ("200 200", "hello"));
+    let heads = world.tls.heads();
+    assert!(
+        heads[0].contains(SECRET) && heads[1].starts_with("GET /elsewhere ") && !heads[1].contains(SECRET),
+        "{heads:?}"
+    );
+    // A client that takes its placeholder along is told so.
+    let bearer = format!("Authorization: Bearer {}", placeholder().as_str());
+    let (codes, body) = world.curl(&["--proxy", &proxy, "--location", "--header", &bearer, &url]);
+    assert!(codes.ends_with("403") && body.contains("placeholder_misplaced"), "{codes} {body}");
+}
+
+#[test]
+fn a07_without_a_credential_the_request_does_not_leave() {
+    for lasts in [None, Some(Duration::ZERO)] {
+        let world = World::lending(vec![lent(lasts)]);
+        let answer = ask(&world, "GET /lent/a", "", "");
+        assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("credential_not_lent"), "{answer}");
+        assert!(world.upstream_heads().is_empty() && world.keeper.asked.lock().unwrap().is_empty());
+        // The control: what needs none still leaves.
+        assert!(ask(&world, "GET /other", "", "").starts_with("HTTP/1.1 200"));
+    }
+}
+
+#[test]
+fn a57_a_stolen_credential_does_not_stand_in_for_ours() {
+    let world = world();
+    let answer = ask(&world, "GET /lent/a", "Authorization: Bearer stolen-from-the-repository\r\n", "");
+    assert!(answer.contains("foreign_credential"), "{answer}");
+    assert!(world.upstream_heads().is_empty());
+}
+
+#[test]
+fn a_door_shows_its_secret_to_nobody_s_eyes_in_proc() {
+    let world = world();
+    assert!(ask(&world, "GET /lent/a", "", "").starts_with("HTTP/1.1 200"));
+    for file in ["environ", "cmdline"] {
+        let path = format!("/proc/{}/{file}", world.door.process_id());
+        let shown = std::fs::read(path).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&shown).contains(SECRET), "{file}");
+    }
+}
