@@ -18,7 +18,7 @@ mod file;
 mod propose;
 mod values;
 
-pub(crate) use credentials::CredentialConfig;
+pub(crate) use credentials::{CredentialConfig, Source};
 pub(crate) use discover::discover;
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
 pub(crate) use propose::{Proposal, propose};

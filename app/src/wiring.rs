@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
-use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Sealer, StoredKeyLoans, StoredKeys};
+use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, Sealer, StoredKeys};
 use selvedge_domain::{AgentName, Digest, LeaseId, RepoName, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
@@ -24,6 +24,7 @@ use crate::keeper::State;
 mod advisories;
 mod cache;
 mod checks;
+mod courier;
 mod door;
 mod furnish;
 mod gate;
@@ -62,8 +63,7 @@ pub(crate) struct Works {
     rules: Mutex<rules::Seen>,
     forge: LocalForge,
     driver: Arc<NativeDriver>,
-    leases: Leases,
-    pub(crate) keys: Arc<StoredKeys>,
+    pub(crate) lending: Lending,
     vault: Mutex<lender::Vault>,
     live: Mutex<BTreeMap<RunId, Live>>,
     halts: RwLock<BTreeSet<HaltScope>>,
@@ -82,6 +82,14 @@ pub(crate) enum Purpose {
     Work,
     /// Only to take authority away, which must work when the configuration does not.
     Stop,
+}
+
+/// What lends: the issuer, stored keys, and the lease engine over every provider.
+pub(crate) struct Lending {
+    issuer: Arc<Issuer>,
+    pub(crate) keys: Arc<StoredKeys>,
+    store: Arc<sealed::Shelf>,
+    leases: Leases,
 }
 
 /// What is running for one run.
@@ -107,7 +115,7 @@ impl Works {
         let swept = driver.sweep().map_err(|error| CliError::caused(Kind::Sandbox, &error))?;
         // What set-up left for checks that a dead keeper never ran.
         let _none = std::fs::remove_dir_all(state.at("cache"));
-        let (leases, keys) = leases(&state, &ledger, &config.trust_domain)?;
+        let lending = Lending::open(&state, &ledger, &config.trust_domain)?;
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
             forge: open_forge(&state, Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?)))?,
@@ -116,8 +124,7 @@ impl Works {
             policies: RwLock::new(policies),
             rules: Mutex::new(seen),
             driver,
-            leases,
-            keys,
+            lending,
             vault: Mutex::default(),
             live: Mutex::default(),
             halts: RwLock::new(halts.into_iter().collect()),
@@ -131,6 +138,7 @@ impl Works {
             config: RwLock::new(Arc::new(config)),
             state,
         };
+        works.configure_lending();
         Ok(works)
     }
 
@@ -341,17 +349,20 @@ fn load_policies(state: &State) -> (Arc<dyn Judge + Send + Sync>, Option<Digest>
     }
 }
 
-fn leases(state: &State, ledger: &Ledger, trust_domain: &str) -> Result<(Leases, Arc<StoredKeys>), CliError> {
-    let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
-    let master = MasterKey::in_state_dir(state.root()).map_err(|error| failed(&error).hint(error.remedy()))?;
-    let sealer = Arc::new(Sealer::new(&master).map_err(|error| failed(&error))?);
-    let store = Arc::new(sealed::Shelf::new(ledger.clone()));
-    let name = IssuerName::parse(&format!("https://{trust_domain}"), trust_domain).map_err(|error| failed(&error))?;
-    let issuer = Issuer::open(name, Arc::clone(&sealer), store.clone(), now()).map_err(|error| failed(&error))?;
-    let keys = Arc::new(StoredKeys::new(Arc::clone(&sealer), store.clone()));
-    let own = OwnSvid::new(Arc::new(issuer), store.clone());
-    let stored = StoredKeyLoans::new(Arc::clone(&keys), store.clone());
-    Ok((Leases::new(sealer, store, vec![Box::new(own), Box::new(stored)]), keys))
+impl Lending {
+    /// Opens keys and issuer; providers are told to it once the configuration is known.
+    fn open(state: &State, ledger: &Ledger, trust_domain: &str) -> Result<Self, CliError> {
+        let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
+        let master = MasterKey::in_state_dir(state.root()).map_err(|error| failed(&error).hint(error.remedy()))?;
+        let sealer = Arc::new(Sealer::new(&master).map_err(|error| failed(&error))?);
+        let store = Arc::new(sealed::Shelf::new(ledger.clone()));
+        let name =
+            IssuerName::parse(&format!("https://{trust_domain}"), trust_domain).map_err(|error| failed(&error))?;
+        let issuer = Issuer::open(name, Arc::clone(&sealer), store.clone(), now()).map_err(|error| failed(&error))?;
+        let keys = Arc::new(StoredKeys::new(Arc::clone(&sealer), store.clone()));
+        let leases = Leases::new(sealer, store.clone(), Vec::new());
+        Ok(Self { issuer: Arc::new(issuer), keys, store, leases })
+    }
 }
 
 fn now() -> Time {

@@ -112,18 +112,30 @@ impl Issuer {
         holder: &WorkloadId,
         now: Time,
     ) -> Result<(Secret, Time), SvidError> {
+        self.sign_for(permit, holder, &permit.order().audience, SVID_LIFETIME_MAX, now)
+    }
+
+    /// Signs the JWT-SVID with which the credential this permit is for is asked for: its audience is the provider.
+    pub(crate) fn sign_for(
+        &self,
+        permit: &Permit<MintCredential>,
+        holder: &WorkloadId,
+        audience: &str,
+        lifetime_max: Duration,
+        now: Time,
+    ) -> Result<(Secret, Time), SvidError> {
         let order = permit.order();
         let sub = holder.to_string();
         if self.name.strip_trust_domain(&sub).is_none() || *holder.run() != order.run {
             let (run, trust_domain) = (order.run.to_string(), self.name.trust_domain.clone());
             return Err(SvidError::Holder { holder: sub, run, trust_domain });
         }
-        let aud = order.audience.clone();
+        let aud = audience.to_owned();
         if aud.is_empty() || aud.len() > AUDIENCE_BYTES_MAX || aud.chars().any(char::is_control) {
             return Err(SvidError::Audience);
         }
         // Whole seconds, rounded down: never later than was allowed.
-        let lifetime = SVID_LIFETIME_MAX.min(Duration::from_seconds(order.ttl_seconds));
+        let lifetime = lifetime_max.min(SVID_LIFETIME_MAX).min(Duration::from_seconds(order.ttl_seconds));
         let [iat, exp] = [now, order.until.min(now.after(lifetime))].map(|time| time.as_millis() / 1000);
         let expires = Time::from_millis(0).after(Duration::from_seconds(exp));
         if expires <= now {

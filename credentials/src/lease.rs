@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use selvedge_authority::Permit;
 use selvedge_domain::orders::{MintCredential, Minted};
@@ -30,7 +30,7 @@ const RETRY_LONGEST: Duration = Duration::from_seconds(60);
 pub struct Leases {
     sealer: Arc<Sealer>,
     store: Arc<dyn SealedStore>,
-    providers: Vec<Box<dyn Provider>>,
+    providers: RwLock<Arc<Vec<Arc<dyn Provider>>>>,
     desk: Mutex<Desk>,
 }
 
@@ -69,7 +69,7 @@ pub enum LendError {
     #[error("`{provider}` lent nothing: {source}")]
     Provider {
         /// Which provider.
-        provider: &'static str,
+        provider: String,
         /// What it said.
         source: ProviderError,
     },
@@ -138,8 +138,16 @@ impl Ending {
 
 impl Leases {
     /// Lends through `providers`; the first that serves an order carries it out.
-    pub fn new(sealer: Arc<Sealer>, store: Arc<dyn SealedStore>, providers: Vec<Box<dyn Provider>>) -> Self {
-        Self { sealer, store, providers, desk: Mutex::default() }
+    pub fn new(sealer: Arc<Sealer>, store: Arc<dyn SealedStore>, providers: Vec<Arc<dyn Provider>>) -> Self {
+        Self { sealer, store, providers: RwLock::new(Arc::new(providers)), desk: Mutex::default() }
+    }
+
+    /// Takes up what is configured now. Providers that are not among these still end what they lent, until the keeper ends.
+    pub fn configure(&self, providers: Vec<Arc<dyn Provider>>) {
+        let mut current = self.providers.write().unwrap_or_else(PoisonError::into_inner);
+        let is_gone = |old: &&Arc<dyn Provider>| !providers.iter().any(|new| new.name() == old.name());
+        let gone: Vec<Arc<dyn Provider>> = current.iter().filter(is_gone).cloned().collect();
+        *current = Arc::new(providers.into_iter().chain(gone).collect());
     }
 
     /// Makes the credential this permit is for and hands its secret out, once. The lease must have been announced.
@@ -150,16 +158,23 @@ impl Leases {
         let lease = &order.lease;
         let wanted = order.credential.as_ref().map_or(order.audience.as_str(), |credential| credential.as_str());
         let no_provider = || LendError::NoProvider(wanted.to_owned());
-        let provider = self.providers.iter().find(|provider| provider.serves(order)).ok_or_else(no_provider)?;
+        let providers = self.providers();
+        let provider = providers.iter().find(|provider| provider.serves(order)).ok_or_else(no_provider)?;
         let _hand = self.take(lease).ok_or_else(|| LendError::Busy(lease.clone()))?;
         if self.read(lease)?.is_some() {
             return Err(LendError::UsedBefore(lease.clone()));
         }
         let origin = || Origin { provider: provider.name().to_owned(), audience: wanted.to_owned() };
-        self.write(lease, &Note::Begun(origin()))?;
-        let Fresh { secret, handle, revocation, expires } = provider
-            .mint(permit, holder, now)
-            .map_err(|source| LendError::Provider { provider: provider.name(), source })?;
+        self.write(lease, &Note::Begun(origin(), now))?;
+        let Fresh { secret, handle, revocation, expires } = match provider.mint(permit, holder, now) {
+            Ok(fresh) => fresh,
+            Err(source) => {
+                if source.made_nothing {
+                    self.write(lease, &Note::Closed)?;
+                }
+                return Err(LendError::Provider { provider: provider.name().to_owned(), source });
+            }
+        };
         self.write(lease, &Note::Held(origin(), Held { handle, revocation, expires }))?;
         Ok(Lent { minted: Minted { lease: lease.clone(), revocation, expires }, secret })
     }
@@ -203,7 +218,7 @@ impl Leases {
     pub fn forget(&self, lease: &LeaseId) -> Result<(), NoteError> {
         match self.read(lease)? {
             Some(Note::Closed) => Ok(self.store.delete(&slot(lease))?),
-            Some(Note::Begun(_) | Note::Held(..) | Note::Barred) | None => Ok(()),
+            Some(Note::Begun(..) | Note::Held(..) | Note::Barred) | None => Ok(()),
         }
     }
 
@@ -211,11 +226,8 @@ impl Leases {
         let ending = match self.read(lease)? {
             Some(Note::Closed) => return Ok(Ending::Revoked),
             Some(Note::Held(origin, held)) => self.end_held(lease, &origin, &held, now),
-            Some(Note::Begun(origin)) => match self.provider(&origin.provider) {
-                Ok(provider) => {
-                    let lost = Credential { lease, audience: Some(&origin.audience), handle: None };
-                    self.kill(provider, &lost, now)
-                }
+            Some(Note::Begun(origin, begun)) => match self.provider(&origin.provider) {
+                Ok(provider) => self.end_lost(provider.as_ref(), lease, &origin, begun, now),
                 Err(because) => self.stuck(lease, because, now),
             },
             // No mint has begun, and from here on none can. Every provider is told all the same: it costs little.
@@ -231,13 +243,22 @@ impl Leases {
         Ok(ending)
     }
 
+    /// What a lost mint may have made: ended where its lease is enough for that, and waited for where it is not.
+    fn end_lost(&self, provider: &dyn Provider, lease: &LeaseId, origin: &Origin, begun: Time, now: Time) -> Ending {
+        match provider.lost_dies(begun) {
+            Some(dies) if now >= dies => Ending::Expired,
+            Some(dies) => Ending::ExpiresAt(dies),
+            None => self.kill(provider, &Credential { lease, audience: Some(&origin.audience), handle: None }, now),
+        }
+    }
+
     fn end_held(&self, lease: &LeaseId, origin: &Origin, held: &Held, now: Time) -> Ending {
         let provider = match self.provider(&origin.provider) {
             Ok(provider) => provider,
             Err(because) => return self.stuck(lease, because, now),
         };
         let credential = Credential { lease, audience: Some(&origin.audience), handle: Some(&held.handle) };
-        let ending = self.kill(provider, &credential, now);
+        let ending = self.kill(provider.as_ref(), &credential, now);
         match (held.revocation, ending) {
             (Revocation::ExpiryOnly(dies), Ending::Revoked) if now < dies => Ending::ExpiresAt(dies),
             (Revocation::ExpiryOnly(_), Ending::Revoked) => Ending::Expired,
@@ -261,7 +282,10 @@ impl Leases {
 
     fn kill_everywhere(&self, lease: &LeaseId, now: Time) -> Ending {
         let nameless = Credential { lease, audience: None, handle: None };
-        let endings = self.providers.iter().map(|provider| self.kill(provider.as_ref(), &nameless, now));
+        // Others can do nothing with a lease alone; and no mint began without a note.
+        let providers = self.providers();
+        let by_lease = providers.iter().filter(|provider| provider.lost_dies(now).is_none());
+        let endings = by_lease.map(|provider| self.kill(provider.as_ref(), &nameless, now));
         endings.fold(Ending::Revoked, |worst, ending| if worst == Ending::Revoked { ending } else { worst })
     }
 
@@ -288,9 +312,13 @@ impl Leases {
         Ending::Stuck { because, retry: now.after(Duration::from_millis(doubled).min(RETRY_LONGEST)) }
     }
 
-    fn provider(&self, name: &str) -> Result<&dyn Provider, String> {
-        let found = self.providers.iter().find(|provider| provider.name() == name);
-        found.map(AsRef::as_ref).ok_or_else(|| format!("its provider `{name}` is not configured any more"))
+    fn provider(&self, name: &str) -> Result<Arc<dyn Provider>, String> {
+        let found = self.providers().iter().find(|provider| provider.name() == name).cloned();
+        found.ok_or_else(|| format!("its provider `{name}` is not configured any more; configure it again to end it"))
+    }
+
+    fn providers(&self) -> Arc<Vec<Arc<dyn Provider>>> {
+        Arc::clone(&self.providers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn read(&self, lease: &LeaseId) -> Result<Option<Note>, NoteError> {
@@ -336,6 +364,6 @@ fn slot(lease: &LeaseId) -> Slot {
 
 impl fmt::Debug for Leases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.providers.iter().map(|provider| provider.name())).finish()
+        f.debug_list().entries(self.providers().iter().map(|provider| provider.name().to_owned())).finish()
     }
 }

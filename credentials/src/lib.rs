@@ -4,6 +4,8 @@
 //! of steps in which one is lent and ended ([`Leases`]). Knows no policy, no run, no database: what it must remember
 //! goes sealed into a [`SealedStore`], and which leases are outstanding is told to it.
 
+mod errand;
+mod exchange;
 mod fields;
 mod issuer;
 mod jwt;
@@ -11,6 +13,7 @@ mod keyring;
 mod lease;
 mod master;
 mod note;
+mod openbao;
 mod provider;
 mod seal;
 mod secret;
@@ -19,10 +22,13 @@ mod stored;
 mod svid;
 mod verifier;
 
+pub use errand::{Body, Brought, Courier, CourierError, Errand};
+pub use exchange::{Exchange, ExchangeSettings, Page};
 pub use issuer::{Issuer, IssuerError, IssuerName, NotANameForAnIssuer, SVID_LIFETIME_MAX, SvidError};
 pub use keyring::{KEY_USED_FOR, PUBLISHED_BEFORE_USE};
 pub use lease::{Ending, Leases, LendError, Lent, NoteError};
 pub use master::{MasterKey, MasterKeyError};
+pub use openbao::{OpenBao, OpenBaoSettings};
 pub use provider::{Credential, Fresh, Handle, Probe, Provider, ProviderError};
 pub use seal::{OpenError, SealError, Sealed, Sealer, Unreadable};
 pub use secret::Secret;

@@ -8,7 +8,7 @@ use crate::{Handle, Secret, fields};
 #[derive(Debug)]
 pub(crate) enum Note {
     /// Minting began; whether a credential exists is not known, and its secret was not handed out.
-    Begun(Origin),
+    Begun(Origin, Time),
     /// A credential exists.
     Held(Origin, Held),
     /// It was revoked before it was minted; nobody may mint it any more.
@@ -34,7 +34,9 @@ pub(crate) struct Held {
     pub(crate) expires: Time,
 }
 
-const BEGUN: &[u8] = b"begun 1";
+/// Without a time; only our own documents were lent then, and those are ended by their lease.
+const BEGUN_1: &[u8] = b"begun 1";
+const BEGUN: &[u8] = b"begun 2";
 const HELD: &[u8] = b"held 1";
 const BARRED: &[u8] = b"barred 1";
 const CLOSED: &[u8] = b"closed 1";
@@ -47,7 +49,9 @@ impl Note {
     /// As it is sealed.
     pub(crate) fn to_secret(&self) -> Secret {
         match self {
-            Self::Begun(origin) => fields::join(&[BEGUN, origin.provider.as_bytes(), origin.audience.as_bytes()]),
+            Self::Begun(origin, at) => {
+                fields::join(&[BEGUN, origin.provider.as_bytes(), origin.audience.as_bytes(), &fields::of_time(*at)])
+            }
             Self::Held(origin, held) => {
                 let (word, dies) = match held.revocation {
                     Revocation::Immediate => (IMMEDIATE, held.expires),
@@ -72,7 +76,12 @@ impl Note {
     /// From what was sealed.
     pub(crate) fn from_secret(secret: &Secret) -> Option<Self> {
         match fields::split(secret.expose())?.as_slice() {
-            [BEGUN, provider, audience] => Some(Self::Begun(Origin::from_fields(provider, audience)?)),
+            [BEGUN_1, provider, audience] => {
+                Some(Self::Begun(Origin::from_fields(provider, audience)?, Time::from_millis(0)))
+            }
+            [BEGUN, provider, audience, at] => {
+                Some(Self::Begun(Origin::from_fields(provider, audience)?, fields::to_time(at)?))
+            }
             [HELD, provider, audience, handle, word, dies, expires] => {
                 let revocation = match *word {
                     IMMEDIATE => Revocation::Immediate,
@@ -108,7 +117,7 @@ mod tests {
             Note::Held(origin(), Held { handle, revocation, expires: Time::from_millis(7) })
         };
         vec![
-            Note::Begun(origin()),
+            Note::Begun(origin(), Time::from_millis(5)),
             held(Revocation::Immediate),
             held(Revocation::LeaseRevoke),
             held(Revocation::ExpiryOnly(Time::from_millis(9))),

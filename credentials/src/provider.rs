@@ -11,7 +11,7 @@ use crate::Secret;
 /// Makes credentials of one kind, and ends them.
 pub trait Provider: Send + Sync {
     /// Its name in sealed records; never given to another kind of provider.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Whether it is the one to carry out this order.
     fn serves(&self, order: &MintCredential) -> bool;
@@ -25,6 +25,10 @@ pub trait Provider: Send + Sync {
 
     /// Tries whether the credential still works.
     fn probe(&self, credential: &Credential<'_>, now: Time) -> Probe;
+
+    /// When a credential is certainly dead whose mint began at `begun` and was never answered. None where [`Self::revoke`] and
+    /// [`Self::probe`] need no answer, which is where a credential carries its lease.
+    fn lost_dies(&self, begun: Time) -> Option<Time>;
 }
 
 /// A credential just made. Only the lease engine sees it whole.
@@ -75,6 +79,8 @@ pub struct ProviderError {
     pub retry_after: Option<Duration>,
     /// Whether asking again is of no use until a person did something.
     pub is_lasting: bool,
+    /// Whether it is certain that nothing was made, or that what was made is dead.
+    pub made_nothing: bool,
 }
 
 impl Handle {
@@ -98,7 +104,13 @@ impl fmt::Debug for Handle {
 impl ProviderError {
     /// An error without advice on when to try again.
     pub fn new(because: impl fmt::Display) -> Self {
-        Self { because: because.to_string(), retry_after: None, is_lasting: false }
+        Self { because: because.to_string(), retry_after: None, is_lasting: false, made_nothing: false }
+    }
+
+    /// The same, certain that nothing was made or that it is dead.
+    #[must_use]
+    pub fn that_made_nothing(self) -> Self {
+        Self { made_nothing: true, ..self }
     }
 
     /// An error that stays until a person did what it says.

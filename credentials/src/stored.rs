@@ -126,7 +126,7 @@ impl StoredKeyLoans {
 }
 
 impl Provider for StoredKeyLoans {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "stored-key"
     }
 
@@ -144,7 +144,7 @@ impl Provider for StoredKeyLoans {
         let (_, secret) = self.keys.open(name).map_err(|error| match error {
             StoredKeyError::Note(_) => ProviderError::new(error),
             StoredKeyError::Missing(_) | StoredKeyError::Foreign(_) | StoredKeyError::Leaked(..) => {
-                ProviderError::lasting(error)
+                ProviderError::lasting(error).that_made_nothing()
             }
         })?;
         let expires = order.until.min(now.after(Duration::from_seconds(order.ttl_seconds)));
@@ -164,6 +164,11 @@ impl Provider for StoredKeyLoans {
             Ok(false) => Probe::Alive,
             Err(error) => Probe::Unknown(error.to_string()),
         }
+    }
+
+    /// Its lease is what is revoked and asked about.
+    fn lost_dies(&self, _: Time) -> Option<Time> {
+        None
     }
 }
 

@@ -33,7 +33,7 @@ impl OwnSvid {
 }
 
 impl Provider for OwnSvid {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "own-svid"
     }
 
@@ -79,6 +79,11 @@ impl Provider for OwnSvid {
             Err(Refused { why: why @ (Why::RevocationUnknown(_) | Why::NotYet) }) => Probe::Unknown(why.to_string()),
             Err(Refused { .. }) => Probe::Dead,
         }
+    }
+
+    /// Its lease is what is revoked and asked about.
+    fn lost_dies(&self, _: Time) -> Option<Time> {
+        None
     }
 }
 

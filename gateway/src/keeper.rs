@@ -243,7 +243,7 @@ impl Drop for KillUnlessDisarmed<'_> {
 
 /// A door has its channel as standard input, no other descriptor, an empty environment and its own process group, so that
 /// what ends a terminal's programs ends it only through its keeper.
-fn spawn(program: &Path, run_as: RunAs, channel: UnixStream) -> std::io::Result<Child> {
+pub(crate) fn spawn(program: &Path, run_as: RunAs, channel: UnixStream) -> std::io::Result<Child> {
     // Opened here, because the ids a door runs as need not reach the directory the program lies in.
     let program = File::open(program)?;
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_fd().as_raw_fd()));

@@ -5,6 +5,7 @@
 //! [`main`] the door's. This crate never knows policies, the ledger or who started a run; it knows how to read a request
 //! in one way only and to forward nothing else.
 
+pub mod courier;
 pub mod danger;
 pub mod dial;
 pub mod dns;

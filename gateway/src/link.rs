@@ -139,7 +139,9 @@ impl Link {
             match frame::read_async(&mut channel, TO_DOOR_BYTES_MAX).await {
                 Ok(ToDoor::Answer { serial, verdict }) => self.deliver(serial, verdict.into()).await,
                 Ok(ToDoor::Close {}) => return Ended::Closed,
-                Ok(ToDoor::Hello(_) | ToDoor::Listeners { .. }) | Err(_) => return Ended::KeeperGone,
+                Ok(ToDoor::Hello(_) | ToDoor::Errand(_) | ToDoor::Listeners { .. }) | Err(_) => {
+                    return Ended::KeeperGone;
+                }
             }
         }
     }

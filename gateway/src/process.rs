@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::confine;
+use crate::courier;
 use crate::dial::{Dialer, SystemResolver};
 use crate::dns;
 use crate::http::certificates::{BadAuthority, RunAuthority};
@@ -18,7 +19,7 @@ use crate::protocol::{Hello, Lease, ListenerKind};
 use crate::scope::Scope;
 use crate::wire::descriptors::{self, PassError};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{BadMessage, FromDoor, ToDoor};
+use crate::wire::message::{BadMessage, FromDoor, ToDoor, WireHello};
 
 /// Names looked up at once; each takes a thread, and a resolver that hangs must not take many.
 const LOOKUPS_MAX: usize = 8;
@@ -32,8 +33,6 @@ enum DoorError {
     Frame(#[from] FrameError),
     #[error(transparent)]
     Message(#[from] BadMessage),
-    #[error("the keeper did not begin with a greeting")]
-    NotGreeted,
     #[error(transparent)]
     Keys(#[from] BadAuthority),
     #[error(transparent)]
@@ -46,7 +45,15 @@ enum DoorError {
 pub fn main() -> ExitCode {
     let channel = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     let Ok(mut channel) = channel else { return ExitCode::FAILURE };
-    match prepare(&mut channel).and_then(|prepared| serve(prepared, channel)) {
+    let hello = match frame::read(&mut channel, TO_DOOR_BYTES_MAX) {
+        Ok(ToDoor::Hello(hello)) => hello,
+        Ok(ToDoor::Errand(errand)) => {
+            courier::run(&mut channel, errand);
+            return ExitCode::SUCCESS;
+        }
+        Ok(ToDoor::Listeners { .. } | ToDoor::Answer { .. } | ToDoor::Close {}) | Err(_) => return ExitCode::FAILURE,
+    };
+    match prepare(hello, &mut channel).and_then(|prepared| serve(prepared, channel)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -60,8 +67,7 @@ struct Prepared {
 }
 
 /// Everything before the first client. A failure is told to the keeper while it still waits for readiness.
-fn prepare(channel: &mut UnixStream) -> Result<Prepared, DoorError> {
-    let ToDoor::Hello(hello) = frame::read(channel, TO_DOOR_BYTES_MAX)? else { return Err(DoorError::NotGreeted) };
+fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorError> {
     let made = Hello::try_from(hello).map_err(DoorError::from).and_then(|hello| {
         let authority = RunAuthority::make(&hello.ca_common_name, hello.life)?;
         let dialer = Dialer::new(&hello.roots_pem, Box::new(SystemResolver))?;

@@ -32,6 +32,12 @@ impl Scope {
         }
     }
 
+    /// One endpoint and nothing else, for whoever asks no keeper.
+    pub(crate) fn alone(endpoint: &Endpoint, dangers: Vec<danger::Upstream>) -> Self {
+        let reach = Reach { endpoint: endpoint.clone(), methods: BTreeSet::new(), path_prefix: "/".to_owned() };
+        Self { reach: vec![reach], dangers, names: BTreeMap::new() }
+    }
+
     /// Whether any request to this endpoint can be within the grant.
     pub(crate) fn reaches(&self, endpoint: &Endpoint) -> bool {
         self.reach.iter().any(|reach| reach.endpoint == *endpoint)

@@ -2,5 +2,6 @@
 //! what is allowed.
 
 pub(crate) mod descriptors;
+pub(crate) mod errand;
 pub(crate) mod frame;
 pub(crate) mod message;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use selvedge_credentials::{ExchangeSettings, OpenBaoSettings, Page};
 use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
 use selvedge_factory::ports::Credential;
 use selvedge_gateway::{FieldName, Scheme};
 
 use super::file::{self, File};
-use super::{ConfigError, Reader, one_of, parse_rule};
+use super::{ConfigError, Reader, one_of, parse_endpoint, parse_rule};
 
 /// Longest name of an environment variable.
 const VARIABLE_BYTES_MAX: usize = 100;
@@ -16,11 +17,23 @@ const VARIABLE_BYTES_MAX: usize = 100;
 #[derive(Debug, Clone)]
 pub(crate) struct CredentialConfig {
     pub(crate) credential: Credential,
+    pub(crate) source: Source,
     pub(crate) uses: BTreeSet<Reach>,
     pub(crate) field: FieldName,
     pub(crate) scheme: Scheme,
     /// Where a program in the sandbox finds the placeholder.
     pub(crate) env: Option<String>,
+}
+
+/// Where a credential comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A key that somebody stored sealed.
+    Static,
+    /// A dynamic secret.
+    OpenBao(OpenBaoSettings),
+    /// A token by exchange.
+    Exchange(ExchangeSettings),
 }
 
 impl Reader<'_> {
@@ -39,10 +52,7 @@ impl Reader<'_> {
         name: CredentialName,
         written: &file::Credential,
     ) -> Result<CredentialConfig, ConfigError> {
-        let is_stored = match written.kind.as_str() {
-            "static" => true,
-            other => return self.bad(format!("{key}.kind"), one_of(other, ["static"])),
-        };
+        let source = self.source(key, &name, written)?;
         let Some(owner) = Owner::parse(&written.owner) else {
             let because = "is empty: name the person or team that answers for this credential when it leaks";
             return self.bad(format!("{key}.owner"), because);
@@ -56,14 +66,85 @@ impl Reader<'_> {
             credential: Credential {
                 name,
                 owner,
-                is_stored,
+                is_stored: source == Source::Static,
                 lent_at_most: self.lent_at_most(key, &written.lent_at_most)?,
             },
+            source,
             uses: self.uses(key, &written.uses)?,
             field,
             scheme: self.scheme(key, written)?,
             env: self.variable(key, written.env.as_deref())?,
         })
+    }
+
+    fn source(&self, key: &str, name: &CredentialName, written: &file::Credential) -> Result<Source, ConfigError> {
+        match (written.kind.as_str(), &written.openbao, &written.oauth) {
+            ("static", None, None) => Ok(Source::Static),
+            ("openbao", Some(bao), None) => self.openbao(&format!("{key}.openbao"), name, bao),
+            ("oauth", None, Some(oauth)) => self.oauth(&format!("{key}.oauth"), name, oauth),
+            (kind @ ("openbao" | "oauth"), None, None) => {
+                self.bad(format!("{key}.{kind}"), format!("is missing: `kind = \"{kind}\"` needs a table of that name"))
+            }
+            ("static" | "openbao" | "oauth", _, _) => {
+                self.bad(key, format!("has tables of another kind than `{}`; leave them out", written.kind))
+            }
+            (other, _, _) => self.bad(format!("{key}.kind"), one_of(other, ["static", "openbao", "oauth"])),
+        }
+    }
+
+    fn openbao(&self, key: &str, name: &CredentialName, bao: &file::OpenBao) -> Result<Source, ConfigError> {
+        let path = |of: &str, text: &str| self.path_there(&format!("{key}.{of}"), text);
+        Ok(Source::OpenBao(OpenBaoSettings {
+            credential: name.clone(),
+            endpoint: self.page(&format!("{key}.url"), &bao.url)?.endpoint,
+            mount: path("mount", &bao.mount)?,
+            role: self.said(key, "role", &bao.role)?,
+            audience: self.said(key, "audience", &bao.audience)?,
+            path: path("path", &bao.path)?,
+            field: self.said(key, "field", &bao.field)?,
+            token_lives_at_most: self.span(&format!("{key}.token_lives_at_most"), &bao.token_lives_at_most)?,
+        }))
+    }
+
+    fn oauth(&self, key: &str, name: &CredentialName, oauth: &file::OAuth) -> Result<Source, ConfigError> {
+        let page =
+            |of: &str, url: &Option<String>| url.as_ref().map(|url| self.page(&format!("{key}.{of}"), url)).transpose();
+        Ok(Source::Exchange(ExchangeSettings {
+            credential: name.clone(),
+            token: self.page(&format!("{key}.token"), &oauth.token)?,
+            revocation: page("revocation", &oauth.revocation)?,
+            introspection: page("introspection", &oauth.introspection)?,
+            server: self.said(key, "server", &oauth.server)?,
+            audience: oauth.audience.clone(),
+            scope: oauth.scope.clone(),
+            token_lives_at_most: self.span(&format!("{key}.token_lives_at_most"), &oauth.token_lives_at_most)?,
+        }))
+    }
+
+    /// A page of a service, over TLS.
+    fn page(&self, key: &str, url: &str) -> Result<Page, ConfigError> {
+        let parsed = url.strip_prefix("https://").and_then(|rest| {
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let is_plain = path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b));
+            is_plain.then(|| Some(Page { endpoint: parse_endpoint(authority)?, path: format!("/{path}") }))?
+        });
+        match parsed {
+            Some(page) => Ok(page),
+            None => self.bad(key, format!("`{url}` is not `https://<host>/<path>`")),
+        }
+    }
+
+    /// A path within a service, without the slash it begins with.
+    fn path_there(&self, key: &str, path: &str) -> Result<String, ConfigError> {
+        let is_segment = |segment: &str| {
+            !segment.is_empty()
+                && !segment.starts_with('.')
+                && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        if path.split('/').all(is_segment) {
+            return Ok(path.to_owned());
+        }
+        self.bad(key, format!("`{path}` is not a path; write such as `database/creds/readonly`"))
     }
 
     fn lent_at_most(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {

@@ -179,7 +179,8 @@ pub(crate) struct Registry {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credential {
-    /// `static`: a key that `selvedge credentials store` keeps sealed.
+    /// `static`: a key that `selvedge credentials store` keeps sealed. `openbao`, `oauth`: made for each run, with the run's own
+    /// identity document.
     pub(crate) kind: String,
     /// The person or team that answers for it.
     pub(crate) owner: String,
@@ -200,6 +201,59 @@ pub(crate) struct Credential {
     /// How long it may be lent.
     #[serde(default = "lent_at_most")]
     pub(crate) lent_at_most: String,
+    /// For `kind = "openbao"`: an OpenBao or Vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) openbao: Option<OpenBao>,
+    /// For `kind = "oauth"`: an authorisation server that exchanges tokens (RFC 8693).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) oauth: Option<OAuth>,
+}
+
+/// An OpenBao or Vault, with a `jwt` auth method that trusts the factory's issuer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenBao {
+    /// Where it listens: `https://<host>`, or with a port.
+    pub(crate) url: String,
+    /// Where its `jwt` auth method is mounted.
+    #[serde(default = "jwt")]
+    pub(crate) mount: String,
+    /// The role there.
+    pub(crate) role: String,
+    /// The audience that role is bound to.
+    pub(crate) audience: String,
+    /// What is read, such as `database/creds/readonly`.
+    pub(crate) path: String,
+    /// Which field of it is the secret.
+    pub(crate) field: String,
+    /// The longest a token of that role lives; a login whose answer is lost keeps its run open this long.
+    #[serde(default = "lent_at_most")]
+    pub(crate) token_lives_at_most: String,
+}
+
+/// An authorisation server that exchanges tokens.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OAuth {
+    /// Its token endpoint: `https://<host>/<path>`.
+    pub(crate) token: String,
+    /// Its revocation endpoint (RFC 7009). Without it, tokens only expire, and their runs stay open until they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revocation: Option<String>,
+    /// Its introspection endpoint (RFC 7662), where a revoked token is tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) introspection: Option<String>,
+    /// The audience it expects in the run's identity document.
+    pub(crate) server: String,
+    /// The audience the token is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) audience: Option<String>,
+    /// The scopes asked for, separated by spaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<String>,
+    /// The longest a token lives; an exchange whose answer is lost keeps its run open this long.
+    #[serde(default = "lent_at_most")]
+    pub(crate) token_lives_at_most: String,
 }
 
 /// Where advisories come from.
@@ -299,6 +353,10 @@ fn approval_within() -> String {
 
 fn authorization() -> String {
     "authorization".to_owned()
+}
+
+fn jwt() -> String {
+    "jwt".to_owned()
 }
 
 fn bearer() -> String {

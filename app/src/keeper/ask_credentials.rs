@@ -29,7 +29,7 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
     SecretText::parse(key.expose().as_bytes()).map_err(|error| CliError::caused(Kind::Usage, &error))?;
     record(keeper, &name, KeyChange::Stored, uid)?;
     let secret = Secret::new(key.expose().as_bytes().to_vec());
-    works.keys.put(&name, &secret, works.now()).map_err(|error| CliError::caused(Kind::State, &error))?;
+    works.lending.keys.put(&name, &secret, works.now()).map_err(|error| CliError::caused(Kind::State, &error))?;
     Ok(json!({ "credential": name.as_str(), "owner": config.credential.owner.as_str() }))
 }
 
@@ -39,11 +39,11 @@ pub(super) fn remove(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, Cli
     // A credential that is no longer configured may still have a key.
     let name = CredentialName::parse(name).map_err(|error| CliError::caused(Kind::Usage, &error))?;
     let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
-    let standing = keeper.works.keys.standing(&name).map_err(|error| failed(&error))?;
+    let standing = keeper.works.lending.keys.standing(&name).map_err(|error| failed(&error))?;
     if standing.is_none() {
         return Err(CliError::new(Kind::NotFound, format!("no key is stored for credential `{name}`")));
     }
-    keeper.works.keys.remove(&name).map_err(|error| failed(&error))?;
+    keeper.works.lending.keys.remove(&name).map_err(|error| failed(&error))?;
     record(keeper, &name, KeyChange::Removed, uid)?;
     Ok(json!({ "credential": name.as_str() }))
 }
@@ -55,7 +55,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
     let history = History::read(keeper)?;
     let live = live_loans(keeper)?;
     for (name, credential) in &config.credentials {
-        let standing = works.keys.standing(name).map_err(|error| CliError::caused(Kind::State, &error))?;
+        let standing = works.lending.keys.standing(name).map_err(|error| CliError::caused(Kind::State, &error))?;
         let (since, leaked) = match standing {
             Some(Standing::StoredSince(since)) => (Some(since), None),
             Some(Standing::LeakedAt(at)) => (None, Some(at)),

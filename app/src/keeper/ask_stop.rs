@@ -18,6 +18,9 @@ use crate::errors::{CliError, Kind};
 /// How often it is looked whether what was stopped has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long whoever stops something waits for providers to confirm; ours take milliseconds, others answer or do not.
+const REVOKE_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long a keeper that lives only for this command waits for what it stopped to come to its end.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 
@@ -94,26 +97,49 @@ fn stop(keeper: &Arc<Keeper>, scope: HaltScope, uid: u32, listener: &dyn Listene
     // What is alive in this process, and what the log says is not over: either may know of a run that the other does not.
     let open = works.ledger.open_runs().unwrap_or_default().into_iter().map(|run| run.id);
     let runs: BTreeSet<RunId> = works.live_runs().into_iter().chain(open).filter(covered).collect();
-    let stopped: Vec<(bool, Vec<LeaseId>)> = std::thread::scope(|threads| {
-        let threads: Vec<_> = runs
-            .iter()
-            .map(|run| threads.spawn(|| (works.kill_run(run).is_some(), works.take_leases_back(run))))
-            .collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    let killed = std::thread::scope(|threads| {
+        let threads: Vec<_> = runs.iter().map(|run| threads.spawn(|| works.kill_run(run).is_some())).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|killed| *killed).count()
     });
+    let living = take_back(keeper, &runs);
     let recorded = record(keeper, Relinquished::Halted(scope), uid);
     keeper.start_pool();
     keeper.moved();
     if listener.is_the_keeper() && recorded {
         see_end(keeper, &runs);
     }
-    let living: Vec<&LeaseId> = stopped.iter().flat_map(|(_, leases)| leases).collect();
     Ok(json!({
-        "killed": stopped.iter().filter(|(killed, _)| *killed).count(),
+        "killed": killed,
         "ended": runs.len(),
         "may_still_live": living.iter().map(|lease| lease.as_str()).collect::<Vec<_>>(),
         "recorded": recorded,
     }))
+}
+
+/// Takes back what the runs were lent, all at once. Whoever stops something is not kept by a provider that does not answer: what
+/// it may still take is said to live, and goes on being revoked.
+fn take_back(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>) -> Vec<LeaseId> {
+    let (told, answers) = std::sync::mpsc::channel();
+    for run in runs {
+        let (keeper, run, told) = (Arc::clone(keeper), run.clone(), told.clone());
+        std::thread::spawn(move || {
+            let living = keeper.works.take_leases_back(&run);
+            // Nobody waits for it any more.
+            let _unheard = told.send((run, living));
+        });
+    }
+    drop(told);
+    let begun = Instant::now();
+    let mut waiting = runs.clone();
+    let mut living = Vec::new();
+    while let Ok((run, leases)) = answers.recv_timeout(REVOKE_WITHIN.saturating_sub(begun.elapsed())) {
+        waiting.remove(&run);
+        living.extend(leases);
+    }
+    for run in waiting.iter().filter_map(|run| keeper.works.run(run).ok()) {
+        living.extend(run.leases().iter().filter(|(_, state)| state.may_live()).map(|(lease, _)| lease.clone()));
+    }
+    living
 }
 
 /// Nobody else would end these runs, and the next keeper would find them as they are now.

@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
 use selvedge_domain::orders::{HttpAnswered, HttpRequest};
-use selvedge_domain::{CredentialName, Grant, Reach, RepoName, RunId};
+use selvedge_domain::{CredentialName, Endpoint, Grant, Reach, RepoName, RunId};
 use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
     Ask, Done, Door, Fence, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan, Outcome, Placeholder, Ready,
-    Refused, RunAs, SecretText, Verdict,
+    Refused, SecretText, Verdict,
 };
-use selvedge_sandbox::{DOOR_ID, Listeners};
+use selvedge_sandbox::Listeners;
 
 use super::Works;
+use super::courier::door_rights;
 use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
-use crate::config::{Config, CredentialConfig};
+use crate::config::{Config, CredentialConfig, Danger};
 
 /// Threads that answer one door: a package client opens a handful of connections at a time.
 const ANSWERERS: usize = 4;
@@ -41,7 +42,7 @@ pub(super) struct OpenDoor {
 
 /// What a run is lent for one sandbox, before its door has it.
 #[derive(Default)]
-pub(super) struct Lending {
+pub(super) struct Lent {
     identity: Lease,
     loans: Vec<Loan>,
     /// Where programs inside find the placeholders.
@@ -61,7 +62,7 @@ impl Works {
         &self,
         behalf: &Behalf,
         reach: Vec<Reach>,
-        lending: Lending,
+        lending: Lent,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
@@ -76,9 +77,7 @@ impl Works {
             loans: lending.loans,
             limits: Limits::default(),
         };
-        let run_as =
-            if rustix::process::getuid().is_root() { RunAs::Ids { uid: DOOR_ID, gid: DOOR_ID } } else { RunAs::Keeper };
-        let started = Door::start(&self.executable, run_as, &hello);
+        let started = Door::start(&self.executable, door_rights(), &hello);
         let (door, Ready { ca_pem, fences }) = started.map_err(|error| ActError::Transient(format!("{error}")))?;
         if let Some(missing) = FENCES.iter().find(|fence| !fences.contains(fence)) {
             return Err(ActError::Permanent(format!(
@@ -93,28 +92,28 @@ impl Works {
 
 impl Works {
     /// What the run's doors may use while its agent works, taken out of the vault.
-    pub(super) fn lending_for_work(&self, run: &RunId, grant: &Grant) -> Result<Lending, ActError> {
+    pub(super) fn lending_for_work(&self, run: &RunId, grant: &Grant) -> Result<Lent, ActError> {
         let mut lent = self.take_lent(run);
         let identity = lent.remove(&None).map_or_else(Lease::default, |kept| Lease::new(kept.secret.expose().to_vec()));
-        Ok(Lending { identity, ..self.lending(&grant.loans, &mut lent)? })
+        Ok(Lent { identity, ..self.lending(&grant.loans, &mut lent)? })
     }
 
     /// For a sandbox that is lent nothing. What a credential would go into is refused there, rather than sent without.
-    pub(super) fn lending_nothing(&self, loans: &BTreeSet<selvedge_domain::Loan>) -> Result<Lending, ActError> {
-        Ok(Lending { env: Vec::new(), ..self.lending(loans, &mut BTreeMap::new())? })
+    pub(super) fn lending_nothing(&self, loans: &BTreeSet<selvedge_domain::Loan>) -> Result<Lent, ActError> {
+        Ok(Lent { env: Vec::new(), ..self.lending(loans, &mut BTreeMap::new())? })
     }
 
     fn lending(
         &self,
         granted: &BTreeSet<selvedge_domain::Loan>,
         lent: &mut BTreeMap<Option<CredentialName>, Kept>,
-    ) -> Result<Lending, ActError> {
+    ) -> Result<Lent, ActError> {
         let config = self.config();
         let mut uses: BTreeMap<&CredentialName, Vec<Reach>> = BTreeMap::new();
         for loan in granted {
             uses.entry(&loan.credential).or_default().push(loan.uses.clone());
         }
-        let mut lending = Lending::default();
+        let mut lending = Lent::default();
         for (name, uses) in uses {
             let gone = || ActError::Permanent(format!("credential `{name}` is no longer configured"));
             let CredentialConfig { field, scheme, env, .. } = config.credentials.get(name).ok_or_else(gone)?;
@@ -137,15 +136,19 @@ impl Works {
 
 /// What the operator named under `danger`, for the endpoints this run may reach.
 fn dangers(config: &Config, reach: &[Reach]) -> Vec<Upstream> {
-    let mut upstreams = Vec::new();
-    for danger in &config.danger {
-        for endpoint in reach.iter().map(|reach| &reach.endpoint).filter(|endpoint| endpoint.host == danger.host) {
-            let transport = if danger.plain_port.is_some() { Transport::Clear } else { Transport::Tls };
-            let port = danger.plain_port.unwrap_or(endpoint.port);
-            upstreams.push(Upstream { endpoint: endpoint.clone(), address: danger.address, port, transport });
-        }
-    }
-    upstreams
+    reach.iter().flat_map(|reach| dangers_at(&config.danger, &reach.endpoint)).collect()
+}
+
+/// What the operator named under `danger`, for this endpoint.
+pub(super) fn dangers_at(danger: &[Danger], endpoint: &Endpoint) -> Vec<Upstream> {
+    let named = danger.iter().filter(|danger| danger.host == endpoint.host);
+    let upstream = |danger: &Danger| Upstream {
+        endpoint: endpoint.clone(),
+        address: danger.address,
+        port: danger.plain_port.unwrap_or(endpoint.port),
+        transport: if danger.plain_port.is_some() { Transport::Clear } else { Transport::Tls },
+    };
+    named.map(upstream).collect()
 }
 
 impl OpenDoor {

@@ -15,7 +15,7 @@ impl Works {
     pub(super) fn secret_leaked(&self, run: &RunId, credential: &CredentialName) {
         let scope = HaltScope::Run(run.clone());
         self.set_halt(&scope);
-        let barred = self.keys.bar(credential, self.now());
+        let barred = self.lending.keys.bar(credential, self.now());
         self.kill_run(run);
         let _what_may_live_is_asked_again_by_its_turn = self.take_leases_back(run);
         let owner = self.config().credentials.get(credential).map(|config| config.credential.owner.to_string());

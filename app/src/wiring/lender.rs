@@ -15,7 +15,7 @@ impl Lender for Works {
         let order = permit.order();
         let run = self.run(&order.run).map_err(|error| ActError::Transient(error.to_string()))?;
         let holder = WorkloadId::new(&self.trust_domain, order.run.clone(), run.trigger().agent.clone());
-        let lent = self.leases.lend(permit, &holder, self.now()).map_err(|error| match error.is_lasting() {
+        let lent = self.lending.leases.lend(permit, &holder, self.now()).map_err(|error| match error.is_lasting() {
             true => ActError::Permanent(error.to_string()),
             false => ActError::Transient(error.to_string()),
         })?;
@@ -28,7 +28,7 @@ impl Lender for Works {
 
     fn take_back(&self, lease: &LeaseId) -> TakenBack {
         // Where the lease stands matters to the engine only when its own note cannot be read; assume the worst.
-        match self.leases.revoke(lease, LeaseState::Announced, self.now()) {
+        match self.lending.leases.revoke(lease, LeaseState::Announced, self.now()) {
             Ending::Revoked | Ending::Expired => TakenBack::Dead,
             Ending::ExpiresAt(at) => TakenBack::Stuck { because: format!("it can only expire, at {at}") },
             Ending::Stuck { because, .. } => TakenBack::Stuck { because },

@@ -59,6 +59,7 @@ impl Works {
         let trouble = match Config::load(&self.state.config()) {
             Ok(config) => {
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                self.configure_lending();
                 None
             }
             Err(error) => Some(CliError::from(error)),

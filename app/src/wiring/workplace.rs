@@ -16,7 +16,7 @@ use selvedge_workers::remediate::{Outcome, Report};
 
 use super::Works;
 use super::cache::CACHE_BYTES_MAX;
-use super::door::{Behalf, Lending};
+use super::door::{Behalf, Lent};
 use super::repositories::{permanent, transient};
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
@@ -38,7 +38,7 @@ pub(super) struct Inside<'a> {
     /// Where its doors lead; none without.
     pub(super) reach: Vec<Reach>,
     /// What its doors are lent.
-    pub(super) lending: Lending,
+    pub(super) lending: Lent,
     /// What its output is kept under.
     pub(super) purpose: &'a str,
 }

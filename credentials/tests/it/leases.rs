@@ -132,7 +132,7 @@ fn another_master_key_opens_nothing_and_lends_nothing_twice() {
     let wired = Arc::new(Wired { disk: Arc::clone(&disk), fuse: crate::world::Fuse::new(Cut::Never) });
     let other = MasterKey::supplied(&Secret::new(vec![8; 32])).unwrap();
     let own = OwnSvid::new(issuer(&disk), Arc::<Wired>::clone(&wired));
-    let leases = Leases::new(Arc::new(Sealer::new(&other).unwrap()), wired, vec![Box::new(own)]);
+    let leases = Leases::new(Arc::new(Sealer::new(&other).unwrap()), wired, vec![Arc::new(own)]);
     let refused = leases.lend(&permit(order(1, OWN_AUDIENCE)), &holder(), NOW);
     assert!(matches!(refused, Err(LendError::Note(_))));
 }
@@ -145,7 +145,7 @@ struct Odd {
 }
 
 impl Provider for Odd {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "odd"
     }
 
@@ -174,11 +174,15 @@ impl Provider for Odd {
     fn probe(&self, _: &Credential<'_>, _: Time) -> Probe {
         if self.works.load(Ordering::SeqCst) { Probe::Alive } else { Probe::Dead }
     }
+
+    fn lost_dies(&self, _: Time) -> Option<Time> {
+        None
+    }
 }
 
 fn odd_leases(odd: Odd) -> Leases {
     let wired = Wired { disk: Arc::default(), fuse: crate::world::Fuse::new(Cut::Never) };
-    Leases::new(sealer(), Arc::new(wired), vec![Box::new(odd)])
+    Leases::new(sealer(), Arc::new(wired), vec![Arc::new(odd)])
 }
 
 #[test]
@@ -196,7 +200,12 @@ fn a_revocation_that_fails_or_lies_is_stuck_with_a_reason_and_a_next_try() {
         let (because, retry) = stuck();
         assert!(because.contains("service unavailable") && retry == seconds(wait), "{because}, {retry:?}");
     }
-    let patient = ProviderError { because: "slow down".to_owned(), retry_after: Some(seconds(900)), is_lasting: false };
+    let patient = ProviderError {
+        because: "slow down".to_owned(),
+        retry_after: Some(seconds(900)),
+        is_lasting: false,
+        made_nothing: false,
+    };
     *revokes.lock().unwrap() = Err(patient);
     assert_eq!(stuck().1, seconds(900), "the provider's own advice");
     *revokes.lock().unwrap() = Ok(());

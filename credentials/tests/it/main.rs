@@ -11,6 +11,8 @@ mod crash;
 mod interop;
 mod issuer;
 mod leases;
+mod providers;
 mod seal;
 mod stored;
+mod vendors;
 mod world;

@@ -14,7 +14,7 @@ fn world(disk: &Arc<Disk>) -> (Arc<StoredKeys>, Leases) {
     let store = Arc::new(Wired { disk: Arc::clone(disk), fuse: Fuse::new(Cut::Never) });
     let keys = Arc::new(StoredKeys::new(sealer(), store.clone()));
     let loans = StoredKeyLoans::new(Arc::clone(&keys), store.clone());
-    (keys, Leases::new(sealer(), store, vec![Box::new(loans)]))
+    (keys, Leases::new(sealer(), store, vec![Arc::new(loans)]))
 }
 
 fn name() -> CredentialName {

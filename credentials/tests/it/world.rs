@@ -105,7 +105,7 @@ pub(crate) struct Spied {
 }
 
 impl Provider for Spied {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.inner.name()
     }
 
@@ -126,6 +126,10 @@ impl Provider for Spied {
 
     fn probe(&self, credential: &Credential<'_>, now: Time) -> Probe {
         self.inner.probe(credential, now)
+    }
+
+    fn lost_dies(&self, _: Time) -> Option<Time> {
+        None
     }
 }
 
@@ -153,7 +157,7 @@ pub(crate) fn keeper(disk: &Arc<Disk>, cut: Cut) -> Keeper {
     let wired = Arc::new(Wired { disk: Arc::clone(disk), fuse: Arc::clone(&fuse) });
     let inner = OwnSvid::new(Arc::clone(&issuer), Arc::<Wired>::clone(&wired));
     let provider = Spied { inner, disk: Arc::clone(disk), fuse: Arc::clone(&fuse) };
-    let leases = Leases::new(sealer(), wired, vec![Box::new(provider)]);
+    let leases = Leases::new(sealer(), wired, vec![Arc::new(provider)]);
     Keeper { issuer, leases, fuse }
 }
 

@@ -112,6 +112,28 @@ impl Peer {
         }
     }
 
+    /// Reads one whole body, which the reader bounds.
+    pub(crate) async fn read_body(&mut self, mut reader: BodyReader) -> Result<Vec<u8>, RelayError> {
+        let mut body = Vec::new();
+        loop {
+            match reader.read(&self.buffer)? {
+                Piece::Data { bytes, consumed } => {
+                    body.extend_from_slice(bytes);
+                    self.buffer.drain(..consumed);
+                }
+                Piece::End { consumed } => {
+                    self.buffer.drain(..consumed);
+                    return Ok(body);
+                }
+                Piece::Wait => match timeout(STALL_TIMEOUT, self.fill()).await {
+                    Ok(Ok(0)) => return reader.at_close().map(|()| body).map_err(RelayError::from),
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) | Err(_) => return Err(RelayError::Sender),
+                },
+            }
+        }
+    }
+
     /// Reads more into the buffer; zero is the end.
     async fn fill(&mut self) -> std::io::Result<usize> {
         self.buffer.reserve(READ_BYTES);

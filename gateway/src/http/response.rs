@@ -79,6 +79,13 @@ fn parse_status_line(line: &[u8]) -> Result<(bool, u16), BadResponse> {
 }
 
 impl Response {
+    /// How long the server asks to be left alone, where it says so in seconds (RFC 9110 section 10.2.3).
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        let value = self.fields.at_most_one("retry-after").ok()??;
+        let seconds = std::str::from_utf8(value).ok()?.parse().ok()?;
+        Some(std::time::Duration::from_secs(seconds))
+    }
+
     /// How the body is delimited towards the client, whose connection stays open where it can.
     pub fn framing_to_client(&self) -> Framing {
         if self.framing == Framing::UntilClose { Framing::Chunked } else { self.framing }

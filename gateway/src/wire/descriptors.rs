@@ -73,7 +73,7 @@ pub(crate) fn receive(channel: &mut UnixStream) -> Result<Vec<(ListenerKind, Own
         ToDoor::Listeners { kinds } if kinds.len() == fds.len() => {
             Ok(kinds.into_iter().map(ListenerKind::from).zip(fds).collect())
         }
-        ToDoor::Listeners { .. } | ToDoor::Hello(_) | ToDoor::Answer { .. } | ToDoor::Close {} => {
+        ToDoor::Listeners { .. } | ToDoor::Hello(_) | ToDoor::Errand(_) | ToDoor::Answer { .. } | ToDoor::Close {} => {
             Err(PassError::Mismatch)
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach, RunId};
 use serde::{Deserialize, Serialize};
 
+use super::errand::WireErrand;
 use crate::danger;
 use crate::loan::{FieldName, Loan, Placeholder, Scheme, SecretText};
 use crate::protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
@@ -16,15 +17,22 @@ const VERSION: u32 = 1;
 /// A message that is well formed and means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the {0} of a message is not accepted")]
-pub(crate) struct BadMessage(&'static str);
+pub(crate) struct BadMessage(pub(super) &'static str);
 
 /// Keeper to door.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "message", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum ToDoor {
     Hello(WireHello),
-    Listeners { kinds: Vec<WireListener> },
-    Answer { serial: u64, verdict: WireVerdict },
+    /// To a process that is no door, but a courier.
+    Errand(WireErrand),
+    Listeners {
+        kinds: Vec<WireListener>,
+    },
+    Answer {
+        serial: u64,
+        verdict: WireVerdict,
+    },
     Close {},
 }
 
@@ -66,7 +74,7 @@ struct WireReach {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WireUpstream {
+pub(crate) struct WireUpstream {
     host: String,
     host_port: u16,
     address: std::net::IpAddr,
@@ -310,7 +318,7 @@ fn credential(name: &str) -> Result<CredentialName, BadMessage> {
     CredentialName::parse(name).map_err(|_| BadMessage("credential"))
 }
 
-fn endpoint(host: &str, port: u16) -> Result<Endpoint, BadMessage> {
+pub(super) fn endpoint(host: &str, port: u16) -> Result<Endpoint, BadMessage> {
     Ok(Endpoint { host: HostPattern::parse(host).ok_or(BadMessage("host"))?, port })
 }
 

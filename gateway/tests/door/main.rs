@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod courier;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod lending;

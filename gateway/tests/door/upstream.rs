@@ -15,8 +15,12 @@ pub struct Upstream {
     heads: Arc<Mutex<Vec<String>>>,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,
     files: Files,
+    answers: Answers,
     connections: Arc<AtomicUsize>,
 }
+
+/// Whole answers, by path; and whether the connection closes after them.
+type Answers = Arc<Mutex<BTreeMap<String, (Vec<u8>, bool)>>>;
 
 /// What is served beside the prepared answers, by path.
 type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
@@ -63,25 +67,36 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (heads, bodies) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
-        let files = Files::default();
+        let (files, answers) = (Files::default(), Answers::default());
+        let kept_answers = Arc::clone(&answers);
         let (kept_heads, kept_bodies, kept_files) = (Arc::clone(&heads), Arc::clone(&bodies), Arc::clone(&files));
         let (wrap, connections) = (Arc::new(wrap), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&connections);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (heads, bodies) = (Arc::clone(&kept_heads), Arc::clone(&kept_bodies));
-                let (files, wrap) = (Arc::clone(&kept_files), Arc::clone(&wrap));
+                let (files, answers, wrap) = (Arc::clone(&kept_files), Arc::clone(&kept_answers), Arc::clone(&wrap));
                 counted.fetch_add(1, Ordering::Relaxed);
                 let _ = stream.set_nodelay(true);
-                std::thread::spawn(move || answer_all(wrap(stream), &heads, &bodies, &files));
+                std::thread::spawn(move || answer_all(wrap(stream), &heads, &bodies, &files, &answers));
             }
         });
-        Self { address, heads, bodies, files, connections }
+        Self { address, heads, bodies, files, answers, connections }
     }
 
     /// Serves `content` at `path` from now on.
     pub fn serve(&self, path: &str, content: Vec<u8>) {
         self.files.lock().unwrap().insert(path.into(), content);
+    }
+
+    /// Answers `path` with exactly these bytes from now on.
+    pub fn answer(&self, path: &str, answer: Vec<u8>) {
+        self.answers.lock().unwrap().insert(path.into(), (answer, false));
+    }
+
+    /// The same, and then closes.
+    pub fn answer_and_close(&self, path: &str, answer: Vec<u8>) {
+        self.answers.lock().unwrap().insert(path.into(), (answer, true));
     }
 
     /// How many connections were accepted so far.
@@ -104,7 +119,13 @@ pub trait ReadWrite: Read + Write {}
 impl<S: Read + Write> ReadWrite for S {}
 
 /// Reads naively on purpose: what a lenient server would make of the bytes is what the tests look at.
-fn answer_all(mut stream: Box<dyn ReadWrite>, heads: &Mutex<Vec<String>>, bodies: &Mutex<Vec<Vec<u8>>>, files: &Files) {
+fn answer_all(
+    mut stream: Box<dyn ReadWrite>,
+    heads: &Mutex<Vec<String>>,
+    bodies: &Mutex<Vec<Vec<u8>>>,
+    files: &Files,
+    answers: &Answers,
+) {
     let mut buffer = Vec::new();
     while let Some(head) = read_until(&mut stream, &mut buffer, b"\r\n\r\n") {
         let head = String::from_utf8_lossy(&head).into_owned();
@@ -121,6 +142,12 @@ fn answer_all(mut stream: Box<dyn ReadWrite>, heads: &Mutex<Vec<String>>, bodies
         heads.lock().unwrap().push(head.clone());
         bodies.lock().unwrap().push(body.unwrap_or_default());
         let path = head.split(' ').nth(1).unwrap_or_default();
+        if let Some((answer, closes)) = answers.lock().unwrap().get(path).cloned() {
+            if stream.write_all(&answer).and_then(|()| stream.flush()).is_err() || closes {
+                return;
+            }
+            continue;
+        }
         let file = files.lock().unwrap().get(path).cloned();
         let response = file.map_or_else(|| response(&head, path), |file| with("content-type: text/html\r\n", &file));
         if stream.write_all(&response).and_then(|()| stream.flush()).is_err() || path.ends_with("/close") {

@@ -1,0 +1,90 @@
+//! Who asks the providers of credentials: a courier process for each question, and the providers the configuration names.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use selvedge_credentials::{
+    Body, Brought, Courier, CourierError, Errand, Exchange, OpenBao, OwnSvid, Provider, Secret, StoredKeyLoans,
+};
+use selvedge_domain::Duration;
+use selvedge_gateway::courier::{self, Failed};
+use selvedge_gateway::{FieldName, RunAs};
+use selvedge_sandbox::DOOR_ID;
+
+use super::door::dangers_at;
+use super::{Lending, Works};
+use crate::config::{Config, Danger, Source};
+
+/// Starts couriers.
+struct Couriers {
+    executable: PathBuf,
+    roots_pem: String,
+    danger: Vec<Danger>,
+}
+
+impl Courier for Couriers {
+    fn carry(&self, errand: &Errand) -> Result<Brought, CourierError> {
+        let not_asked = |why: &str| CourierError::NotAsked(why.to_owned());
+        let text =
+            |secret: &Secret| String::from_utf8(secret.expose().to_vec()).map_err(|_| not_asked("a field is no text"));
+        let field = |(name, value): &(&'static str, Secret)| {
+            let name = FieldName::parse(name).ok_or_else(|| not_asked("a field's name carries no credential"))?;
+            Ok((name, text(value)?))
+        };
+        let errand = courier::Errand {
+            endpoint: errand.endpoint.clone(),
+            method: errand.method,
+            target: errand.target.clone(),
+            fields: errand.fields.iter().map(field).collect::<Result<_, CourierError>>()?,
+            body: errand.body.as_ref().map(|body| match body {
+                Body::Json(json) => ("application/json".to_owned(), json.expose().to_vec()),
+                Body::Form(form) => ("application/x-www-form-urlencoded".to_owned(), form.expose().to_vec()),
+            }),
+            wants: errand.wants.clone(),
+            dangers: dangers_at(&self.danger, &errand.endpoint),
+            roots_pem: self.roots_pem.clone(),
+        };
+        let brought = courier::carry(&self.executable, door_rights(), &errand).map_err(|failed| match failed {
+            Failed::NotAsked(why) => CourierError::NotAsked(why),
+            Failed::AnswerLost(why) => CourierError::AnswerLost(why),
+        })?;
+        let found = brought.found.into_iter().map(|(pointer, value)| (pointer, Secret::new(value.into_bytes())));
+        Ok(Brought {
+            status: brought.status,
+            retry_after: brought.retry_after.map(|wait| Duration::from_seconds(wait.as_secs())),
+            found: found.collect::<BTreeMap<_, _>>(),
+        })
+    }
+}
+
+/// Whose rights a door, and a courier, runs with.
+pub(super) fn door_rights() -> RunAs {
+    if rustix::process::getuid().is_root() { RunAs::Ids { uid: DOOR_ID, gid: DOOR_ID } } else { RunAs::Keeper }
+}
+
+impl Lending {
+    /// Every provider the configuration names.
+    pub(super) fn providers(&self, config: &Config, executable: PathBuf, roots_pem: String) -> Vec<Arc<dyn Provider>> {
+        let couriers: Arc<dyn Courier> = Arc::new(Couriers { executable, roots_pem, danger: config.danger.clone() });
+        let own: Arc<dyn Provider> = Arc::new(OwnSvid::new(Arc::clone(&self.issuer), self.store.clone()));
+        let stored = Arc::new(StoredKeyLoans::new(Arc::clone(&self.keys), self.store.clone()));
+        let elsewhere = config.credentials.values().filter_map(|credential| -> Option<Arc<dyn Provider>> {
+            let (issuer, couriers) = (Arc::clone(&self.issuer), Arc::clone(&couriers));
+            match &credential.source {
+                Source::Static => None,
+                Source::OpenBao(settings) => Some(Arc::new(OpenBao::new(settings.clone(), issuer, couriers))),
+                Source::Exchange(settings) => Some(Arc::new(Exchange::new(settings.clone(), issuer, couriers))),
+            }
+        });
+        [own, stored].into_iter().chain(elsewhere).collect()
+    }
+}
+
+impl Works {
+    /// Takes up the providers of the configuration in force.
+    pub(super) fn configure_lending(&self) {
+        let providers = self.lending.providers(&self.config(), self.executable.clone(), self.roots_pem.clone());
+        self.lending.leases.configure(providers);
+    }
+}

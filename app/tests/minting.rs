@@ -1,0 +1,262 @@
+//! Credentials that are made for one run by a service somewhere else: a stand-in for an OpenBao, written from its published API,
+//! counts by itself how many of its tokens are alive. Not run against the real service.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may be blunt")]
+
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use common::{Scene, agent, eventually, text};
+use serde_json::{Value, json};
+
+/// Hosts nobody else has (RFC 6761).
+const BAO: &str = "bao.selvedge.test";
+const API: &str = "api.selvedge.test";
+
+/// What the service knows.
+#[derive(Default)]
+struct Shelf {
+    /// Live tokens, each with the password made under it.
+    tokens: BTreeMap<String, String>,
+    made: usize,
+    /// Requests to the API: what each carried, and whether the password was alive.
+    used: Vec<(String, bool)>,
+    /// Revocations are answered with this status instead of being done.
+    refuses_to_revoke: Option<u16>,
+}
+
+/// Both services on one port: what is told apart is the host.
+struct Vendor {
+    port: u16,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+impl Vendor {
+    fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shelf = Arc::new(Mutex::new(Shelf::default()));
+        let kept = Arc::clone(&shelf);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let kept = Arc::clone(&kept);
+                std::thread::spawn(move || answer(stream, &kept));
+            }
+        });
+        Self { port, shelf }
+    }
+
+    fn live(&self) -> usize {
+        self.shelf.lock().unwrap().tokens.len()
+    }
+
+    fn made(&self) -> usize {
+        self.shelf.lock().unwrap().made
+    }
+}
+
+fn answer(stream: TcpStream, shelf: &Mutex<Shelf>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        let mut body = vec![0; field("content-length: ").map_or(0, |length| length.parse().unwrap())];
+        reader.read_exact(&mut body).unwrap();
+        let (status, said) = serve(&head, &field, &body, &mut shelf.lock().unwrap());
+        let said = if said.is_null() { String::new() } else { said.to_string() };
+        let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{said}", said.len());
+        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, body: &[u8], shelf: &mut Shelf) -> (u16, Value) {
+    let line = head.split(" HTTP/1.1").next().unwrap();
+    let denied = (403, json!({ "errors": ["permission denied"] }));
+    if field("host: ").unwrap().starts_with(API) {
+        let carried = field("authorization: ").unwrap_or_default();
+        let is_alive = shelf.tokens.values().any(|password| carried == format!("Bearer {password}"));
+        shelf.used.push((carried, is_alive));
+        return if is_alive { (200, json!({ "items": [] })) } else { denied };
+    }
+    let token = field("x-vault-token: ").unwrap_or_default();
+    let is_known = shelf.tokens.contains_key(&token);
+    match line {
+        "POST /v1/auth/jwt/login" => {
+            let asked: Value = serde_json::from_slice(body).unwrap();
+            if asked["role"] != "factory" || !is_for_us(asked["jwt"].as_str().unwrap_or_default()) {
+                return (400, json!({ "errors": ["error validating token"] }));
+            }
+            shelf.made += 1;
+            let token = format!("hvs.canary-token-{:04}", shelf.made);
+            shelf.tokens.insert(token.clone(), format!("canary-password-{:04}", shelf.made));
+            (200, json!({ "auth": { "client_token": token, "lease_duration": 900 } }))
+        }
+        "GET /v1/secret/creds/api" if is_known => {
+            let password = &shelf.tokens[&token];
+            (
+                200,
+                json!({ "lease_id": format!("secret/creds/api/{token}"), "lease_duration": 600, "data": { "password": password } }),
+            )
+        }
+        "PUT /v1/sys/leases/revoke" | "POST /v1/auth/token/revoke-self" if is_known => {
+            if let Some(status) = shelf.refuses_to_revoke {
+                return (status, Value::Null);
+            }
+            if line.starts_with("POST") {
+                shelf.tokens.remove(&token);
+            }
+            (204, Value::Null)
+        }
+        "GET /v1/auth/token/lookup-self" if is_known => (200, json!({ "data": {} })),
+        _ => denied,
+    }
+}
+
+/// The claims an OpenBao role would be bound to. The signature is looked at where the issuer's keys are at hand, in the tests of
+/// the issuer and of the lease engine.
+fn is_for_us(document: &str) -> bool {
+    let Some(claims) = document.split('.').nth(1) else { return false };
+    let mut command = std::process::Command::new("/usr/bin/python3");
+    command.args(["-c", "import base64,sys; print(base64.urlsafe_b64decode(sys.argv[1]+'==').decode())", claims]);
+    let claims: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    let lives = claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
+    claims["aud"] == "https://bao.example"
+        && claims["iss"] == "https://selvedge.internal"
+        && claims["sub"].as_str().unwrap().starts_with("spiffe://selvedge.internal/run/r-")
+        && claims["jti"].is_string()
+        && lives <= 60
+}
+
+fn scene(vendor: &Vendor, more: &str) -> Scene {
+    let scene = Scene::ready();
+    scene.configure(
+        "checks = [\"sh tests/run.sh\"]",
+        &format!(
+            "{}credentials = [\"api\"]\n{more}\n\
+             [credential.api]\nkind = \"openbao\"\nowner = \"team-api@example.org\"\nuses = [\"GET https://{API}/v1\"]\n\
+             [credential.api.openbao]\nurl = \"https://{BAO}\"\nrole = \"factory\"\naudience = \"https://bao.example\"\n\
+             path = \"secret/creds/api\"\nfield = \"password\"\n\
+             [danger.addresses.\"{BAO}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {}\n\
+             [danger.addresses.\"{API}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {}\n",
+            agent("caller", "draft"),
+            vendor.port,
+            vendor.port
+        ),
+    );
+    scene
+}
+
+fn call(scene: &Scene, script: &str) -> Value {
+    scene.run(&["run", "--agent", "caller", "--wait", "--json", script]).document()["runs"][0].clone()
+}
+
+fn fetch() -> String {
+    format!("curl -sS --fail https://{API}/v1/items")
+}
+
+#[test]
+fn a_credential_is_made_for_one_run_used_by_its_door_and_dead_at_its_end_c1_c4() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    for (script, outcome) in [
+        (fetch(), "changed"),
+        (format!("{}; exit 3", fetch()), "failed"),
+        (format!("{}; kill -9 $$", fetch()), "failed"),
+    ] {
+        let run = call(&scene, &script);
+        assert_eq!(run["outcome"], outcome, "{run}");
+        assert_eq!(vendor.live(), 0, "counted by the service, after {outcome}");
+        let show = scene.run(&["show", text(&run, "run"), "--json"]).ok().out;
+        assert!(show.contains("\"credential.mint\"") && !show.contains("canary"), "{show}");
+    }
+    let used = vendor.shelf.lock().unwrap().used.clone();
+    let passwords: Vec<&str> = used.iter().map(|(carried, _)| carried.as_str()).collect();
+    assert_eq!(
+        passwords,
+        ["Bearer canary-password-0001", "Bearer canary-password-0002", "Bearer canary-password-0003"]
+    );
+    assert!(used.iter().all(|(_, is_alive)| *is_alive), "each was alive when it was used");
+    let known = scene.json(&["credentials", "list"])["credentials"][0].clone();
+    assert_eq!((&known["kind"], known["live"].as_array().unwrap().len()), (&json!("minted"), 0));
+}
+
+#[test]
+fn a_run_that_is_timed_out_or_halted_leaves_nothing_alive_c4_g5() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "attempt_at_most = \"3s\"");
+    let run = call(&scene, &format!("{}; sleep 60", fetch()));
+    assert_eq!(run["outcome"], "failed", "{run}");
+    assert_eq!((vendor.live(), vendor.made()), (0, 1));
+
+    let scene = self::scene(&vendor, "");
+    let serving = scene.serve();
+    scene.run(&["run", "--agent", "caller", &format!("{}; sleep 60", fetch())]).ok();
+    eventually("the credential is in use", || (vendor.shelf.lock().unwrap().used.len() == 2).then_some(()));
+    assert_eq!(vendor.live(), 1);
+    let halted = scene.json(&["halt"]);
+    assert_eq!(halted["may_still_live"].as_array().unwrap().len(), 0, "{halted}");
+    assert_eq!(vendor.live(), 0);
+    drop(serving);
+}
+
+#[test]
+fn a_keeper_that_is_killed_is_swept_after_by_the_next_c4_a56() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    let serving = scene.serve();
+    scene.run(&["run", "--agent", "caller", &format!("{}; sleep 60", fetch())]).ok();
+    eventually("the credential is in use", || (!vendor.shelf.lock().unwrap().used.is_empty()).then_some(()));
+    serving.kill();
+    assert_eq!(vendor.live(), 1, "nobody is there to revoke it");
+    scene.run(&["halt"]).ok();
+    eventually("the next keeper ended it", || (vendor.live() == 0).then_some(()));
+    let run = scene.runs()[0].clone();
+    assert_eq!(run["outcome"], "halted", "{run}");
+}
+
+#[test]
+fn a_service_that_does_not_revoke_keeps_the_run_open_and_says_so_c4() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    vendor.shelf.lock().unwrap().refuses_to_revoke = Some(500);
+    let serving = scene.serve();
+    scene.run(&["run", "--agent", "caller", &fetch()]).ok();
+    eventually("the run is closing", || {
+        scene.runs().first().is_some_and(|run| run["stage"] == "closing").then_some(())
+    });
+    assert_eq!(vendor.live(), 1);
+    let live = scene.json(&["credentials", "list"])["credentials"][0]["live"].clone();
+    assert_eq!(live.as_array().unwrap().len(), 1, "{live}");
+    vendor.shelf.lock().unwrap().refuses_to_revoke = None;
+    eventually("the run settles", || (scene.runs()[0]["stage"] == "settled").then_some(()));
+    // What is not certainly dead keeps the result from being checked, so the run could not go on.
+    let run = scene.runs()[0].clone();
+    assert_eq!((vendor.live(), &run["outcome"]), (0, &json!("failed")), "{run}");
+    assert!(run.to_string().contains("may still live") && run.to_string().contains("openbao:api"), "{run}");
+    drop(serving);
+}
+
+#[test]
+fn a_service_that_is_not_there_or_does_not_trust_us_is_named_and_nothing_goes_out_anonymous_a07() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), config.replace("role = \"factory\"", "role = \"stranger\"")).unwrap();
+    let run = call(&scene, &fetch());
+    assert_eq!(run["outcome"], "failed", "{run}");
+    let said = run.to_string();
+    assert!(said.contains("the login was refused") && said.contains("check the path, the role"), "{said}");
+    assert_eq!((vendor.made(), vendor.shelf.lock().unwrap().used.len()), (0, 0));
+}

@@ -1,0 +1,122 @@
+//! What is asked of a provider that is somewhere else, and who asks it. The answer is read in a process of its own, which has no
+//! secret but those of this one errand (invariant 11); what comes back are a few named values.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use selvedge_domain::{Duration, Endpoint, Method};
+
+use crate::{ProviderError, Secret};
+
+/// Asks providers.
+pub trait Courier: Send + Sync {
+    /// Asks once. Blocks for as long as a slow provider takes, within a limit of the courier's own.
+    fn carry(&self, errand: &Errand) -> Result<Brought, CourierError>;
+}
+
+/// One request to a provider.
+#[derive(Debug)]
+pub struct Errand {
+    /// Where to.
+    pub endpoint: Endpoint,
+    /// How.
+    pub method: Method,
+    /// The path, and the query if there is one.
+    pub target: String,
+    /// Fields that prove who asks, names in lower case.
+    pub fields: Vec<(&'static str, Secret)>,
+    /// The body.
+    pub body: Option<Body>,
+    /// JSON pointers (RFC 6901) to the values that are wanted of the answer.
+    pub wants: Vec<String>,
+}
+
+/// The body of an errand.
+#[derive(Debug)]
+pub enum Body {
+    /// `application/json`.
+    Json(Secret),
+    /// `application/x-www-form-urlencoded`.
+    Form(Secret),
+}
+
+/// What a provider answered.
+#[derive(Debug)]
+pub struct Brought {
+    /// Its status.
+    pub status: u16,
+    /// How long it asks us to wait.
+    pub retry_after: Option<Duration>,
+    /// The wanted values that were there.
+    pub found: BTreeMap<String, Secret>,
+}
+
+/// Nothing came back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CourierError {
+    /// The provider was not asked.
+    #[error("it was not asked: {0}")]
+    NotAsked(String),
+    /// It may have been asked, and its answer is lost.
+    #[error("its answer is lost: {0}")]
+    AnswerLost(String),
+}
+
+impl Brought {
+    /// The text of a wanted value.
+    pub(crate) fn text(&self, pointer: &str) -> Option<&str> {
+        std::str::from_utf8(self.found.get(pointer)?.expose()).ok()
+    }
+
+    /// A wanted value that is a whole number.
+    pub(crate) fn number(&self, pointer: &str) -> Option<u64> {
+        self.text(pointer)?.parse().ok()
+    }
+
+    /// Whether the provider did as it was asked.
+    pub(crate) fn is_done(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// What a refusal means: whether asking again can help, and that nothing was made.
+    pub(crate) fn refusal(&self, what: &str) -> ProviderError {
+        let because = match self.status {
+            400 | 404 | 405 | 422 => "it does not know what was asked: check the path, the role and the names",
+            401 | 403 => "it does not accept who asks: check the role, the issuer and the audience there",
+            429 => "it has had too many requests",
+            500..=599 => "it is in trouble",
+            _ => "it answered what nobody expects",
+        };
+        let is_lasting = matches!(self.status, 400..=428 | 430..=499 | 300..=399);
+        let error = ProviderError::new(format!("{what}: {because} (status {})", self.status)).that_made_nothing();
+        ProviderError { retry_after: self.retry_after, is_lasting, ..error }
+    }
+}
+
+impl From<CourierError> for ProviderError {
+    fn from(error: CourierError) -> Self {
+        match error {
+            CourierError::NotAsked(_) => Self::new(error).that_made_nothing(),
+            CourierError::AnswerLost(_) => Self::new(error),
+        }
+    }
+}
+
+/// One pair of a form as it is sent (RFC 6749 appendix B).
+pub(crate) fn form(pairs: &[(&str, &str)]) -> Secret {
+    let encode = |text: &str| -> String {
+        let byte = |b: u8| match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+            b => format!("%{b:02X}"),
+        };
+        text.bytes().map(byte).collect()
+    };
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    Secret::new(pairs.join("&").into_bytes())
+}
+
+impl fmt::Display for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}:{}", self.method.as_str(), self.endpoint.host, self.endpoint.port)
+    }
+}

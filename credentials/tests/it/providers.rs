@@ -1,0 +1,265 @@
+//! Credentials of services that are somewhere else: whatever the service does, and wherever the power goes, what was lent ends, by
+//! the service's own count (C4, A-07, A-56).
+
+use std::sync::Arc;
+
+use selvedge_credentials::{
+    Courier, Ending, Exchange, ExchangeSettings, Leases, LendError, OpenBao, OpenBaoSettings, Page, Provider,
+};
+use selvedge_domain::orders::MintCredential;
+use selvedge_domain::{CredentialName, Duration, Endpoint, HostPattern, LeaseState, Revocation};
+
+use crate::vendors::{AUDIENCE, LIVES, Mood, Vendor};
+use crate::world::{Cut, Disk, Fuse, NOW, Wired, holder, issuer, lease, order, permit, sealer, text};
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_seconds(count)
+}
+
+fn name() -> CredentialName {
+    CredentialName::parse("db").unwrap()
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint { host: HostPattern::parse("vendor.example").unwrap(), port: 443 }
+}
+
+fn loan(number: u64) -> MintCredential {
+    MintCredential { credential: Some(name()), ttl_seconds: 900, ..order(number, "") }
+}
+
+/// What is made of which service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    OpenBao,
+    /// An authorisation server with every page.
+    Exchange,
+    /// One that cannot revoke.
+    ExpiryOnly,
+}
+
+const KINDS: [Kind; 3] = [Kind::OpenBao, Kind::Exchange, Kind::ExpiryOnly];
+
+fn provider(kind: Kind, disk: &Arc<Disk>, courier: Arc<dyn Courier>) -> Arc<dyn Provider> {
+    let page = |path: &str| Page { endpoint: endpoint(), path: path.to_owned() };
+    let can_revoke = kind == Kind::Exchange;
+    match kind {
+        Kind::OpenBao => {
+            let settings = OpenBaoSettings {
+                credential: name(),
+                endpoint: endpoint(),
+                mount: "jwt".to_owned(),
+                role: "factory".to_owned(),
+                audience: AUDIENCE.to_owned(),
+                path: "database/creds/readonly".to_owned(),
+                field: "password".to_owned(),
+                token_lives_at_most: LIVES,
+            };
+            Arc::new(OpenBao::new(settings, issuer(disk), courier))
+        }
+        Kind::Exchange | Kind::ExpiryOnly => {
+            let settings = ExchangeSettings {
+                credential: name(),
+                token: page("/token"),
+                revocation: can_revoke.then(|| page("/revoke")),
+                introspection: can_revoke.then(|| page("/introspect")),
+                server: AUDIENCE.to_owned(),
+                audience: None,
+                scope: Some("read write:one".to_owned()),
+                token_lives_at_most: LIVES,
+            };
+            Arc::new(Exchange::new(settings, issuer(disk), courier))
+        }
+    }
+}
+
+struct World {
+    leases: Leases,
+    vendor: Arc<Vendor>,
+    fuse: Arc<Fuse>,
+    disk: Arc<Disk>,
+}
+
+/// A keeper and a service, whose power goes together at one point.
+fn world(kind: Kind, cut: Cut) -> World {
+    let disk = Arc::<Disk>::default();
+    // The issuer's keys are there before the power can go.
+    let _keys = issuer(&disk);
+    let fuse = Fuse::new(cut);
+    let vendor = Vendor::new(&disk, Arc::clone(&fuse), NOW);
+    let store = Arc::new(Wired { disk: Arc::clone(&disk), fuse: Arc::clone(&fuse) });
+    let leases = Leases::new(sealer(), store, vec![provider(kind, &disk, vendor.clone())]);
+    World { leases, vendor, fuse, disk }
+}
+
+/// The next keeper, on the same disk, beside the same service.
+fn restarted(kind: Kind, world: &World) -> Leases {
+    let vendor = &world.vendor;
+    vendor.be(|_| Mood::Well);
+    let store = Arc::new(Wired { disk: Arc::clone(&world.disk), fuse: Fuse::new(Cut::Never) });
+    Leases::new(sealer(), store, vec![provider(kind, &world.disk, vendor.rewired())])
+}
+
+#[test]
+fn a_credential_is_made_with_the_run_s_own_document_and_dies_with_its_lease_c2_c4() {
+    for kind in KINDS {
+        let world = world(kind, Cut::Never);
+        let lent = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap();
+        assert_eq!(world.vendor.live(), 1, "{kind:?}");
+        assert!(text(&lent.secret).contains("canary-"), "{kind:?}");
+        assert!(lent.minted.expires <= NOW.after(LIVES));
+        let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
+        match lent.minted.revocation {
+            Revocation::ExpiryOnly(dies) => {
+                assert_eq!(kind, Kind::ExpiryOnly);
+                assert_eq!(world.leases.revoke(&lease(1), live, NOW), Ending::ExpiresAt(dies), "it says so");
+                assert_eq!(world.vendor.live(), 1);
+                *world.vendor.now.lock().unwrap() = dies;
+                assert_eq!(world.leases.revoke(&lease(1), live, dies), Ending::Expired);
+            }
+            Revocation::Immediate | Revocation::LeaseRevoke => {
+                for _ in 0..2 {
+                    assert_eq!(world.leases.revoke(&lease(1), live, NOW), Ending::Revoked, "{kind:?}");
+                }
+            }
+        }
+        assert_eq!(world.vendor.live(), 0, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_service_that_refuses_fails_breaks_off_or_babbles_is_told_apart_and_nothing_stays_a07() {
+    let lasting = |status| matches!(status, 400..=404);
+    for kind in KINDS {
+        for status in [400, 401, 403, 404, 429, 500, 503] {
+            let world = world(kind, Cut::Never);
+            world.vendor.be(move |_| Mood::Status(status));
+            let error = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap_err();
+            assert_eq!(error.is_lasting(), lasting(status), "{kind:?} {status}: {error}");
+            assert!(
+                error.to_string().contains(&status.to_string()) && !error.to_string().contains("canary"),
+                "{error}"
+            );
+            assert_eq!(
+                world.leases.revoke(&lease(1), LeaseState::Announced, NOW),
+                Ending::Revoked,
+                "{kind:?} {status}"
+            );
+        }
+        let world = world(kind, Cut::Never);
+        world.vendor.be(|_| Mood::Down);
+        let error = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap_err();
+        assert!(!error.is_lasting() && error.to_string().contains("was not asked"), "{error}");
+        assert_eq!(world.leases.revoke(&lease(1), LeaseState::Announced, NOW), Ending::Revoked);
+        for mood in [Mood::Mute, Mood::Nonsense] {
+            let world = self::world(kind, Cut::Never);
+            world.vendor.be(move |_| mood);
+            assert!(matches!(world.leases.lend(&permit(loan(1)), &holder(), NOW), Err(LendError::Provider { .. })));
+            // What may have been made has to die by itself, and the run is kept open until it has.
+            let Ending::ExpiresAt(dies) = world.leases.revoke(&lease(1), LeaseState::Announced, NOW) else {
+                panic!("{kind:?} {mood:?}")
+            };
+            assert_eq!(world.vendor.live(), usize::from(mood == Mood::Mute));
+            *world.vendor.now.lock().unwrap() = dies;
+            assert_eq!(world.leases.revoke(&lease(1), LeaseState::Announced, dies), Ending::Expired);
+            assert_eq!(world.vendor.live(), 0, "{kind:?} {mood:?}");
+        }
+    }
+}
+
+#[test]
+fn a_service_that_does_not_revoke_keeps_the_lease_open_and_is_asked_again_c4() {
+    for kind in [Kind::OpenBao, Kind::Exchange] {
+        for status in [429, 500, 403] {
+            let world = world(kind, Cut::Never);
+            let lent = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap();
+            let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
+            // Only what ends it fails; what tells whether it lives is answered.
+            world.vendor.be(move |target| match target {
+                "/v1/auth/token/revoke-self" | "/revoke" => Mood::Status(status),
+                _ => Mood::Well,
+            });
+            let ending = world.leases.revoke(&lease(1), live, NOW);
+            let Ending::Stuck { because, retry } = ending else { panic!("{kind:?} {status}: {ending:?}") };
+            assert!(!because.contains("canary"), "{because}");
+            assert!(retry > NOW && (status != 429 || retry == NOW.after(seconds(7))), "Retry-After is honoured");
+            assert_eq!(world.vendor.live(), 1);
+            world.vendor.be(|_| Mood::Well);
+            assert_eq!(world.leases.revoke(&lease(1), live, retry), Ending::Revoked);
+            assert_eq!(world.vendor.live(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_refused_after_the_login_leaves_no_token_behind() {
+    for (status, revoking) in [(403, Mood::Well), (404, Mood::Well), (500, Mood::Well), (500, Mood::Status(500))] {
+        let world = world(Kind::OpenBao, Cut::Never);
+        world.vendor.be(move |target| match target {
+            "/v1/database/creds/readonly" => Mood::Status(status),
+            "/v1/auth/token/revoke-self" => revoking,
+            _ => Mood::Well,
+        });
+        assert!(world.leases.lend(&permit(loan(1)), &holder(), NOW).is_err());
+        let ending = world.leases.revoke(&lease(1), LeaseState::Announced, NOW);
+        match revoking {
+            Mood::Well => assert_eq!((ending, world.vendor.live()), (Ending::Revoked, 0)),
+            _ => assert!(matches!(ending, Ending::ExpiresAt(_)) && world.vendor.live() == 1, "{ending:?}"),
+        }
+    }
+}
+
+#[test]
+fn wherever_the_power_goes_the_service_ends_with_nothing_alive_c4() {
+    for kind in KINDS {
+        let acts = {
+            let world = world(kind, Cut::Never);
+            let _lent = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap();
+            let _ended = world.leases.revoke(&lease(1), LeaseState::Announced, NOW);
+            world.fuse.acts()
+        };
+        assert!(acts >= 5, "{kind:?} has only {acts} steps");
+        for cut in (0..acts).flat_map(|at| [Cut::Before(at), Cut::After(at)]) {
+            let world = world(kind, cut);
+            let lent = world.leases.lend(&permit(loan(1)), &holder(), NOW);
+            let _cut_short = world.leases.revoke(&lease(1), LeaseState::Announced, NOW);
+            let state = match &lent {
+                Ok(lent) => LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires },
+                Err(_) => LeaseState::Announced,
+            };
+            // The next keeper sweeps; what can only expire keeps its run open until it has.
+            let leases = restarted(kind, &world);
+            let (mut now, mut looks) = (NOW, 0);
+            loop {
+                match leases.revoke(&lease(1), state, now) {
+                    Ending::Revoked | Ending::Expired => break,
+                    Ending::ExpiresAt(at) | Ending::Stuck { retry: at, .. } => now = at,
+                }
+                *world.vendor.now.lock().unwrap() = now;
+                looks += 1;
+                assert!(looks < 20, "{kind:?} {cut:?} never ends");
+            }
+            assert_eq!(world.vendor.live(), 0, "{kind:?} {cut:?}: called dead at {now} and alive at the service");
+            // And is never minted again under that lease.
+            assert!(leases.lend(&permit(loan(1)), &holder(), now).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_is_no_longer_configured_still_ends_what_it_lent_b6() {
+    let world = world(Kind::Exchange, Cut::Never);
+    let lent = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap();
+    world.leases.configure(Vec::new());
+    let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
+    assert_eq!(world.leases.revoke(&lease(1), live, NOW), Ending::Revoked);
+    assert_eq!(world.vendor.live(), 0);
+    // A keeper that never knew it says what to do, and does not call anything dead.
+    let world = self::world(Kind::Exchange, Cut::Never);
+    let lent = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap();
+    let store = Arc::new(Wired { disk: Arc::clone(&world.disk), fuse: Fuse::new(Cut::Never) });
+    let stranger = Leases::new(sealer(), store, Vec::new());
+    let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
+    let Ending::Stuck { because, .. } = stranger.revoke(&lease(1), live, NOW) else { panic!("it may still live") };
+    assert!(because.contains("oauth:db") && because.contains("configure it again"), "{because}");
+}

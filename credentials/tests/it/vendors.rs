@@ -1,0 +1,238 @@
+//! Strict stand-ins for services that cannot be had here, written from what their makers and the RFCs publish. Each refuses what
+//! the service refuses, and counts by itself what is alive.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use selvedge_credentials::{Body, Brought, Courier, CourierError, Errand, Verifier};
+use selvedge_domain::{Duration, Method, Time};
+
+use crate::world::{Disk, Fuse, Wired, issuer};
+
+/// The audience the stand-ins' trust is bound to.
+pub(crate) const AUDIENCE: &str = "https://vendor.example";
+/// How long the stand-ins' tokens live.
+pub(crate) const LIVES: Duration = Duration::from_seconds(900);
+
+/// What a stand-in does instead of its duty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// Its duty.
+    Well,
+    /// Nobody gets through.
+    Down,
+    /// It does what it is asked, and its answer does not arrive.
+    Mute,
+    /// It answers every request with this status.
+    Status(u16),
+    /// It answers `200` and nothing that makes sense.
+    Nonsense,
+}
+
+/// How a stand-in is when it is asked for this target.
+type Moods = Box<dyn Fn(&str) -> Mood + Send>;
+
+#[derive(Default)]
+struct Shelf {
+    /// Live tokens, when they die, and the leases made with each.
+    tokens: BTreeMap<String, (Time, BTreeSet<String>)>,
+    made: u64,
+}
+
+/// An OpenBao, or an authorisation server: both trust our issuer for one audience.
+pub(crate) struct Vendor {
+    verifier: Verifier,
+    wired: Wired,
+    shelf: Mutex<Shelf>,
+    pub(crate) now: Mutex<Time>,
+    mood: Mutex<Moods>,
+    fuse: Arc<Fuse>,
+}
+
+impl Vendor {
+    /// One whose every answer passes this fuse.
+    pub(crate) fn new(disk: &Arc<Disk>, fuse: Arc<Fuse>, now: Time) -> Arc<Self> {
+        Arc::new(Self {
+            verifier: issuer(disk).verifier(),
+            wired: Wired { disk: Arc::clone(disk), fuse: Fuse::new(crate::world::Cut::Never) },
+            shelf: Mutex::default(),
+            now: Mutex::new(now),
+            mood: Mutex::new(Box::new(|_| Mood::Well)),
+            fuse,
+        })
+    }
+
+    /// The same service, met by a keeper whose power does not go.
+    pub(crate) fn rewired(self: &Arc<Self>) -> Arc<Line> {
+        Arc::new(Line(Arc::clone(self)))
+    }
+
+    pub(crate) fn be(&self, mood: impl Fn(&str) -> Mood + Send + 'static) {
+        *self.mood.lock().unwrap() = Box::new(mood);
+    }
+
+    /// How many tokens it would accept now, by its own clock.
+    pub(crate) fn live(&self) -> usize {
+        let now = *self.now.lock().unwrap();
+        self.shelf.lock().unwrap().tokens.values().filter(|(dies, _)| *dies > now).count()
+    }
+
+    fn serve(&self, errand: &Errand) -> (u16, serde_json::Value) {
+        let refuse = |status: u16| (status, serde_json::json!({ "errors": ["refused"] }));
+        let body = match &errand.body {
+            Some(Body::Json(json) | Body::Form(json)) => String::from_utf8(json.expose().to_vec()).unwrap(),
+            None => String::new(),
+        };
+        let token = errand.fields.iter().find(|(name, _)| *name == "x-vault-token");
+        let token = token.map(|(_, token)| String::from_utf8(token.expose().to_vec()).unwrap());
+        let is_json = matches!(errand.body, Some(Body::Json(_)));
+        match (errand.method, errand.target.as_str()) {
+            (Method::Post, "/v1/auth/jwt/login") if is_json && token.is_none() => {
+                let asked: serde_json::Value = serde_json::from_str(&body).unwrap();
+                if asked["role"] != "factory" || asked.as_object().unwrap().len() != 2 {
+                    return refuse(400);
+                }
+                match self.accepts(asked["jwt"].as_str().unwrap_or_default()) {
+                    true => {
+                        let token = self.make("hvs.");
+                        (200, serde_json::json!({ "auth": { "client_token": token, "lease_duration": LIVES.as_millis() / 1000 } }))
+                    }
+                    false => refuse(400),
+                }
+            }
+            (Method::Get, "/v1/database/creds/readonly") => self.with_token(token.as_deref(), |shelf, token| {
+                let lease = format!("database/creds/readonly/{}", shelf.made);
+                shelf.tokens.get_mut(token).unwrap().1.insert(lease.clone());
+                (200, serde_json::json!({ "lease_id": lease, "lease_duration": 600, "data": { "username": "v-1", "password": format!("pw-of-{token}") } }))
+            }),
+            (Method::Put, "/v1/sys/leases/revoke") if is_json => self.with_token(token.as_deref(), |shelf, token| {
+                let asked: serde_json::Value = serde_json::from_str(&body).unwrap();
+                match shelf.tokens.get_mut(token).unwrap().1.remove(asked["lease_id"].as_str().unwrap_or_default()) {
+                    true => (204, serde_json::Value::Null),
+                    false => (400, serde_json::json!({ "errors": ["invalid lease"] })),
+                }
+            }),
+            (Method::Post, "/v1/auth/token/revoke-self") => self.with_token(token.as_deref(), |shelf, token| {
+                shelf.tokens.remove(token);
+                (204, serde_json::Value::Null)
+            }),
+            (Method::Get, "/v1/auth/token/lookup-self") => {
+                self.with_token(token.as_deref(), |_, _| (200, serde_json::json!({ "data": { "id": "x" } })))
+            }
+            (Method::Post, "/token") if !is_json => {
+                let pairs = pairs(&body);
+                let is = |name: &str, value: &str| pairs.get(name).is_some_and(|found| found == value);
+                let known = ["grant_type", "subject_token", "subject_token_type", "requested_token_type", "audience", "scope"];
+                let asked_well = is("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+                    && is("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
+                    && is("scope", "read write:one")
+                    && pairs.keys().all(|name| known.contains(&name.as_str()));
+                match asked_well && self.accepts(pairs.get("subject_token").map_or("", String::as_str)) {
+                    true => (200, serde_json::json!({
+                        "access_token": self.make("at."), "token_type": "Bearer", "expires_in": LIVES.as_millis() / 1000,
+                        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+                    })),
+                    false => (400, serde_json::json!({ "error": "invalid_request" })),
+                }
+            }
+            (Method::Post, "/revoke") if !is_json => {
+                // RFC 7009 section 2.2: also a token that is not known is answered with 200.
+                self.shelf.lock().unwrap().tokens.remove(pairs(&body).get("token").map_or("", String::as_str));
+                (200, serde_json::Value::Null)
+            }
+            (Method::Post, "/introspect") if !is_json => {
+                let now = *self.now.lock().unwrap();
+                let shelf = self.shelf.lock().unwrap();
+                let found = pairs(&body).get("token").and_then(|token| shelf.tokens.get(token).cloned());
+                (200, serde_json::json!({ "active": found.is_some_and(|(dies, _)| dies > now) }))
+            }
+            _ => refuse(404),
+        }
+    }
+
+    fn accepts(&self, document: &str) -> bool {
+        let now = *self.now.lock().unwrap();
+        self.verifier.verify(document, AUDIENCE, now, &self.wired).is_ok()
+    }
+
+    fn make(&self, prefix: &str) -> String {
+        let dies = self.now.lock().unwrap().after(LIVES);
+        let mut shelf = self.shelf.lock().unwrap();
+        shelf.made += 1;
+        let token = format!("{prefix}canary-{:08}-of-a-vendor", shelf.made);
+        shelf.tokens.insert(token.clone(), (dies, BTreeSet::new()));
+        token
+    }
+
+    fn with_token(
+        &self,
+        token: Option<&str>,
+        act: impl FnOnce(&mut Shelf, &str) -> (u16, serde_json::Value),
+    ) -> (u16, serde_json::Value) {
+        let now = *self.now.lock().unwrap();
+        let mut shelf = self.shelf.lock().unwrap();
+        match token {
+            Some(token) if shelf.tokens.get(token).is_some_and(|(dies, _)| *dies > now) => act(&mut shelf, token),
+            _ => (403, serde_json::json!({ "errors": ["permission denied"] })),
+        }
+    }
+}
+
+/// A line to a service that nothing cuts.
+pub(crate) struct Line(Arc<Vendor>);
+
+impl Courier for Line {
+    fn carry(&self, errand: &Errand) -> Result<Brought, CourierError> {
+        Ok(brought(errand, self.0.serve(errand)))
+    }
+}
+
+impl Courier for Vendor {
+    fn carry(&self, errand: &Errand) -> Result<Brought, CourierError> {
+        let mood = self.mood.lock().unwrap()(&errand.target);
+        let lost = || CourierError::AnswerLost("the line went dead".to_owned());
+        let answer = match mood {
+            Mood::Down => return Err(CourierError::NotAsked("no address takes the connection".to_owned())),
+            Mood::Status(status) => (status, serde_json::Value::Null),
+            Mood::Nonsense => return Err(CourierError::AnswerLost("the answer is not JSON".to_owned())),
+            Mood::Mute => {
+                self.serve(errand);
+                return Err(lost());
+            }
+            // Power may go before the question, or after it and before the answer.
+            Mood::Well => self.fuse.act(|| self.serve(errand)).map_err(|_| lost())?,
+        };
+        Ok(brought(errand, answer))
+    }
+}
+
+fn brought(errand: &Errand, (status, body): (u16, serde_json::Value)) -> Brought {
+    let value = |pointer: &String| {
+        let text = match body.pointer(pointer)? {
+            serde_json::Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        Some((pointer.clone(), selvedge_credentials::Secret::new(text.into_bytes())))
+    };
+    let found = if status < 300 { errand.wants.iter().filter_map(value).collect() } else { BTreeMap::new() };
+    Brought { status, retry_after: (status == 429).then_some(Duration::from_seconds(7)), found }
+}
+
+fn pairs(body: &str) -> BTreeMap<String, String> {
+    let decode = |text: &str| {
+        let mut bytes = text.bytes();
+        let mut decoded = Vec::new();
+        while let Some(byte) = bytes.next() {
+            decoded.push(match byte {
+                b'%' => {
+                    let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+                }
+                b'+' => b' ',
+                byte => byte,
+            });
+        }
+        String::from_utf8(decoded).unwrap()
+    };
+    body.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (decode(name), decode(value))).collect()
+}

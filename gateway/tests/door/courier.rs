@@ -1,0 +1,153 @@
+//! The courier: one question to a provider over real TLS, whatever the provider answers, and nothing of it in the keeper but
+//! the few values that were wanted.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use selvedge_domain::{Endpoint, HostPattern, Method};
+use selvedge_gateway::courier::{Brought, Errand, Failed, carry};
+use selvedge_gateway::{FieldName, RunAs, danger};
+
+use crate::upstream::{PublicAuthority, Upstream};
+use crate::world::{DOOR_PROGRAM, HOST};
+
+fn endpoint(host: &str) -> Endpoint {
+    Endpoint { host: HostPattern::parse(host).unwrap(), port: 443 }
+}
+
+fn errand(public: &PublicAuthority, upstream: &Upstream, target: &str) -> Errand {
+    Errand {
+        endpoint: endpoint(HOST),
+        method: Method::Post,
+        target: target.to_owned(),
+        fields: vec![(FieldName::parse("x-vault-token").unwrap(), "s3cr3t-of-the-factory".to_owned())],
+        body: Some(("application/json".to_owned(), b"{\"role\":\"r\"}".to_vec())),
+        wants: vec!["/auth/client_token".to_owned()],
+        dangers: vec![danger::Upstream {
+            endpoint: endpoint(HOST),
+            address: upstream.address.ip(),
+            port: upstream.address.port(),
+            transport: danger::Transport::Tls,
+        }],
+        roots_pem: public.pem.clone(),
+    }
+}
+
+fn go(errand: &Errand) -> Result<Brought, Failed> {
+    carry(Path::new(DOOR_PROGRAM), RunAs::Keeper, errand)
+}
+
+fn raw(status: &str, fields: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\n{fields}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+#[test]
+fn a_courier_asks_as_it_was_told_and_brings_what_was_wanted() {
+    let public = PublicAuthority::make();
+    let upstream = Upstream::tls(&public, HOST);
+    upstream.answer("/v1/login", raw("200 OK", "", r#"{"auth":{"client_token":"token-1","policies":["root"]}}"#));
+    let brought = go(&errand(&public, &upstream, "/v1/login")).unwrap();
+    assert_eq!(brought.found, [("/auth/client_token".to_owned(), "token-1".to_owned())].into());
+    assert!(!format!("{brought:?}").contains("token-1"), "what was brought is secret");
+    let head = upstream.heads().pop().unwrap();
+    assert!(head.starts_with("POST /v1/login HTTP/1.1\r\nhost: registry.example\r\n"), "{head}");
+    assert!(head.contains("\r\nx-vault-token: s3cr3t-of-the-factory\r\n"), "{head}");
+    assert_eq!(upstream.bodies().pop().unwrap(), b"{\"role\":\"r\"}");
+}
+
+#[test]
+fn refusals_come_back_with_their_status_and_nothing_else() {
+    let public = PublicAuthority::make();
+    let upstream = Upstream::tls(&public, HOST);
+    for (status, fields, wait) in [
+        ("401 Unauthorized", "", None),
+        ("429 Too Many Requests", "retry-after: 7\r\n", Some(Duration::from_secs(7))),
+        ("503 Service Unavailable", "retry-after: Wed, 21 Oct 2026 07:28:00 GMT\r\n", None),
+        // Not followed: the next place is nobody the operator named.
+        ("302 Found", "location: https://169.254.169.254/latest/meta-data\r\n", None),
+    ] {
+        upstream.answer("/x", raw(status, fields, "<html>{\"auth\":{\"client_token\":\"no\"}}</html>"));
+        let brought = go(&errand(&public, &upstream, "/x")).unwrap();
+        let expected = status.split(' ').next().unwrap().to_owned();
+        assert_eq!((brought.status.to_string(), brought.retry_after), (expected, wait), "{status}");
+        assert!(brought.found.is_empty());
+    }
+    assert_eq!(upstream.heads().len(), 4);
+}
+
+#[test]
+fn what_makes_no_sense_is_an_answer_lost_and_never_half_a_credential() {
+    let public = PublicAuthority::make();
+    let upstream = Upstream::tls(&public, HOST);
+    let deep = format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000));
+    for (answer, words) in [
+        (raw("200 OK", "", "not json"), "not JSON"),
+        (raw("200 OK", "", &deep), "breaks off"),
+        (raw("200 OK", "", &"[".repeat(10_000)), "not JSON"),
+        (raw("200 OK", "", &format!(r#"{{"auth":{{"client_token":"{}"}}}}"#, "x".repeat(20_000))), "too long"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"auth\"".to_vec(), "breaks off"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!".to_vec(), "malformed"),
+        (format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(100_000)).into_bytes(), "does not answer"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec(), "malformed"),
+    ] {
+        upstream.answer_and_close("/x", answer);
+        match go(&errand(&public, &upstream, "/x")) {
+            Err(Failed::AnswerLost(why)) => assert!(why.contains(words), "{words}: {why}"),
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_cannot_be_reached_or_trusted_is_not_asked() {
+    let (public, stranger) = (PublicAuthority::make(), PublicAuthority::make());
+    let upstream = Upstream::tls(&public, HOST);
+    let impostor = Upstream::tls(&stranger, HOST);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refusing = nobody.local_addr().unwrap();
+    drop(nobody);
+    let mut gone = errand(&public, &upstream, "/x");
+    gone.dangers[0].port = refusing.port();
+    let inward = Errand { endpoint: endpoint("localhost"), dangers: vec![], ..errand(&public, &upstream, "/x") };
+    let split = Errand { target: "/x HTTP/1.1\r\nhost: evil".to_owned(), ..errand(&public, &upstream, "/x") };
+    for (errand, words) in [
+        (errand(&public, &impostor, "/x"), "does not prove its name"),
+        (gone, "no address takes the connection"),
+        (inward, "not on the open internet"),
+        (split, "target"),
+    ] {
+        match go(&errand) {
+            Err(Failed::NotAsked(why)) => assert!(why.contains(words), "{words}: {why}"),
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+    assert!(upstream.heads().is_empty() && impostor.heads().is_empty());
+    assert!(!format!("{:?}", self::errand(&public, &upstream, "/x?token=t")).contains("token"), "nor the query");
+}
+
+#[test]
+fn a_courier_that_dies_leaves_the_question_open() {
+    // A program that becomes no courier at all.
+    let public = PublicAuthority::make();
+    let upstream = Upstream::tls(&public, HOST);
+    let errand = errand(&public, &upstream, "/x");
+    match carry(Path::new("/bin/true"), RunAs::Keeper, &errand) {
+        Err(Failed::AnswerLost(why)) => assert!(why.contains("did not come back"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(carry(Path::new("/nonexistent"), RunAs::Keeper, &errand), Err(Failed::NotAsked(_))));
+    // The control: nothing was sent by either, and a listener that says nothing is not waited for without an end.
+    assert!(upstream.heads().is_empty());
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut silent = errand.clone();
+    silent.dangers[0].port = mute.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = mute.accept().unwrap();
+        let mut hello = [0; 16];
+        let _ = stream.read(&mut hello);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    assert!(matches!(go(&silent), Err(Failed::NotAsked(_))), "no handshake, no question");
+}
