@@ -4,6 +4,8 @@
 //! of steps in which one is lent and ended ([`Leases`]). Knows no policy, no run, no database: what it must remember
 //! goes sealed into a [`SealedStore`], and which leases are outstanding is told to it.
 
+mod ca;
+mod documents;
 mod fields;
 mod issuer;
 mod jwt;
@@ -17,8 +19,13 @@ mod secret;
 mod store;
 mod svid;
 mod verifier;
+mod x509;
+mod x509_svid;
 
-pub use issuer::{Issuer, IssuerError, IssuerName, NotANameForAnIssuer, SVID_LIFETIME_MAX, SvidError};
+pub use documents::{BUNDLE_PATH, DISCOVERY_PATH, JWKS_PATH, bundle, discovery};
+pub use issuer::{
+    AUDIENCE_BYTES_MAX, Issuer, IssuerError, IssuerName, NotANameForAnIssuer, SVID_LIFETIME_MAX, SvidError,
+};
 pub use keyring::{KEY_USED_FOR, PUBLISHED_BEFORE_USE};
 pub use lease::{Ending, Leases, LendError, Lent, NoteError};
 pub use master::{MasterKey, MasterKeyError};
@@ -28,3 +35,5 @@ pub use secret::Secret;
 pub use store::{Purpose, RevocationList, Revoked, SealedStore, Slot, StoreError};
 pub use svid::{OWN_AUDIENCE, OwnSvid};
 pub use verifier::{Claims, Refused, Verifier, Why};
+pub use x509::{NotAKey, SubjectKey, X509Issuer};
+pub use x509_svid::OwnX509;

@@ -13,3 +13,4 @@ mod issuer;
 mod leases;
 mod seal;
 mod world;
+mod x509;
