@@ -9,6 +9,7 @@ use crate::errors::{CliError, Kind};
 use crate::output::{Output, Stream};
 
 mod audit;
+mod identity;
 mod init;
 mod inspect;
 mod local;
@@ -91,6 +92,9 @@ enum Command {
     /// Show, verify or export the log.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Print what relying parties need to verify the identities of runs.
+    #[command(subcommand)]
+    Identity(identity::Identity),
     /// Refresh the advisories from their remote.
     #[command(subcommand)]
     Advisories(local::Advisories),
@@ -171,6 +175,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Can(can) => can.run(common, output),
         Command::Policy(policy) => policy.run(common, output),
         Command::Audit(audit) => audit.run(common, output),
+        Command::Identity(identity) => identity.run(common, output),
         Command::Advisories(advisories) => advisories.run(common, output),
         Command::Schema => local::schema(output),
         Command::Completions { shell } => {

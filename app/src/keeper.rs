@@ -2,6 +2,7 @@
 //! becomes the keeper while it runs.
 
 mod ask_audit;
+mod ask_identity;
 mod ask_look;
 mod ask_people;
 mod ask_stop;
@@ -21,6 +22,6 @@ pub(crate) use ask_audit::{export, verify};
 pub(crate) use client::{ask_here, connect, connect_to_stop};
 pub(crate) use hall::Keeper;
 pub(crate) use lock::State;
-pub(crate) use message::{Reply, Request, RunRequest, Scope};
+pub(crate) use message::{Document, Reply, Request, RunRequest, Scope};
 pub(crate) use serve::serve;
 pub(crate) use view::NOT_SHOWN;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
-use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, OwnSvid, Sealer, Secret};
+use selvedge_credentials::{IssuerName, Leases, MasterKey, Sealer, Secret};
 use selvedge_domain::{AgentName, Digest, LeaseId, RepoName, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
@@ -27,6 +27,7 @@ mod checks;
 mod door;
 mod furnish;
 mod gate;
+mod identity;
 mod jailed_git;
 mod lender;
 pub(crate) mod paths;
@@ -62,6 +63,7 @@ pub(crate) struct Works {
     forge: LocalForge,
     driver: Arc<NativeDriver>,
     leases: Leases,
+    identities: identity::Identities,
     vault: Mutex<BTreeMap<RunId, Secret>>,
     live: Mutex<BTreeMap<RunId, Live>>,
     halts: RwLock<BTreeSet<HaltScope>>,
@@ -105,7 +107,7 @@ impl Works {
         let swept = driver.sweep().map_err(|error| CliError::caused(Kind::Sandbox, &error))?;
         // What set-up left for checks that a dead keeper never ran.
         let _none = std::fs::remove_dir_all(state.at("cache"));
-        let leases = leases(&state, &ledger, &config.trust_domain)?;
+        let (leases, identities) = leases(&state, &ledger, &config.issuer)?;
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
             forge: open_forge(&state, Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?)))?,
@@ -115,6 +117,7 @@ impl Works {
             rules: Mutex::new(seen),
             driver,
             leases,
+            identities,
             vault: Mutex::default(),
             live: Mutex::default(),
             halts: RwLock::new(halts.into_iter().collect()),
@@ -123,7 +126,7 @@ impl Works {
             executable: executable()?,
             // A host without certificates can still reach what the operator named as clear text; all else fails closed.
             roots_pem: selvedge_gateway::system_roots_pem().unwrap_or_default(),
-            trust_domain: config.trust_domain.clone(),
+            trust_domain: config.issuer.trust_domain().to_owned(),
             database_age_days_max: DATABASE_AGE_DAYS_MAX,
             config: RwLock::new(Arc::new(config)),
             state,
@@ -338,15 +341,14 @@ fn load_policies(state: &State) -> (Arc<dyn Judge + Send + Sync>, Option<Digest>
     }
 }
 
-fn leases(state: &State, ledger: &Ledger, trust_domain: &str) -> Result<Leases, CliError> {
+fn leases(state: &State, ledger: &Ledger, name: &IssuerName) -> Result<(Leases, identity::Identities), CliError> {
     let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
     let master = MasterKey::in_state_dir(state.root()).map_err(|error| failed(&error).hint(error.remedy()))?;
     let sealer = Arc::new(Sealer::new(&master).map_err(|error| failed(&error))?);
-    let store = Arc::new(sealed::Shelf::new(ledger.clone()));
-    let name = IssuerName::parse(&format!("https://{trust_domain}"), trust_domain).map_err(|error| failed(&error))?;
-    let issuer = Issuer::open(name, Arc::clone(&sealer), store.clone(), now()).map_err(|error| failed(&error))?;
-    let provider = OwnSvid::new(Arc::new(issuer), store.clone());
-    Ok(Leases::new(sealer, store, vec![Box::new(provider)]))
+    let shelf = || sealed::Shelf::new(ledger.clone());
+    let identities = identity::Identities::open(name, &sealer, shelf(), now()).map_err(|error| failed(&error))?;
+    let leases = Leases::new(sealer, Arc::new(shelf()), identities.providers());
+    Ok((leases, identities))
 }
 
 fn now() -> Time {

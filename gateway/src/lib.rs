@@ -9,6 +9,7 @@ pub mod danger;
 pub mod dial;
 pub mod dns;
 pub mod http;
+mod identity;
 
 mod confine;
 mod keeper;
@@ -19,6 +20,7 @@ mod roots;
 mod scope;
 mod wire;
 
+pub use identity::wanted::{Bundles, Claims, Given, Wanted};
 pub use keeper::{DOOR_NAME, Door, Judge, Ready, RunAs, ServeError, StartError};
 pub use process::main;
 pub use protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};

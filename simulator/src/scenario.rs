@@ -159,6 +159,7 @@ fn agent(name: &str, intent: Intent) -> Agent {
             methods: BTreeSet::from([Method::Get]),
             path_prefix: "/index".to_owned(),
         }]),
+        audiences: BTreeSet::new(),
         level: "full".to_owned(),
         attempt_at_most: ATTEMPT_AT_MOST,
     }

@@ -169,6 +169,7 @@ fn remediator(owner: &str) -> Agent {
         trust: "propose".to_owned(),
         may: words(&["read", "write", "open-pr", "follow-up"]),
         reach: words(&["cargo:read"]),
+        audiences: Vec::new(),
         attempt_at_most: None,
         minimum_release_age_days: 7,
         limits: Limits::default(),

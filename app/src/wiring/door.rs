@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
 use selvedge_domain::orders::{HttpAnswered, HttpRequest};
-use selvedge_domain::{Reach, RepoName, RunId};
+use selvedge_domain::{AgentName, Reach, RepoName, RunId};
 use selvedge_factory::ports::{Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
-    Ask, Done, Door, Fence, Hello, Judge, Layer, Limits, ListenerKind, Outcome, Ready, Refused, RunAs, Verdict,
+    Ask, Done, Door, Fence, Given, Hello, Judge, Layer, Limits, ListenerKind, Outcome, Ready, Refused, RunAs, Verdict,
+    Wanted,
 };
 use selvedge_sandbox::{DOOR_ID, Listeners};
 
@@ -40,6 +41,18 @@ pub(super) struct OpenDoor {
 pub(super) struct Behalf {
     pub(super) run: RunId,
     pub(super) repo: RepoName,
+    pub(super) agent: AgentName,
+    /// Whether it has the Workload API.
+    pub(super) identity: HasIdentity,
+}
+
+/// Whether a sandbox may ask for identity documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HasIdentity {
+    /// The run's grant names somebody it may have an identity for.
+    Yes,
+    /// It does not, or this sandbox is none of the agent's.
+    No,
 }
 
 impl Works {
@@ -85,20 +98,29 @@ fn dangers(config: &Config, reach: &[Reach]) -> Vec<Upstream> {
 }
 
 impl OpenDoor {
-    /// Gives the door its listeners.
-    pub(super) fn attach(&self, listeners: &Listeners) -> Result<(), ActError> {
-        let pairs = [
+    /// Gives the door its listeners. What it is not given is closed when the listeners are dropped.
+    pub(super) fn attach(&self, behalf: &Behalf, listeners: &Listeners) -> Result<(), ActError> {
+        let mut pairs = vec![
             (ListenerKind::Proxy, listeners.http.as_fd()),
             (ListenerKind::Dns, listeners.dns.as_fd()),
             (ListenerKind::CapturedTls, listeners.tls.as_fd()),
             (ListenerKind::CapturedClear, listeners.plain.as_fd()),
         ];
+        if behalf.identity == HasIdentity::Yes {
+            pairs.push((ListenerKind::Identity, listeners.identity.as_fd()));
+        }
         self.door.attach(&pairs).map_err(|error| ActError::Transient(error.to_string()))
     }
 
     /// Answers the door while `inside` goes on, then closes it. Returns what `inside` did.
-    pub(super) fn while_open<T>(&self, behalf: &Behalf, doors: &dyn Doorkeeper, inside: impl FnOnce() -> T) -> T {
-        let desk = Desk { behalf, doors, serials_from: self.serials_from };
+    pub(super) fn while_open<T>(
+        &self,
+        works: &Works,
+        behalf: &Behalf,
+        doors: &dyn Doorkeeper,
+        inside: impl FnOnce() -> T,
+    ) -> T {
+        let desk = Desk { works, behalf, doors, serials_from: self.serials_from };
         std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
@@ -113,6 +135,7 @@ impl OpenDoor {
 
 /// Translates between the door's words and the factory's.
 struct Desk<'a> {
+    works: &'a Works,
     behalf: &'a Behalf,
     doors: &'a dyn Doorkeeper,
     serials_from: u64,
@@ -152,11 +175,22 @@ impl Judge for Desk<'_> {
         self.doors.answered(serial, HttpAnswered { status, request_bytes, response_bytes });
     }
 
+    fn identity(&self, wanted: Wanted) -> Given {
+        match self.behalf.identity {
+            HasIdentity::Yes => self.works.identify(self.behalf, self.doors, wanted),
+            HasIdentity::No => Given::Denied {
+                code: "outside_grant".to_owned(),
+                next_step: "this sandbox has no identity to ask for; work without it".to_owned(),
+            },
+        }
+    }
+
     fn refused(&self, refused: Refused) {
         let door = match refused.layer {
             Layer::Dns => "dns",
             Layer::Tls => "tls",
             Layer::Http => "http",
+            Layer::Identity => "identity",
         };
         let Refused { code, detail, count, .. } = refused;
         self.doors.saw(Observation::DoorRefused { door: door.to_owned(), code, detail, count });

@@ -1,7 +1,7 @@
 //! Lending and taking back: the lease engine behind the factory's port, and the vault where a secret waits for its door.
 
 use selvedge_authority::{ActError, Permit};
-use selvedge_credentials::Ending;
+use selvedge_credentials::{Ending, OWN_AUDIENCE};
 use selvedge_domain::orders::{MintCredential, Minted};
 use selvedge_domain::{LeaseId, LeaseState, RunId, WorkloadId};
 use selvedge_factory::ports::{Clock, Lender, TakenBack};
@@ -16,7 +16,9 @@ impl Lender for Works {
         let holder = WorkloadId::new(&self.trust_domain, order.run.clone(), run.trigger().agent.clone());
         let lent =
             self.leases.lend(permit, &holder, self.now()).map_err(|error| ActError::Transient(error.to_string()))?;
-        if let Ok(mut vault) = self.vault.lock() {
+        if order.audience != OWN_AUDIENCE {
+            self.identities.hand(&order.lease, lent.secret);
+        } else if let Ok(mut vault) = self.vault.lock() {
             vault.insert(order.run.clone(), lent.secret);
         }
         Ok(lent.minted)
@@ -26,7 +28,7 @@ impl Lender for Works {
         // Where the lease stands matters to the engine only when its own note cannot be read; assume the worst.
         match self.leases.revoke(lease, LeaseState::Announced, self.now()) {
             Ending::Revoked | Ending::Expired => TakenBack::Dead,
-            Ending::ExpiresAt(at) => TakenBack::Stuck { because: format!("it can only expire, at {at}") },
+            Ending::ExpiresAt(at) => TakenBack::Expires { at },
             Ending::Stuck { because, .. } => TakenBack::Stuck { because },
         }
     }

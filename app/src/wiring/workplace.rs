@@ -16,7 +16,7 @@ use selvedge_workers::remediate::{Outcome, Report};
 
 use super::Works;
 use super::cache::CACHE_BYTES_MAX;
-use super::door::Behalf;
+use super::door::{Behalf, HasIdentity};
 use super::repositories::{permanent, transient};
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
@@ -40,7 +40,9 @@ impl Workplace for Works {
         let repository = self.repository_of(&order.repo)?;
         let tree = repository.tree_of(&order.base).map_err(transient)?;
         let place = self.place_for_work(agent, task, self.pristine(&order.repo, &tree)?)?;
-        let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
+        let identity = if order.grant.audiences.is_empty() { HasIdentity::No } else { HasIdentity::Yes };
+        let (run, repo) = (order.run.clone(), order.repo.clone());
+        let behalf = Behalf { run, repo, agent: order.agent.clone(), identity };
         let reach = order.grant.reach.iter().cloned().collect();
         let id = format!("{}-a{}", order.run, order.attempt);
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, reach, "work", doors)?;
@@ -74,7 +76,9 @@ impl Workplace for Works {
         let checked = self.with_the_base_s_checks(order)?;
         let pristine = self.pristine(&order.repo, &checked)?;
         let cache = self.fresh_dir(&format!("cache/{}-{}", order.run, order.tree))?;
-        let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
+        let agent = self.run(&order.run).map_err(transient)?.trigger().agent.clone();
+        let (run, checked_repo) = (order.run.clone(), order.repo.clone());
+        let behalf = Behalf { run, repo: checked_repo, agent, identity: HasIdentity::No };
         let prepared = self.prepare(order, repo, &pristine, &cache, &behalf, doors);
         let report = match prepared {
             Ok(None) => self.run_checks(order, repo, pristine, &cache, &behalf, doors),
@@ -163,12 +167,15 @@ impl Works {
         purpose: &str,
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
-        let door = match reach.is_empty() {
+        let door = match reach.is_empty() && behalf.identity == HasIdentity::No {
             true => None,
             false => {
                 place.network = Network::Doors;
                 let door = self.open_door(behalf, reach, place.limits.wall)?;
                 self.trust(&mut place, &door.ca_pem);
+                if behalf.identity == HasIdentity::Yes {
+                    self.announce_identity(&mut place);
+                }
                 Some(door)
             }
         };
@@ -182,7 +189,7 @@ impl Works {
         }
         doors.saw(self.started(&sandbox));
         if let (Some(door), Some(listeners)) = (&door, sandbox.listeners()) {
-            door.attach(&listeners)?;
+            door.attach(behalf, &listeners)?;
         }
         let mut tape = self.tape(&behalf.run, purpose)?;
         let mut kept = Vec::new();
@@ -198,7 +205,7 @@ impl Works {
             })
         };
         let exit = match &door {
-            Some(door) => door.while_open(behalf, doors, listen),
+            Some(door) => door.while_open(self, behalf, doors, listen),
             None => listen(),
         };
         let output_bytes = tape.bytes();
@@ -279,7 +286,8 @@ impl Works {
         place.binds.extend(self.binds_for_remediation(&trigger)?);
         place.limits.wall = SCAN_AT_MOST;
         let id = format!("{}-s{}", order.run, order.attempt);
-        let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
+        let (run, repo) = (order.run.clone(), order.repo.clone());
+        let behalf = Behalf { run, repo, agent: order.agent.clone(), identity: HasIdentity::No };
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, Vec::new(), "scan", doors)?;
         sandbox.destroy().map_err(transient)?;
         self.refuse_when_killed(&exit)?;

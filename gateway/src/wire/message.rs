@@ -7,6 +7,7 @@ use selvedge_domain::{Endpoint, HostPattern, Method, Reach, RunId};
 use serde::{Deserialize, Serialize};
 
 use crate::danger;
+use crate::identity::wire::{WireGiven, WireWanted};
 use crate::protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
 
 /// The version both sides must speak.
@@ -24,6 +25,7 @@ pub(crate) enum ToDoor {
     Hello(WireHello),
     Listeners { kinds: Vec<WireListener> },
     Answer { serial: u64, verdict: WireVerdict },
+    Identity { serial: u64, given: WireGiven },
     Close {},
 }
 
@@ -36,6 +38,7 @@ pub(crate) enum FromDoor {
     Ask(WireAsk),
     Done(WireDone),
     Refused(WireRefused),
+    Identity { serial: u64, wanted: WireWanted },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -140,9 +143,9 @@ macro_rules! wire_words {
 
 wire_words! {
     WireSource = Source { Connect, Absolute, Captured }
-    WireLayer = Layer { Dns, Tls, Http }
+    WireLayer = Layer { Dns, Tls, Http, Identity }
     WireFence = Fence { NotDumpable, Landlock, Seccomp }
-    WireListener = ListenerKind { Proxy, CapturedTls, CapturedClear, Dns }
+    WireListener = ListenerKind { Proxy, CapturedTls, CapturedClear, Dns, Identity }
 }
 
 impl From<&Hello> for WireHello {
