@@ -141,6 +141,31 @@ fn without_an_audience_there_is_no_identity_door_a104() {
     assert!(output.contains("connected 111"), "refused, as where nobody listens: {output}");
 }
 
+#[test]
+fn a_keeper_publishes_what_it_prints_and_names_the_issuer_it_was_given_d8() {
+    let scene = Scene::ready();
+    let (www, issuer) = (scene.path("www"), "https://id.example.org");
+    scene.configure(
+        "",
+        &format!("[factory]\ntrust_domain = {TRUST_DOMAIN:?}\nissuer = {issuer:?}\npublish = {www:?}\n"),
+    );
+    let serving = scene.serve();
+    let read = |path: &str| -> Option<Value> { serde_json::from_slice(&std::fs::read(www.join(path)).ok()?).ok() };
+    let discovery = eventually("it is published", || read(".well-known/openid-configuration"));
+    assert_eq!(discovery["issuer"], issuer);
+    assert_eq!(discovery["jwks_uri"], format!("{issuer}/keys.json"));
+    for (document, path) in
+        [("jwks", "keys.json"), ("bundle", "bundle.json"), ("discovery", ".well-known/openid-configuration")]
+    {
+        assert_eq!(scene.json(&["identity", document]), read(path).unwrap(), "{document}");
+        assert_eq!(scene.run(&["identity", document]).document(), read(path).unwrap(), "{document}");
+    }
+    assert!(!www.join("keys.new").exists(), "nothing half written is left");
+    drop(serving);
+    scene.configure("", "[factory]\nissuer = \"http://id.example.org/path\"\n");
+    scene.run(&["identity", "jwks"]).refused(101, &["factory.issuer"]);
+}
+
 /// Decisions about credentials of a run, from the log.
 fn minted(scene: &Scene, run: &str) -> Vec<Value> {
     let show = scene.json(&["show", run]);

@@ -85,3 +85,47 @@ impl From<WireGiven> for Given {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wanted() -> [Wanted; 4] {
+        let token = || Lease::new(vec![0, 255, 7]);
+        [
+            Wanted::X509 { key: vec![4; 65] },
+            Wanted::Jwt { audience: "https://cloud.example".to_owned() },
+            Wanted::Bundles,
+            Wanted::Valid { audience: String::new(), token: token() },
+        ]
+    }
+
+    #[test]
+    fn what_is_wanted_reads_back_and_unknown_words_do_not() {
+        for wanted in wanted() {
+            let text = serde_json::to_string(&WireWanted::from(wanted.clone())).unwrap();
+            assert_eq!(Wanted::from(serde_json::from_str::<WireWanted>(&text).unwrap()), wanted);
+        }
+        assert!(serde_json::from_str::<WireWanted>(r#"{"jwt":{"audience":"a","until":"never"}}"#).is_err());
+        assert!(serde_json::from_str::<WireWanted>(r#"{"key":{}}"#).is_err());
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let given = Given::Jwt { spiffe_id: "spiffe://a/b".to_owned(), token: Lease::new(b"secret".to_vec()) };
+        assert!(!format!("{given:?}").contains("115, 101"), "{given:?}");
+        assert_eq!(format!("{:?}", WireGiven::from(given)), "WireGiven(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_any_kind_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(wire) = serde_json::from_slice::<WireWanted>(&bytes) {
+                let wanted = Wanted::from(wire);
+                prop_assert_eq!(Wanted::from(WireWanted::from(wanted.clone())), wanted);
+            }
+        }
+    }
+}
