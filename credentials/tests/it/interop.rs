@@ -221,3 +221,53 @@ fn pyjwt_finds_the_keys_through_discovery_and_refuses_what_is_wrong_b1_d8() {
     assert!(ours(&good));
     assert!([&expired, &hmac, &none].iter().all(|token| !ours(token)));
 }
+
+/// The same for Node: jose, with a remote key set.
+const JOSE: &str = r#"
+const { createRemoteJWKSet, jwtVerify } = require('jose');
+const ask = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+const keys = createRemoteJWKSet(new URL(ask.server + '/keys.json'));
+const verify = (token, audience = ask.audience, issuer = ask.issuer) => jwtVerify(token, keys, { audience, issuer });
+(async () => {
+  const { payload } = await verify(ask.token);
+  for (const [what, wrong] of Object.entries({
+    audience: () => verify(ask.token, 'https://elsewhere.example'),
+    issuer: () => verify(ask.token, ask.audience, 'https://elsewhere.example'),
+    expired: () => verify(ask.expired), HS256: () => verify(ask.hmac), none: () => verify(ask.none),
+  })) {
+    const accepted = await wrong().then(() => true, () => false);
+    if (accepted) { console.error('accepted: ' + what); process.exit(1); }
+  }
+  console.log(JSON.stringify(payload));
+})();
+"#;
+
+#[test]
+fn jose_verifies_our_tokens_and_refuses_what_is_wrong_b1() {
+    let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).join("jose");
+    if !modules.join("node_modules/jose").exists() {
+        let install =
+            Command::new("npm").args(["install", "--silent", "--prefix"]).arg(&modules).arg("jose@6").output();
+        assert!(install.unwrap().status.success(), "needs npm and the package `jose`");
+    }
+    let issuer = issuer(&Arc::<Disk>::default());
+    let now = wall_clock();
+    let good = token(&issuer, now);
+    let ask = json!({
+        "server": serve(vec![(JWKS_PATH.to_owned(), issuer.jwks())]), "token": good, "audience": CLOUD, "issuer": ISSUER,
+        "expired": token(&issuer, Time::from_millis(now.as_millis() - 600_000)),
+        "hmac": forged(&issuer, &good, "HS256"), "none": forged(&issuer, &good, "none"),
+    });
+    let mut child = Command::new("node")
+        .env("NODE_PATH", modules.join("node_modules"))
+        .args(["-e", JOSE])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(ask.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), expected(now));
+}
