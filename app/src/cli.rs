@@ -10,6 +10,7 @@ use crate::output::{Output, Stream};
 
 mod audit;
 mod credentials;
+mod identity;
 mod init;
 mod inspect;
 mod local;
@@ -95,6 +96,9 @@ enum Command {
     /// Show, verify or export the log.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Print what relying parties need to verify the identities of runs.
+    #[command(subcommand)]
+    Identity(identity::Identity),
     /// Refresh the advisories from their remote.
     #[command(subcommand)]
     Advisories(local::Advisories),
@@ -176,6 +180,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Credentials(credentials) => credentials.run(common, output),
         Command::Policy(policy) => policy.run(common, output),
         Command::Audit(audit) => audit.run(common, output),
+        Command::Identity(identity) => identity.run(common, output),
         Command::Advisories(advisories) => advisories.run(common, output),
         Command::Schema => local::schema(output),
         Command::Completions { shell } => {

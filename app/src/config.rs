@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use selvedge_credentials::IssuerName;
 use selvedge_domain::{
     AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, Owner, Reach, RepoName,
     Sensitivity, Trust,
@@ -48,7 +49,9 @@ pub(crate) enum ConfigError {
 /// A configuration that loaded: everything parsed, nothing left to check.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(crate) trust_domain: String,
+    pub(crate) issuer: IssuerName,
+    /// Where the keys of identities are published.
+    pub(crate) publish: Option<PathBuf>,
     pub(crate) level: Option<String>,
     /// The group that may use the control socket, by its number.
     pub(crate) people: Option<u32>,
@@ -159,7 +162,8 @@ impl Reader<'_> {
         let schedule = self.schedule(file, &agents, &repos)?;
         let advisories = file.advisories.path.as_deref().map(|path| self.absolute("advisories.path", path));
         Ok(Config {
-            trust_domain: self.trust_domain(&file.factory)?,
+            issuer: self.issuer(&file.factory)?,
+            publish: self.publish(&file.factory)?,
             level: self.level(&file.factory)?,
             people: self.people(&file.factory)?,
             slots: self.at_least_one("factory.slots", file.factory.slots)?,
@@ -267,6 +271,7 @@ impl Reader<'_> {
             autonomy: selvedge_domain::Autonomy::BoundedAutomation,
             may: self.may(key, &written.may)?,
             reach,
+            audiences: self.audiences(key, &written.audiences)?,
             loans,
             level: String::new(),
             attempt_at_most: match &written.attempt_at_most {

@@ -3,6 +3,7 @@
 
 mod ask_audit;
 mod ask_credentials;
+mod ask_identity;
 mod ask_look;
 mod ask_people;
 mod ask_stop;
@@ -22,6 +23,6 @@ pub(crate) use ask_audit::{export, verify};
 pub(crate) use client::{ask_here, connect, connect_to_stop};
 pub(crate) use hall::Keeper;
 pub(crate) use lock::State;
-pub(crate) use message::{Reply, Request, RunRequest, Scope, SecretWord};
+pub(crate) use message::{Document, Reply, Request, RunRequest, Scope, SecretWord};
 pub(crate) use serve::serve;
 pub(crate) use view::NOT_SHOWN;

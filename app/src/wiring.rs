@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
-use selvedge_credentials::{Issuer, IssuerName, Leases, MasterKey, Sealer, StoredKeys};
+use selvedge_credentials::{IssuerName, Leases, MasterKey, Sealer, StoredKeys};
 use selvedge_domain::{AgentName, Digest, LeaseId, RepoName, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
@@ -28,6 +28,7 @@ mod courier;
 mod door;
 mod furnish;
 mod gate;
+mod identity;
 mod jailed_git;
 mod leak;
 mod lender;
@@ -86,7 +87,7 @@ pub(crate) enum Purpose {
 
 /// What lends: the issuer, stored keys, and the lease engine over every provider.
 pub(crate) struct Lending {
-    issuer: Arc<Issuer>,
+    identities: identity::Identities,
     pub(crate) keys: Arc<StoredKeys>,
     store: Arc<sealed::Shelf>,
     leases: Leases,
@@ -115,7 +116,7 @@ impl Works {
         let swept = driver.sweep().map_err(|error| CliError::caused(Kind::Sandbox, &error))?;
         // What set-up left for checks that a dead keeper never ran.
         let _none = std::fs::remove_dir_all(state.at("cache"));
-        let lending = Lending::open(&state, &ledger, &config.trust_domain)?;
+        let lending = Lending::open(&state, &ledger, &config.issuer)?;
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
             forge: open_forge(&state, Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?)))?,
@@ -133,7 +134,7 @@ impl Works {
             executable: executable()?,
             // A host without certificates can still reach what the operator named as clear text; all else fails closed.
             roots_pem: selvedge_gateway::system_roots_pem().unwrap_or_default(),
-            trust_domain: config.trust_domain.clone(),
+            trust_domain: config.issuer.trust_domain().to_owned(),
             database_age_days_max: DATABASE_AGE_DAYS_MAX,
             config: RwLock::new(Arc::new(config)),
             state,
@@ -351,17 +352,16 @@ fn load_policies(state: &State) -> (Arc<dyn Judge + Send + Sync>, Option<Digest>
 
 impl Lending {
     /// Opens keys and issuer; providers are told to it once the configuration is known.
-    fn open(state: &State, ledger: &Ledger, trust_domain: &str) -> Result<Self, CliError> {
+    fn open(state: &State, ledger: &Ledger, name: &IssuerName) -> Result<Self, CliError> {
         let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
         let master = MasterKey::in_state_dir(state.root()).map_err(|error| failed(&error).hint(error.remedy()))?;
         let sealer = Arc::new(Sealer::new(&master).map_err(|error| failed(&error))?);
         let store = Arc::new(sealed::Shelf::new(ledger.clone()));
-        let name =
-            IssuerName::parse(&format!("https://{trust_domain}"), trust_domain).map_err(|error| failed(&error))?;
-        let issuer = Issuer::open(name, Arc::clone(&sealer), store.clone(), now()).map_err(|error| failed(&error))?;
+        let shelf = sealed::Shelf::new(ledger.clone());
+        let identities = identity::Identities::open(name, &sealer, shelf, now()).map_err(|error| failed(&error))?;
         let keys = Arc::new(StoredKeys::new(Arc::clone(&sealer), store.clone()));
         let leases = Leases::new(sealer, store.clone(), Vec::new());
-        Ok(Self { issuer: Arc::new(issuer), keys, store, leases })
+        Ok(Self { identities, keys, store, leases })
     }
 }
 

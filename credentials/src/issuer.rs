@@ -15,7 +15,7 @@ use crate::{OpenError, Purpose, SealError, SealedStore, Sealer, Secret, Slot, St
 /// Longest a JWT-SVID lives, whatever was asked (requirement C1): the ceiling that policy narrows.
 pub const SVID_LIFETIME_MAX: Duration = Duration::from_seconds(300);
 /// Longest audience we sign; audiences are URLs and short names.
-const AUDIENCE_BYTES_MAX: usize = 255;
+pub const AUDIENCE_BYTES_MAX: usize = 255;
 
 /// Signs JWT-SVIDs.
 pub struct Issuer {
@@ -125,11 +125,7 @@ impl Issuer {
         now: Time,
     ) -> Result<(Secret, Time), SvidError> {
         let order = permit.order();
-        let sub = holder.to_string();
-        if self.name.strip_trust_domain(&sub).is_none() || *holder.run() != order.run {
-            let (run, trust_domain) = (order.run.to_string(), self.name.trust_domain.clone());
-            return Err(SvidError::Holder { holder: sub, run, trust_domain });
-        }
+        let sub = self.name.holder_of(order, holder)?;
         let aud = audience.to_owned();
         if aud.is_empty() || aud.len() > AUDIENCE_BYTES_MAX || aud.chars().any(char::is_control) {
             return Err(SvidError::Audience);
@@ -176,6 +172,16 @@ impl Issuer {
         serde_json::to_string(&set).unwrap_or_default()
     }
 
+    /// Every key a relying party should know.
+    pub(crate) fn published(&self) -> Vec<PublicKey> {
+        self.keys().published().cloned().collect()
+    }
+
+    /// Since when the key in use signs.
+    pub(crate) fn used_since(&self) -> Time {
+        self.keys().used_since()
+    }
+
     /// Its names.
     pub fn name(&self) -> &IssuerName {
         &self.name
@@ -218,6 +224,22 @@ impl IssuerName {
     /// What follows our trust domain in a SPIFFE ID; none when it belongs to another.
     pub(crate) fn strip_trust_domain<'a>(&self, id: &'a str) -> Option<&'a str> {
         id.strip_prefix("spiffe://")?.strip_prefix(self.trust_domain.as_str())?.strip_prefix('/')
+    }
+
+    /// The audience under which an X.509-SVID is asked for and granted: the trust domain itself, since whoever trusts its
+    /// authority accepts the certificate.
+    pub fn x509_audience(&self) -> String {
+        format!("spiffe://{}", self.trust_domain)
+    }
+
+    /// The SPIFFE ID of `holder`, if the order is for it.
+    pub(crate) fn holder_of(&self, order: &MintCredential, holder: &WorkloadId) -> Result<String, SvidError> {
+        let id = holder.to_string();
+        if self.strip_trust_domain(&id).is_none() || *holder.run() != order.run {
+            let (run, trust_domain) = (order.run.to_string(), self.trust_domain.clone());
+            return Err(SvidError::Holder { holder: id, run, trust_domain });
+        }
+        Ok(id)
     }
 
     fn slot(&self) -> Slot {

@@ -19,7 +19,7 @@ pub const KEY_USED_FOR: Duration = Duration::from_seconds(7 * 24 * 3600);
 /// How long a key is published before it signs: longer than relying parties commonly cache a key set.
 pub const PUBLISHED_BEFORE_USE: Duration = Duration::from_seconds(24 * 3600);
 /// How long a key is published after it signed last: until its last token is dead for the slowest clock.
-const PUBLISHED_AFTER_USE: Duration = Duration::from_millis(2 * SVID_LIFETIME_MAX.as_millis());
+pub(crate) const PUBLISHED_AFTER_USE: Duration = Duration::from_millis(2 * SVID_LIFETIME_MAX.as_millis());
 
 /// The format of the sealed record.
 const FORMAT: &[u8] = b"keyring 1";
@@ -83,6 +83,11 @@ impl Keyring {
     /// Every key a relying party should know, the one in use first.
     pub(crate) fn published(&self) -> impl Iterator<Item = &PublicKey> {
         [&self.current.public, &self.next.public].into_iter().chain(self.retired.iter().map(|retired| &retired.key))
+    }
+
+    /// Since when the key in use signs.
+    pub(crate) fn used_since(&self) -> Time {
+        self.used_since
     }
 
     /// When the key in use has served its time.

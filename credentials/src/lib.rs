@@ -4,6 +4,8 @@
 //! of steps in which one is lent and ended ([`Leases`]). Knows no policy, no run, no database: what it must remember
 //! goes sealed into a [`SealedStore`], and which leases are outstanding is told to it.
 
+mod ca;
+mod documents;
 mod errand;
 mod exchange;
 mod fields;
@@ -21,10 +23,15 @@ mod store;
 mod stored;
 mod svid;
 mod verifier;
+mod x509;
+mod x509_svid;
 
+pub use documents::{BUNDLE_PATH, DISCOVERY_PATH, JWKS_PATH, bundle, discovery};
 pub use errand::{Body, Brought, Courier, CourierError, Errand};
 pub use exchange::{Exchange, ExchangeSettings, Page};
-pub use issuer::{Issuer, IssuerError, IssuerName, NotANameForAnIssuer, SVID_LIFETIME_MAX, SvidError};
+pub use issuer::{
+    AUDIENCE_BYTES_MAX, Issuer, IssuerError, IssuerName, NotANameForAnIssuer, SVID_LIFETIME_MAX, SvidError,
+};
 pub use keyring::{KEY_USED_FOR, PUBLISHED_BEFORE_USE};
 pub use lease::{Ending, Leases, LendError, Lent, NoteError};
 pub use master::{MasterKey, MasterKeyError};
@@ -36,3 +43,5 @@ pub use store::{Purpose, RevocationList, Revoked, SealedStore, Slot, StoreError}
 pub use stored::{Standing, StoredKeyError, StoredKeyLoans, StoredKeys};
 pub use svid::{OWN_AUDIENCE, OwnSvid};
 pub use verifier::{Claims, Refused, Verifier, Why};
+pub use x509::{NotAKey, SubjectKey, X509Issuer};
+pub use x509_svid::OwnX509;

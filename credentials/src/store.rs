@@ -11,6 +11,8 @@ use crate::Sealed;
 pub enum Purpose {
     /// The issuer's signing keys.
     SigningKeys,
+    /// The keys and certificates of the X.509 authority.
+    CertificateAuthority,
     /// What it takes to revoke and probe a lease.
     Lease,
     /// A key that somebody stored.
@@ -62,6 +64,7 @@ impl Purpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SigningKeys => "signing-keys",
+            Self::CertificateAuthority => "certificate-authority",
             Self::Lease => "lease",
             Self::StoredKey => "stored-key",
         }

@@ -12,9 +12,9 @@ use crate::{Credential, Fresh, Handle, Issuer, Probe, Provider, ProviderError, R
 /// Who accepts the identity that every run has: our own doors and verifier.
 pub const OWN_AUDIENCE: &str = "selvedge";
 /// How long a revoked lease stays on the list. Tokens live for minutes; a day also covers a wall clock that jumps.
-const KEPT_ON_LIST: Duration = Duration::from_seconds(24 * 3600);
+pub(crate) const KEPT_ON_LIST: Duration = Duration::from_seconds(24 * 3600);
 /// Verifiers that are not ours commonly accept a token for a minute beyond its expiry.
-const FOREIGN_LEEWAY: Duration = Duration::from_seconds(60);
+pub(crate) const FOREIGN_LEEWAY: Duration = Duration::from_seconds(60);
 
 /// Lends JWT-SVIDs of our own issuer.
 ///

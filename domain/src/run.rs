@@ -326,7 +326,8 @@ fn next(stage: Stage, event: Event) -> Result<Stage, (&'static str, &'static str
     Ok(match (stage, event) {
         (S::Triggered, E::Admitted(_)) => S::Admitted,
 
-        (stage @ (S::Admitted | S::Worked(_) | S::Verified(_)), E::LeaseAnnounced(_)) => stage,
+        // While it works, its doors lend as well.
+        (stage @ (S::Admitted | S::Working | S::Worked(_) | S::Verified(_)), E::LeaseAnnounced(_)) => stage,
         // A lease may die, or turn out to be minted, wherever its run stands: recovery learns it late.
         (stage, E::LeaseChanged(..)) => stage,
 

@@ -10,6 +10,7 @@ use selvedge_domain::{
 };
 
 use crate::doorkeeper::Gatekeeper;
+use crate::identity::Lending;
 use crate::ports::{
     Agent, Answer, Clock, Entropy, Lender, Queue, Registry, Repositories, Repository, Store, Workplace,
 };
@@ -146,7 +147,15 @@ impl Factory<'_> {
         match stage {
             Stage::Triggered => self.admit(run),
             Stage::Admitted => self.lease(run),
-            Stage::Working => self.work(run),
+            Stage::Working => {
+                let left = self.work(run);
+                // Its doors lent meanwhile, and whatever was lent has to die with the run, however the work went.
+                // A record that failed has said why already: whoever lost their claim must not be told something else.
+                if !matches!(left, Err(Halt::Journal(_))) {
+                    *run = self.store.load(run.id())?;
+                }
+                left
+            }
             Stage::Worked(effect) => self.verify(run, effect),
             Stage::Verified(verified) => self.deliver(run, verified),
             Stage::Delivered(outcome) => Ok(Event::Ended(outcome.clone())),
@@ -174,7 +183,7 @@ impl Factory<'_> {
         let task = desk.task(run)?;
         let order = desk.work_order(run, task);
         let funnel = desk.funnel(self);
-        let doors = Gatekeeper::new(&funnel, run.id());
+        let doors = Gatekeeper::new(&funnel, run.id()).lending(Lending::new(self, &desk));
         match funnel.perform(order, |permit| self.workplace.work(permit, task, &doors)) {
             Ok(ran) => match ran.effect {
                 Ok(effect) => Ok(Event::Worked { effect, follow_ups: ran.follow_ups }),
@@ -259,7 +268,7 @@ impl Factory<'_> {
             trust,
             may: agent.may.clone(),
             reach: agent.reach.clone(),
-            audiences: std::collections::BTreeSet::new(),
+            audiences: agent.audiences.clone(),
             loans: agent.loans.clone(),
             until: self.clock.now().after(agent.attempt_at_most),
         };

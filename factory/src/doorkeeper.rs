@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
-use selvedge_domain::RunId;
-use selvedge_domain::orders::{HttpAnswered, HttpRequest};
+use selvedge_domain::orders::{HttpAnswered, HttpRequest, Minted};
+use selvedge_domain::{LeaseId, RunId};
 
+use crate::identity::Lending;
 use crate::ports::Doorkeeper;
 
 /// How many requests of one run may be under way; more are denied until one is answered.
@@ -28,6 +29,7 @@ pub struct Gatekeeper<'a> {
     open: Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
     requests: AtomicU64,
     observations: AtomicU64,
+    lending: Option<Lending<'a>>,
 }
 
 impl<'a> Gatekeeper<'a> {
@@ -39,7 +41,14 @@ impl<'a> Gatekeeper<'a> {
             open: Mutex::default(),
             requests: AtomicU64::new(0),
             observations: AtomicU64::new(0),
+            lending: None,
         }
+    }
+
+    /// The same, for a sandbox that may ask for identity documents too.
+    pub(crate) fn lending(mut self, lending: Lending<'a>) -> Self {
+        self.lending = Some(lending);
+        self
     }
 
     fn hold(&self, serial: u64, permit: Permit<HttpRequest>) -> Result<(), Denial> {
@@ -87,6 +96,17 @@ impl Doorkeeper for Gatekeeper<'_> {
         }
     }
 
+    fn lend(&self, lease: &LeaseId, audience: &str) -> Result<Minted, Denial> {
+        match &self.lending {
+            Some(lending) => lending.lend(self, self.funnel, &self.run, lease, audience),
+            None => Err(Denial {
+                code: Code::OutsideGrant,
+                policies: Vec::new(),
+                next_step: "checks have no identity; what they prove must not depend on one".to_owned(),
+            }),
+        }
+    }
+
     fn saw(&self, observation: Observation) {
         if self.observations.fetch_add(1, Ordering::Relaxed) >= OBSERVATIONS_MAX {
             return;
@@ -103,6 +123,6 @@ impl Doorkeeper for Gatekeeper<'_> {
     }
 }
 
-fn busy(next_step: &str) -> Denial {
+pub(crate) fn busy(next_step: &str) -> Denial {
     Denial { code: Code::NotPermitted, policies: Vec::new(), next_step: next_step.to_owned() }
 }

@@ -19,7 +19,7 @@ impl Factory<'_> {
             let because = format!("{} attempts were lost; see `selvedge show {}`", run.attempts(), run.id());
             return Err(Halt::End(Outcome::Failed { because }));
         }
-        *run = self.give_back(run.clone())?.map_err(Halt::Later)?;
+        *run = self.end_attempt(run.clone())?.map_err(Halt::Later)?;
         let desk = self.desk(run)?;
         let borrowed = self.borrowed(&desk)?;
         // A person may have to be asked, and a run that waits holds nothing: so before anything is minted.
@@ -66,19 +66,35 @@ impl Factory<'_> {
     /// Takes every lease of the run back. The inner error says which one may still live; the run may not go on.
     ///
     /// Taking back needs no permit and comes before its record (invariant 2).
-    pub(crate) fn give_back(&self, mut run: Run) -> Result<Result<Run, String>, JournalError> {
+    pub(crate) fn give_back(&self, run: Run) -> Result<Result<Run, String>, JournalError> {
+        let given = self.take_all_back(run)?;
+        Ok(given.stuck.or(given.expires).map_or(Ok(given.run), Err))
+    }
+
+    /// Takes back what an attempt held, now that it is over. What can only expire does so while the run goes on: nothing runs
+    /// that could use it, and the run may neither wait nor end before it has.
+    pub(crate) fn end_attempt(&self, run: Run) -> Result<Result<Run, String>, JournalError> {
+        let given = self.take_all_back(run)?;
+        Ok(given.stuck.map_or(Ok(given.run), Err))
+    }
+
+    fn take_all_back(&self, run: Run) -> Result<GivenBack, JournalError> {
         let alive: Vec<(LeaseId, LeaseState)> = run
             .leases()
             .iter()
             .filter(|(_, state)| state.may_live())
             .map(|(lease, state)| (lease.clone(), *state))
             .collect();
-        let mut stuck = None;
+        let mut given = GivenBack { run, stuck: None, expires: None };
         for (lease, state) in alive {
             let event = match self.lender.take_back(&lease) {
                 TakenBack::Dead => LeaseEvent::Died,
+                TakenBack::Expires { at } => {
+                    given.expires = Some(format!("lease {lease} may still live: it can only expire, at {at}"));
+                    continue;
+                }
                 TakenBack::Stuck { because } => {
-                    stuck = Some(format!("lease {lease} may still live: {because}"));
+                    given.stuck = Some(format!("lease {lease} may still live: {because}"));
                     LeaseEvent::RevokeFailed
                 }
             };
@@ -86,9 +102,9 @@ impl Factory<'_> {
             if state.next(event) == Ok(state) {
                 continue;
             }
-            run = self.happened(run, Event::LeaseChanged(lease, event))?;
+            given.run = self.happened(given.run, Event::LeaseChanged(lease, event))?;
         }
-        Ok(stuck.map_or(Ok(run), Err))
+        Ok(given)
     }
 }
 
@@ -132,4 +148,13 @@ impl Desk {
     fn lent_seconds(&self, credential: &Credential) -> u64 {
         self.agent.attempt_at_most.min(credential.lent_at_most).as_millis() / 1000
     }
+}
+
+/// What taking every lease back came to.
+struct GivenBack {
+    run: Run,
+    /// One that could not be revoked, and why.
+    stuck: Option<String>,
+    /// One that only has to expire, and when.
+    expires: Option<String>,
 }

@@ -7,6 +7,7 @@
 mod cycle;
 mod deliver;
 mod doorkeeper;
+mod identity;
 mod lend;
 mod people;
 pub mod ports;

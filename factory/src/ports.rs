@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 
 pub use selvedge_authority::Clock;
-use selvedge_authority::{ActError, Denial, Journal, JournalError, Observation, Permit};
+use selvedge_authority::{ActError, Code, Denial, Journal, JournalError, Observation, Permit};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, EnqueueTask, HttpAnswered, HttpRequest, MergeProposal, Merged, MintCredential, Minted,
     OpenProposal, Ran, StartWork,
 };
 use selvedge_domain::{
     AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Digest, Duration, Intent, LeaseId, Loan,
-    May, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, TreeId, Trigger, TriggerId, Trust,
-    Verified,
+    May, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, Time, TreeId, Trigger, TriggerId,
+    Trust, Verified,
 };
 
 /// Draws random bits.
@@ -83,6 +83,8 @@ pub struct Agent {
     pub may: BTreeSet<May>,
     /// Where it may reach.
     pub reach: BTreeSet<Reach>,
+    /// For whom it may have an identity.
+    pub audiences: BTreeSet<String>,
     /// Credentials its doors may use for it.
     pub loans: BTreeSet<Loan>,
     /// The level of sandbox it needs.
@@ -135,6 +137,11 @@ pub trait Lender: Sync {
 pub enum TakenBack {
     /// A probe says it is dead.
     Dead,
+    /// Nothing can revoke it, and it has not expired yet. Nothing failed: it dies by itself.
+    Expires {
+        /// When.
+        at: Time,
+    },
     /// It may still work somewhere.
     Stuck {
         /// Why.
@@ -161,6 +168,14 @@ pub trait Doorkeeper: Sync {
 
     /// The request with this serial number came to this.
     fn answered(&self, serial: u64, answer: HttpAnswered);
+
+    /// Lends the run an identity document for this audience, under a lease that nobody used before. The secret stays with
+    /// the lender, to be fetched under the lease. Nothing is lent by a doorkeeper that does not say how.
+    fn lend(&self, lease: &LeaseId, audience: &str) -> Result<Minted, Denial> {
+        let _unlent = (lease, audience);
+        let next_step = "this sandbox has no identity to ask for; work without it".to_owned();
+        Err(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
+    }
 
     /// Something was seen.
     fn saw(&self, observation: Observation);

@@ -10,7 +10,7 @@ use crate::doorkeeper::Gatekeeper;
 impl Factory<'_> {
     /// Decides what the effect is worth. The attempt is over, so its leases die first.
     pub(crate) fn verify(&self, run: &mut Run, effect: &Effect) -> Result<Event, Halt> {
-        *run = self.give_back(run.clone())?.map_err(Halt::Later)?;
+        *run = self.end_attempt(run.clone())?.map_err(Halt::Later)?;
         let desk = self.desk(run)?;
         let task = desk.task(run)?;
         let commit = match effect {

@@ -72,7 +72,7 @@ async fn serve_client(client: TcpStream, kind: ListenerKind, context: Arc<Contex
     let entry = match kind {
         ListenerKind::CapturedTls => return entry::serve_captured(context, Box::new(client)).await,
         ListenerKind::CapturedClear => Entry::CapturedClear,
-        ListenerKind::Proxy | ListenerKind::Dns => Entry::Proxy,
+        ListenerKind::Proxy | ListenerKind::Dns | ListenerKind::Identity => Entry::Proxy,
     };
     Connection { context, client: Peer::new(client), entry, server: None }.serve().await;
 }

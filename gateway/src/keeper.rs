@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::identity::wanted::{Given, Wanted};
 use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Outcome, Refused, Verdict};
 use crate::wire::descriptors::{self, PassError};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
@@ -37,6 +38,12 @@ pub trait Judge: Sync {
     fn done(&self, done: Done);
     /// Hears what the door refused by itself.
     fn refused(&self, refused: Refused);
+    /// Gives an identity document, or says whether one is good. Without an answer of its own, a judge gives nothing.
+    fn identity(&self, wanted: Wanted) -> Given {
+        let _ungiven = wanted;
+        let next_step = "this run has no identity to give; work without it".to_owned();
+        Given::Denied { code: "outside_grant".to_owned(), next_step }
+    }
 }
 
 /// Whose rights a door runs with.
@@ -122,7 +129,7 @@ impl Door {
                 Ok(Ready { ca_pem, fences: fences.into_iter().map(Fence::from).collect() })
             }
             FromDoor::Failed { why } => Err(StartError::NotReady(why)),
-            FromDoor::Ask(_) | FromDoor::Done(_) | FromDoor::Refused(_) => {
+            FromDoor::Ask(_) | FromDoor::Done(_) | FromDoor::Refused(_) | FromDoor::Identity { .. } => {
                 Err(StartError::NotReady("it spoke first".into()))
             }
         }
@@ -173,6 +180,10 @@ impl Door {
             FromDoor::Refused(refused) => {
                 judge.refused(refused.into());
                 Ok(())
+            }
+            FromDoor::Identity { serial, wanted } => {
+                let answer = ToDoor::Identity { serial, given: judge.identity(wanted.into()).into() };
+                frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
             }
             FromDoor::Ready { .. } | FromDoor::Failed { .. } => Err(ServeError::Nonsense("it got ready twice".into())),
         }

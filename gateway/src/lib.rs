@@ -10,6 +10,7 @@ pub mod danger;
 pub mod dial;
 pub mod dns;
 pub mod http;
+mod identity;
 
 mod confine;
 mod keeper;
@@ -21,6 +22,7 @@ mod roots;
 mod scope;
 mod wire;
 
+pub use identity::wanted::{Bundles, Claims, Given, Wanted};
 pub use keeper::{DOOR_NAME, Door, Judge, Ready, RunAs, ServeError, StartError};
 pub use loan::{
     FieldName, Loan, NotASecret, Placeholder, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Scheme, SecretText, User,

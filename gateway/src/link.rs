@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::identity::wanted::{Given, Wanted};
 use crate::protocol::{Ask, Done, Layer, Outcome, Refused, Source, Verdict};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, TO_DOOR_BYTES_MAX};
 use crate::wire::message::{FromDoor, ToDoor};
@@ -35,6 +36,7 @@ const DETAIL_BYTES_MAX: usize = 253;
 pub(crate) struct Link {
     serials: AtomicU64,
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<Verdict>>>,
+    wanting: Mutex<BTreeMap<u64, oneshot::Sender<Given>>>,
     outbox: mpsc::Sender<FromDoor>,
     patience: Duration,
     refusals: Mutex<BTreeMap<(Layer, &'static str, String), u64>>,
@@ -75,6 +77,7 @@ impl Link {
         let link = Self {
             serials: AtomicU64::new(1),
             waiting: Mutex::default(),
+            wanting: Mutex::default(),
             outbox,
             patience,
             refusals: Mutex::default(),
@@ -101,6 +104,20 @@ impl Link {
             // A late answer finds nobody waiting; `deliver` tells the keeper so.
             Ok(None) | Err(_) => Err(NotAllowed::NoAnswer),
         }
+    }
+
+    /// Asks the keeper for an identity document, or about one. None when no answer came in time.
+    pub(crate) async fn want(&self, wanted: Wanted) -> Option<Given> {
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        let (give, given) = oneshot::channel();
+        lock(&self.wanting).insert(serial, give);
+        let answered = async {
+            self.outbox.send(FromDoor::Identity { serial, wanted: wanted.into() }).await.ok()?;
+            given.await.ok()
+        };
+        let given = tokio::time::timeout(self.patience, answered).await;
+        lock(&self.wanting).remove(&serial);
+        given.ok().flatten()
     }
 
     /// Tells what became of an allowed request.
@@ -138,6 +155,11 @@ impl Link {
         loop {
             match frame::read_async(&mut channel, TO_DOOR_BYTES_MAX).await {
                 Ok(ToDoor::Answer { serial, verdict }) => self.deliver(serial, verdict.into()).await,
+                // What came too late is lent all the same, to nobody: it dies with the run's other leases.
+                Ok(ToDoor::Identity { serial, given }) => {
+                    let wanting = lock(&self.wanting).remove(&serial);
+                    let _too_late = wanting.map(|give| give.send(given.into()));
+                }
                 Ok(ToDoor::Close {}) => return Ended::Closed,
                 Ok(ToDoor::Hello(_) | ToDoor::Errand(_) | ToDoor::Listeners { .. }) | Err(_) => {
                     return Ended::KeeperGone;

@@ -13,6 +13,7 @@ use crate::dial::{Dialer, SystemResolver};
 use crate::dns;
 use crate::http::certificates::{BadAuthority, RunAuthority};
 use crate::http::{self, Context};
+use crate::identity;
 use crate::link::{ANSWER_TIMEOUT, Ended, Link};
 use crate::loan::Loans;
 use crate::protocol::{Hello, Lease, ListenerKind};
@@ -51,7 +52,9 @@ pub fn main() -> ExitCode {
             courier::run(&mut channel, errand);
             return ExitCode::SUCCESS;
         }
-        Ok(ToDoor::Listeners { .. } | ToDoor::Answer { .. } | ToDoor::Close {}) | Err(_) => return ExitCode::FAILURE,
+        Ok(ToDoor::Listeners { .. } | ToDoor::Answer { .. } | ToDoor::Identity { .. } | ToDoor::Close {}) | Err(_) => {
+            return ExitCode::FAILURE;
+        }
     };
     match prepare(hello, &mut channel).and_then(|prepared| serve(prepared, channel)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -131,6 +134,11 @@ fn listen(kind: ListenerKind, listener: OwnedFd, context: &Arc<Context>) -> std:
             let socket = UdpSocket::from(listener);
             socket.set_nonblocking(true)?;
             tokio::spawn(dns::serve(tokio::net::UdpSocket::from_std(socket)?, Arc::clone(context)));
+        }
+        ListenerKind::Identity => {
+            let listener = TcpListener::from(listener);
+            listener.set_nonblocking(true)?;
+            tokio::spawn(identity::serve(tokio::net::TcpListener::from_std(listener)?, Arc::clone(context)));
         }
         ListenerKind::Proxy | ListenerKind::CapturedTls | ListenerKind::CapturedClear => {
             let listener = TcpListener::from(listener);

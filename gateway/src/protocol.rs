@@ -41,6 +41,11 @@ impl Lease {
         Self(bytes)
     }
 
+    /// The bytes: for the frame that carries them, and for whoever verifies a credential that a door was shown.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The bytes, for the frame that carries them to the door and nothing else.
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
@@ -165,6 +170,8 @@ pub enum Layer {
     Tls,
     /// The request.
     Http,
+    /// A call of the Workload API.
+    Identity,
 }
 
 /// A fence a door stands behind.
@@ -189,4 +196,6 @@ pub enum ListenerKind {
     CapturedClear,
     /// The name stub, UDP.
     Dns,
+    /// The Workload API, TCP.
+    Identity,
 }

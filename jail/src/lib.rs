@@ -36,7 +36,7 @@ mod wire;
 pub use error::Failed;
 pub use landlock::VERSION_MIN as LANDLOCK_VERSION_MIN;
 pub use message::{MESSAGE_BYTES_MAX, Message};
-pub use network::{DOORS, HTTP_PORT};
+pub use network::{DOORS, HTTP_PORT, IDENTITY_PORT};
 pub use spec::{
     Access, Bind, File, Groups, HOME, Limits, Mapping, Network, Owner, SPEC_BYTES_MAX, Spec, USER, WORKSPACE,
 };

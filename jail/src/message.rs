@@ -23,7 +23,7 @@ pub enum Message {
     /// Launcher to first process: your user exists now. With the detached mounts that only the launcher could make.
     Go,
     /// Payload to launcher to keeper: every layer was seen to hold. With the directory that holds what the workspace's
-    /// writer changed, if there is a workspace, then the four listeners in the order of [`crate::DOORS`], if there are
+    /// writer changed, if there is a workspace, then the five listeners in the order of [`crate::DOORS`], if there are
     /// doors. From the payload, last, with the descriptor that refused calls come out of; to the keeper, first, with a
     /// handle of the first process.
     Ready {

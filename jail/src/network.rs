@@ -7,12 +7,16 @@ use std::os::fd::OwnedFd;
 use crate::error::{Named, Step};
 use crate::sys;
 
-/// The doors in the order their descriptors are handed out: the HTTP proxy, DNS, and what is caught of TLS and plain
-/// HTTP by clients that know no proxy.
-pub const DOORS: [(&str, u16); 4] = [("http", HTTP_PORT), ("dns", 53), ("tls", 443), ("plain", 80)];
+/// The doors in the order their descriptors are handed out: the HTTP proxy, DNS, what is caught of TLS and plain HTTP by
+/// clients that know no proxy, and the Workload API.
+pub const DOORS: [(&str, u16); 5] =
+    [("http", HTTP_PORT), ("dns", 53), ("tls", 443), ("plain", 80), ("identity", IDENTITY_PORT)];
 
 /// Where clients find the HTTP proxy, on 127.0.0.1.
 pub const HTTP_PORT: u16 = 3128;
+
+/// Where clients find the Workload API, on 127.0.0.1, in a run that may have an identity for others.
+pub const IDENTITY_PORT: u16 = 3129;
 
 /// Turns the loopback on. Without it, a program could not even talk to its own test server.
 pub(crate) fn loopback() -> Step<()> {
@@ -31,5 +35,6 @@ pub(crate) fn listen() -> Step<Vec<OwnedFd>> {
         // Every name resolves to some address of 127.1.0.0/16, so these two must hear all of them.
         tcp(Ipv4Addr::UNSPECIFIED, 443)?,
         tcp(Ipv4Addr::UNSPECIFIED, 80)?,
+        tcp(Ipv4Addr::LOCALHOST, IDENTITY_PORT)?,
     ])
 }

@@ -134,9 +134,10 @@ impl NativeDriver {
         let sandbox = |handle, listeners| {
             Sandbox::new(footprint, control, child, streams, handle, changes, listeners, place, self.setup.level)
         };
-        match (handle, place.network, <[OwnedFd; 4]>::try_from(rest)) {
-            (Some(handle), Network::Doors, Ok([http, dns, tls, plain])) => {
-                let listeners = Listeners { http: http.into(), dns: dns.into(), tls: tls.into(), plain: plain.into() };
+        match (handle, place.network, <[OwnedFd; 5]>::try_from(rest)) {
+            (Some(handle), Network::Doors, Ok([http, dns, tls, plain, identity])) => {
+                let (http, dns, tls) = (http.into(), dns.into(), tls.into());
+                let listeners = Listeners { http, dns, tls, plain: plain.into(), identity: identity.into() };
                 Ok(sandbox(handle, Some(listeners)))
             }
             (Some(handle), Network::None, Err(rest)) if rest.is_empty() => Ok(sandbox(handle, None)),
@@ -267,6 +268,8 @@ pub struct Listeners {
     pub tls: TcpListener,
     /// The same for port 80.
     pub plain: TcpListener,
+    /// The Workload API, on 127.0.0.1:3129 inside. Dropped, nobody answers there.
+    pub identity: TcpListener,
 }
 
 #[derive(Debug)]

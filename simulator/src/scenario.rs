@@ -161,6 +161,7 @@ fn agent(name: &str, intent: Intent) -> Agent {
             path_prefix: "/index".to_owned(),
         }]),
         loans: BTreeSet::new(),
+        audiences: BTreeSet::new(),
         level: "full".to_owned(),
         attempt_at_most: ATTEMPT_AT_MOST,
     }

@@ -44,6 +44,12 @@ pub(crate) struct File {
 pub(crate) struct Factory {
     /// The SPIFFE trust domain identities are made in.
     pub(crate) trust_domain: String,
+    /// The URL that identity tokens name as their issuer, `https://` and a host. The trust domain's own when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) issuer: Option<String>,
+    /// A directory that a web server serves under that URL: the keys of identities are written there for relying parties.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) publish: Option<PathBuf>,
     /// The level of sandbox every run needs: `full` or `user`. Chosen by who runs the keeper when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sandbox: Option<String>,
@@ -122,6 +128,9 @@ pub(crate) struct Agent {
     /// Credentials that its doors may use for it; their `uses` are within its reach then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) credentials: Vec<String>,
+    /// For whom it may have an identity: URLs or names of services, and `spiffe://<trust domain>` for a certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) audiences: Vec<String>,
     /// How long one attempt, and so its credentials, may last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempt_at_most: Option<String>,
@@ -291,6 +300,8 @@ impl Default for Factory {
     fn default() -> Self {
         Self {
             trust_domain: "selvedge.internal".to_owned(),
+            issuer: None,
+            publish: None,
             sandbox: None,
             people: None,
             slots: 2,
@@ -314,6 +325,7 @@ impl Agent {
             may: words(&["read", "write"]),
             reach: Vec::new(),
             credentials: Vec::new(),
+            audiences: Vec::new(),
             attempt_at_most: None,
             minimum_release_age_days: release_age(),
             limits: Limits::default(),

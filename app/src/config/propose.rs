@@ -170,6 +170,7 @@ fn remediator(owner: &str) -> Agent {
         may: words(&["read", "write", "open-pr", "follow-up"]),
         reach: words(&["cargo:read"]),
         credentials: Vec::new(),
+        audiences: Vec::new(),
         attempt_at_most: None,
         minimum_release_age_days: 7,
         limits: Limits::default(),

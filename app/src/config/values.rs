@@ -1,11 +1,11 @@
 //! Single values: each is read into what it means, or refused by its key with what to write instead. A value that means
 //! nothing would otherwise show much later, as a run that never starts or a file looked for in the wrong place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use selvedge_credentials::IssuerName;
+use selvedge_credentials::{AUDIENCE_BYTES_MAX, IssuerName, OWN_AUDIENCE};
 use selvedge_domain::Duration;
 
 use super::file::{Factory, Limits};
@@ -13,15 +13,37 @@ use super::{AD_HOC, ConfigError, Reader, Runtime, one_of};
 
 impl Reader<'_> {
     /// The trust domain is also the host of the issuer's URL, so both have to accept it.
-    pub(super) fn trust_domain(&self, factory: &Factory) -> Result<String, ConfigError> {
+    pub(super) fn issuer(&self, factory: &Factory) -> Result<IssuerName, ConfigError> {
         let written = &factory.trust_domain;
-        match IssuerName::parse(&format!("https://{written}"), written) {
-            Ok(name) => Ok(name.trust_domain().to_owned()),
-            Err(_) => self.bad(
+        let Ok(own) = IssuerName::parse(&format!("https://{written}"), written) else {
+            return self.bad(
                 "factory.trust_domain",
                 format!("`{written}` is not a trust domain; write a lower-case host name, such as `selvedge.internal`"),
-            ),
+            );
+        };
+        let Some(url) = &factory.issuer else { return Ok(own) };
+        IssuerName::parse(url, written).or_else(|bad| self.bad("factory.issuer", bad.to_string()))
+    }
+
+    /// Nobody is granted our own audience, which every run has, nor one that a token could not carry.
+    pub(super) fn audiences(&self, key: &str, written: &[String]) -> Result<BTreeSet<String>, ConfigError> {
+        let bad = |audience: &String| {
+            let length = 1..=AUDIENCE_BYTES_MAX;
+            audience == OWN_AUDIENCE
+                || !length.contains(&audience.len())
+                || !audience.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if let Some(audience) = written.iter().find(|audience| bad(audience)) {
+            let audience = audience.escape_debug();
+            let because =
+                format!("`{audience}` is not an audience; write the URL or name that a service accepts tokens for");
+            return self.bad(format!("{key}.audiences"), because);
         }
+        Ok(written.iter().cloned().collect())
+    }
+
+    pub(super) fn publish(&self, factory: &Factory) -> Result<Option<PathBuf>, ConfigError> {
+        factory.publish.as_deref().map(|path| self.absolute("factory.publish", path)).transpose()
     }
 
     pub(super) fn level(&self, factory: &Factory) -> Result<Option<String>, ConfigError> {

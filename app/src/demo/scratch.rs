@@ -176,6 +176,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         may: words(&["read", "write", "open-pr"]),
         reach: Vec::new(),
         credentials: Vec::new(),
+        audiences: Vec::new(),
         attempt_at_most: Some("5m".to_owned()),
         minimum_release_age_days: 7,
         limits,

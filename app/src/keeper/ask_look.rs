@@ -241,7 +241,7 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     let loans = borrowed.into_iter().map(|name| format!("its loan of credential `{name}`, revoked and probed"));
     let mut dies: Vec<String> = loans.collect();
     dies.extend([
-        format!("its identity spiffe://{}/run/<run>/agent/{name}, revoked and probed", config.trust_domain),
+        format!("its identity spiffe://{}/run/<run>/agent/{name}, revoked and probed", config.issuer.trust_domain()),
         format!("its sandbox, after {} seconds at the latest", agent.attempt_at_most.as_millis() / 1000),
         "its doors, their certificate authority and every connection through them".to_owned(),
         "everything it wrote that was not collected into the factory's own commit".to_owned(),

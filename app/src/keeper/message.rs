@@ -66,6 +66,8 @@ pub(crate) enum Request {
     Verify { against: Option<String> },
     /// The whole log, for others to check.
     Export,
+    /// What relying parties need to verify identities.
+    Published(Document),
     /// Is anyone there?
     Ping,
 }
@@ -109,6 +111,18 @@ pub(crate) struct RunRequest {
     pub(crate) advisories: Option<std::path::PathBuf>,
     /// Wait until the run is settled or waiting, and follow its follow-ups.
     pub(crate) wait: bool,
+}
+
+/// A document for relying parties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Document {
+    /// The keys of tokens.
+    Jwks,
+    /// The keys of tokens and certificates.
+    Bundle,
+    /// Where the keys are.
+    Discovery,
 }
 
 /// How far a halt reaches.

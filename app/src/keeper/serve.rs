@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -21,6 +21,10 @@ use crate::keeper::{Keeper, ballast};
 
 /// How often the schedule and a stop are looked at.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// How often identity keys are rotated where due, and published where changed: a changed configuration shows soon, and a key
+/// is published for a day before it signs.
+const KEYS_PERIOD: Duration = Duration::from_secs(10);
 
 /// How long nobody is let in when the machine has no room for one more.
 const BREATH: Duration = Duration::from_millis(200);
@@ -36,7 +40,11 @@ pub(crate) fn serve(
     ballast::keep(state);
     keeper.start_pool();
     let seats = Arc::new(Seats::default());
+    let mut keys = Keys::default();
     while !stop.load(Ordering::Relaxed) {
+        if let Some(told) = keys.tend(&keeper) {
+            tell(&told);
+        }
         if let Some(told) = keeper.refresh() {
             tell(&told);
         }
@@ -46,6 +54,27 @@ pub(crate) fn serve(
     let _gone = std::fs::remove_file(state.socket());
     keeper.close();
     Ok(())
+}
+
+/// When the identity keys were looked after last, and what was said about them.
+#[derive(Default)]
+struct Keys {
+    at: Option<Instant>,
+    said: Option<String>,
+}
+
+impl Keys {
+    /// Looks after the keys when it is time; says what is wrong, once.
+    fn tend(&mut self, keeper: &Keeper) -> Option<String> {
+        if self.at.is_some_and(|at| at.elapsed() < KEYS_PERIOD) {
+            return None;
+        }
+        self.at = Some(Instant::now());
+        let wrong = keeper.works.tend_keys().err();
+        let told = wrong.clone().filter(|_| wrong != self.said);
+        self.said = wrong;
+        told
+    }
 }
 
 /// Does `act` and answers other processes meanwhile, so that whoever is the keeper for one command can be halted like

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Body, Brought, Courier, CourierError, Errand, Exchange, OpenBao, OwnSvid, Provider, Secret, StoredKeyLoans,
+    Body, Brought, Courier, CourierError, Errand, Exchange, OpenBao, Provider, Secret, StoredKeyLoans,
 };
 use selvedge_domain::Duration;
 use selvedge_gateway::courier::{self, Failed};
@@ -67,17 +67,16 @@ impl Lending {
     /// Every provider the configuration names.
     pub(super) fn providers(&self, config: &Config, executable: PathBuf, roots_pem: String) -> Vec<Arc<dyn Provider>> {
         let couriers: Arc<dyn Courier> = Arc::new(Couriers { executable, roots_pem, danger: config.danger.clone() });
-        let own: Arc<dyn Provider> = Arc::new(OwnSvid::new(Arc::clone(&self.issuer), self.store.clone()));
-        let stored = Arc::new(StoredKeyLoans::new(Arc::clone(&self.keys), self.store.clone()));
+        let stored: Arc<dyn Provider> = Arc::new(StoredKeyLoans::new(Arc::clone(&self.keys), self.store.clone()));
         let elsewhere = config.credentials.values().filter_map(|credential| -> Option<Arc<dyn Provider>> {
-            let (issuer, couriers) = (Arc::clone(&self.issuer), Arc::clone(&couriers));
+            let (issuer, couriers) = (Arc::clone(&self.identities.issuer), Arc::clone(&couriers));
             match &credential.source {
                 Source::Static => None,
                 Source::OpenBao(settings) => Some(Arc::new(OpenBao::new(settings.clone(), issuer, couriers))),
                 Source::Exchange(settings) => Some(Arc::new(Exchange::new(settings.clone(), issuer, couriers))),
             }
         });
-        [own, stored].into_iter().chain(elsewhere).collect()
+        self.identities.providers().into_iter().chain([stored]).chain(elsewhere).collect()
     }
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
 use selvedge_domain::orders::{HttpAnswered, HttpRequest};
-use selvedge_domain::{CredentialName, Endpoint, Grant, Reach, RepoName, RunId};
+use selvedge_domain::{AgentName, CredentialName, Endpoint, Grant, Reach, RepoName, RunId};
 use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
-    Ask, Done, Door, Fence, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan, Outcome, Placeholder, Ready,
-    Refused, SecretText, Verdict,
+    Ask, Done, Door, Fence, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan, Outcome, Placeholder, Ready,
+    Refused, SecretText, Verdict, Wanted,
 };
 use selvedge_sandbox::Listeners;
 
@@ -54,6 +54,18 @@ pub(super) struct Lent {
 pub(super) struct Behalf {
     pub(super) run: RunId,
     pub(super) repo: RepoName,
+    pub(super) agent: AgentName,
+    /// Whether it has the Workload API.
+    pub(super) identity: HasIdentity,
+}
+
+/// Whether a sandbox may ask for identity documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HasIdentity {
+    /// The run's grant names somebody it may have an identity for.
+    Yes,
+    /// It does not, or this sandbox is none of the agent's.
+    No,
 }
 
 impl Works {
@@ -152,14 +164,17 @@ pub(super) fn dangers_at(danger: &[Danger], endpoint: &Endpoint) -> Vec<Upstream
 }
 
 impl OpenDoor {
-    /// Gives the door its listeners.
-    pub(super) fn attach(&self, listeners: &Listeners) -> Result<(), ActError> {
-        let pairs = [
+    /// Gives the door its listeners. What it is not given is closed when the listeners are dropped.
+    pub(super) fn attach(&self, behalf: &Behalf, listeners: &Listeners) -> Result<(), ActError> {
+        let mut pairs = vec![
             (ListenerKind::Proxy, listeners.http.as_fd()),
             (ListenerKind::Dns, listeners.dns.as_fd()),
             (ListenerKind::CapturedTls, listeners.tls.as_fd()),
             (ListenerKind::CapturedClear, listeners.plain.as_fd()),
         ];
+        if behalf.identity == HasIdentity::Yes {
+            pairs.push((ListenerKind::Identity, listeners.identity.as_fd()));
+        }
         self.door.attach(&pairs).map_err(|error| ActError::Transient(error.to_string()))
     }
 
@@ -227,11 +242,22 @@ impl Judge for Desk<'_> {
         self.doors.answered(serial, HttpAnswered { status, request_bytes, response_bytes });
     }
 
+    fn identity(&self, wanted: Wanted) -> Given {
+        match self.behalf.identity {
+            HasIdentity::Yes => self.works.identify(self.behalf, self.doors, wanted),
+            HasIdentity::No => Given::Denied {
+                code: "outside_grant".to_owned(),
+                next_step: "this sandbox has no identity to ask for; work without it".to_owned(),
+            },
+        }
+    }
+
     fn refused(&self, refused: Refused) {
         let door = match refused.layer {
             Layer::Dns => "dns",
             Layer::Tls => "tls",
             Layer::Http => "http",
+            Layer::Identity => "identity",
         };
         let Refused { code, detail, count, .. } = refused;
         if let (SECRET_IN_REQUEST, Ok(credential)) = (code.as_str(), CredentialName::parse(&detail)) {

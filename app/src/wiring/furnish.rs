@@ -61,6 +61,15 @@ impl Works {
         place
     }
 
+    /// Says where the Workload API is (SPIFFE Workload Endpoint, section 4).
+    pub(super) fn announce_identity(&self, place: &mut Place) {
+        let endpoint = format!("tcp://127.0.0.1:{}", selvedge_jail::IDENTITY_PORT);
+        // gRPC libraries take a proxy from the environment, and would look for this address behind it.
+        for (name, value) in [("SPIFFE_ENDPOINT_SOCKET", endpoint.as_str()), ("no_grpc_proxy", "127.0.0.1")] {
+            *place = place.clone().with_env(name, value);
+        }
+    }
+
     /// Makes every client we know use the run's proxy and trust its authority.
     pub(super) fn trust(&self, place: &mut Place, ca_pem: &str) {
         let bundle = format!("{}\n{ca_pem}", self.roots_pem);

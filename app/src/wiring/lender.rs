@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use selvedge_authority::{ActError, Permit};
-use selvedge_credentials::{Ending, Secret};
+use selvedge_credentials::{Ending, OWN_AUDIENCE, Secret};
 use selvedge_domain::orders::{MintCredential, Minted};
 use selvedge_domain::{CredentialName, LeaseId, LeaseState, RunId, Time, WorkloadId};
 use selvedge_factory::ports::{Clock, Lender, TakenBack};
@@ -19,7 +19,9 @@ impl Lender for Works {
             true => ActError::Permanent(error.to_string()),
             false => ActError::Transient(error.to_string()),
         })?;
-        if let Ok(mut vault) = self.vault.lock() {
+        if order.credential.is_none() && order.audience != OWN_AUDIENCE {
+            self.lending.identities.hand(&order.lease, lent.secret);
+        } else if let Ok(mut vault) = self.vault.lock() {
             let kept = Kept { secret: lent.secret, ends: lent.minted.expires };
             vault.entry(order.run.clone()).or_default().insert(order.credential.clone(), kept);
         }
@@ -30,7 +32,7 @@ impl Lender for Works {
         // Where the lease stands matters to the engine only when its own note cannot be read; assume the worst.
         match self.lending.leases.revoke(lease, LeaseState::Announced, self.now()) {
             Ending::Revoked | Ending::Expired => TakenBack::Dead,
-            Ending::ExpiresAt(at) => TakenBack::Stuck { because: format!("it can only expire, at {at}") },
+            Ending::ExpiresAt(at) => TakenBack::Expires { at },
             Ending::Stuck { because, .. } => TakenBack::Stuck { because },
         }
     }

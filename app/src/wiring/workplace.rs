@@ -16,7 +16,7 @@ use selvedge_workers::remediate::{Outcome, Report};
 
 use super::Works;
 use super::cache::CACHE_BYTES_MAX;
-use super::door::{Behalf, Lent};
+use super::door::{Behalf, HasIdentity, Lent};
 use super::repositories::{permanent, transient};
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
@@ -51,7 +51,9 @@ impl Workplace for Works {
         let repository = self.repository_of(&order.repo)?;
         let tree = repository.tree_of(&order.base).map_err(transient)?;
         let place = self.place_for_work(agent, task, self.pristine(&order.repo, &tree)?)?;
-        let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
+        let identity = if order.grant.audiences.is_empty() { HasIdentity::No } else { HasIdentity::Yes };
+        let (run, repo) = (order.run.clone(), order.repo.clone());
+        let behalf = Behalf { run, repo, agent: order.agent.clone(), identity };
         let id = format!("{}-a{}", order.run, order.attempt);
         let lending = self.lending_for_work(&order.run, &order.grant)?;
         let inside = Inside { reach: order.grant.reach.iter().cloned().collect(), lending, purpose: "work" };
@@ -86,7 +88,9 @@ impl Workplace for Works {
         let checked = self.with_the_base_s_checks(order)?;
         let pristine = self.pristine(&order.repo, &checked)?;
         let cache = self.fresh_dir(&format!("cache/{}-{}", order.run, order.tree))?;
-        let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
+        let agent = self.run(&order.run).map_err(transient)?.trigger().agent.clone();
+        let (run, checked_repo) = (order.run.clone(), order.repo.clone());
+        let behalf = Behalf { run, repo: checked_repo, agent, identity: HasIdentity::No };
         let prepared = self.prepare(order, repo, &pristine, &cache, &behalf, doors);
         let report = match prepared {
             Ok(None) => self.run_checks(order, repo, pristine, &cache, &behalf, doors),
@@ -175,7 +179,7 @@ impl Works {
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
         let Inside { reach, lending, purpose } = inside;
-        let door = match reach.is_empty() {
+        let door = match reach.is_empty() && behalf.identity == HasIdentity::No {
             true => None,
             false => {
                 place.network = Network::Doors;
@@ -184,6 +188,9 @@ impl Works {
                 }
                 let door = self.open_door(behalf, reach, lending, place.limits.wall)?;
                 self.trust(&mut place, &door.ca_pem);
+                if behalf.identity == HasIdentity::Yes {
+                    self.announce_identity(&mut place);
+                }
                 Some(door)
             }
         };
@@ -197,7 +204,7 @@ impl Works {
         }
         doors.saw(self.started(&sandbox));
         if let (Some(door), Some(listeners)) = (&door, sandbox.listeners()) {
-            door.attach(&listeners)?;
+            door.attach(behalf, &listeners)?;
         }
         let mut tape = self.tape(&behalf.run, purpose)?;
         let mut kept = Vec::new();
@@ -294,7 +301,8 @@ impl Works {
         place.binds.extend(self.binds_for_remediation(&trigger)?);
         place.limits.wall = SCAN_AT_MOST;
         let id = format!("{}-s{}", order.run, order.attempt);
-        let behalf = Behalf { run: order.run.clone(), repo: order.repo.clone() };
+        let (run, repo) = (order.run.clone(), order.repo.clone());
+        let behalf = Behalf { run, repo, agent: order.agent.clone(), identity: HasIdentity::No };
         let (sandbox, exit, output) =
             self.run_inside(&id, place, &behalf, Inside { purpose: "scan", ..Inside::default() }, doors)?;
         sandbox.destroy().map_err(transient)?;

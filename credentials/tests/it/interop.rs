@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use selvedge_credentials::Issuer;
+use selvedge_credentials::{DISCOVERY_PATH, Issuer, JWKS_PATH, discovery};
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{Duration, Time};
 use serde_json::{Value, json};
 
-use crate::world::{Disk, ISSUER, holder, issuer, lease, order, permit, text};
+use crate::world::{Cut, Disk, Fuse, ISSUER, Wired, holder, issuer, lease, order, permit, text};
 
 const CLOUD: &str = "https://cloud.example";
 
@@ -126,4 +126,148 @@ fn python_with_pyjwt() -> Option<PathBuf> {
         run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "PyJWT[crypto]"]));
     }
     Some(python)
+}
+
+/// Finds the keys as a relying party does, through discovery, and refuses what it must.
+const THROUGH_DISCOVERY: &str = r#"
+import hashlib, hmac, base64, json, sys, urllib.request, jwt
+ask = json.load(sys.stdin)
+found = json.load(urllib.request.urlopen(ask["server"] + "/.well-known/openid-configuration"))
+assert found["issuer"] == ask["issuer"], found
+# The issuer's URL is not ours to serve here, so its host is replaced; the path is the document's own.
+keys = jwt.PyJWKClient(ask["server"] + found["jwks_uri"].removeprefix(ask["issuer"]))
+def verify(token, audience=ask["audience"], issuer=ask["issuer"]):
+    return jwt.decode(token, keys.get_signing_key_from_jwt(token).key, audience=audience, issuer=issuer,
+                      algorithms=found["id_token_signing_alg_values_supported"])
+print(json.dumps(verify(ask["token"])))
+for what, wrong in {"audience": lambda: verify(ask["token"], audience="https://elsewhere.example"),
+                    "issuer": lambda: verify(ask["token"], issuer="https://elsewhere.example"),
+                    "expired": lambda: verify(ask["expired"]),
+                    "HS256": lambda: verify(ask["hmac"]),
+                    "none": lambda: verify(ask["none"])}.items():
+    try:
+        wrong()
+    except jwt.PyJWTError:
+        continue
+    sys.exit("accepted: " + what)
+"#;
+
+/// The same token under another algorithm: unsigned, or signed with the public key as if it were a shared secret.
+fn forged(issuer: &Issuer, token: &str, algorithm: &str) -> String {
+    use base64::Engine as _;
+    let base64 = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let jwks: Value = serde_json::from_str(&issuer.jwks()).unwrap();
+    let header = json!({ "alg": algorithm, "typ": "JWT", "kid": jwks["keys"][0]["kid"] }).to_string();
+    let signed = format!("{}.{}", base64.encode(header), token.split('.').nth(1).unwrap());
+    let public = jwks["keys"][0].to_string();
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, public.as_bytes());
+    let signature = match algorithm {
+        "none" => String::new(),
+        _ => base64.encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes())),
+    };
+    format!("{signed}.{signature}")
+}
+
+/// Serves these paths as a plain web server would, as long as the test lives.
+fn serve(site: Vec<(String, String)>) -> String {
+    use std::io::{BufRead as _, BufReader};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let path = head[0].split(' ').nth(1).unwrap_or_default();
+            let body = site.iter().find(|(at, _)| path == format!("/{at}")).map(|(_, text)| text.as_str());
+            let (status, body) = body.map_or(("404 Not Found", ""), |body| ("200 OK", body));
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let _gone = stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice());
+        }
+    });
+    address
+}
+
+#[test]
+fn pyjwt_finds_the_keys_through_discovery_and_refuses_what_is_wrong_b1_d8() {
+    let Some(python) = python_with_pyjwt() else {
+        println!("skipped: there is no python3 on this machine");
+        return;
+    };
+    let issuer = issuer(&Arc::<Disk>::default());
+    let now = wall_clock();
+    let good = token(&issuer, now);
+    let expired = token(&issuer, Time::from_millis(now.as_millis() - 600_000));
+    let [hmac, none] = ["HS256", "none"].map(|algorithm| forged(&issuer, &good, algorithm));
+    let site = vec![(JWKS_PATH.to_owned(), issuer.jwks()), (DISCOVERY_PATH.to_owned(), discovery(&issuer))];
+    let ask = json!({
+        "server": serve(site), "token": good, "expired": expired, "hmac": hmac, "none": none, "audience": CLOUD,
+        "issuer": ISSUER,
+    });
+    let mut child = Command::new(&python)
+        .args(["-c", THROUGH_DISCOVERY])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(ask.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), expected(now));
+    // Ours refuses the same.
+    let nothing_revoked = Wired { disk: Arc::default(), fuse: Fuse::new(Cut::Never) };
+    let ours = |token: &str| issuer.verifier().verify(token, CLOUD, now, &nothing_revoked).is_ok();
+    assert!(ours(&good));
+    assert!([&expired, &hmac, &none].iter().all(|token| !ours(token)));
+}
+
+/// The same for Node: jose, with a remote key set.
+const JOSE: &str = r#"
+const { createRemoteJWKSet, jwtVerify } = require('jose');
+const ask = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+const keys = createRemoteJWKSet(new URL(ask.server + '/keys.json'));
+const verify = (token, audience = ask.audience, issuer = ask.issuer) => jwtVerify(token, keys, { audience, issuer });
+(async () => {
+  const { payload } = await verify(ask.token);
+  for (const [what, wrong] of Object.entries({
+    audience: () => verify(ask.token, 'https://elsewhere.example'),
+    issuer: () => verify(ask.token, ask.audience, 'https://elsewhere.example'),
+    expired: () => verify(ask.expired), HS256: () => verify(ask.hmac), none: () => verify(ask.none),
+  })) {
+    const accepted = await wrong().then(() => true, () => false);
+    if (accepted) { console.error('accepted: ' + what); process.exit(1); }
+  }
+  console.log(JSON.stringify(payload));
+})();
+"#;
+
+#[test]
+fn jose_verifies_our_tokens_and_refuses_what_is_wrong_b1() {
+    let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).join("jose");
+    if !modules.join("node_modules/jose").exists() {
+        let install =
+            Command::new("npm").args(["install", "--silent", "--prefix"]).arg(&modules).arg("jose@6").output();
+        assert!(install.unwrap().status.success(), "needs npm and the package `jose`");
+    }
+    let issuer = issuer(&Arc::<Disk>::default());
+    let now = wall_clock();
+    let good = token(&issuer, now);
+    let ask = json!({
+        "server": serve(vec![(JWKS_PATH.to_owned(), issuer.jwks())]), "token": good, "audience": CLOUD, "issuer": ISSUER,
+        "expired": token(&issuer, Time::from_millis(now.as_millis() - 600_000)),
+        "hmac": forged(&issuer, &good, "HS256"), "none": forged(&issuer, &good, "none"),
+    });
+    let mut child = Command::new("node")
+        .env("NODE_PATH", modules.join("node_modules"))
+        .args(["-e", JOSE])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(ask.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), expected(now));
 }

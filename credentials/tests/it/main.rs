@@ -16,3 +16,4 @@ mod seal;
 mod stored;
 mod vendors;
 mod world;
+mod x509;

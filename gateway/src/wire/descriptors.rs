@@ -73,9 +73,12 @@ pub(crate) fn receive(channel: &mut UnixStream) -> Result<Vec<(ListenerKind, Own
         ToDoor::Listeners { kinds } if kinds.len() == fds.len() => {
             Ok(kinds.into_iter().map(ListenerKind::from).zip(fds).collect())
         }
-        ToDoor::Listeners { .. } | ToDoor::Hello(_) | ToDoor::Errand(_) | ToDoor::Answer { .. } | ToDoor::Close {} => {
-            Err(PassError::Mismatch)
-        }
+        ToDoor::Listeners { .. }
+        | ToDoor::Hello(_)
+        | ToDoor::Errand(_)
+        | ToDoor::Answer { .. }
+        | ToDoor::Identity { .. }
+        | ToDoor::Close {} => Err(PassError::Mismatch),
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::errand::WireErrand;
 use crate::danger;
+use crate::identity::wire::{WireGiven, WireWanted};
 use crate::loan::{FieldName, Loan, Placeholder, Scheme, SecretText};
 use crate::protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
 
@@ -33,6 +34,10 @@ pub(crate) enum ToDoor {
         serial: u64,
         verdict: WireVerdict,
     },
+    Identity {
+        serial: u64,
+        given: WireGiven,
+    },
     Close {},
 }
 
@@ -45,6 +50,7 @@ pub(crate) enum FromDoor {
     Ask(WireAsk),
     Done(WireDone),
     Refused(WireRefused),
+    Identity { serial: u64, wanted: WireWanted },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -171,9 +177,9 @@ macro_rules! wire_words {
 
 wire_words! {
     WireSource = Source { Connect, Absolute, Captured }
-    WireLayer = Layer { Dns, Tls, Http }
+    WireLayer = Layer { Dns, Tls, Http, Identity }
     WireFence = Fence { NotDumpable, Landlock, Seccomp }
-    WireListener = ListenerKind { Proxy, CapturedTls, CapturedClear, Dns }
+    WireListener = ListenerKind { Proxy, CapturedTls, CapturedClear, Dns, Identity }
 }
 
 impl From<&Hello> for WireHello {

@@ -1,0 +1,180 @@
+//! Identities of runs for others: the issuer's two halves, what they publish, and one run's identity door answered through the
+//! funnel. Never parses a request of the network: what is published is written to files, for a web server to serve.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use selvedge_credentials::{
+    BUNDLE_PATH, Claims, DISCOVERY_PATH, Issuer, IssuerError, IssuerName, JWKS_PATH, OwnSvid, OwnX509, Provider,
+    SealedStore, Sealer, Secret, SubjectKey, X509Issuer, bundle, discovery,
+};
+use selvedge_domain::{LeaseId, Time, WorkloadId};
+use selvedge_factory::ports::{Clock as _, Doorkeeper, Entropy as _};
+use selvedge_gateway::{Bundles, Given, Lease, Wanted};
+
+use super::Works;
+use super::door::Behalf;
+use super::sealed::Shelf;
+use crate::keeper::Document;
+
+/// The issuer of a trust domain, as far as its keeper needs it beside the lease engine.
+pub(super) struct Identities {
+    pub(super) issuer: Arc<Issuer>,
+    x509: Arc<X509Issuer>,
+    certificates: Arc<OwnX509>,
+    list: Arc<Shelf>,
+    /// Secrets on their way from the lease engine to the door that asked, by lease.
+    handed: Mutex<BTreeMap<LeaseId, Secret>>,
+}
+
+impl Identities {
+    /// Opens the issuer's keys, or makes them.
+    pub(super) fn open(name: &IssuerName, sealer: &Arc<Sealer>, shelf: Shelf, now: Time) -> Result<Self, IssuerError> {
+        let list = Arc::new(shelf);
+        let store: Arc<dyn SealedStore> = list.clone();
+        let issuer = Arc::new(Issuer::open(name.clone(), Arc::clone(sealer), Arc::clone(&store), now)?);
+        let x509 = Arc::new(X509Issuer::open(name.clone(), Arc::clone(sealer), store, now)?);
+        let certificates = Arc::new(OwnX509::new(Arc::clone(&x509), list.clone()));
+        Ok(Self { issuer, x509, certificates, list, handed: Mutex::default() })
+    }
+
+    /// What lends them. Tokens serve every audience, so they come last.
+    pub(super) fn providers(&self) -> Vec<Arc<dyn Provider>> {
+        let tokens = OwnSvid::new(Arc::clone(&self.issuer), self.list.clone());
+        vec![self.certificates.clone(), Arc::new(tokens)]
+    }
+
+    /// Keeps a secret for the door that asked for its lease.
+    pub(super) fn hand(&self, lease: &LeaseId, secret: Secret) {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner).insert(lease.clone(), secret);
+    }
+
+    fn fetch(&self, lease: &LeaseId) -> Option<Secret> {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner).remove(lease)
+    }
+
+    /// Brings published keys into use that are due.
+    fn rotate(&self, now: Time) -> Result<(), IssuerError> {
+        if now >= self.issuer.rotation_due() {
+            self.issuer.rotate(now)?;
+        }
+        if now >= self.x509.rotation_due() {
+            self.x509.rotate(now)?;
+        }
+        Ok(())
+    }
+}
+
+impl Works {
+    /// Rotates keys that are due and publishes what relying parties read, where that changed. Says what went wrong.
+    pub(crate) fn tend_keys(&self) -> Result<(), String> {
+        self.lending
+            .identities
+            .rotate(self.now())
+            .map_err(|error| format!("the identity keys did not rotate: {error}"))?;
+        let config = self.config();
+        let Some(directory) = &config.publish else { return Ok(()) };
+        let documents =
+            [(JWKS_PATH, Document::Jwks), (BUNDLE_PATH, Document::Bundle), (DISCOVERY_PATH, Document::Discovery)];
+        for (path, document) in documents {
+            let text = self.published(document);
+            let file = directory.join(path);
+            publish(&file, &text).map_err(|error| format!("cannot publish `{}`: {error}", file.display()))?;
+        }
+        Ok(())
+    }
+
+    /// A document that relying parties read.
+    pub(crate) fn published(&self, document: Document) -> String {
+        let Identities { issuer, x509, .. } = &self.lending.identities;
+        match document {
+            Document::Jwks => issuer.jwks(),
+            Document::Bundle => bundle(issuer, x509),
+            Document::Discovery => discovery(issuer),
+        }
+    }
+
+    /// Answers one request at a run's identity door.
+    pub(super) fn identify(&self, behalf: &Behalf, doors: &dyn Doorkeeper, wanted: Wanted) -> Given {
+        match wanted {
+            Wanted::Jwt { audience } => self.lend(behalf, doors, &audience, None),
+            Wanted::X509 { key } => match SubjectKey::parse(&key) {
+                Ok(key) => self.lend(behalf, doors, &self.lending.identities.issuer.name().x509_audience(), Some(key)),
+                Err(error) => Given::Denied { code: "not_permitted".to_owned(), next_step: error.to_string() },
+            },
+            Wanted::Bundles => Given::Bundles(Bundles {
+                trust_domain: self.lending.identities.issuer.name().trust_domain().to_owned(),
+                x509: self.lending.identities.x509.bundle(),
+                jwks: self.lending.identities.issuer.jwks(),
+            }),
+            Wanted::Valid { audience, token } => self.validate(&audience, &token),
+        }
+    }
+
+    fn lend(&self, behalf: &Behalf, doors: &dyn Doorkeeper, audience: &str, key: Option<SubjectKey>) -> Given {
+        let lease = LeaseId::from_entropy(self.draw());
+        let is_certificate = key.is_some();
+        if let Some(key) = key {
+            self.lending.identities.certificates.present(&lease, key);
+        }
+        let minted = match doors.lend(&lease, audience) {
+            Ok(minted) => minted,
+            Err(denial) => {
+                self.lending.identities.certificates.withdraw(&lease);
+                // One that was made before its record failed is nobody's.
+                drop(self.lending.identities.fetch(&lease));
+                return Given::Denied { code: denial.code.as_str().to_owned(), next_step: denial.next_step };
+            }
+        };
+        let Some(secret) = self.lending.identities.fetch(&lease) else {
+            return Given::Denied {
+                code: "not_permitted".to_owned(),
+                next_step: "it was lent and is gone; ask once more".to_owned(),
+            };
+        };
+        let spiffe_id = WorkloadId::new(&self.trust_domain, behalf.run.clone(), behalf.agent.clone()).to_string();
+        match is_certificate {
+            true => Given::X509 {
+                spiffe_id,
+                certificate: secret.expose().to_vec(),
+                life_seconds: minted.expires.since(self.now()).as_millis() / 1000,
+            },
+            false => Given::Jwt { spiffe_id, token: Lease::new(secret.expose().to_vec()) },
+        }
+    }
+
+    fn validate(&self, audience: &str, token: &Lease) -> Given {
+        let Ok(token) = std::str::from_utf8(token.bytes()) else {
+            return Given::Invalid { because: "it is not a token".to_owned() };
+        };
+        let verifier = self.lending.identities.issuer.verifier();
+        match verifier.verify(token, audience, self.now(), &*self.lending.identities.list) {
+            Ok(Claims { workload, audience, lease, issued, expires }) => Given::Valid(selvedge_gateway::Claims {
+                issuer: self.lending.identities.issuer.name().as_str().to_owned(),
+                subject: workload.to_string(),
+                audience,
+                issued: issued.as_millis() / 1000,
+                expires: expires.as_millis() / 1000,
+                id: lease.to_string(),
+            }),
+            Err(refused) => Given::Invalid { because: refused.to_string() },
+        }
+    }
+}
+
+/// Puts `text` into `file`, whole or not at all, unless it is there already. Whoever serves it reads the old or the new one.
+fn publish(file: &Path, text: &str) -> std::io::Result<()> {
+    if std::fs::read_to_string(file).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    if let Some(directory) = file.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let fresh = file.with_extension("new");
+    let mut written = std::fs::File::create(&fresh)?;
+    written.write_all(text.as_bytes())?;
+    written.sync_all()?;
+    std::fs::rename(&fresh, file)
+}

@@ -1,0 +1,214 @@
+//! Workload identity from inside a governed sandbox: clients as they are shipped take identity documents from the run's door,
+//! for the audiences its grant names and no others, and nothing of it outlives the run.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may be blunt")]
+
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Scene, agent, eventually, text};
+use serde_json::Value;
+
+/// An audience the agent is granted; others are not.
+const CLOUD: &str = "https://cloud.example";
+
+/// Who may be who in these tests.
+const TRUST_DOMAIN: &str = "factory.example.org";
+
+/// py-spiffe 0.3.2. It reads `tcp://` from its configuration and then looks for a file of that name and hands gRPC the whole
+/// text; those two steps are put right here, and everything else is as it is shipped.
+const PYTHON: &str = r#"
+import os, sys, time
+from spiffe import WorkloadApiClient
+from spiffe.errors import *
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+from cryptography.hazmat.primitives.asymmetric import ec
+WorkloadApiClient._check_spiffe_socket_exists = staticmethod(lambda socket: None)
+WorkloadApiClient._grpc_target = staticmethod(lambda value: value.removeprefix("tcp://"))
+client = WorkloadApiClient(os.environ["SPIFFE_ENDPOINT_SOCKET"])
+svid = client.fetch_x509_svid()
+print("python x509", svid.spiffe_id, flush=True)
+bundles = client.fetch_x509_bundles()
+authorities = list(bundles.bundles)[0].x509_authorities
+leaf = svid.leaf
+def signed():
+    for ca in authorities:
+        try:
+            leaf.verify_directly_issued_by(ca); return True
+        except Exception: pass
+    return False
+assert signed(), "no authority of the bundle signed the certificate"
+names = leaf.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
+assert [name.value for name in names] == [str(svid.spiffe_id)], names
+usage = leaf.extensions.get_extension_for_oid(ExtensionOID.KEY_USAGE).value
+assert usage.digital_signature and not usage.key_cert_sign
+assert not leaf.extensions.get_extension_for_oid(ExtensionOID.BASIC_CONSTRAINTS).value.ca
+life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+assert life.total_seconds() <= 300, life
+print("python x509 verified", flush=True)
+token = client.fetch_jwt_svid(audience={"https://cloud.example"})
+print("python jwt", token.spiffe_id, sorted(token.audience), flush=True)
+good = client.validate_jwt_svid(token.token, "https://cloud.example")
+print("python validated", good.spiffe_id, flush=True)
+for what, act in {
+    "another audience": lambda: client.fetch_jwt_svid(audience={"https://elsewhere.example"}),
+    "two audiences": lambda: client.fetch_jwt_svid(audience={"https://cloud.example", "https://elsewhere.example"}),
+    "a wrong validation": lambda: client.validate_jwt_svid(token.token, "https://elsewhere.example"),
+}.items():
+    try:
+        act()
+        print("python GOT", what)
+    except Exception as error:
+        print("python refused", what, "|", type(error).__name__, str(error).replace("\n", " "), flush=True)
+print("python jwt bundles", len(client.fetch_jwt_bundles().bundles), flush=True)
+"#;
+
+/// gRPC for Node, and nothing that knows SPIFFE.
+const NODE: &str = r#"
+const grpc = require('@grpc/grpc-js');
+const loader = require('@grpc/proto-loader');
+const definition = loader.loadSync(process.argv[2], { keepCase: true });
+const Api = grpc.loadPackageDefinition(definition).SpiffeWorkloadAPI;
+const api = new Api(process.env.SPIFFE_ENDPOINT_SOCKET.replace('tcp://', ''), grpc.credentials.createInsecure());
+const header = new grpc.Metadata();
+header.set('workload.spiffe.io', 'true');
+api.FetchJWTSVID({ audience: ['https://cloud.example'] }, header, (error, answer) => {
+  console.log('node jwt', error ? error.message : answer.svids[0].spiffe_id);
+  api.FetchJWTSVID({ audience: ['https://cloud.example'] }, new grpc.Metadata(), (error) => {
+    console.log('node without the header', error ? error.code : 'GOT');
+    const stream = api.FetchX509SVID({}, header);
+    stream.on('error', (error) => { if (error.code !== 1) console.log('node x509 failed', error.message); process.exit(0); });
+    stream.on('data', (answer) => { console.log('node x509', answer.svids[0].spiffe_id); stream.cancel(); });
+  });
+});
+"#;
+
+#[test]
+fn shipped_clients_take_what_the_grant_names_and_nothing_else_a104_b1_b2() {
+    let scene = Scene::ready();
+    let clients = clients();
+    std::fs::write(scene.repo().join("client.py"), PYTHON).unwrap();
+    std::fs::write(scene.repo().join("client.js"), NODE).unwrap();
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/src/identity/workload.proto");
+    scene.commit("workload.proto", &std::fs::read_to_string(proto).unwrap());
+    let audiences = format!("audiences = [{CLOUD:?}, \"spiffe://{TRUST_DOMAIN}\"]\nattempt_at_most = \"30s\"\n");
+    let toolchain = format!("[factory]\ntrust_domain = {TRUST_DOMAIN:?}\ntoolchains = [{clients:?}]\n");
+    let more = format!("{}{audiences}{toolchain}", agent("federated", "draft"));
+    scene.configure("checks = [\"sh tests/run.sh\"]", &more);
+    let script = "exec 2>&1; PYTHONPATH=/opt/toolchain/0/py /usr/bin/python3 -S client.py; \
+                  NODE_PATH=/opt/toolchain/0/node/node_modules node client.js workload.proto";
+    let run = scene.run(&["run", "--agent", "federated", "--wait", "--json", script]).document()["runs"][0].clone();
+    let id = text(&run, "run");
+    let output = scene.run(&["output", id]).ok().out;
+    let me = format!("spiffe://{TRUST_DOMAIN}/run/{id}/agent/federated");
+    for line in [
+        format!("python x509 {me}"),
+        "python x509 verified".to_owned(),
+        format!("python jwt {me} ['{CLOUD}']"),
+        format!("python validated {me}"),
+        "python refused another audience | ".to_owned(),
+        "python refused two audiences | ".to_owned(),
+        "python refused a wrong validation | ".to_owned(),
+        "python jwt bundles 1".to_owned(),
+        format!("node jwt {me}"),
+        "node without the header 3".to_owned(),
+        format!("node x509 {me}"),
+    ] {
+        assert!(output.contains(&line), "`{line}` is missing in\n{output}\n{run}");
+    }
+    assert!(output.contains("outside_grant"), "the agent is told the code: {output}");
+
+    let mints = minted(&scene, id);
+    let refused: Vec<_> = mints.iter().filter(|mint| mint.to_string().contains("https://elsewhere.example")).collect();
+    assert!(!refused.is_empty(), "the refusal is in the ledger: {mints:?}");
+    every_lease_is_dead(&scene, id);
+}
+
+#[test]
+fn without_an_audience_there_is_no_identity_door_a104() {
+    let scene = Scene::ready();
+    let script = "echo endpoint:$SPIFFE_ENDPOINT_SOCKET:; \
+                  /usr/bin/python3 -c \"import socket; print('connected', socket.socket().connect_ex(('127.0.0.1', 3129)))\"";
+    let more = format!("{}reach = [\"GET https://files.selvedge.test/\"]\n", agent("plain", "draft"));
+    scene.configure("checks = [\"sh tests/run.sh\"]", &more);
+    let run = scene.run(&["run", "--agent", "plain", "--wait", "--json", script]).document()["runs"][0].clone();
+    let output = scene.run(&["output", text(&run, "run")]).ok().out;
+    assert!(output.contains("endpoint::"), "{output}");
+    assert!(output.contains("connected 111"), "refused, as where nobody listens: {output}");
+}
+
+#[test]
+fn a_keeper_publishes_what_it_prints_and_names_the_issuer_it_was_given_d8() {
+    let scene = Scene::ready();
+    let (www, issuer) = (scene.path("www"), "https://id.example.org");
+    scene.configure(
+        "",
+        &format!("[factory]\ntrust_domain = {TRUST_DOMAIN:?}\nissuer = {issuer:?}\npublish = {www:?}\n"),
+    );
+    let serving = scene.serve();
+    let read = |path: &str| -> Option<Value> { serde_json::from_slice(&std::fs::read(www.join(path)).ok()?).ok() };
+    let discovery = eventually("it is published", || read(".well-known/openid-configuration"));
+    assert_eq!(discovery["issuer"], issuer);
+    assert_eq!(discovery["jwks_uri"], format!("{issuer}/keys.json"));
+    for (document, path) in
+        [("jwks", "keys.json"), ("bundle", "bundle.json"), ("discovery", ".well-known/openid-configuration")]
+    {
+        assert_eq!(scene.json(&["identity", document]), read(path).unwrap(), "{document}");
+        assert_eq!(scene.run(&["identity", document]).document(), read(path).unwrap(), "{document}");
+    }
+    assert!(!www.join("keys.new").exists(), "nothing half written is left");
+    drop(serving);
+    scene.configure("", "[factory]\nissuer = \"http://id.example.org/path\"\n");
+    scene.run(&["identity", "jwks"]).refused(101, &["factory.issuer"]);
+}
+
+/// Decisions about credentials of a run, from the log.
+fn minted(scene: &Scene, run: &str) -> Vec<Value> {
+    let show = scene.json(&["show", run]);
+    let entries = show["entries"].as_array().unwrap().clone();
+    entries.into_iter().filter(|entry| entry["detail"]["verb"] == "credential.mint").collect()
+}
+
+/// A foreign audience can only wait for expiry, so the run closes for a while; then it settles, which its law allows only
+/// with every lease dead.
+fn every_lease_is_dead(scene: &Scene, run: &str) {
+    let _serving = scene.serve();
+    eventually("the run settles", || {
+        let runs = scene.runs();
+        runs.iter().find(|known| text(known, "run") == run && text(known, "stage") == "settled").map(drop)
+    });
+}
+
+/// Client libraries, installed once beneath the target directory, in the form of a toolchain.
+fn clients() -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("identity-clients");
+    std::fs::create_dir_all(directory.join("bin")).unwrap();
+    if !directory.join("py/spiffe").exists() {
+        let target = directory.join("py");
+        said(
+            Command::new("/usr/bin/python3")
+                .args(["-m", "pip", "install", "--quiet", "--target"])
+                .arg(target)
+                .arg("spiffe==0.3.2"),
+        );
+    }
+    if !directory.join("node/node_modules/@grpc/grpc-js").exists() {
+        let prefix = directory.join("node");
+        said(
+            Command::new("npm")
+                .args(["install", "--silent", "--prefix"])
+                .arg(prefix)
+                .args(["@grpc/grpc-js@1", "@grpc/proto-loader@0.8"]),
+        );
+    }
+    directory
+}
+
+fn said(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

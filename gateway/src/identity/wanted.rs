@@ -1,0 +1,92 @@
+//! What an identity door asks its keeper for and is given, in the factory's own types.
+
+use crate::protocol::Lease;
+
+/// What a workload wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// An X.509-SVID for this public key: an uncompressed point on P-256. The private key never leaves the run.
+    X509 {
+        /// The point.
+        key: Vec<u8>,
+    },
+    /// A JWT-SVID.
+    Jwt {
+        /// Who will accept it.
+        audience: String,
+    },
+    /// What everyone may know: the keys to verify others with.
+    Bundles,
+    /// Whether a token is good.
+    Valid {
+        /// For whom.
+        audience: String,
+        /// The token.
+        token: Lease,
+    },
+}
+
+/// What the keeper gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// A certificate for the key that was sent.
+    X509 {
+        /// Who holds it.
+        spiffe_id: String,
+        /// The certificate, in DER.
+        certificate: Vec<u8>,
+        /// How long it lives from now on.
+        life_seconds: u64,
+    },
+    /// A token.
+    Jwt {
+        /// Who holds it.
+        spiffe_id: String,
+        /// The token.
+        token: Lease,
+    },
+    /// The keys to verify others with.
+    Bundles(Bundles),
+    /// The token is good and says this.
+    Valid(Claims),
+    /// The token is not good.
+    Invalid {
+        /// Why, without any of it.
+        because: String,
+    },
+    /// It is refused; both texts are shown to the agent.
+    Denied {
+        /// A stable code.
+        code: String,
+        /// What the agent can do instead.
+        next_step: String,
+    },
+}
+
+/// The keys of the trust domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundles {
+    /// Its name.
+    pub trust_domain: String,
+    /// Certificates of its authorities, in DER.
+    pub x509: Vec<Vec<u8>>,
+    /// Keys of its tokens, as a JWKS document.
+    pub jwks: String,
+}
+
+/// What a valid token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// Who issued it.
+    pub issuer: String,
+    /// Who holds it.
+    pub subject: String,
+    /// Who it is for.
+    pub audience: String,
+    /// Since when, in seconds.
+    pub issued: u64,
+    /// Until when, in seconds.
+    pub expires: u64,
+    /// Its own name.
+    pub id: String,
+}

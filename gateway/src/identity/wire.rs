@@ -1,0 +1,131 @@
+//! The identity door's messages as they are written, and their conversion from and into [`super::wanted`].
+
+use serde::{Deserialize, Serialize};
+
+use super::wanted::{Bundles, Claims, Given, Wanted};
+use crate::protocol::Lease;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum WireWanted {
+    X509 { key: Vec<u8> },
+    Jwt { audience: String },
+    Bundles {},
+    Valid { audience: String, token: Vec<u8> },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum WireGiven {
+    X509 { spiffe_id: String, certificate: Vec<u8>, life_seconds: u64 },
+    Jwt { spiffe_id: String, token: Vec<u8> },
+    Bundles { trust_domain: String, x509: Vec<Vec<u8>>, jwks: String },
+    Valid { issuer: String, subject: String, audience: String, issued: u64, expires: u64, id: String },
+    Invalid { because: String },
+    Denied { code: String, next_step: String },
+}
+
+/// One of them is a token.
+impl std::fmt::Debug for WireGiven {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WireGiven(..)")
+    }
+}
+
+impl From<Wanted> for WireWanted {
+    fn from(wanted: Wanted) -> Self {
+        match wanted {
+            Wanted::X509 { key } => Self::X509 { key },
+            Wanted::Jwt { audience } => Self::Jwt { audience },
+            Wanted::Bundles => Self::Bundles {},
+            Wanted::Valid { audience, token } => Self::Valid { audience, token: token.expose().to_vec() },
+        }
+    }
+}
+
+impl From<WireWanted> for Wanted {
+    fn from(wire: WireWanted) -> Self {
+        match wire {
+            WireWanted::X509 { key } => Self::X509 { key },
+            WireWanted::Jwt { audience } => Self::Jwt { audience },
+            WireWanted::Bundles {} => Self::Bundles,
+            WireWanted::Valid { audience, token } => Self::Valid { audience, token: Lease::new(token) },
+        }
+    }
+}
+
+impl From<Given> for WireGiven {
+    fn from(given: Given) -> Self {
+        match given {
+            Given::X509 { spiffe_id, certificate, life_seconds } => Self::X509 { spiffe_id, certificate, life_seconds },
+            Given::Jwt { spiffe_id, token } => Self::Jwt { spiffe_id, token: token.expose().to_vec() },
+            Given::Bundles(Bundles { trust_domain, x509, jwks }) => Self::Bundles { trust_domain, x509, jwks },
+            Given::Valid(Claims { issuer, subject, audience, issued, expires, id }) => {
+                Self::Valid { issuer, subject, audience, issued, expires, id }
+            }
+            Given::Invalid { because } => Self::Invalid { because },
+            Given::Denied { code, next_step } => Self::Denied { code, next_step },
+        }
+    }
+}
+
+impl From<WireGiven> for Given {
+    fn from(wire: WireGiven) -> Self {
+        match wire {
+            WireGiven::X509 { spiffe_id, certificate, life_seconds } => {
+                Self::X509 { spiffe_id, certificate, life_seconds }
+            }
+            WireGiven::Jwt { spiffe_id, token } => Self::Jwt { spiffe_id, token: Lease::new(token) },
+            WireGiven::Bundles { trust_domain, x509, jwks } => Self::Bundles(Bundles { trust_domain, x509, jwks }),
+            WireGiven::Valid { issuer, subject, audience, issued, expires, id } => {
+                Self::Valid(Claims { issuer, subject, audience, issued, expires, id })
+            }
+            WireGiven::Invalid { because } => Self::Invalid { because },
+            WireGiven::Denied { code, next_step } => Self::Denied { code, next_step },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wanted() -> [Wanted; 4] {
+        let token = || Lease::new(vec![0, 255, 7]);
+        [
+            Wanted::X509 { key: vec![4; 65] },
+            Wanted::Jwt { audience: "https://cloud.example".to_owned() },
+            Wanted::Bundles,
+            Wanted::Valid { audience: String::new(), token: token() },
+        ]
+    }
+
+    #[test]
+    fn what_is_wanted_reads_back_and_unknown_words_do_not() {
+        for wanted in wanted() {
+            let text = serde_json::to_string(&WireWanted::from(wanted.clone())).unwrap();
+            assert_eq!(Wanted::from(serde_json::from_str::<WireWanted>(&text).unwrap()), wanted);
+        }
+        assert!(serde_json::from_str::<WireWanted>(r#"{"jwt":{"audience":"a","until":"never"}}"#).is_err());
+        assert!(serde_json::from_str::<WireWanted>(r#"{"key":{}}"#).is_err());
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let given = Given::Jwt { spiffe_id: "spiffe://a/b".to_owned(), token: Lease::new(b"secret".to_vec()) };
+        assert!(!format!("{given:?}").contains("115, 101"), "{given:?}");
+        assert_eq!(format!("{:?}", WireGiven::from(given)), "WireGiven(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_any_kind_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(wire) = serde_json::from_slice::<WireWanted>(&bytes) {
+                let wanted = Wanted::from(wire);
+                prop_assert_eq!(Wanted::from(WireWanted::from(wanted.clone())), wanted);
+            }
+        }
+    }
+}
