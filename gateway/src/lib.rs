@@ -8,6 +8,7 @@
 pub mod danger;
 pub mod dial;
 pub mod dns;
+pub mod git;
 pub mod http;
 
 mod confine;
