@@ -1,6 +1,6 @@
 //! Git's wire as the door reads it: every form of a push comes down to commands, and only the run's own is let through.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may be blunt")]
+#![expect(clippy::unwrap_used, reason = "a test may be blunt")]
 
 use proptest::prelude::*;
 use selvedge_domain::CommitId;
