@@ -9,6 +9,7 @@ pub mod courier;
 pub mod danger;
 pub mod dial;
 pub mod dns;
+pub mod git;
 pub mod http;
 mod identity;
 
