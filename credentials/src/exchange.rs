@@ -80,6 +80,15 @@ impl Exchange {
         Ok(brought)
     }
 
+    fn introspect(&self, page: &Page, token: &str) -> Probe {
+        match self.post(page, &[("token", token)], &["/active"]) {
+            Ok(brought) if brought.text("/active") == Some("false") => Probe::Dead,
+            Ok(brought) if brought.text("/active") == Some("true") => Probe::Alive,
+            Ok(brought) => Probe::Unknown(format!("the introspection answered with status {}", brought.status)),
+            Err(error) => Probe::Unknown(error.to_string()),
+        }
+    }
+
     /// When a token that only expires is certainly refused.
     fn dies(&self, expires: Time) -> Revocation {
         match self.settings.revocation {
@@ -118,6 +127,16 @@ impl Provider for Exchange {
         let made = brought.text("/access_token").filter(|made| !made.is_empty());
         // It made something, and we do not know what.
         let made = made.ok_or_else(|| ProviderError::new("the exchange was answered without a token"))?;
+        // An introspection that does not know what was just made would later call it dead while it lives.
+        if let Some(page) = &self.settings.introspection
+            && self.introspect(page, made) != Probe::Alive
+        {
+            if let Some(page) = &self.settings.revocation {
+                let _dies_with_its_time = self.post(page, &[("token", made)], &[]);
+            }
+            let because = "its introspection does not know the token it just made: check the endpoint, or leave it out";
+            return Err(ProviderError::lasting(because));
+        }
         let lives = brought.number("/expires_in").map_or(*token_lives_at_most, Duration::from_seconds);
         let (secret, handle) = (made.as_bytes().to_vec(), made.as_bytes().to_vec());
         Ok(Fresh {
@@ -143,12 +162,7 @@ impl Provider for Exchange {
             return Probe::Unknown("the answer to the exchange was lost".to_owned());
         };
         match (&self.settings.introspection, &self.settings.revocation) {
-            (Some(page), _) => match self.post(page, &[("token", token)], &["/active"]) {
-                Ok(brought) if brought.text("/active") == Some("false") => Probe::Dead,
-                Ok(brought) if brought.text("/active") == Some("true") => Probe::Alive,
-                Ok(brought) => Probe::Unknown(format!("the introspection answered with status {}", brought.status)),
-                Err(error) => Probe::Unknown(error.to_string()),
-            },
+            (Some(page), _) => self.introspect(page, token),
             // What revoking it comes to is asked before this: an error there keeps the lease open.
             (None, Some(page)) => {
                 match self.post(page, &[("token", token), ("token_type_hint", "access_token")], &[]) {

@@ -118,6 +118,15 @@ impl OpenBao {
         Ok(brought)
     }
 
+    fn try_token(&self, token: &Secret) -> Probe {
+        match self.ask(Method::Get, "auth/token/lookup-self", Some(token), None, &[]) {
+            Ok(brought) if brought.status == 403 => Probe::Dead,
+            Ok(brought) if brought.is_done() => Probe::Alive,
+            Ok(brought) => Probe::Unknown(format!("status {}", brought.status)),
+            Err(error) => Probe::Unknown(error.to_string()),
+        }
+    }
+
     /// Ends the lease of the secret and then the token, which would end every other lease made with it.
     fn end(&self, token: &Secret, lease: &[u8]) -> Result<(), ProviderError> {
         if !lease.is_empty() {
@@ -147,6 +156,15 @@ impl Provider for OpenBao {
 
     fn mint(&self, permit: &Permit<MintCredential>, holder: &WorkloadId, now: Time) -> Result<Fresh, ProviderError> {
         let (token, dies) = self.login(permit, holder, now)?;
+        // What can never be looked up would later look dead while it lives.
+        if let tried @ (Probe::Dead | Probe::Unknown(_)) = self.try_token(&token) {
+            let _dies_with_its_time = self.end(&token, b"");
+            let because = match tried {
+                Probe::Unknown(why) => format!("its token cannot be tried: {why}"),
+                _ => "its token may not look itself up: give the role the `default` policy".to_owned(),
+            };
+            return Err(ProviderError::lasting(because));
+        }
         let read = match self.read(&token) {
             Ok(read) => read,
             // What was made is ended at once; only if that fails, its time has to pass.
@@ -173,12 +191,7 @@ impl Provider for OpenBao {
         let Some((token, _)) = credential.handle.and_then(parts) else {
             return Probe::Unknown("the answer to its login was lost".to_owned());
         };
-        match self.ask(Method::Get, "auth/token/lookup-self", Some(&token), None, &[]) {
-            Ok(brought) if brought.status == 403 => Probe::Dead,
-            Ok(brought) if brought.is_done() => Probe::Alive,
-            Ok(brought) => Probe::Unknown(format!("status {}", brought.status)),
-            Err(error) => Probe::Unknown(error.to_string()),
-        }
+        self.try_token(&token)
     }
 
     fn lost_dies(&self, begun: Time) -> Option<Time> {

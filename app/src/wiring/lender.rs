@@ -22,13 +22,14 @@ impl Lender for Works {
         if order.credential.is_none() && order.audience != OWN_AUDIENCE {
             self.lending.identities.hand(&order.lease, lent.secret);
         } else if let Ok(mut vault) = self.vault.lock() {
-            let kept = Kept { secret: lent.secret, ends: lent.minted.expires };
+            let kept = Kept { lease: order.lease.clone(), secret: lent.secret, ends: lent.minted.expires };
             vault.entry(order.run.clone()).or_default().insert(order.credential.clone(), kept);
         }
         Ok(lent.minted)
     }
 
     fn take_back(&self, lease: &LeaseId) -> TakenBack {
+        self.drop_kept(lease);
         // Where the lease stands matters to the engine only when its own note cannot be read; assume the worst.
         match self.lending.leases.revoke(lease, LeaseState::Announced, self.now()) {
             Ending::Revoked | Ending::Expired => TakenBack::Dead,
@@ -43,6 +44,7 @@ pub(super) type Vault = BTreeMap<RunId, BTreeMap<Option<CredentialName>, Kept>>;
 
 /// A secret, and when it may not be used any more.
 pub(super) struct Kept {
+    lease: LeaseId,
     pub(super) secret: Secret,
     pub(super) ends: Time,
 }
@@ -51,6 +53,14 @@ impl Works {
     /// What the run was lent, for its door and once.
     pub(super) fn take_lent(&self, run: &RunId) -> BTreeMap<Option<CredentialName>, Kept> {
         self.vault.lock().ok().and_then(|mut vault| vault.remove(run)).unwrap_or_default()
+    }
+
+    /// Forgets the secret of a lease that ends before any door fetched it.
+    fn drop_kept(&self, lease: &LeaseId) {
+        if let Ok(mut vault) = self.vault.lock() {
+            vault.values_mut().for_each(|kept| kept.retain(|_, kept| kept.lease != *lease));
+            vault.retain(|_, kept| !kept.is_empty());
+        }
     }
 
     /// Forgets secrets that no door fetched.

@@ -210,6 +210,26 @@ fn a_secret_that_is_refused_after_the_login_leaves_no_token_behind() {
 }
 
 #[test]
+fn what_could_never_be_seen_alive_is_not_lent_lest_it_look_dead_later_c4() {
+    // A role without the default policy: its token works, and may neither look itself up nor end itself.
+    let world = world(Kind::OpenBao, Cut::Never);
+    world.vendor.be(|target| match target.starts_with("/v1/auth/token/") {
+        true => Mood::Status(403),
+        false => Mood::Well,
+    });
+    let error = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap_err();
+    assert!(error.is_lasting() && error.to_string().contains("`default` policy"), "{error}");
+    let ending = world.leases.revoke(&lease(1), LeaseState::Announced, NOW);
+    assert!(matches!(ending, Ending::ExpiresAt(_)) && world.vendor.live() == 1, "{ending:?}: it is alive, and we know");
+    // An introspection that says no to everything.
+    let world = self::world(Kind::Exchange, Cut::Never);
+    world.vendor.be(|target| if target == "/introspect" { Mood::Status(200) } else { Mood::Well });
+    let error = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap_err();
+    assert!(error.is_lasting() && error.to_string().contains("does not know the token"), "{error}");
+    assert!(matches!(world.leases.revoke(&lease(1), LeaseState::Announced, NOW), Ending::ExpiresAt(_)));
+}
+
+#[test]
 fn wherever_the_power_goes_the_service_ends_with_nothing_alive_c4() {
     for kind in KINDS {
         let acts = {
