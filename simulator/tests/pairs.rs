@@ -3,6 +3,8 @@
 //! A sample by default; `SELVEDGE_PAIRS=all` plays every pair, which takes hours and belongs in a nightly run, and
 //! `SELVEDGE_PAIRS='<scenario>'` every pair of one scenario.
 
+use std::sync::Mutex;
+
 use selvedge_simulator::{Case, Fault, Scenario, calm, scenarios};
 
 /// One first fault and one second fault in this many are sampled; prime, so that all kinds are met.
@@ -28,13 +30,26 @@ fn every_pair_of(scenario: &Scenario, stride: usize, failed: &mut Vec<String>) -
 #[test]
 fn every_pair_of_faults_is_survived() {
     let wanted = std::env::var("SELVEDGE_PAIRS").unwrap_or_default();
-    let (mut count, mut failed) = (0, Vec::new());
-    for scenario in scenarios::all() {
-        let (every, named) = (wanted == "all", wanted == scenario.name);
-        if wanted.is_empty() || every || named {
-            count += every_pair_of(&scenario, if every || named { 1 } else { SAMPLED }, &mut failed);
+    let is_wanted = |scenario: &Scenario| wanted.is_empty() || wanted == "all" || wanted == scenario.name;
+    let stride = if wanted.is_empty() { SAMPLED } else { 1 };
+    let queue = Mutex::new(scenarios::all().into_iter().filter(is_wanted).collect::<Vec<_>>());
+    let done = Mutex::new((0, Vec::new()));
+    // One scenario knows nothing of another, and each says when it is through: all of them take hours.
+    let work = || {
+        while let Some(scenario) = { queue.lock().unwrap().pop() } {
+            let mut failed = Vec::new();
+            let count = every_pair_of(&scenario, stride, &mut failed);
+            eprintln!("{}: {count} pairs of faults, {} fail", scenario.name, failed.len());
+            let mut done = done.lock().unwrap();
+            done.0 += count;
+            done.1.extend(failed);
         }
-    }
+    };
+    std::thread::scope(|threads| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        (0..cores).for_each(|_| drop(threads.spawn(work)));
+    });
+    let (count, failed) = done.into_inner().unwrap();
     eprintln!("{count} pairs of faults");
     let shown: Vec<String> = failed.iter().take(12).cloned().collect();
     assert!(failed.is_empty(), "{} of {count} pairs fail:\n{}", failed.len(), shown.join("\n"));
