@@ -11,8 +11,8 @@ use selvedge_domain::{CredentialName, Endpoint, Method, Reach};
 use crate::http::fields::{is_hop_by_hop, is_token_byte};
 pub(crate) use codes::{forms_of, percent_decoded};
 
-/// Shortest secret a door uses: a shorter one would be seen everywhere in ordinary traffic.
-pub const SECRET_BYTES_MIN: usize = 8;
+/// Shortest secret a door uses. A shorter one is met in ordinary traffic, or guessed by an agent that wants it barred.
+pub const SECRET_BYTES_MIN: usize = 16;
 
 /// Longest secret a door uses; stateless tokens of forges have some 520 bytes, cloud tokens up to two thousand.
 pub const SECRET_BYTES_MAX: usize = 8 * 1024;
@@ -241,7 +241,7 @@ mod tests {
             field: FieldName::parse("Authorization").unwrap(),
             scheme,
             placeholder: Placeholder::of_bits(7),
-            secret: secret.map(|lasts| (SecretText::parse(b"s3cr3t-value").unwrap(), lasts)),
+            secret: secret.map(|lasts| (SecretText::parse(b"s3cr3t-value-0001").unwrap(), lasts)),
         };
         Loans::begin(vec![loan]).loans.pop().unwrap()
     }
@@ -251,10 +251,10 @@ mod tests {
     #[test]
     fn a_secret_is_written_as_its_scheme_says() {
         let value = |scheme| held(scheme, Some(LONG)).value().unwrap();
-        assert_eq!(value(Scheme::Bearer), b"Bearer s3cr3t-value");
-        assert_eq!(value(Scheme::Plain), b"s3cr3t-value");
-        // `printf 'me:s3cr3t-value' | base64`
-        assert_eq!(value(Scheme::basic("me").unwrap()), b"Basic bWU6czNjcjN0LXZhbHVl");
+        assert_eq!(value(Scheme::Bearer), b"Bearer s3cr3t-value-0001");
+        assert_eq!(value(Scheme::Plain), b"s3cr3t-value-0001");
+        // `printf 'me:s3cr3t-value-0001' | base64`
+        assert_eq!(value(Scheme::basic("me").unwrap()), b"Basic bWU6czNjcjN0LXZhbHVlLTAwMDE=");
     }
 
     #[test]
@@ -292,7 +292,14 @@ mod tests {
 
     #[test]
     fn a_secret_that_would_break_out_of_its_field_is_refused() {
-        for bytes in [&b"short"[..], b"with space here", b"line\r\nbreak: 1", b"caf\xc3\xa9-secret", &[b'x'; 9000]] {
+        for bytes in [
+            &b"short"[..],
+            b"fifteen-letters",
+            b"with space here",
+            b"line\r\nbreak: 1",
+            b"caf\xc3\xa9-secret",
+            &[b'x'; 9000],
+        ] {
             assert_eq!(SecretText::parse(bytes), Err(NotASecret));
         }
         assert_eq!(format!("{:?}", held(Scheme::Bearer, Some(LONG))).find("s3cr3t"), None);

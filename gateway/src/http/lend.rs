@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::loan::{Loan, Placeholder, Scheme, SecretText};
 
-    const SECRET: &str = "s3cr3t-value";
+    const SECRET: &str = "s3cr3t-value-0001";
 
     fn loans(lasts: Option<Duration>) -> Loans {
         let uses =
@@ -206,7 +206,7 @@ mod tests {
     fn a_credential_goes_into_what_it_is_for_with_or_without_its_placeholder_a50() {
         for fields in [String::new(), format!("Authorization: Bearer {}\r\n", placeholder())] {
             let injected = asked("GET /v1/items", &fields).unwrap().unwrap();
-            assert_eq!(injected.value, b"Bearer s3cr3t-value");
+            assert_eq!(injected.value, b"Bearer s3cr3t-value-0001");
             let wanted = format!("Authorization: Bearer {}\r\n", placeholder());
             let request = exchange("GET /v1/items", &wanted);
             assert_eq!(foreign_fields(&loans(None), &request, &endpoint()).count(), 0);
