@@ -1,4 +1,4 @@
-//! Generated from `workload.proto` by tonic-prost-build; see `docs/decisions/workload-identity.md`. Do not edit.
+//! Generated from `workload.proto` by tonic-prost-build; see `docs/decisions/0006-workload-identity.md`. Do not edit.
 /// The X509SVIDRequest message conveys parameters for requesting an X.509-SVID.
 /// There are currently no request parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
