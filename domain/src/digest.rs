@@ -17,16 +17,31 @@ pub struct BadDigest {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
+/// A digest in the making, for parts that need not be put together first.
+#[derive(Default)]
+pub(crate) struct Parts(Sha256);
+
+impl Parts {
+    /// Adds one part, given in pieces.
+    pub(crate) fn add(&mut self, pieces: &[&[u8]]) {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        // A slice's length fits 64 bits on every platform Rust has.
+        self.0.update((length as u64).to_be_bytes());
+        pieces.iter().for_each(|piece| self.0.update(piece));
+    }
+
+    /// What [`Digest::of_parts`] gives for the parts added.
+    pub(crate) fn digest(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 impl Digest {
     /// Hashes `parts`, each preceded by its length so that no two lists of parts collide.
     pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut hash = Sha256::new();
-        for part in parts {
-            // A slice's length fits 64 bits on every platform Rust has.
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
+        let mut hashed = Parts::default();
+        parts.into_iter().for_each(|part| hashed.add(&[part]));
+        hashed.digest()
     }
 
     /// Takes 32 bytes that are already a digest.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::digest::Parts;
 use crate::{Digest, Remembered, RepoName};
 
 mod admit;
@@ -195,10 +196,14 @@ pub struct Description {
 impl Description {
     /// The fingerprint an approval binds to and a repeated act is recognised by.
     pub fn digest(&self) -> Digest {
+        let mut parts = Parts::default();
         let head = [self.verb.as_str(), self.resource.kind.as_str(), &self.resource.name, self.resource.repo.as_str()];
-        let fields = self.fields.iter().flat_map(|(name, field)| [(*name).to_owned(), field.canonical()]);
-        let parts: Vec<String> = head.into_iter().map(str::to_owned).chain(fields).collect();
-        Digest::of_parts(parts.iter().map(String::as_bytes))
+        head.iter().for_each(|part| parts.add(&[part.as_bytes()]));
+        for (name, field) in &self.fields {
+            parts.add(&[name.as_bytes()]);
+            field.add_to(&mut parts);
+        }
+        parts.digest()
     }
 
     /// The text fact with this name.
@@ -211,24 +216,26 @@ impl Description {
 }
 
 impl Field {
-    /// A form in which no two different fields are equal.
-    fn canonical(&self) -> String {
+    /// Adds a form in which no two different fields are equal.
+    fn add_to(&self, parts: &mut Parts) {
         match self {
-            Self::Text(text) => format!("t{text}"),
-            Self::Number(number) => format!("n{number}"),
-            Self::Flag(flag) => format!("f{flag}"),
-            Self::Words(words) => {
-                // Grown in place: an agent chooses how many words there are, and copying all of them for each is quadratic.
-                let mut all = String::from("w");
-                for word in words {
-                    all.push_str(&word.len().to_string());
-                    all.push(':');
-                    all.push_str(word);
-                }
-                all
-            }
+            Self::Text(text) => parts.add(&[b"t", text.as_bytes()]),
+            Self::Number(number) => parts.add(&[b"n", number.to_string().as_bytes()]),
+            Self::Flag(flag) => parts.add(&[b"f", flag.to_string().as_bytes()]),
+            Self::Words(words) => parts.add(&[b"w", spelled(words).as_bytes()]),
         }
     }
+}
+
+/// Each word after its length. An agent chooses how many there are, so the text grows in place.
+fn spelled(words: &[String]) -> String {
+    let mut all = String::new();
+    for word in words {
+        all.push_str(&word.len().to_string());
+        all.push(':');
+        all.push_str(word);
+    }
+    all
 }
 
 impl From<&str> for Field {
@@ -272,10 +279,19 @@ mod tests {
     #[test]
     fn a_fingerprint_of_very_many_words_is_soon_made_s29() {
         // The form fingerprints on record were made of.
-        let recorded =
+        let recorded = |fields: &[(&str, String)]| {
+            let head = ["task.admit", ResourceKind::Repository.as_str(), "acme/shop", "acme/shop"];
+            let fields = fields.iter().flat_map(|(name, field)| [*name, field]);
+            Digest::of_parts(head.into_iter().chain(fields).map(str::as_bytes))
+        };
+        let spelled =
             |words: &[String]| words.iter().fold(String::from("w"), |all, word| format!("{all}{}:{word}", word.len()));
         for words in [vec![], vec![String::new()], vec!["1:a".to_owned(), "\u{e9}".to_owned(), "b".repeat(12)]] {
-            assert_eq!(Field::Words(words.clone()).canonical(), recorded(&words));
+            let form =
+                [("a", spelled(&words)), ("b", "t1".to_owned()), ("c", "n2".to_owned()), ("d", "ftrue".to_owned())];
+            let (b, c, d) = (Field::from("1"), Field::Number(2), Field::Flag(true));
+            let fields = vec![("a", Field::Words(words)), ("b", b), ("c", c), ("d", d)];
+            assert_eq!(described(fields), recorded(&form));
         }
         // Hundreds of gigabytes of copying, were each word to copy those before it.
         let many = vec!["p".repeat(200); 60_000];
