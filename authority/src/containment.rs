@@ -3,7 +3,7 @@
 use crate::{Class, class_of};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, OpenProposal,
-    StartWork, UseSecret,
+    PushGit, ReadGit, StartWork, UseSecret,
 };
 
 use selvedge_domain::{CredentialName, Grant, Loan, May, Order, Reach, Trust};
@@ -125,6 +125,18 @@ impl Granted for HttpRequest {
     /// A request that carries a credential is on stable storage before the credential leaves.
     fn class(&self) -> Class {
         if self.credential.is_some() { Class::Durable } else { class_of(Self::VERB) }
+    }
+}
+
+impl Granted for ReadGit {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::Read, Trust::Observe)
+    }
+}
+
+impl Granted for PushGit {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::Push, Trust::Draft)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Deeds: what was done, in a form that can be remembered and, after a crash, recalled instead of done again.
 
-use crate::orders::{HttpAnswered, MayBorrow, Merged, Minted, Ran};
+use crate::orders::{GitServed, HttpAnswered, MayBorrow, Merged, Minted, Pushed, Ran};
 use crate::{CheckReport, ProposalNumber, Task, TriggerId};
 
 /// What an order came to.
@@ -26,6 +26,10 @@ pub enum Deed {
     Answered(HttpAnswered),
     /// A stored key may be lent to the run.
     MayBorrow,
+    /// A repository was served.
+    GitServed(GitServed),
+    /// A branch was moved.
+    Pushed(Pushed),
 }
 
 /// A deed of one order's own type: goes into the record and comes back.
@@ -61,6 +65,8 @@ remembered! {
     Merged: |merged| Deed::Merged(merged), Deed::Merged(merged) => merged;
     TriggerId: |trigger| Deed::Enqueued(trigger), Deed::Enqueued(trigger) => trigger;
     HttpAnswered: |answered| Deed::Answered(answered), Deed::Answered(answered) => answered;
+    GitServed: |served| Deed::GitServed(served), Deed::GitServed(served) => served;
+    Pushed: |pushed| Deed::Pushed(pushed), Deed::Pushed(pushed) => pushed;
     MayBorrow: |_deed| Deed::MayBorrow, Deed::MayBorrow => Self;
 }
 

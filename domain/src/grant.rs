@@ -59,6 +59,8 @@ pub enum May {
     OpenProposal,
     /// Queue a follow-up task.
     FollowUp,
+    /// Push commits to its own branch, through the git door.
+    Push,
 }
 
 /// A credential a run may borrow, and the requests it may be used for. A door puts it into these requests; the run itself
@@ -151,7 +153,7 @@ impl Method {
 
 impl May {
     /// Every word.
-    pub const ALL: &'static [Self] = &[Self::Read, Self::Write, Self::OpenProposal, Self::FollowUp];
+    pub const ALL: &'static [Self] = &[Self::Read, Self::Write, Self::OpenProposal, Self::FollowUp, Self::Push];
 
     /// The word users write.
     pub fn as_str(self) -> &'static str {
@@ -160,6 +162,7 @@ impl May {
             Self::Write => "write",
             Self::OpenProposal => "open-pr",
             Self::FollowUp => "follow-up",
+            Self::Push => "push",
         }
     }
 

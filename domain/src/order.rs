@@ -11,6 +11,7 @@ mod approve;
 mod check;
 mod deliver;
 mod enqueue;
+mod git;
 mod http;
 mod mint;
 mod secret;
@@ -23,6 +24,7 @@ pub mod orders {
     pub use super::check::CheckTree;
     pub use super::deliver::{MergeProposal, Merged, OpenProposal};
     pub use super::enqueue::EnqueueTask;
+    pub use super::git::{GitServed, PushGit, Pushed, ReadGit};
     pub use super::http::{HttpAnswered, HttpRequest};
     pub use super::mint::{MintCredential, Minted};
     pub use super::secret::{MayBorrow, UseSecret};

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
-use selvedge_domain::orders::{HttpAnswered, HttpRequest, Minted};
+use selvedge_domain::orders::{GitServed, HttpAnswered, HttpRequest, Minted, PushGit, Pushed, ReadGit};
 use selvedge_domain::{LeaseId, RunId};
 
 use crate::identity::Lending;
@@ -51,6 +51,18 @@ impl<'a> Gatekeeper<'a> {
         self
     }
 
+    fn count_request(&self) -> Result<(), Denial> {
+        let made = self.requests.fetch_add(1, Ordering::Relaxed);
+        if made == REQUESTS_MAX {
+            let detail = format!("more than {REQUESTS_MAX} requests; the rest are denied and not recorded one by one");
+            self.saw(Observation::Finding { code: "too_many_requests".to_owned(), detail });
+        }
+        if made >= REQUESTS_MAX {
+            return Err(busy("this sandbox has made all the requests it may make"));
+        }
+        Ok(())
+    }
+
     fn hold(&self, serial: u64, permit: Permit<HttpRequest>) -> Result<(), Denial> {
         let Ok(mut open) = self.open.lock() else { return Err(busy("the gatekeeper failed; the run cannot go on")) };
         if open.len() >= OPEN_MAX {
@@ -64,14 +76,7 @@ impl<'a> Gatekeeper<'a> {
 impl Doorkeeper for Gatekeeper<'_> {
     fn ask(&self, request: HttpRequest) -> Result<(), Denial> {
         let serial = request.serial;
-        let made = self.requests.fetch_add(1, Ordering::Relaxed);
-        if made == REQUESTS_MAX {
-            let detail = format!("more than {REQUESTS_MAX} requests; the rest are denied and not recorded one by one");
-            self.saw(Observation::Finding { code: "too_many_requests".to_owned(), detail });
-        }
-        if made >= REQUESTS_MAX {
-            return Err(busy("this sandbox has made all the requests it may make"));
-        }
+        self.count_request()?;
         match self.funnel.open(request) {
             Ok(permit) => self.hold(serial, permit),
             Err(Stop::Denied(denial) | Stop::NeedsApproval { denial, .. }) => Err(denial),
@@ -105,6 +110,24 @@ impl Doorkeeper for Gatekeeper<'_> {
                 next_step: "checks have no identity; what they prove must not depend on one".to_owned(),
             }),
         }
+    }
+
+    fn read_git(
+        &self,
+        order: ReadGit,
+        serve: &mut dyn FnMut(&Permit<ReadGit>) -> Result<GitServed, ActError>,
+    ) -> Result<GitServed, Stop> {
+        self.count_request().map_err(Stop::Denied)?;
+        self.funnel.perform(order, serve)
+    }
+
+    fn push_git(
+        &self,
+        order: PushGit,
+        land: &mut dyn FnMut(&Permit<PushGit>) -> Result<Pushed, ActError>,
+    ) -> Result<Pushed, Stop> {
+        self.count_request().map_err(Stop::Denied)?;
+        self.funnel.perform(order, land)
     }
 
     fn saw(&self, observation: Observation) {

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 pub use selvedge_authority::Clock;
-use selvedge_authority::{ActError, Code, Denial, Journal, JournalError, Observation, Permit};
+use selvedge_authority::{ActError, Code, Denial, Journal, JournalError, Observation, Permit, Stop};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, EnqueueTask, HttpAnswered, HttpRequest, MergeProposal, Merged, MintCredential, Minted,
-    OpenProposal, Ran, StartWork,
+    AdmitTask, CheckTree, EnqueueTask, GitServed, HttpAnswered, HttpRequest, MergeProposal, Merged, MintCredential,
+    Minted, OpenProposal, PushGit, Pushed, Ran, ReadGit, StartWork,
 };
 use selvedge_domain::{
     AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Digest, Duration, Intent, LeaseId, Loan,
@@ -176,6 +176,20 @@ pub trait Doorkeeper: Sync {
         let next_step = "this sandbox has no identity to ask for; work without it".to_owned();
         Err(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
     }
+
+    /// Serves the run's repository, if it may be; `serve` runs at most once.
+    fn read_git(
+        &self,
+        order: ReadGit,
+        serve: &mut dyn FnMut(&Permit<ReadGit>) -> Result<GitServed, ActError>,
+    ) -> Result<GitServed, Stop>;
+
+    /// Moves the run's branch, if it may be; `land` runs at most once.
+    fn push_git(
+        &self,
+        order: PushGit,
+        land: &mut dyn FnMut(&Permit<PushGit>) -> Result<Pushed, ActError>,
+    ) -> Result<Pushed, Stop>;
 
     /// Something was seen.
     fn saw(&self, observation: Observation);

@@ -258,6 +258,7 @@ fn meaning(may: May) -> &'static str {
         May::Write => "change files in its own sandbox",
         May::OpenProposal => "open a proposal, after the factory verified the change",
         May::FollowUp => "queue a follow-up, which is admitted anew",
+        May::Push => "clone its repository, and push commits to its own branch there",
     }
 }
 

@@ -193,6 +193,8 @@ fn done(deed: &Deed) -> String {
         Deed::Enqueued(trigger) => format!("trigger {trigger} is queued"),
         Deed::Approved => "approved".to_owned(),
         Deed::MayBorrow => "the stored key may be lent".to_owned(),
+        Deed::GitServed(served) => format!("{} bytes of history", served.response_bytes),
+        Deed::Pushed(pushed) => format!("its branch is at {}", pushed.commit),
         Deed::Answered(answer) => format!("status {}, {} bytes", answer.status, answer.response_bytes),
     }
 }

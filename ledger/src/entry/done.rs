@@ -1,7 +1,7 @@
 //! `done`: an order was carried out, and what it came to.
 
 use selvedge_authority::Record;
-use selvedge_domain::orders::{HttpAnswered, Merged, Minted, Ran};
+use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, Pushed, Ran};
 use selvedge_domain::{CommitId, Deed, Digest, LeaseId, ProposalNumber, Time, TriggerId, Verb};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,8 @@ enum DeedV1 {
     Enqueued { trigger: String },
     Approved {},
     MayBorrow {},
+    GitServed { response_bytes: u64 },
+    Pushed { commit: String },
     Answered { status: u16, request_bytes: u64, response_bytes: u64 },
 }
 
@@ -76,6 +78,8 @@ impl DeedV1 {
             Deed::Enqueued(trigger) => Self::Enqueued { trigger: trigger.to_string() },
             Deed::Approved => Self::Approved {},
             Deed::MayBorrow => Self::MayBorrow {},
+            Deed::GitServed(GitServed { response_bytes }) => Self::GitServed { response_bytes: *response_bytes },
+            Deed::Pushed(Pushed { commit }) => Self::Pushed { commit: commit.to_string() },
             Deed::Answered(HttpAnswered { status, request_bytes, response_bytes }) => {
                 Self::Answered { status: *status, request_bytes: *request_bytes, response_bytes: *response_bytes }
             }
@@ -103,6 +107,8 @@ impl DeedV1 {
             Self::Enqueued { trigger } => Deed::Enqueued(TriggerId::parse(&trigger)?),
             Self::Approved {} => Deed::Approved,
             Self::MayBorrow {} => Deed::MayBorrow,
+            Self::GitServed { response_bytes } => Deed::GitServed(GitServed { response_bytes }),
+            Self::Pushed { commit } => Deed::Pushed(Pushed { commit: CommitId::parse(&commit)? }),
             Self::Answered { status, request_bytes, response_bytes } => {
                 Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
             }

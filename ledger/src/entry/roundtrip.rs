@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use selvedge_authority::{Code, Denial, HaltScope, KeyChange, Observation, PolicyName, Record, Relinquished, Verdict};
-use selvedge_domain::orders::{HttpAnswered, Merged, Minted, Ran};
+use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, Pushed, Ran};
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, CheckReport, CommitId, CredentialName, Deed, Description, Digest, Effect, EffectKind,
     Event, Failure, Field, Intent, LeaseEvent, LeaseId, Lineage, Outcome, Person, ProposalNumber, RepoName, Resource,
@@ -230,6 +230,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         trigger_id().prop_map(Deed::Enqueued),
         Just(Deed::Approved),
         Just(Deed::MayBorrow),
+        any::<u64>().prop_map(|response_bytes| Deed::GitServed(GitServed { response_bytes })),
+        commit().prop_map(|commit| Deed::Pushed(Pushed { commit })),
         any::<(u16, u64, u64)>().prop_map(|(status, request_bytes, response_bytes)| {
             Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
         }),

@@ -8,7 +8,7 @@ use selvedge_domain::{Autonomy, Description, Intent, Method, Sensitivity, Trust,
 
 use super::world::{
     admit, agent, approve_others, approve_own, borrow, check, enqueue, http, merge_others, merge_own, mint_for, names,
-    person, plain, propose, propose_with_gate, question, untyped, work,
+    person, plain, propose, propose_with_gate, push, push_git, question, read_git, untyped, work,
 };
 use crate::Policies;
 
@@ -65,6 +65,10 @@ fn orders() -> Vec<(String, Description)> {
         ("secret.use, 901 seconds".to_owned(), borrow(901)),
         ("sandbox.start, work".to_owned(), work()),
         ("sandbox.start, check".to_owned(), check()),
+        ("git.read".to_owned(), read_git()),
+        ("git.push".to_owned(), push_git()),
+        ("git.push, a workflow touched".to_owned(), push(&[".github/workflows/ci.yml"], &[])),
+        ("git.push, a secret added".to_owned(), push(&[], &["AWS key in a line 1"])),
         ("proposal.open, tests counted".to_owned(), propose(3, &[])),
         ("proposal.open, tests not counted".to_owned(), propose(0, &[])),
         ("proposal.open, a CI file changed".to_owned(), propose(3, &[".github/workflows/ci.yml"])),

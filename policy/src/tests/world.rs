@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, OpenProposal,
-    StartWork, UseSecret,
+    PushGit, ReadGit, StartWork, UseSecret,
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Description, Digest, Endpoint,
@@ -144,6 +144,32 @@ pub(crate) fn http(method: Method, path: &str) -> Description {
         .describe()
 }
 
+pub(crate) fn read_git() -> Description {
+    ReadGit { run: run(), repo: repo(), serial: 1, base: commit("a"), request_bytes: 0 }.describe()
+}
+
+pub(crate) fn push_git() -> Description {
+    push(&[], &[])
+}
+
+/// A push whose commits touch these workflows, and add these secrets.
+pub(crate) fn push(automation: &[&str], secrets: &[&str]) -> Description {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    PushGit {
+        run: run(),
+        repo: repo(),
+        reference: format!("refs/heads/selvedge/{}", run()),
+        old: None,
+        new: commit("c"),
+        commits: 1,
+        pack_bytes: 100,
+        paths: vec!["src/lib.rs".to_owned()],
+        automation: texts(automation),
+        secrets: texts(secrets),
+    }
+    .describe()
+}
+
 fn report(tests: usize) -> CheckReport {
     let names = (0..tests).map(|n| (TestName::from_output(&format!("test {n}")), true));
     CheckReport {
@@ -238,6 +264,8 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         merge_others(),
         approve_others(),
         borrow(900),
+        read_git(),
+        push_git(),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();
