@@ -6,6 +6,8 @@
 mod host;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +21,10 @@ pub trait GitRunner: fmt::Debug + Send + Sync {
     /// `repo` (to write) and `source` (to read), no network, and keeps the limits. Git starts helpers of its own: it needs
     /// its program directory and, to read a `source`, `/bin/sh`. They must end with the call.
     fn run(&self, call: &GitCall<'_>) -> Result<GitOutput, GitError>;
+
+    /// The same for what is too large to hold: git reads `input` from where it stands, or nothing, in place of
+    /// [`GitCall::stdin`], and its standard output is written to `output` as it comes. `input` is open for reading only.
+    fn pipe(&self, call: &GitCall<'_>, input: Option<File>, output: &mut dyn Write) -> Result<GitOutput, GitError>;
 }
 
 /// One call of git.

@@ -37,7 +37,7 @@ pub use collect::{ChangeSet, CollectError, CollectLimits, Ignored};
 pub use driver::{Listeners, NativeDriver, Setup};
 pub use live::{Dead, Ended, Event, Exit, Killer, Limit, Sandbox, Stream};
 pub use owner::{DOOR_ID, HOST_IDS};
-pub use place::{Access, Bind, File, Level, Limits, Network, Place, Workspace};
+pub use place::{Access, Bind, File, Input, Level, Limits, Network, Place, Workspace};
 pub use probe::{Report, Row};
 pub use refused::{Layer, Refused};
 pub use tool::ToolOutput;

@@ -1,6 +1,7 @@
 //! Owns what a caller asks for: the place an agent, a check or a tool is to run in, as plain data. Knows no kernel.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How strong the isolation must be. A missing layer refuses the start; nothing is made weaker instead.
@@ -22,7 +23,7 @@ impl std::fmt::Display for Level {
 }
 
 /// Everything about one sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Place {
     /// The program and its arguments; a name without `/` is looked for along `PATH`.
     pub argv: Vec<String>,
@@ -41,7 +42,22 @@ pub struct Place {
     /// Whether there is a way out.
     pub network: Network,
     /// What the program reads; then its input ends.
-    pub stdin: Vec<u8>,
+    pub stdin: Input,
+}
+
+/// What a program reads from standard input.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// What this file holds from where it stands. The program gets this very descriptor, so open it for reading only.
+    File(Arc<std::fs::File>),
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Self::Bytes(Vec::new())
+    }
 }
 
 /// Where programs are looked for when nothing else is said.
@@ -61,7 +77,7 @@ impl Place {
             files: Vec::new(),
             limits: Limits::default(),
             network: Network::None,
-            stdin: Vec::new(),
+            stdin: Input::default(),
         }
     }
 

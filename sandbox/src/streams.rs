@@ -1,11 +1,12 @@
 //! Owns the keeper's ends of a sandbox's standard streams: pipes, never waited on alone.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::live::{Event, Stream};
+use crate::place::Input;
 
 /// The keeper's ends of the standard streams.
 #[derive(Debug)]
@@ -20,21 +21,22 @@ pub(crate) struct Streams {
 const CHUNK_BYTES: usize = 64 << 10;
 
 impl Streams {
-    /// Three pipes; the other ends are for the launcher.
-    pub(crate) fn new(input: &[u8]) -> std::io::Result<(Self, [OwnedFd; 3])> {
+    /// Three pipes, or two and the file that is read; the other ends are for the launcher.
+    pub(crate) fn new(input: &Input) -> std::io::Result<(Self, [OwnedFd; 3])> {
         let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-        let (their_input, our_input) = pipe()?;
+        let (their_input, our_input, waiting) = match input {
+            Input::File(file) => (file.as_fd().try_clone_to_owned()?, None, Vec::new()),
+            Input::Bytes(bytes) => {
+                let (theirs, ours) = pipe()?;
+                (theirs, (!bytes.is_empty()).then_some(ours), bytes.clone())
+            }
+        };
         let (our_output, their_output) = pipe()?;
         let (our_error, their_error) = pipe()?;
-        for ours in [&our_input, &our_output, &our_error] {
+        for ours in our_input.iter().chain([&our_output, &our_error]) {
             rustix::fs::fcntl_setfl(ours, OFlags::NONBLOCK)?;
         }
-        let streams = Self {
-            input: (!input.is_empty()).then_some(our_input),
-            waiting: input.to_vec(),
-            output: Some(our_output),
-            error: Some(our_error),
-        };
+        let streams = Self { input: our_input, waiting, output: Some(our_output), error: Some(our_error) };
         Ok((streams, [their_input, their_output, their_error]))
     }
 

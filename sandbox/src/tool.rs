@@ -20,16 +20,23 @@ pub struct ToolOutput {
 impl NativeDriver {
     /// Runs a place to its end and takes it off the host. Output is bounded by the place's limit.
     pub fn run_tool(&self, id: &str, place: &Place) -> Result<ToolOutput, Refused> {
+        let mut stdout = Vec::new();
+        let output = self.run_tool_into(id, place, &mut |bytes| stdout.extend_from_slice(bytes))?;
+        Ok(ToolOutput { stdout, ..output })
+    }
+
+    /// The same, giving away the output as it comes instead of keeping it.
+    pub fn run_tool_into(&self, id: &str, place: &Place, take: &mut dyn FnMut(&[u8])) -> Result<ToolOutput, Refused> {
         let mut sandbox = self.start(id, place)?;
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut stderr = Vec::new();
         let exit = sandbox.wait(&mut |event| match event {
-            Event::Output { stream: Stream::Output, bytes } => stdout.extend(bytes),
+            Event::Output { stream: Stream::Output, bytes } => take(&bytes),
             Event::Output { stream: Stream::Error, bytes } => stderr.extend(bytes),
             Event::RefusedCall { .. } => {}
         });
         sandbox
             .destroy()
             .map_err(|error| Refused::io(crate::refused::Layer::State, "take the sandbox off the host", error))?;
-        Ok(ToolOutput { exit, stdout, stderr })
+        Ok(ToolOutput { exit, stdout: Vec::new(), stderr })
     }
 }

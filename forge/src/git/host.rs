@@ -3,6 +3,7 @@
 //! Safe for repositories the factory wrote itself. It is no jail: a flaw in git's own parsers would act with our rights.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,6 +23,8 @@ pub struct HostGit {
 
 /// The first version with `merge-tree --write-tree --merge-base` and `ls-tree` as we use them.
 const VERSION_NEEDED: (u32, u32) = (2, 40);
+/// Read at once: the capacity of a pipe.
+const PIPE_BYTES: usize = 64 << 10;
 /// Enough of standard error to say what went wrong.
 const STDERR_BYTES_MAX: u64 = 16 << 10;
 
@@ -59,13 +62,48 @@ impl HostGit {
 }
 
 impl GitRunner for HostGit {
+    fn pipe(&self, call: &GitCall<'_>, input: Option<File>, output: &mut dyn Write) -> Result<GitOutput, GitError> {
+        let failed = |cause| GitError::Start { what: call.what(), cause };
+        let mut child = start(&self.program, call, input.map_or_else(Stdio::null, Stdio::from)).map_err(failed)?;
+        let deadline = Instant::now() + call.limits.time_max;
+        let (pid, stderr) = (child.id(), child.stderr.take());
+        let (finish, finished) = mpsc::channel::<()>();
+        let (passed, stderr, status) = thread::scope(|scope| {
+            let said = scope.spawn(|| stderr.map_or(Ok(Vec::new()), |stderr| drain(stderr, STDERR_BYTES_MAX)));
+            scope.spawn(move || {
+                let wait = deadline.saturating_duration_since(Instant::now());
+                if finished.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    kill(pid);
+                }
+            });
+            let passed = pass(&mut child, call, output);
+            if !matches!(passed, Ok(true)) {
+                kill(pid);
+            }
+            // Not reaped before the watcher has gone: until then the id is this child's.
+            drop(finish);
+            let said = said.join().unwrap_or_else(|_| Ok(Vec::new()));
+            (passed, said, reap(&mut child, deadline))
+        });
+        let (whole, stderr) = (passed.map_err(failed)?, stderr.map_err(failed)?);
+        match status.map_err(failed)? {
+            Some(status) if Instant::now() < deadline => Ok(GitOutput {
+                status: if whole { status.code() } else { None },
+                stdout: Vec::new(),
+                stderr: String::from_utf8_lossy(&stderr).into_owned(),
+                cut: !whole,
+            }),
+            _ => Err(GitError::TimedOut { what: call.what(), seconds: call.limits.time_max.as_secs() }),
+        }
+    }
+
     fn run(&self, call: &GitCall<'_>) -> Result<GitOutput, GitError> {
         let failed = |cause| GitError::Start { what: call.what(), cause };
-        let mut child = start(&self.program, call).map_err(failed)?;
+        let mut child = start(&self.program, call, Stdio::piped()).map_err(failed)?;
         let deadline = Instant::now() + call.limits.time_max;
         let spoken = converse(&mut child, call, deadline);
         if !matches!(spoken, Ok(ref said) if !said.cut) {
-            kill(&child);
+            kill(child.id());
         }
         let status = reap(&mut child, deadline).map_err(failed)?;
         let Conversation { stdout, stderr, cut, in_time } = spoken.map_err(failed)?;
@@ -78,19 +116,32 @@ impl GitRunner for HostGit {
     }
 }
 
-fn start(program: &Path, call: &GitCall<'_>) -> io::Result<Child> {
+fn start(program: &Path, call: &GitCall<'_>, input: Stdio) -> io::Result<Child> {
     use std::os::unix::process::CommandExt as _;
     Command::new(program)
         .args(call.argv())
         .env_clear()
         .envs(call.environment())
         .current_dir("/")
-        .stdin(Stdio::piped())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // Its own group, so that the helpers git starts end with it.
         .process_group(0)
         .spawn()
+}
+
+/// Passes standard output on, up to the limit; whether all of it.
+fn pass(child: &mut Child, call: &GitCall<'_>, output: &mut dyn Write) -> io::Result<bool> {
+    let Some(mut stdout) = child.stdout.take() else { return Err(io::Error::other("a pipe is missing")) };
+    let (mut left, mut chunk) = (call.limits.stdout_bytes_max, vec![0; PIPE_BYTES]);
+    loop {
+        let read = stdout.read(&mut chunk)?;
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(true) };
+        let Some(after) = left.checked_sub(bytes.len()) else { return Ok(false) };
+        left = after;
+        output.write_all(bytes)?;
+    }
 }
 
 struct Conversation {
@@ -129,14 +180,14 @@ fn converse(child: &mut Child, call: &GitCall<'_>, deadline: Instant) -> io::Res
                 }
                 Ok(Ok(Heard::Stderr(bytes))) => said.stderr = String::from_utf8_lossy(&bytes).into_owned(),
                 Ok(Err(cause)) => {
-                    kill(child);
+                    kill(child.id());
                     return Err(cause);
                 }
                 Err(_) => said.in_time = false,
             }
             if said.cut || !said.in_time {
                 // The other threads end when the group's ends of the pipes do.
-                kill(child);
+                kill(child.id());
             }
         }
         Ok(said)
@@ -157,9 +208,10 @@ fn drain(mut from: impl Read, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn kill(child: &Child) {
-    // Not yet reaped, so the id is still this child's. A group that is already gone is what we want.
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+/// Kills the group of a child that is not yet reaped, so that the id is still its own.
+fn kill(child_id: u32) {
+    // A group that is already gone is what we want.
+    if let Some(pid) = i32::try_from(child_id).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(pid, Signal::KILL);
     }
 }
@@ -171,7 +223,7 @@ fn reap(child: &mut Child, deadline: Instant) -> io::Result<Option<std::process:
             return Ok(Some(status));
         }
         if Instant::now() >= deadline {
-            kill(child);
+            kill(child.id());
             child.wait()?;
             return Ok(None);
         }

@@ -187,7 +187,7 @@ impl LocalForge {
 }
 
 impl Repository {
-    fn init(&self, object_format: &str) -> Result<(), ImportError> {
+    pub(super) fn init(&self, object_format: &str) -> Result<(), ImportError> {
         let format = format!("--object-format={object_format}");
         self.git(&["init", "--quiet", "--bare", "--template=", "--initial-branch=main", &format], b"", ANSWER)?;
         let info = self.dir.join("info");

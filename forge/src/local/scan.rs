@@ -76,7 +76,7 @@ impl Repository {
     }
 
     /// Both sides of every change as entries with sizes, the old one first.
-    fn sized_sides(&self, changes: &[ChangedPath]) -> Result<Vec<Entry>, GitError> {
+    pub(super) fn sized_sides(&self, changes: &[ChangedPath]) -> Result<Vec<Entry>, GitError> {
         let unreadable = || GitError::Unreadable { what: "cat-file".to_owned() };
         let sides = || changes.iter().flat_map(|c| c.old.iter().chain(&c.new).map(|side| (&c.path, side)));
         let asked: String = sides().flat_map(|(_, side)| [side.blob.as_str(), "\n"]).collect();

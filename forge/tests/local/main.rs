@@ -9,6 +9,8 @@ mod hostile_trees;
 #[cfg(test)]
 mod imports;
 #[cfg(test)]
+mod landing;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod model;

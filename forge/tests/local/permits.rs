@@ -37,7 +37,8 @@ impl Journal for SaysYes {
     }
 }
 
-fn permit<O: Granted>(order: O) -> Permit<O> {
+/// Leave to carry out any order.
+pub(crate) fn permit<O: Granted>(order: O) -> Permit<O> {
     let context = Context {
         run: None,
         intent: None,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use selvedge_sandbox::{Access, Bind, Limits, Place, Workspace};
+use selvedge_sandbox::{Access, Bind, Input, Limits, Place, Workspace};
 
 use crate::stage::Stage;
 
@@ -11,7 +11,7 @@ fn git(stage: &Stage, bare: &Path, arguments: &[&str], stdin: &[u8]) -> selvedge
     let argv = ["git", "--git-dir=/repo"].into_iter().chain(arguments.iter().copied());
     let place = Place {
         binds: vec![Bind { source: bare.into(), target: "/repo".into(), access: Access::ReadWrite }],
-        stdin: stdin.to_vec(),
+        stdin: Input::Bytes(stdin.to_vec()),
         ..Place::new(argv)
     };
     stage.driver.run_tool(&crate::stage::unique("git"), &place).expect("tool")
