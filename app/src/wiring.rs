@@ -28,6 +28,7 @@ mod courier;
 mod door;
 mod furnish;
 mod gate;
+mod git;
 mod identity;
 mod jailed_git;
 mod leak;
@@ -116,6 +117,7 @@ impl Works {
         let swept = driver.sweep().map_err(|error| CliError::caused(Kind::Sandbox, &error))?;
         // What set-up left for checks that a dead keeper never ran.
         let _none = std::fs::remove_dir_all(state.at("cache"));
+        Self::clear_landings(&state);
         let lending = Lending::open(&state, &ledger, &config.issuer)?;
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {

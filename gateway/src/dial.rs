@@ -210,6 +210,7 @@ mod tests {
             life: Duration::from_secs(1),
             lease: Lease::default(),
             loans: vec![],
+            git: None,
             limits: Limits::default(),
         })
     }

@@ -1,6 +1,12 @@
-//! Git's smart protocol as a door reads it: what a push asks for, whether its references are the run's own, and the report
-//! a refused client is shown. Owns the wire, without I/O; never knows objects, repositories or git's arguments.
+//! The git door: serves a run its own repository over git's smart protocol. `packet`, `push`, `report` and `route` read and
+//! write the wire without I/O, `door` is the way of a request, `spool` where its bulk passes. Never knows objects,
+//! repositories or git's arguments: those are the keeper's, and its git is jailed.
 
+pub(crate) mod door;
 pub mod packet;
 pub mod push;
 pub mod report;
+pub mod route;
+pub(crate) mod spool;
+pub(crate) mod wanted;
+pub(crate) mod wire;

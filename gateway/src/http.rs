@@ -12,7 +12,7 @@ pub mod fields;
 mod lend;
 pub mod path;
 pub(crate) mod peer;
-mod refusal;
+pub(crate) mod refusal;
 pub mod request;
 pub mod response;
 mod sieve;
@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::dial::Dialer;
+use crate::git::door::GitDoor;
 use crate::link::Link;
 use crate::loan::Loans;
 use crate::protocol::{Limits, ListenerKind};
@@ -44,6 +45,7 @@ pub(crate) struct Context {
     pub(crate) scope: Scope,
     pub(crate) link: Link,
     pub(crate) loans: Loans,
+    pub(crate) git: Option<GitDoor>,
     pub(crate) authority: RunAuthority,
     pub(crate) dialer: Dialer,
     pub(crate) limits: Limits,
@@ -72,7 +74,11 @@ async fn serve_client(client: TcpStream, kind: ListenerKind, context: Arc<Contex
     let entry = match kind {
         ListenerKind::CapturedTls => return entry::serve_captured(context, Box::new(client)).await,
         ListenerKind::CapturedClear => Entry::CapturedClear,
-        ListenerKind::Proxy | ListenerKind::Dns | ListenerKind::Identity => Entry::Proxy,
+        ListenerKind::Proxy
+        | ListenerKind::Dns
+        | ListenerKind::Identity
+        | ListenerKind::GitRequest
+        | ListenerKind::GitAnswer => Entry::Proxy,
     };
     Connection { context, client: Peer::new(client), entry, server: None }.serve().await;
 }

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::git::wanted::{GitAnswer, GitCall};
 use crate::identity::wanted::{Given, Wanted};
 use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Outcome, Refused, Verdict};
 use crate::wire::descriptors::{self, PassError};
@@ -43,6 +44,12 @@ pub trait Judge: Sync {
         let _ungiven = wanted;
         let next_step = "this run has no identity to give; work without it".to_owned();
         Given::Denied { code: "outside_grant".to_owned(), next_step }
+    }
+    /// Serves the run's repository. Without an answer of its own, a judge serves none.
+    fn git(&self, call: GitCall) -> GitAnswer {
+        let _unserved = call;
+        let because = "this sandbox has no repository to ask for; work with the files it has".to_owned();
+        GitAnswer::Refused { code: "outside_grant".to_owned(), because }
     }
 }
 
@@ -129,9 +136,11 @@ impl Door {
                 Ok(Ready { ca_pem, fences: fences.into_iter().map(Fence::from).collect() })
             }
             FromDoor::Failed { why } => Err(StartError::NotReady(why)),
-            FromDoor::Ask(_) | FromDoor::Done(_) | FromDoor::Refused(_) | FromDoor::Identity { .. } => {
-                Err(StartError::NotReady("it spoke first".into()))
-            }
+            FromDoor::Ask(_)
+            | FromDoor::Done(_)
+            | FromDoor::Refused(_)
+            | FromDoor::Identity { .. }
+            | FromDoor::Git { .. } => Err(StartError::NotReady("it spoke first".into())),
         }
     }
 
@@ -183,6 +192,11 @@ impl Door {
             }
             FromDoor::Identity { serial, wanted } => {
                 let answer = ToDoor::Identity { serial, given: judge.identity(wanted.into()).into() };
+                frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
+            }
+            FromDoor::Git { serial, call } => {
+                let call = GitCall::try_from(call).map_err(|bad| ServeError::Nonsense(bad.to_string()))?;
+                let answer = ToDoor::Git { serial, answer: judge.git(call).into() };
                 frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
             }
             FromDoor::Ready { .. } | FromDoor::Failed { .. } => Err(ServeError::Nonsense("it got ready twice".into())),

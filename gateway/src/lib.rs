@@ -23,6 +23,7 @@ mod roots;
 mod scope;
 mod wire;
 
+pub use git::wanted::{GitAnswer, GitCall, GitHost, GitService, GitWanted};
 pub use identity::wanted::{Bundles, Claims, Given, Wanted};
 pub use keeper::{DOOR_NAME, Door, Judge, Ready, RunAs, ServeError, StartError};
 pub use loan::{

@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::git::wanted::{GitAnswer, GitCall};
 use crate::identity::wanted::{Given, Wanted};
 use crate::protocol::{Ask, Done, Layer, Outcome, Refused, Source, Verdict};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, TO_DOOR_BYTES_MAX};
@@ -18,6 +19,9 @@ use crate::wire::message::{FromDoor, ToDoor};
 
 /// How long an answer may take. An answer waits for one disk flush, which can take seconds on a shared disk.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a call of git may take: the whole history of a large repository is packed, or a push looked through.
+const GIT_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Messages that may wait to be written; beyond it, requests wait.
 const OUTBOX_MESSAGES_MAX: usize = 256;
@@ -37,6 +41,7 @@ pub(crate) struct Link {
     serials: AtomicU64,
     waiting: Mutex<BTreeMap<u64, oneshot::Sender<Verdict>>>,
     wanting: Mutex<BTreeMap<u64, oneshot::Sender<Given>>>,
+    calling: Mutex<BTreeMap<u64, oneshot::Sender<GitAnswer>>>,
     outbox: mpsc::Sender<FromDoor>,
     patience: Duration,
     refusals: Mutex<BTreeMap<(Layer, &'static str, String), u64>>,
@@ -78,6 +83,7 @@ impl Link {
             serials: AtomicU64::new(1),
             waiting: Mutex::default(),
             wanting: Mutex::default(),
+            calling: Mutex::default(),
             outbox,
             patience,
             refusals: Mutex::default(),
@@ -120,6 +126,20 @@ impl Link {
         given.ok().flatten()
     }
 
+    /// Has the keeper do something with the run's repository. None when no answer came in time.
+    pub(crate) async fn git(&self, call: GitCall) -> Option<GitAnswer> {
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        lock(&self.calling).insert(serial, answer);
+        let answered = async {
+            self.outbox.send(FromDoor::Git { serial, call: call.into() }).await.ok()?;
+            answered.await.ok()
+        };
+        let answer = tokio::time::timeout(GIT_TIMEOUT, answered).await;
+        lock(&self.calling).remove(&serial);
+        answer.ok().flatten()
+    }
+
     /// Tells what became of an allowed request.
     pub(crate) async fn finish(&self, allowed: Allowed, outcome: Outcome, request_bytes: u64, response_bytes: u64) {
         let done = Done { serial: allowed.serial, outcome, request_bytes, response_bytes };
@@ -159,6 +179,11 @@ impl Link {
                 Ok(ToDoor::Identity { serial, given }) => {
                     let wanting = lock(&self.wanting).remove(&serial);
                     let _too_late = wanting.map(|give| give.send(given.into()));
+                }
+                Ok(ToDoor::Git { serial, answer }) => {
+                    let Ok(answer) = GitAnswer::try_from(answer) else { return Ended::KeeperGone };
+                    let calling = lock(&self.calling).remove(&serial);
+                    let _too_late = calling.map(|call| call.send(answer));
                 }
                 Ok(ToDoor::Close {}) => return Ended::Closed,
                 Ok(ToDoor::Hello(_) | ToDoor::Errand(_) | ToDoor::Listeners { .. }) | Err(_) => {

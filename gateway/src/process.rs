@@ -11,6 +11,8 @@ use crate::confine;
 use crate::courier;
 use crate::dial::{Dialer, SystemResolver};
 use crate::dns;
+use crate::git::door::GitDoor;
+use crate::git::spool::Lanes;
 use crate::http::certificates::{BadAuthority, RunAuthority};
 use crate::http::{self, Context};
 use crate::identity;
@@ -52,9 +54,14 @@ pub fn main() -> ExitCode {
             courier::run(&mut channel, errand);
             return ExitCode::SUCCESS;
         }
-        Ok(ToDoor::Listeners { .. } | ToDoor::Answer { .. } | ToDoor::Identity { .. } | ToDoor::Close {}) | Err(_) => {
-            return ExitCode::FAILURE;
-        }
+        Ok(
+            ToDoor::Listeners { .. }
+            | ToDoor::Answer { .. }
+            | ToDoor::Identity { .. }
+            | ToDoor::Git { .. }
+            | ToDoor::Close {},
+        )
+        | Err(_) => return ExitCode::FAILURE,
     };
     match prepare(hello, &mut channel).and_then(|prepared| serve(prepared, channel)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,10 +91,12 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
     let scope = Scope::of(&hello);
     let fences = confine::confine(scope.ports()).into_iter().map(Into::into).collect();
     frame::write(channel, &FromDoor::Ready { ca_pem: authority.certificate_pem(), fences }, FROM_DOOR_BYTES_MAX)?;
-    let listeners = descriptors::receive(channel)?;
+    let mut listeners = descriptors::receive(channel)?;
+    let lanes = Lanes::of(&mut listeners);
+    let git = hello.git.map(|host| GitDoor::new(host, lanes));
     let (link, messages) = Link::new(ANSWER_TIMEOUT);
     let loans = Loans::begin(hello.loans);
-    let context = Context { scope, link, loans, authority, dialer, limits: hello.limits };
+    let context = Context { scope, link, loans, git, authority, dialer, limits: hello.limits };
     Ok(Prepared { context, messages, listeners, lease: hello.lease })
 }
 
@@ -130,6 +139,8 @@ async fn serve_until_closed(prepared: Prepared, channel: UnixStream) -> Result<(
 
 fn listen(kind: ListenerKind, listener: OwnedFd, context: &Arc<Context>) -> std::io::Result<()> {
     match kind {
+        // A lane is no listener, and was taken out of them.
+        ListenerKind::GitRequest | ListenerKind::GitAnswer => {}
         ListenerKind::Dns => {
             let socket = UdpSocket::from(listener);
             socket.set_nonblocking(true)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use selvedge_domain::{CredentialName, Endpoint, Method, Reach, RunId};
 
 use crate::danger;
+use crate::git::wanted::GitHost;
 use crate::loan::Loan;
 
 /// Everything a door is told at its start; it reads nothing else.
@@ -27,6 +28,8 @@ pub struct Hello {
     pub lease: Lease,
     /// Credentials that go into requests.
     pub loans: Vec<Loan>,
+    /// The repository it serves, if it serves one.
+    pub git: Option<GitHost>,
     /// How much may pass.
     pub limits: Limits,
 }
@@ -172,6 +175,8 @@ pub enum Layer {
     Http,
     /// A call of the Workload API.
     Identity,
+    /// A push.
+    Git,
 }
 
 /// A fence a door stands behind.
@@ -185,7 +190,7 @@ pub enum Fence {
     Seccomp,
 }
 
-/// What a listener is for.
+/// What a descriptor that a door is handed is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerKind {
     /// The explicit proxy, TCP.
@@ -198,4 +203,8 @@ pub enum ListenerKind {
     Dns,
     /// The Workload API, TCP.
     Identity,
+    /// No listener, but a file: what a client of git sends. Each has its answer.
+    GitRequest,
+    /// A file too: what a client of git is answered.
+    GitAnswer,
 }

@@ -18,29 +18,39 @@ pub(crate) struct Scope {
     reach: Vec<Reach>,
     dangers: Vec<danger::Upstream>,
     names: BTreeMap<HostPattern, Ipv4Addr>,
+    /// What this door answers for itself; never dialled.
+    own: Option<Endpoint>,
 }
 
 impl Scope {
     /// Reads what the keeper said.
     pub(crate) fn of(hello: &Hello) -> Self {
-        let hosts: BTreeSet<_> = hello.reach.iter().map(|reach| reach.endpoint.host.clone()).collect();
+        let own = hello.git.as_ref().map(|git| git.endpoint.clone());
+        let granted = hello.reach.iter().map(|reach| &reach.endpoint);
+        let hosts: BTreeSet<_> = granted.chain(&own).map(|endpoint| endpoint.host.clone()).collect();
         let addresses = (SYNTHETIC_FIRST.to_bits()..=SYNTHETIC_LAST.to_bits()).map(Ipv4Addr::from_bits);
         Self {
             reach: hello.reach.clone(),
             dangers: hello.dangers.clone(),
             names: hosts.into_iter().zip(addresses).collect(),
+            own,
         }
     }
 
     /// One endpoint and nothing else, for whoever asks no keeper.
     pub(crate) fn alone(endpoint: &Endpoint, dangers: Vec<danger::Upstream>) -> Self {
         let reach = Reach { endpoint: endpoint.clone(), methods: BTreeSet::new(), path_prefix: "/".to_owned() };
-        Self { reach: vec![reach], dangers, names: BTreeMap::new() }
+        Self { reach: vec![reach], dangers, names: BTreeMap::new(), own: None }
     }
 
     /// Whether any request to this endpoint can be within the grant.
     pub(crate) fn reaches(&self, endpoint: &Endpoint) -> bool {
-        self.reach.iter().any(|reach| reach.endpoint == *endpoint)
+        self.is_own(endpoint) || self.reach.iter().any(|reach| reach.endpoint == *endpoint)
+    }
+
+    /// Whether this door answers for this endpoint itself.
+    pub(crate) fn is_own(&self, endpoint: &Endpoint) -> bool {
+        self.own.as_ref() == Some(endpoint)
     }
 
     /// Whether this very request is within the grant.

@@ -3,6 +3,8 @@
 //! A sample by default; `SELVEDGE_PAIRS=all` plays every pair, some ten million, which takes more than an hour and belongs in a
 //! nightly run; `SELVEDGE_PAIRS='<scenario>'` every pair of one scenario, and a number every so many faults of each kind.
 
+#![expect(clippy::unwrap_used, reason = "a test may be blunt")]
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

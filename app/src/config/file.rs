@@ -119,7 +119,7 @@ pub(crate) struct Agent {
     pub(crate) escalate: String,
     /// `observe`, `draft`, `propose`, `land` or `release`.
     pub(crate) trust: String,
-    /// What it may do: `read`, `write`, `open-pr`, `follow-up`.
+    /// What it may do: `read`, `write`, `open-pr`, `follow-up`, `push` (commits to its own branch, with git).
     #[serde(default)]
     pub(crate) may: Vec<String>,
     /// Where it may reach: `<registry>:read`, or `GET https://<host>/<path>`.

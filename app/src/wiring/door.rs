@@ -11,13 +11,14 @@ use selvedge_domain::{AgentName, CredentialName, Endpoint, Grant, Reach, RepoNam
 use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
-    Ask, Done, Door, Fence, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan, Outcome, Placeholder, Ready,
-    Refused, SecretText, Verdict, Wanted,
+    Ask, Done, Door, Fence, GitAnswer, GitCall, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan, Outcome,
+    Placeholder, Ready, Refused, SecretText, Verdict, Wanted,
 };
 use selvedge_sandbox::Listeners;
 
 use super::Works;
 use super::courier::door_rights;
+use super::git::GitDesk;
 use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
 use crate::config::{Config, CredentialConfig, Danger};
@@ -75,6 +76,7 @@ impl Works {
         behalf: &Behalf,
         reach: Vec<Reach>,
         lending: Lent,
+        git: Option<&GitDesk>,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
@@ -87,6 +89,7 @@ impl Works {
             life,
             lease: lending.identity,
             loans: lending.loans,
+            git: git.map(GitDesk::host).transpose()?,
             limits: Limits::default(),
         };
         let started = Door::start(&self.executable, door_rights(), &hello);
@@ -165,7 +168,7 @@ pub(super) fn dangers_at(danger: &[Danger], endpoint: &Endpoint) -> Vec<Upstream
 
 impl OpenDoor {
     /// Gives the door its listeners. What it is not given is closed when the listeners are dropped.
-    pub(super) fn attach(&self, behalf: &Behalf, listeners: &Listeners) -> Result<(), ActError> {
+    pub(super) fn attach(&self, behalf: &Behalf, git: Option<&GitDesk>, listeners: &Listeners) -> Result<(), ActError> {
         let mut pairs = vec![
             (ListenerKind::Proxy, listeners.http.as_fd()),
             (ListenerKind::Dns, listeners.dns.as_fd()),
@@ -175,6 +178,7 @@ impl OpenDoor {
         if behalf.identity == HasIdentity::Yes {
             pairs.push((ListenerKind::Identity, listeners.identity.as_fd()));
         }
+        pairs.extend(git.into_iter().flat_map(GitDesk::descriptors));
         self.door.attach(&pairs).map_err(|error| ActError::Transient(error.to_string()))
     }
 
@@ -183,10 +187,11 @@ impl OpenDoor {
         &self,
         works: &Works,
         behalf: &Behalf,
+        git: Option<&GitDesk>,
         doors: &dyn Doorkeeper,
         inside: impl FnOnce() -> T,
     ) -> T {
-        let desk = Desk { works, behalf, doors, serials_from: self.serials_from };
+        let desk = Desk { works, behalf, git, doors, serials_from: self.serials_from };
         std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
@@ -203,6 +208,7 @@ impl OpenDoor {
 struct Desk<'a> {
     works: &'a Works,
     behalf: &'a Behalf,
+    git: Option<&'a GitDesk>,
     doors: &'a dyn Doorkeeper,
     serials_from: u64,
 }
@@ -252,12 +258,23 @@ impl Judge for Desk<'_> {
         }
     }
 
+    fn git(&self, call: GitCall) -> GitAnswer {
+        match self.git {
+            Some(git) => git.answer(self.doors, &call),
+            None => GitAnswer::Refused {
+                code: "outside_grant".to_owned(),
+                because: "this sandbox has no repository to ask for; work with the files it has".to_owned(),
+            },
+        }
+    }
+
     fn refused(&self, refused: Refused) {
         let door = match refused.layer {
             Layer::Dns => "dns",
             Layer::Tls => "tls",
             Layer::Http => "http",
             Layer::Identity => "identity",
+            Layer::Git => "git",
         };
         let Refused { code, detail, count, .. } = refused;
         if let (SECRET_IN_REQUEST, Ok(credential)) = (code.as_str(), CredentialName::parse(&detail)) {

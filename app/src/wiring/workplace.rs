@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use selvedge_authority::{ActError, Observation, Permit};
 use selvedge_domain::orders::{CheckTree, Ran, StartWork};
 use selvedge_domain::{
-    ChangeSet, CheckReport, Digest, Effect, EffectKind, Failure, Intent, Reach, RunId, Task, TreeId, TriggerId,
+    ChangeSet, CheckReport, Digest, Effect, EffectKind, Failure, Intent, May, Reach, RunId, Task, TreeId, TriggerId,
 };
 use selvedge_factory::ports::{Clock, Doorkeeper, Workplace};
 use selvedge_forge::local::{Draft, TreeLimits};
@@ -17,6 +17,7 @@ use selvedge_workers::remediate::{Outcome, Report};
 use super::Works;
 use super::cache::CACHE_BYTES_MAX;
 use super::door::{Behalf, HasIdentity, Lent};
+use super::git::GitDesk;
 use super::repositories::{permanent, transient};
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
@@ -39,6 +40,8 @@ pub(super) struct Inside<'a> {
     pub(super) reach: Vec<Reach>,
     /// What its doors are lent.
     pub(super) lending: Lent,
+    /// The repository it may ask for; none without.
+    pub(super) git: Option<&'a GitDesk>,
     /// What its output is kept under.
     pub(super) purpose: &'a str,
 }
@@ -56,20 +59,27 @@ impl Workplace for Works {
         let behalf = Behalf { run, repo, agent: order.agent.clone(), identity };
         let id = format!("{}-a{}", order.run, order.attempt);
         let lending = self.lending_for_work(&order.run, &order.grant)?;
-        let inside = Inside { reach: order.grant.reach.iter().cloned().collect(), lending, purpose: "work" };
+        let git = order.grant.may.contains(&May::Push).then(|| self.git_desk(order)).transpose()?;
+        let reach = order.grant.reach.iter().cloned().collect();
+        let inside = Inside { reach, lending, git: git.as_ref(), purpose: "work" };
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
-        let changes = sandbox.collect(&CollectLimits::default(), &|_| false);
+        // What was pushed is what the run wants taken; what lies in the workspace beside it is not looked at.
+        let changes = match git.as_ref().map_or(Ok(None), GitDesk::changes) {
+            Ok(Some(pushed)) => Ok(pushed),
+            Ok(None) => sandbox
+                .collect(&CollectLimits::default(), &|_| false)
+                .map_err(|error| format!("its files cannot be collected: {error}")),
+            Err(because) => Err(because),
+        };
         sandbox.destroy().map_err(transient)?;
         self.refuse_when_killed(&exit)?;
         let (effect, follow_ups) = match (&agent.runtime, changes) {
-            (_, Err(error)) if task.intent != Intent::RunCommand => {
-                (Err(format!("its files cannot be collected: {error}")), Vec::new())
-            }
+            (_, Err(error)) if task.intent != Intent::RunCommand => (Err(error), Vec::new()),
             (Runtime::Remediate, Ok(changes)) => self.remediated(order, &tree, &output, &exit, &changes, doors)?,
             (Runtime::Command(_), changes) => {
                 (self.commanded(order, task, &tree, &output, &exit, &changes.unwrap_or_default())?, Vec::new())
             }
-            (Runtime::Remediate, Err(error)) => (Err(error.to_string()), Vec::new()),
+            (Runtime::Remediate, Err(error)) => (Err(error), Vec::new()),
         };
         let status = match exit.ended {
             Ended::Status(status) => Some(status),
@@ -178,15 +188,18 @@ impl Works {
         inside: Inside<'_>,
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
-        let Inside { reach, lending, purpose } = inside;
-        let door = match reach.is_empty() && behalf.identity == HasIdentity::No {
+        let Inside { reach, lending, git, purpose } = inside;
+        let door = match reach.is_empty() && git.is_none() && behalf.identity == HasIdentity::No {
             true => None,
             false => {
                 place.network = Network::Doors;
                 for (name, placeholder) in &lending.env {
                     place = place.with_env(name, placeholder.as_str());
                 }
-                let door = self.open_door(behalf, reach, lending, place.limits.wall)?;
+                if let Some(git) = git {
+                    place = git.announce(place);
+                }
+                let door = self.open_door(behalf, reach, lending, git, place.limits.wall)?;
                 self.trust(&mut place, &door.ca_pem);
                 if behalf.identity == HasIdentity::Yes {
                     self.announce_identity(&mut place);
@@ -204,7 +217,7 @@ impl Works {
         }
         doors.saw(self.started(&sandbox));
         if let (Some(door), Some(listeners)) = (&door, sandbox.listeners()) {
-            door.attach(behalf, &listeners)?;
+            door.attach(behalf, git, &listeners)?;
         }
         let mut tape = self.tape(&behalf.run, purpose)?;
         let mut kept = Vec::new();
@@ -220,7 +233,7 @@ impl Works {
             })
         };
         let exit = match &door {
-            Some(door) => door.while_open(self, behalf, doors, listen),
+            Some(door) => door.while_open(self, behalf, git, doors, listen),
             None => listen(),
         };
         let output_bytes = tape.bytes();
@@ -386,7 +399,7 @@ impl Works {
         let id = format!("{}-p{}", order.run, short(&order.tree));
         let agent = self.agent_of_run(&order.run)?;
         let lending = self.lending_nothing(&agent.loans)?;
-        let inside = Inside { reach: agent.reach.into_iter().collect(), lending, purpose: "prepare" };
+        let inside = Inside { reach: agent.reach.into_iter().collect(), lending, git: None, purpose: "prepare" };
         let (ran, too_much) =
             self.while_within(cache, &order.run, || self.run_inside(&id, place, behalf, inside, doors));
         let (sandbox, exit, _) = ran?;

@@ -45,7 +45,7 @@ pub fn write(head: &Head, outcome: Outcome<'_>, out: &mut Vec<u8>) {
 }
 
 /// A reason that stays on its line and plays no tricks on a terminal.
-fn shown(reason: &str) -> String {
+pub(crate) fn shown(reason: &str) -> String {
     let printable = |letter: char| if letter.is_ascii_graphic() { letter } else { ' ' };
     reason.chars().map(printable).take(REASON_BYTES_MAX).collect()
 }

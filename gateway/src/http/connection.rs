@@ -16,6 +16,7 @@ use super::request::{BadRequest, Exchange, REQUEST_HEAD_BYTES_MAX, Request, pars
 use super::response::{RESPONSE_HEAD_BYTES_MAX, Response, parse_response};
 use super::sieve::{Sieve, mask_all};
 use crate::dial::{ClientLeg, DialError};
+use crate::git::door as git;
 use crate::link::{Question, failed};
 use crate::protocol::{Layer, Outcome};
 
@@ -121,6 +122,13 @@ impl Connection {
         let endpoint = self.entry.place(request)?;
         if !self.context.scope.reaches(&endpoint) {
             return Err(Refusal::NotGranted(endpoint.host.to_string()).into());
+        }
+        if let Some(git) = self.context.git.as_ref().filter(|git| git.host.endpoint == endpoint) {
+            return match git.serve(&self.context, &mut self.client, request).await {
+                Ok(()) => Ok(if request.closes { Next::Close } else { Next::Another }),
+                Err(git::Broken::Refused(refusal)) => Err(Broken::Untold(refusal)),
+                Err(git::Broken::ClientGone) => Err(Broken::Told("client_gone")),
+            };
         }
         let injection = lend::injection(&self.context.loans, request, &endpoint)?;
         if injection.is_some() && self.entry.leg() == ClientLeg::Clear {

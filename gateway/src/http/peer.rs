@@ -113,20 +113,30 @@ impl Peer {
     }
 
     /// Reads one whole body, which the reader bounds.
-    pub(crate) async fn read_body(&mut self, mut reader: BodyReader) -> Result<Vec<u8>, RelayError> {
+    pub(crate) async fn read_body(&mut self, reader: BodyReader) -> Result<Vec<u8>, RelayError> {
         let mut body = Vec::new();
+        self.read_body_with(reader, |bytes| body.extend_from_slice(bytes)).await?;
+        Ok(body)
+    }
+
+    /// Reads one whole body, giving away each piece.
+    pub(crate) async fn read_body_with(
+        &mut self,
+        mut reader: BodyReader,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), RelayError> {
         loop {
             match reader.read(&self.buffer)? {
                 Piece::Data { bytes, consumed } => {
-                    body.extend_from_slice(bytes);
+                    take(bytes);
                     self.buffer.drain(..consumed);
                 }
                 Piece::End { consumed } => {
                     self.buffer.drain(..consumed);
-                    return Ok(body);
+                    return Ok(());
                 }
                 Piece::Wait => match timeout(STALL_TIMEOUT, self.fill()).await {
-                    Ok(Ok(0)) => return reader.at_close().map(|()| body).map_err(RelayError::from),
+                    Ok(Ok(0)) => return reader.at_close().map_err(RelayError::from),
                     Ok(Ok(_)) => {}
                     Ok(Err(_)) | Err(_) => return Err(RelayError::Sender),
                 },

@@ -36,6 +36,10 @@ pub(crate) enum Refusal {
     MintsCredentials,
     /// It needs a credential that is not lent, or not any more.
     NotLent(CredentialName),
+    /// No part of git's smart protocol, at the place where a repository is served.
+    NotGit,
+    /// The keeper did not serve it, or there is no room for it.
+    NotServed,
     /// There is no connection to the server.
     Dial(DialError),
     /// The server broke off.
@@ -79,6 +83,8 @@ impl Refusal {
             }
             Self::MintsCredentials => (403, "minting_denied", "work with the credential this task has"),
             Self::NotLent(_) => (403, "credential_not_lent", "do without this request; the credential is not lent now"),
+            Self::NotGit => (404, "not_git", "use git with the URL in SELVEDGE_GIT_URL; nothing else is here"),
+            Self::NotServed => (503, "not_served", "the repository cannot be served now; try again later"),
             Self::Dial(error) => show_dial(*error),
             Self::ServerGone => (502, "server_gone", "try again later"),
             Self::ServerSilent => (504, "server_silent", "try again later"),
@@ -103,6 +109,8 @@ impl Refusal {
             Self::ForeignCredential(field) => Some(("foreign_credential", field.clone())),
             Self::MintsCredentials => Some(("minting_denied", String::new())),
             Self::NotLent(credential) => Some(("credential_not_lent", credential.to_string())),
+            Self::NotGit => Some(("not_git", String::new())),
+            Self::NotServed => Some(("not_served", String::new())),
             Self::NotAllowed(NotAllowed::Denied { .. })
             | Self::Dial(_)
             | Self::ServerGone

@@ -15,8 +15,8 @@ use super::frame::{self, FrameError, TO_DOOR_BYTES_MAX};
 use super::message::ToDoor;
 use crate::protocol::ListenerKind;
 
-/// Most listeners a door takes: one of each kind, and as many again for kinds to come.
-pub(crate) const LISTENERS_MAX: usize = 8;
+/// Most descriptors a door takes: a listener of each kind, a few lanes of git, and some for kinds to come.
+pub(crate) const LISTENERS_MAX: usize = 16;
 
 /// Why listeners were not passed.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,7 @@ pub(crate) fn receive(channel: &mut UnixStream) -> Result<Vec<(ListenerKind, Own
         | ToDoor::Errand(_)
         | ToDoor::Answer { .. }
         | ToDoor::Identity { .. }
+        | ToDoor::Git { .. }
         | ToDoor::Close {} => Err(PassError::Mismatch),
     }
 }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::errand::WireErrand;
 use crate::danger;
+use crate::git::wanted::GitHost;
+use crate::git::wire::{WireGitAnswer, WireGitCall, WireGitHost};
 use crate::identity::wire::{WireGiven, WireWanted};
 use crate::loan::{FieldName, Loan, Placeholder, Scheme, SecretText};
 use crate::protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
@@ -18,7 +20,7 @@ const VERSION: u32 = 1;
 /// A message that is well formed and means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the {0} of a message is not accepted")]
-pub(crate) struct BadMessage(pub(super) &'static str);
+pub(crate) struct BadMessage(pub(crate) &'static str);
 
 /// Keeper to door.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +40,10 @@ pub(crate) enum ToDoor {
         serial: u64,
         given: WireGiven,
     },
+    Git {
+        serial: u64,
+        answer: WireGitAnswer,
+    },
     Close {},
 }
 
@@ -51,6 +57,7 @@ pub(crate) enum FromDoor {
     Done(WireDone),
     Refused(WireRefused),
     Identity { serial: u64, wanted: WireWanted },
+    Git { serial: u64, call: WireGitCall },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +72,7 @@ pub(crate) struct WireHello {
     life_seconds: u64,
     lease: Vec<u8>,
     loans: Vec<WireLoan>,
+    git: Option<WireGitHost>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
 }
@@ -177,9 +185,9 @@ macro_rules! wire_words {
 
 wire_words! {
     WireSource = Source { Connect, Absolute, Captured }
-    WireLayer = Layer { Dns, Tls, Http, Identity }
+    WireLayer = Layer { Dns, Tls, Http, Identity, Git }
     WireFence = Fence { NotDumpable, Landlock, Seccomp }
-    WireListener = ListenerKind { Proxy, CapturedTls, CapturedClear, Dns, Identity }
+    WireListener = ListenerKind { Proxy, CapturedTls, CapturedClear, Dns, Identity, GitRequest, GitAnswer }
 }
 
 impl From<&Hello> for WireHello {
@@ -194,6 +202,7 @@ impl From<&Hello> for WireHello {
             life_seconds: hello.life.as_secs(),
             lease: hello.lease.expose().to_vec(),
             loans: hello.loans.iter().map(WireLoan::from).collect(),
+            git: hello.git.as_ref().map(WireGitHost::from),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
         }
@@ -216,6 +225,7 @@ impl TryFrom<WireHello> for Hello {
             life: Duration::from_secs(wire.life_seconds),
             lease: Lease::new(wire.lease),
             loans: wire.loans.into_iter().map(Loan::try_from).collect::<Result<_, _>>()?,
+            git: wire.git.map(GitHost::try_from).transpose()?,
             limits: Limits {
                 request_body_bytes_max: wire.request_body_bytes_max,
                 response_body_bytes_max: wire.response_body_bytes_max,
@@ -324,7 +334,7 @@ fn credential(name: &str) -> Result<CredentialName, BadMessage> {
     CredentialName::parse(name).map_err(|_| BadMessage("credential"))
 }
 
-pub(super) fn endpoint(host: &str, port: u16) -> Result<Endpoint, BadMessage> {
+pub(crate) fn endpoint(host: &str, port: u16) -> Result<Endpoint, BadMessage> {
     Ok(Endpoint { host: HostPattern::parse(host).ok_or(BadMessage("host"))?, port })
 }
 
@@ -472,6 +482,7 @@ mod tests {
             life: Duration::from_secs(1),
             lease: Lease::new(vec![1, 2]),
             loans: vec![],
+            git: None,
             limits: Limits::default(),
         };
         let mut wire = WireHello::from(&hello);

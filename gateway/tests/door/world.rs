@@ -243,6 +243,7 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         life: Duration::from_secs(60),
         lease: Lease::new(b"a credential".to_vec()),
         loans: Vec::new(),
+        git: None,
         limits: LIMITS,
     }
 }

@@ -1,0 +1,189 @@
+//! A real git in the sandbox, through the git door: clones, pushes to its own branch, and nothing else however it is asked.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may be blunt")]
+
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod common;
+
+use common::{Scene, agent, text};
+use serde_json::Value;
+
+/// Who commits, a clone of the repository in `/tmp/c`, and words for what must and must not work.
+const PROLOGUE: &str = r#"set -eu
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example
+own=refs/heads/$SELVEDGE_BRANCH
+refused() {
+    words=$1; shift
+    if "$@" >/tmp/said 2>&1; then echo "went through: $*"; exit 9; fi
+    grep -qF -- "$words" /tmp/said || { echo "refused in other words: $*"; cat /tmp/said; exit 8; }
+}
+change() { echo "hello $1" >src/greeting; git commit -q -a -m "$1"; }
+git clone -q "$SELVEDGE_GIT_URL" /tmp/c
+cd /tmp/c
+"#;
+
+fn scene() -> Scene {
+    let scene = Scene::ready();
+    let may = "may = [\"read\", \"write\", \"open-pr\"]";
+    assert!(agent("pusher", "propose").contains(may));
+    let pusher = agent("pusher", "propose").replace(may, "may = [\"read\", \"write\", \"open-pr\", \"push\"]");
+    scene.configure("checks = [\"sh tests/run.sh\"]", &pusher);
+    scene
+}
+
+/// Has the agent run this after the prologue; the run it came to.
+fn push(scene: &Scene, script: &str) -> Value {
+    let script = format!("{PROLOGUE}{script}\n");
+    let said = scene.run(&["run", "--agent", "pusher", "--wait", "--json", &script]);
+    said.document()["runs"][0].clone()
+}
+
+/// What the run's program printed, for a failing test.
+fn tape(scene: &Scene, run: &Value) -> String {
+    let (said, printed) = (scene.run(&["show", text(run, "run")]), scene.run(&["watch", text(run, "run")]));
+    format!("{run}\n{}\n{}\n{}", said.out, said.err, printed.out)
+}
+
+fn proposed(scene: &Scene, script: &str) -> Value {
+    let run = push(scene, script);
+    assert_eq!(text(&run, "outcome"), "proposed", "{}", tape(scene, &run));
+    run
+}
+
+#[test]
+fn a_clone_a_commit_and_a_push_become_a_proposal_a65() {
+    let scene = scene();
+    let script = "change one\ngit push -q origin HEAD:$own\nchange two\ngit push -q origin HEAD:$own\n\
+                  git fetch -q origin && test \"$(git rev-parse origin/$SELVEDGE_BRANCH)\" = \"$(git rev-parse HEAD)\"\n\
+                  echo left behind >/workspace/not-pushed\n";
+    let run = proposed(&scene, script);
+    let branch = format!("selvedge/{}", text(&run, "run"));
+    let head = scene.landed(&branch);
+    scene.git(&["fetch", "-q", "selvedge", &branch]);
+    assert_eq!(scene.git(&["show", "FETCH_HEAD:src/greeting"]), "hello two");
+    // One commit of the factory's own, on the base, of what was pushed and nothing beside it.
+    assert_eq!(scene.git(&["rev-parse", "FETCH_HEAD^"]), scene.git(&["rev-parse", "main"]));
+    assert_eq!(scene.git(&["diff", "--name-only", "main", "FETCH_HEAD"]), "src/greeting");
+    assert_ne!(head, "");
+    assert!(!scene.state().join("landing").read_dir().unwrap().any(|_| true), "the landing repository is gone");
+}
+
+#[test]
+fn a60_a62_however_a_push_is_written_only_the_run_s_own_branch_moves() {
+    let scene = scene();
+    let not_own = "not this run's branch";
+    let script = format!(
+        r#"git checkout -q -b "$SELVEDGE_BRANCH"
+change one
+refused "{not_own}" git push origin HEAD:refs/heads/main
+refused "{not_own}" git push origin HEAD:main
+refused "{not_own}" git push --force origin HEAD:main
+refused "{not_own}" git push origin +HEAD:refs/heads/main
+refused "{not_own}" git push origin HEAD:refs/heads/other
+refused "{not_own}" git push origin HEAD:refs/heads/selvedge/r-0000000000001
+refused "{not_own}" git push origin HEAD:refs/tags/v1
+refused "{not_own}" git push origin HEAD:refs/pull/1/head
+refused "{not_own}" git push origin main:refs/heads/main2
+refused "{not_own}" git push --mirror
+refused "{not_own}" git push --prune origin 'refs/heads/*:refs/heads/copy/*'
+refused "{not_own}" git -c alias.x='push origin HEAD:release' x
+refused "{not_own}" git -c remote.origin.push=HEAD:refs/heads/release push
+refused "{not_own}" git -c push.default=upstream -c branch.$SELVEDGE_BRANCH.remote=origin -c branch.$SELVEDGE_BRANCH.merge=refs/heads/main push
+refused "{not_own}" git push "$SELVEDGE_GIT_URL" HEAD:refs/heads/main
+git tag v1
+refused "{not_own}" git push --tags origin
+refused "{not_own}" git push --follow-tags origin HEAD:refs/heads/x
+refused "{not_own}" git push origin v1
+refused "{not_own}" git push origin :refs/heads/main
+refused "{not_own}" git push --delete origin main
+refused "{not_own}" git push origin HEAD:$own HEAD:refs/heads/other
+refused "{not_own}" git push --atomic origin HEAD:$own HEAD:refs/heads/other
+git push -q origin HEAD:$own
+refused "a branch is not deleted here" git push origin :$own
+refused "the branch only grows" sh -c 'git checkout -q -b again main && echo hello again >src/greeting && git commit -q -a -m again && git push --force origin again:'$own
+git checkout -q "$SELVEDGE_BRANCH"
+change two
+git push -q origin @:$own
+change three
+git push -q --set-upstream origin "$SELVEDGE_BRANCH"
+change four
+git push -q
+"#
+    );
+    let run = proposed(&scene, &script);
+    // Whoever looks finds what was tried.
+    let shown = scene.run(&["show", text(&run, "run")]).ok().out;
+    assert!(shown.contains("push_refused"), "{shown}");
+    assert!(shown.contains("git.push"), "{shown}");
+}
+
+#[test]
+fn a66_a108_what_a_push_holds_is_looked_at_in_every_commit() {
+    let scene = scene();
+    let script = r#"git checkout -q -b "$SELVEDGE_BRANCH"
+begin() { git checkout -q -f -B "$SELVEDGE_BRANCH" main; git clean -q -f -d; }
+mkdir -p .github/workflows && echo 'on: push' >.github/workflows/x.yml && git add . && git commit -q -m x
+refused "workflows or pipelines" git push origin HEAD:$own
+git rm -q -r .github && git commit -q -m 'and away'
+refused "workflows or pipelines" git push origin HEAD:$own
+begin
+printf 'key = "AKIA%s"\n' QWERTYUIOPASDFGH >settings && git add . && git commit -q -m x
+refused "adds a secret" git push origin HEAD:$own
+git rm -q settings && git commit -q -m 'and away'
+refused "adds a secret" git push origin HEAD:$own
+begin
+git update-index --add --cacheinfo 160000,$(git rev-parse HEAD),sub && git commit -q -m x
+refused "submodules are not supported" git push origin HEAD:$own
+begin
+ln -s ../../etc/passwd link && git add . && git commit -q -m x
+refused "leaves the repository" git push origin HEAD:$own
+begin
+git checkout -q --orphan new && git commit -q -m x
+refused "does not contain the commit the task starts from" git push origin HEAD:$own
+git checkout -q -f main
+git tag -a -m x t
+refused "" git push origin t:$own
+git clone -q --depth 1 "$SELVEDGE_GIT_URL" /tmp/shallow
+refused "git fetch --unshallow" sh -c 'cd /tmp/shallow && echo hello >src/greeting && git commit -q --allow-empty -m x && git push origin HEAD:'$own
+begin
+change legitimate
+git push -q origin HEAD:$own
+"#;
+    proposed(&scene, script);
+}
+
+#[test]
+fn a108_nothing_but_the_base_s_history_and_its_own_can_be_fetched() {
+    let scene = scene();
+    scene.git(&["checkout", "-q", "-b", "private"]);
+    let private = scene.commit("src/private", "not for everybody\n");
+    scene.git(&["checkout", "-q", "main"]);
+    let script = format!(
+        r#"test "$(git ls-remote origin | cut -f2 | sort | tr '\n' ' ')" = "HEAD refs/heads/main "
+refused "" git fetch -q origin {private}
+refused "" git fetch -q origin private
+refused "404" curl -sSf "$SELVEDGE_GIT_URL/HEAD"
+refused "404" curl -sSf "$SELVEDGE_GIT_URL/objects/info/packs"
+refused "404" curl -sSf "${{SELVEDGE_GIT_URL%/*}}/other.git/info/refs?service=git-upload-pack"
+change one
+git push -q origin HEAD:$own
+"#
+    );
+    proposed(&scene, &script);
+}
+
+#[test]
+fn a63_without_the_word_there_is_no_repository_to_ask_for() {
+    let scene = scene();
+    let run = scene.task("test -z \"${SELVEDGE_GIT_URL:-}\" && echo hello again >src/greeting");
+    assert_eq!(text(&run, "outcome"), "proposed", "{run}");
+    // With it, and where a policy wants more trust than there is, pushing is denied and recorded; reading is not.
+    let path = scene.state().join("policies/factory.cedar");
+    let policies = std::fs::read_to_string(&path).unwrap();
+    let permitted = "principal.trust_rank >= 1 &&\n  [\"remediate-dependencies\"";
+    assert!(policies.contains(permitted));
+    std::fs::write(&path, policies.replace(permitted, &permitted.replace(">= 1", ">= 4"))).unwrap();
+    let run = push(&scene, "change one\nrefused \"not_permitted\" git push origin HEAD:$own\nexit 7");
+    let shown = scene.run(&["show", text(&run, "run")]).ok().out;
+    assert!(shown.contains("exit status 7") && shown.contains("git.push"), "{shown}");
+}
