@@ -100,7 +100,7 @@ fn shipped_clients_take_what_the_grant_names_and_nothing_else_a104_b1_b2() {
     let more = format!("{}{audiences}{toolchain}", agent("federated", "draft"));
     scene.configure("checks = [\"sh tests/run.sh\"]", &more);
     let script = "exec 2>&1; PYTHONPATH=/opt/toolchain/0/py /usr/bin/python3 -S client.py; \
-                  NODE_PATH=/opt/toolchain/0/node/node_modules node client.js workload.proto";
+                  NODE_PATH=/opt/toolchain/0/node/node_modules node client.js workload.proto; spiffe_client";
     let run = scene.run(&["run", "--agent", "federated", "--wait", "--json", script]).document()["runs"][0].clone();
     let id = text(&run, "run");
     let output = scene.run(&["output", id]).ok().out;
@@ -117,9 +117,17 @@ fn shipped_clients_take_what_the_grant_names_and_nothing_else_a104_b1_b2() {
         format!("node jwt {me}"),
         "node without the header 3".to_owned(),
         format!("node x509 {me}"),
+        format!("rust x509 {me} under 2"),
+        format!("rust jwt {me} [\"{CLOUD}\"]"),
+        format!("rust validated {me}"),
+        "rust jwt bundles 1".to_owned(),
+        "rust refused another audience | ".to_owned(),
+        "rust refused a wrong validation | ".to_owned(),
+        format!("rust was pushed {me} that is fresh"),
     ] {
         assert!(output.contains(&line), "`{line}` is missing in\n{output}\n{run}");
     }
+    assert!(!output.contains(" GOT "), "{output}");
     assert!(output.contains("outside_grant"), "the agent is told the code: {output}");
 
     let mints = minted(&scene, id);
@@ -187,6 +195,10 @@ fn every_lease_is_dead(scene: &Scene, run: &str) {
 fn clients() -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("identity-clients");
     std::fs::create_dir_all(directory.join("bin")).unwrap();
+    let rust = Path::new(env!("CARGO_BIN_EXE_selvedge")).with_file_name("examples").join("spiffe_client");
+    // Not one of the executables that cargo builds for a single test file.
+    let copied = std::fs::copy(&rust, directory.join("bin/spiffe_client"));
+    copied.unwrap_or_else(|error| panic!("{}: {error}; `cargo build --workspace --examples` makes it", rust.display()));
     if !directory.join("py/spiffe").exists() {
         let target = directory.join("py");
         said(
