@@ -232,3 +232,29 @@ fn a_key_that_turns_up_in_a_request_is_barred_and_its_run_halted_c7() {
     store(&scene, "a-new-key-of-the-same-owner").ok();
     assert_eq!(call(&scene, &format!("curl -sS https://{HOST}/v1/items"))["outcome"], "changed");
 }
+
+#[test]
+fn a_key_in_what_an_agent_prints_or_leaves_goes_no_further_c7() {
+    let service = Service::start();
+    let backwards: String = KEY.chars().rev().collect();
+    for (script, place) in [
+        (format!("echo so: $(echo {backwards} | rev) >&2; sleep 60"), "what the agent printed"),
+        (format!("echo {backwards} | rev | base64 >src/kept"), "what the agent left"),
+        (format!("touch src/$(echo {backwards} | rev)"), "what the agent left"),
+    ] {
+        let scene = scene(&service);
+        unasked(&scene);
+        store(&scene, KEY).ok();
+        let run = call(&scene, &script);
+        assert_eq!(run["outcome"], "halted", "{script}: {run}");
+        let shown = scene.run(&["show", text(&run, "run")]).ok().out;
+        assert!(shown.contains(place) && shown.contains("team-api@example.org"), "{shown}");
+        assert!(credential(&scene)["leaked_at"].is_string(), "{script}");
+        let output = scene.run(&["output", text(&run, "run")]).ok();
+        let shows = format!("{output:?}").contains("so: ****");
+        assert_eq!(shows, place == "what the agent printed", "{output:?}");
+        for place in ["state", "anchor", "home", "repo"] {
+            assert_eq!(holds(&scene.path(place), KEY.as_bytes()), None, "{script}");
+        }
+    }
+}

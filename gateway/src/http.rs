@@ -15,7 +15,7 @@ pub(crate) mod peer;
 pub(crate) mod refusal;
 pub mod request;
 pub mod response;
-mod sieve;
+pub(crate) mod sieve;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,6 +2,7 @@
 //! them inside. Owns that a secret goes into these requests and nowhere else; never knows where it comes from.
 
 mod codes;
+mod watch;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use selvedge_domain::{CredentialName, Endpoint, Method, Reach};
 
 use crate::http::fields::{is_hop_by_hop, is_token_byte};
 pub(crate) use codes::{forms_of, percent_decoded};
+pub use watch::{SecretSieve, SecretWatch};
 
 /// Shortest secret a door uses. A shorter one is met in ordinary traffic, or guessed by an agent that wants it barred.
 pub const SECRET_BYTES_MIN: usize = 16;

@@ -12,7 +12,7 @@ use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
     Ask, Done, Door, Fence, GitAnswer, GitCall, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan, Outcome,
-    Placeholder, Ready, Refused, SecretText, Verdict, Wanted,
+    Placeholder, Ready, Refused, SecretText, SecretWatch, Verdict, Wanted,
 };
 use selvedge_sandbox::Listeners;
 
@@ -48,6 +48,8 @@ pub(super) struct Lent {
     loans: Vec<Loan>,
     /// Where programs inside find the placeholders.
     pub(super) env: Vec<(String, Placeholder)>,
+    /// What is looked for in what the sandbox writes and leaves.
+    pub(super) watch: Option<Arc<SecretWatch>>,
 }
 
 /// On whose behalf a door is open.
@@ -138,6 +140,7 @@ impl Works {
             let (field, scheme) = (field.clone(), scheme.clone());
             lending.loans.push(Loan { credential: name.clone(), uses, field, scheme, placeholder, secret });
         }
+        lending.watch = SecretWatch::of(&lending.loans).map(Arc::new);
         Ok(lending)
     }
 
@@ -278,7 +281,7 @@ impl Judge for Desk<'_> {
         };
         let Refused { code, detail, count, .. } = refused;
         if let (SECRET_IN_REQUEST, Ok(credential)) = (code.as_str(), CredentialName::parse(&detail)) {
-            self.works.secret_leaked(&self.behalf.run, &credential);
+            self.works.secret_leaked(&self.behalf.run, &credential, "a request");
         }
         self.doors.saw(Observation::DoorRefused { door: door.to_owned(), code, detail, count });
     }

@@ -1,5 +1,5 @@
-//! What follows when a secret is seen where it must not be (requirement C7): the request was not sent, and from here on the
-//! key is lent to nobody, the run is halted, and its owner has a clock running. Taking away comes first, the record after.
+//! What follows when a secret is seen where it must not be, in a request, in what a sandbox writes or in what it leaves
+//! (requirement C7): it went no further, and from here on the key is lent to nobody, the run is halted, and its owner has a clock running. Taking away comes first, the record after.
 
 use selvedge_authority::{Class, Entry, HaltScope, Journal as _, Observation, Record, Relinquished};
 use selvedge_domain::{Actor, CredentialName, RunId};
@@ -11,8 +11,8 @@ use super::Works;
 pub(super) const SECRET_IN_REQUEST: &str = "secret_in_request";
 
 impl Works {
-    /// A run sent a secret that it must never have had.
-    pub(super) fn secret_leaked(&self, run: &RunId, credential: &CredentialName) {
+    /// A secret was seen where a run must never have it.
+    pub(super) fn secret_leaked(&self, run: &RunId, credential: &CredentialName, place: &str) {
         let scope = HaltScope::Run(run.clone());
         self.set_halt(&scope);
         let barred = self.lending.keys.bar(credential, self.now());
@@ -24,7 +24,7 @@ impl Works {
             Err(_) => "it could not be barred here: remove it with `selvedge credentials remove`",
         };
         let detail = format!(
-            "credential `{credential}` turned up in a request; {clock}; {} ends it at its issuer",
+            "credential `{credential}` turned up in {place}; {clock}; {} ends it at its issuer",
             owner.as_deref().unwrap_or("its owner")
         );
         for record in [

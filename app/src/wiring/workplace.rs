@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use selvedge_authority::{ActError, Observation, Permit};
 use selvedge_domain::orders::{CheckTree, Ran, StartWork};
 use selvedge_domain::{
-    ChangeSet, CheckReport, Digest, Effect, EffectKind, Failure, Intent, May, Reach, RunId, Task, TreeId, TriggerId,
+    Change, ChangeSet, CheckReport, CredentialName, Digest, Effect, EffectKind, Failure, Intent, May, Reach, RunId,
+    Task, TreeId, TriggerId,
 };
 use selvedge_factory::ports::{Clock, Doorkeeper, Workplace};
 use selvedge_forge::local::{Draft, TreeLimits};
+use selvedge_gateway::{SecretSieve, SecretWatch};
 use selvedge_sandbox::{
     Access, Bind, CollectLimits, Ended, Event, Exit, Layer, Network, Place, Sandbox, Stream, Workspace,
 };
@@ -19,6 +21,7 @@ use super::cache::CACHE_BYTES_MAX;
 use super::door::{Behalf, HasIdentity, Lent};
 use super::git::GitDesk;
 use super::repositories::{permanent, transient};
+use super::tape::Tape;
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
 /// Where the worker's own program lies inside.
@@ -61,6 +64,7 @@ impl Workplace for Works {
         let lending = self.lending_for_work(&order.run, &order.grant)?;
         let git = order.grant.may.contains(&May::Push).then(|| self.git_desk(order)).transpose()?;
         let reach = order.grant.reach.iter().cloned().collect();
+        let watch = lending.watch.clone();
         let inside = Inside { reach, lending, git: git.as_ref(), purpose: "work" };
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
         // What was pushed is what the run wants taken; what lies in the workspace beside it is not looked at.
@@ -73,6 +77,10 @@ impl Workplace for Works {
         };
         sandbox.destroy().map_err(transient)?;
         self.refuse_when_killed(&exit)?;
+        if let Some(leaked) = watch.iter().find_map(|watch| leaked_in(watch, changes.as_ref().ok()?)) {
+            self.secret_leaked(&order.run, leaked, "what the agent left");
+            return Err(ActError::Halted(format!("credential `{leaked}` is in what the agent left")));
+        }
         let (effect, follow_ups) = match (&agent.runtime, changes) {
             (_, Err(error)) if task.intent != Intent::RunCommand => (Err(error), Vec::new()),
             (Runtime::Remediate, Ok(changes)) => self.remediated(order, &tree, &output, &exit, &changes, doors)?,
@@ -189,6 +197,7 @@ impl Works {
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
         let Inside { reach, lending, git, purpose } = inside;
+        let watch = lending.watch.clone();
         let door = match reach.is_empty() && git.is_none() && behalf.identity == HasIdentity::No {
             true => None,
             false => {
@@ -219,16 +228,10 @@ impl Works {
         if let (Some(door), Some(listeners)) = (&door, sandbox.listeners()) {
             door.attach(behalf, git, &listeners)?;
         }
-        let mut tape = self.tape(&behalf.run, purpose)?;
-        let mut kept = Vec::new();
+        let mut heard = Heard::new(self, &behalf.run, self.tape(&behalf.run, purpose)?, watch.as_deref());
         let mut listen = || {
             sandbox.wait(&mut |event| match event {
-                Event::Output { stream, bytes } => {
-                    tape.write(stream, &bytes);
-                    if stream == Stream::Output && kept.len() + bytes.len() <= REPORT_BYTES_MAX {
-                        kept.extend_from_slice(&bytes);
-                    }
-                }
+                Event::Output { stream, bytes } => heard.take(stream, &bytes),
                 Event::RefusedCall { name, count } => doors.saw(Observation::CallRefused { call: name, count }),
             })
         };
@@ -236,7 +239,7 @@ impl Works {
             Some(door) => door.while_open(self, behalf, git, doors, listen),
             None => listen(),
         };
-        let output_bytes = tape.bytes();
+        let (kept, output_bytes) = heard.end();
         // Closed, and now gone: what is alive is what a halt is told about.
         drop(door);
         self.forget_sandbox(&behalf.run, id);
@@ -449,6 +452,56 @@ impl Works {
     }
 }
 
+/// What a sandbox writes, on its way to its tape: without what it was lent.
+struct Heard<'a> {
+    works: &'a Works,
+    run: &'a RunId,
+    tape: Tape,
+    kept: Vec<u8>,
+    /// One for each stream, where there is something to look for.
+    sieves: Option<[SecretSieve<'a>; 2]>,
+    has_leaked: bool,
+}
+
+impl<'a> Heard<'a> {
+    fn new(works: &'a Works, run: &'a RunId, tape: Tape, watch: Option<&'a SecretWatch>) -> Self {
+        let sieves = watch.map(|watch| [watch.sieve(), watch.sieve()]);
+        Self { works, run, tape, kept: Vec::new(), sieves, has_leaked: false }
+    }
+
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        let Some([output, error]) = &mut self.sieves else { return self.keep(stream, bytes) };
+        let sieve = match stream {
+            Stream::Output => output,
+            Stream::Error => error,
+        };
+        let passed = sieve.pass(bytes);
+        let leaked = sieve.found().filter(|_| !self.has_leaked).cloned();
+        self.keep(stream, &passed);
+        if let Some(credential) = leaked {
+            self.has_leaked = true;
+            self.works.secret_leaked(self.run, &credential, "what the agent printed");
+        }
+    }
+
+    fn keep(&mut self, stream: Stream, bytes: &[u8]) {
+        self.tape.write(stream, bytes);
+        if stream == Stream::Output && self.kept.len() + bytes.len() <= REPORT_BYTES_MAX {
+            self.kept.extend_from_slice(bytes);
+        }
+    }
+
+    /// What was written to standard output, and how much to both.
+    fn end(mut self) -> (Vec<u8>, u64) {
+        if let Some([mut output, mut error]) = self.sieves.take() {
+            self.keep(Stream::Output, &output.end());
+            self.keep(Stream::Error, &error.end());
+        }
+        let bytes = self.tape.bytes();
+        (self.kept, bytes)
+    }
+}
+
 /// What mounts and namespaces make unreachable, in words for an auditor.
 const UNREACHABLE: &[&str] = &[
     "every host file but /usr, the toolchain and what the run's place lists",
@@ -467,6 +520,16 @@ const CARGO_CACHE: &str = "/cache/cargo";
 
 /// How a follow-up of the remediation worker begins; the rest is a package's name.
 pub(crate) const FOLLOW_UP: &str = "remediate ";
+
+/// Whose secret a change holds, if it holds one.
+fn leaked_in<'w>(watch: &'w SecretWatch, changes: &ChangeSet) -> Option<&'w CredentialName> {
+    changes.changes().iter().find_map(|change| match change {
+        Change::Write { path, content, .. } => {
+            watch.found_in(content).or_else(|| watch.found_in(path.as_str().as_bytes()))
+        }
+        Change::Remove { .. } => None,
+    })
+}
 
 /// Whether a change is what remediation may come to.
 fn only_lock_files(changes: &ChangeSet) -> bool {
