@@ -2,8 +2,8 @@
 
 use crate::{Class, class_of};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, OpenProposal,
-    PushGit, ReadGit, StartWork, UseSecret,
+    AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential,
+    OpenProposal, PushGit, ReadGit, StartWork, UseSecret,
 };
 
 use selvedge_domain::{CredentialName, Grant, Loan, May, Order, Reach, Trust};
@@ -75,10 +75,31 @@ impl Granted for MintCredential {
             return Err(Outside::Late);
         }
         match &self.credential {
-            None if self.audience == OWN_AUDIENCE || grant.audiences.contains(&self.audience) => Ok(()),
-            None => Err(Outside::Audience(self.audience.clone())),
+            None => accepted_by(grant, &self.audience),
             Some(credential) => lendable(grant, credential, &self.uses),
         }
+    }
+}
+
+impl Granted for Delegate {
+    /// Nobody gives what they do not hold, nor to be shown to somebody they may not speak to.
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        if self.grant.until > grant.until {
+            return Err(Outside::Late);
+        }
+        if !grant.contains(&self.grant) {
+            return Err(Outside::Wider);
+        }
+        accepted_by(grant, &self.audience)
+    }
+}
+
+/// Whether a document for this audience is granted.
+fn accepted_by(grant: &Grant, audience: &str) -> Result<(), Outside> {
+    if audience == OWN_AUDIENCE || grant.audiences.contains(audience) {
+        Ok(())
+    } else {
+        Err(Outside::Audience(audience.to_owned()))
     }
 }
 
@@ -162,5 +183,56 @@ impl Granted for GrantApproval {
     /// People approve; no agent's grant reaches this far.
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
         Err(Outside::Trust { needed: Trust::Release, granted: grant.trust })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use selvedge_domain::{AgentName, LeaseId, RepoName, RunId, Time, WorkloadId};
+
+    use super::*;
+
+    #[test]
+    fn nobody_gives_away_more_than_they_hold_a58() {
+        let held = Grant {
+            trust: Trust::Propose,
+            may: [May::Read, May::Write].into(),
+            reach: BTreeSet::new(),
+            audiences: ["cloud".to_owned()].into(),
+            loans: BTreeSet::new(),
+            until: Time::from_millis(10),
+        };
+        let run = RunId::from_entropy(1);
+        let give = |grant: Grant, audience: &str| {
+            let order = Delegate {
+                lease: LeaseId::from_entropy(1),
+                run: run.clone(),
+                repo: RepoName::parse("acme/shop").unwrap(),
+                to: WorkloadId::new("example.org", RunId::from_entropy(2), AgentName::parse("reader").unwrap()),
+                audience: audience.to_owned(),
+                grant,
+                ttl_seconds: 1,
+                depth: 1,
+                budget: 0,
+            };
+            order.within(&held)
+        };
+        let less =
+            Grant { trust: Trust::Observe, may: [May::Read].into(), until: Time::from_millis(9), ..held.clone() };
+        for grant in [&held, &less] {
+            assert_eq!(give(grant.clone(), "cloud"), Ok(()));
+            assert_eq!(give(grant.clone(), OWN_AUDIENCE), Ok(()));
+            assert_eq!(give(grant.clone(), "elsewhere"), Err(Outside::Audience("elsewhere".to_owned())));
+        }
+        assert_eq!(give(Grant { until: Time::from_millis(11), ..less.clone() }, "cloud"), Err(Outside::Late));
+        for wider in [
+            Grant { trust: Trust::Land, ..less.clone() },
+            Grant { may: [May::FollowUp].into(), ..less.clone() },
+            Grant { audiences: ["elsewhere".to_owned()].into(), ..less },
+        ] {
+            assert_eq!(give(wider, "cloud"), Err(Outside::Wider));
+        }
     }
 }

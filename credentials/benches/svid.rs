@@ -1,8 +1,9 @@
-//! How many identity documents per second are signed, and checked, by one thread, beside the bare signature. Reported, never a
-//! gate. `cargo bench -p selvedge-credentials`.
+//! How many identity documents and access tokens per second are signed, and checked, by one thread, beside the bare signature.
+//! Reported, never a gate. `cargo bench -p selvedge-credentials`.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench is run by hand and may be blunt")]
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,23 +11,27 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use selvedge_authority::{
-    Approval, Class, Clock, Context, Entry, Funnel, Journal, JournalError, Judge, Permit, Question, Subject, Verdict,
+    Approval, Class, Clock, Context, Entry, Funnel, Granted, Journal, JournalError, Judge, Permit, Question, Subject,
+    Verdict,
 };
 use selvedge_credentials::{
-    Issuer, IssuerName, MasterKey, OWN_AUDIENCE, Revoked, Sealed, SealedStore, Sealer, Secret, Slot, StoreError,
+    Inquirer, Issued, Issuer, IssuerName, MasterKey, OWN_AUDIENCE, Parent, RevocationList, Revoked, Sealed,
+    SealedStore, Sealer, Secret, Slot, StoreError, TaskContext, TokenEndpoint,
 };
 use selvedge_domain::orders::MintCredential;
-use selvedge_domain::{AgentName, Deed, Digest, LeaseId, RepoName, RunId, Sensitivity, Time, WorkloadId};
+use selvedge_domain::{
+    AgentName, Deed, Digest, Grant, Intent, LeaseId, May, RepoName, RunId, Sensitivity, TaskId, Time, Trust, WorkloadId,
+};
 
 const NOW: Time = Time::from_millis(1_795_132_800_000);
 /// Long enough for a stable mean, short enough to be run often.
 const MEASURED_FOR: Duration = Duration::from_secs(2);
 
 fn main() {
-    let issuer = issuer();
+    let issuer = Arc::new(issuer());
     let run = RunId::from_entropy(1);
     let holder = WorkloadId::new("example.org", run.clone(), AgentName::parse("fixer").expect("a name"));
-    let permit = permit(run);
+    let permit = permit_to_mint(run);
     let sign = || issuer.sign(&permit, &holder, NOW).expect("a token").0;
     let token = sign();
     let token = std::str::from_utf8(token.expose()).expect("text");
@@ -36,6 +41,49 @@ fn main() {
     report("bare ES256 signature", || bare.sign(&SystemRandom::new(), token.as_bytes()).is_ok());
     report("sign a JWT-SVID", sign);
     report("verify a JWT-SVID", || verifier.verify(token, OWN_AUDIENCE, NOW, &Memory::default()).expect("valid"));
+
+    let endpoint = TokenEndpoint::new(Arc::clone(&issuer), Arc::new(Memory::default()));
+    let parent = parent(holder);
+    let form = exchange_form(token);
+    let exchange = || exchanged(&endpoint, &form, &parent);
+    let access = exchange();
+    let form = format!("token={}", std::str::from_utf8(access.token.expose()).expect("text"));
+    report("exchange for a token", exchange);
+    report("introspect a token", || {
+        endpoint.introspect(form.as_bytes(), Inquirer::Service(OWN_AUDIENCE), NOW).expect("told").reply()
+    });
+}
+
+/// All of it: the form read, the document checked, the permit asked for of a judge that says yes, the token signed.
+fn exchanged(endpoint: &TokenEndpoint, form: &str, parent: &Parent) -> Issued {
+    let considered = endpoint.consider(form.as_bytes(), parent, LeaseId::from_entropy(2), NOW).expect("within");
+    let permit = permit(parent.workload.run().clone(), considered.order().clone());
+    endpoint.issue(&permit, considered, NOW).expect("a token")
+}
+
+fn exchange_form(subject: &str) -> String {
+    format!(
+        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={subject}&audience={OWN_AUDIENCE}\
+         &subject_token_type=urn:ietf:params:oauth:token-type:jwt&scope=may:read"
+    )
+}
+
+fn parent(workload: WorkloadId) -> Parent {
+    Parent {
+        workload,
+        repo: RepoName::parse("acme/shop").expect("a name"),
+        grant: Grant {
+            trust: Trust::Propose,
+            may: [May::Read].into(),
+            reach: BTreeSet::new(),
+            audiences: BTreeSet::new(),
+            loans: BTreeSet::new(),
+            until: Time::from_millis(u64::MAX),
+        },
+        depth: 0,
+        budget_left: 0,
+        context: TaskContext { task: TaskId::from_entropy(1), intent: Intent::ProposeChange, lineage: Vec::new() },
+    }
 }
 
 fn report<T>(what: &str, act: impl Fn() -> T) {
@@ -55,20 +103,10 @@ fn issuer() -> Issuer {
     Issuer::open(name, sealer, Arc::new(Memory::default()), NOW).expect("an issuer")
 }
 
-fn permit(run: RunId) -> Permit<MintCredential> {
-    let context = Context {
-        run: Some(run.clone()),
-        intent: None,
-        sensitivity: Sensitivity::Internal,
-        chain_depth: 0,
-        follow_ups_left: 0,
-        tainted: false,
-        lands_unattended: false,
-        configuration: Digest::of_parts([]),
-    };
+fn permit_to_mint(run: RunId) -> Permit<MintCredential> {
     let order = MintCredential {
         lease: LeaseId::from_entropy(1),
-        run,
+        run: run.clone(),
         repo: RepoName::parse("acme/shop").expect("a name"),
         credential: None,
         audience: OWN_AUDIENCE.to_owned(),
@@ -76,6 +114,20 @@ fn permit(run: RunId) -> Permit<MintCredential> {
         is_stored: false,
         until: Time::from_millis(u64::MAX),
         ttl_seconds: 300,
+    };
+    permit(run, order)
+}
+
+fn permit<O: Granted>(run: RunId, order: O) -> Permit<O> {
+    let context = Context {
+        run: Some(run),
+        intent: None,
+        sensitivity: Sensitivity::Internal,
+        chain_depth: 0,
+        follow_ups_left: 0,
+        tainted: false,
+        lands_unattended: false,
+        configuration: Digest::of_parts([]),
     };
     let here = Memory::default();
     let funnel = Funnel { judge: &here, journal: &here, subject: &Subject::Factory, context: &context, clock: &here };
@@ -104,6 +156,12 @@ impl SealedStore for Memory {
 impl Revoked for Memory {
     fn is_revoked(&self, _: &LeaseId) -> Result<bool, StoreError> {
         Ok(false)
+    }
+}
+
+impl RevocationList for Memory {
+    fn revoke(&self, _: &LeaseId, _: Time) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use selvedge_authority::Permit;
-use selvedge_domain::orders::MintCredential;
+use selvedge_domain::orders::{Delegate, MintCredential};
 use selvedge_domain::{Duration, HostPattern, Time, WorkloadId};
 use serde::Serialize;
 
-use crate::jwt::{self, ClaimsV1};
+use crate::jwt::{self, ClaimsV1, Kind};
 use crate::keyring::{BadKey, Keyring, PublicKey};
+use crate::token::AccessClaimsV1;
 use crate::{OpenError, Purpose, SealError, SealedStore, Sealer, Secret, Slot, StoreError, Verifier};
 
 /// Longest a JWT-SVID lives, whatever was asked (requirement C1): the ceiling that policy narrows.
@@ -140,6 +141,12 @@ impl Issuer {
         let claims = ClaimsV1 { iss: self.name.url.clone(), sub, aud, iat, exp, jti: order.lease.to_string() };
         let token = jwt::sign(self.keys().current(), &claims).map_err(|BadKey| SvidError::Library)?;
         Ok((Secret::new(token.into_bytes()), expires))
+    }
+
+    /// Signs the access token this permit is for.
+    pub(crate) fn sign_access(&self, _: &Permit<Delegate>, claims: &AccessClaimsV1) -> Result<Secret, SvidError> {
+        let token = jwt::sign_as(Kind::Access, self.keys().current(), claims).map_err(|BadKey| SvidError::Library)?;
+        Ok(Secret::new(token.into_bytes()))
     }
 
     /// Brings the published next key into use, once it has been published and the old one used long enough.

@@ -1,5 +1,5 @@
-//! The wire form of a JWT-SVID (RFC 7515 compact serialisation; SPIFFE JWT-SVID specification). Strict: exactly the members we
-//! write, each once. Knows bytes, not what they authorise.
+//! The wire form of our tokens (RFC 7515 compact serialisation; SPIFFE JWT-SVID specification, RFC 9068). Strict: exactly the
+//! members we write, each once. Knows bytes, not what they authorise.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -10,8 +10,15 @@ use crate::keyring::{BadKey, SigningKey};
 
 /// The one algorithm we sign with and accept.
 pub(crate) const ALGORITHM: &str = "ES256";
-/// Longest token we look at: ours are under a kilobyte.
-const TOKEN_BYTES_MAX: usize = 4096;
+
+/// A kind of token. Each says in its header which it is, so that none can stand in for another (RFC 8725 section 3.11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Says who somebody is.
+    Svid,
+    /// Says what somebody may do.
+    Access,
+}
 
 /// The JOSE header.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,7 +29,7 @@ pub(crate) struct HeaderV1 {
     pub(crate) kid: String,
 }
 
-/// The claims, by their registered names (RFC 7519 section 4.1).
+/// The claims of a JWT-SVID, by their registered names (RFC 7519 section 4.1).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClaimsV1 {
@@ -45,10 +52,34 @@ pub(crate) struct Parts<'a> {
 /// What is wrong with a token's form.
 pub(crate) type Malformed = &'static str;
 
-/// Signs `claims`.
+impl Kind {
+    /// Its `typ`: plain for identity documents, as SPIFFE has it, and by RFC 9068 section 2.1 for access tokens.
+    pub(crate) fn typ(self) -> &'static str {
+        match self {
+            Self::Svid => "JWT",
+            Self::Access => "at+jwt",
+        }
+    }
+
+    /// Longest one we look at: our identity documents are under a kilobyte; access tokens carry scope and history, and have to
+    /// leave room in the 8 KiB that servers commonly take of a request's head.
+    pub(crate) fn bytes_max(self) -> usize {
+        match self {
+            Self::Svid => 4096,
+            Self::Access => 6144,
+        }
+    }
+}
+
+/// Signs the claims of a JWT-SVID.
 pub(crate) fn sign(key: &SigningKey, claims: &ClaimsV1) -> Result<String, BadKey> {
+    sign_as(Kind::Svid, key, claims)
+}
+
+/// Signs the claims of a token of this kind.
+pub(crate) fn sign_as(kind: Kind, key: &SigningKey, claims: &impl Serialize) -> Result<String, BadKey> {
     let kid = key.public().kid().to_owned();
-    let header = HeaderV1 { alg: ALGORITHM.to_owned(), typ: "JWT".to_owned(), kid };
+    let header = HeaderV1 { alg: ALGORITHM.to_owned(), typ: kind.typ().to_owned(), kid };
     let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| BASE64.encode(json)).map_err(|_| BadKey);
     let mut token = format!("{}.{}", part(serde_json::to_vec(&header))?, part(serde_json::to_vec(claims))?);
     let signature = BASE64.encode(key.sign(token.as_bytes())?);
@@ -58,9 +89,9 @@ pub(crate) fn sign(key: &SigningKey, claims: &ClaimsV1) -> Result<String, BadKey
 }
 
 impl<'a> Parts<'a> {
-    /// Takes a token apart.
-    pub(crate) fn of(token: &'a str) -> Result<Self, Malformed> {
-        if token.len() > TOKEN_BYTES_MAX {
+    /// Takes a token apart that is to be of this kind.
+    pub(crate) fn of(kind: Kind, token: &'a str) -> Result<Self, Malformed> {
+        if token.len() > kind.bytes_max() {
             return Err("it is too long");
         }
         let (signed, signature) = token.rsplit_once('.').ok_or("it is not three parts")?;
@@ -70,7 +101,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The claims. Ask only after the signature was checked.
-    pub(crate) fn claims(&self) -> Result<ClaimsV1, Malformed> {
+    pub(crate) fn claims<T: DeserializeOwned>(&self) -> Result<T, Malformed> {
         json(self.claims)
     }
 }

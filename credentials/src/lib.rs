@@ -22,6 +22,7 @@ mod secret;
 mod store;
 mod stored;
 mod svid;
+mod token;
 mod verifier;
 mod x509;
 mod x509_svid;
@@ -42,6 +43,10 @@ pub use secret::Secret;
 pub use store::{Purpose, RevocationList, Revoked, SealedStore, Slot, StoreError};
 pub use stored::{Standing, StoredKeyError, StoredKeyLoans, StoredKeys};
 pub use svid::{OWN_AUDIENCE, OwnSvid};
+pub use token::{
+    AccessToken, Code, Considered, DELEGATION_DEPTH_MAX, Inquirer, Introspected, Issued, Link, METADATA_PATH, Parent,
+    Refusal, Reply, Served, TaskContext, TokenEndpoint, metadata,
+};
 pub use verifier::{Claims, Refused, Verifier, Why};
 pub use x509::{NotAKey, SubjectKey, X509Issuer};
 pub use x509_svid::OwnX509;

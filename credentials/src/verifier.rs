@@ -4,7 +4,7 @@
 use selvedge_domain::{AgentName, Duration, LeaseId, RunId, Time, WorkloadId};
 
 use crate::issuer::SVID_LIFETIME_MAX;
-use crate::jwt::{ALGORITHM, ClaimsV1, Parts};
+use crate::jwt::{ALGORITHM, ClaimsV1, Kind, Parts};
 use crate::keyring::PublicKey;
 use crate::{IssuerName, Revoked};
 
@@ -89,24 +89,24 @@ impl Verifier {
     }
 
     fn check(&self, token: &str, audience: &str, now: Time, revoked: &dyn Revoked) -> Result<Claims, Why> {
-        let parts = Parts::of(token).map_err(Why::Malformed)?;
+        let parts = self.signed_by_us(Kind::Svid, token)?;
+        let claims = self.believe(&parts.claims().map_err(Why::Malformed)?, audience, now)?;
+        lives(&claims.lease, revoked)?;
+        Ok(claims)
+    }
+
+    /// The parts of a token of this kind that one of our keys signed.
+    pub(crate) fn signed_by_us<'a>(&self, kind: Kind, token: &'a str) -> Result<Parts<'a>, Why> {
+        let parts = Parts::of(kind, token).map_err(Why::Malformed)?;
         // Before any key is looked at: the header is the attacker's, and chooses nothing.
         if parts.header.alg != ALGORITHM {
             return Err(Why::Algorithm);
         }
-        if parts.header.typ != "JWT" {
-            return Err(Why::Malformed("its type is not `JWT`"));
+        if parts.header.typ != kind.typ() {
+            return Err(Why::Malformed("it is a token of another kind"));
         }
         let key = self.keys.iter().find(|key| key.kid() == parts.header.kid).ok_or(Why::UnknownKey)?;
-        if !key.signed(parts.signed.as_bytes(), &parts.signature) {
-            return Err(Why::Signature);
-        }
-        let claims = self.believe(&parts.claims().map_err(Why::Malformed)?, audience, now)?;
-        match revoked.is_revoked(&claims.lease) {
-            Ok(false) => Ok(claims),
-            Ok(true) => Err(Why::Revoked),
-            Err(error) => Err(Why::RevocationUnknown(error.to_string())),
-        }
+        if key.signed(parts.signed.as_bytes(), &parts.signature) { Ok(parts) } else { Err(Why::Signature) }
     }
 
     /// Checks claims that our key signed.
@@ -117,27 +117,41 @@ impl Verifier {
         if claims.aud != audience {
             return Err(Why::Audience);
         }
-        let [issued, expires] =
-            [claims.iat, claims.exp].map(|seconds| Time::from_millis(0).after(Duration::from_seconds(seconds)));
-        if issued > now.after(ISSUED_AHEAD_MAX) {
-            return Err(Why::NotYet);
-        }
-        if now >= expires {
-            return Err(Why::Expired);
-        }
-        if expires.since(issued) > SVID_LIFETIME_MAX {
-            return Err(Why::LivesTooLong);
-        }
+        let [issued, expires] = lifetime(claims.iat, claims.exp, now)?;
         let workload = self.workload(&claims.sub).ok_or(Why::Subject)?;
         let lease = LeaseId::parse(&claims.jti).map_err(|_| Why::Malformed("its id is not a lease"))?;
         Ok(Claims { workload, audience: audience.to_owned(), lease, issued, expires })
     }
 
     /// Reads what [`WorkloadId`] prints.
-    fn workload(&self, subject: &str) -> Option<WorkloadId> {
+    pub(crate) fn workload(&self, subject: &str) -> Option<WorkloadId> {
         let path = self.issuer.strip_trust_domain(subject)?;
         let (run, agent) = path.strip_prefix("run/")?.split_once("/agent/")?;
         Some(WorkloadId::new(self.issuer.trust_domain(), RunId::parse(run).ok()?, AgentName::parse(agent).ok()?))
+    }
+}
+
+/// Since when and until when a token works, if it works now.
+pub(crate) fn lifetime(iat: u64, exp: u64, now: Time) -> Result<[Time; 2], Why> {
+    let [issued, expires] = [iat, exp].map(|seconds| Time::from_millis(0).after(Duration::from_seconds(seconds)));
+    if issued > now.after(ISSUED_AHEAD_MAX) {
+        return Err(Why::NotYet);
+    }
+    if now >= expires {
+        return Err(Why::Expired);
+    }
+    if expires.since(issued) > SVID_LIFETIME_MAX {
+        return Err(Why::LivesTooLong);
+    }
+    Ok([issued, expires])
+}
+
+/// Whether a lease was not revoked; what nobody knows counts as revoked.
+pub(crate) fn lives(lease: &LeaseId, revoked: &dyn Revoked) -> Result<(), Why> {
+    match revoked.is_revoked(lease) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Why::Revoked),
+        Err(error) => Err(Why::RevocationUnknown(error.to_string())),
     }
 }
 

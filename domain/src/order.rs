@@ -9,6 +9,7 @@ use crate::{Digest, Remembered, RepoName};
 mod admit;
 mod approve;
 mod check;
+mod delegate;
 mod deliver;
 mod enqueue;
 mod git;
@@ -22,6 +23,7 @@ pub mod orders {
     pub use super::admit::AdmitTask;
     pub use super::approve::GrantApproval;
     pub use super::check::CheckTree;
+    pub use super::delegate::Delegate;
     pub use super::deliver::{MergeProposal, Merged, OpenProposal};
     pub use super::enqueue::EnqueueTask;
     pub use super::git::{GitServed, PushGit, Pushed, ReadGit};

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use selvedge_credentials::{DISCOVERY_PATH, Issuer, JWKS_PATH, discovery};
+use selvedge_credentials::{DISCOVERY_PATH, Issuer, JWKS_PATH, METADATA_PATH, Served, discovery, metadata};
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{Duration, Time};
 use serde_json::{Value, json};
 
+use crate::token::{agent, desk, handed_on};
 use crate::world::{Cut, Disk, Fuse, ISSUER, Wired, holder, issuer, lease, order, permit, text};
 
 const CLOUD: &str = "https://cloud.example";
@@ -128,6 +129,78 @@ fn python_with_pyjwt() -> Option<PathBuf> {
     Some(python)
 }
 
+/// Reads an access token as a resource server does (RFC 9068 section 4), finds the keys through the metadata, and takes the history
+/// apart by itself.
+const RESOURCE_SERVER: &str = r#"
+import json, sys, urllib.request, jwt
+ask = json.load(sys.stdin)
+found = json.load(urllib.request.urlopen(ask["server"] + "/.well-known/oauth-authorization-server"))
+assert found["issuer"] == ask["issuer"], found
+assert found["token_endpoint"] and found["grant_types_supported"] == ["urn:ietf:params:oauth:grant-type:token-exchange"], found
+keys = jwt.PyJWKClient(ask["server"] + found["jwks_uri"].removeprefix(ask["issuer"]))
+def verify(token, audience=ask["audience"], issuer=ask["issuer"]):
+    key = keys.get_signing_key_from_jwt(token).key
+    read = jwt.decode_complete(token, key, algorithms=["ES256"], audience=audience, issuer=issuer,
+                               options={"require": ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"]})
+    if read["header"]["typ"].lower() not in ("at+jwt", "application/at+jwt"):
+        raise jwt.InvalidTokenError("not an access token")
+    return read["payload"]
+for what, wrong in {"audience": lambda: verify(ask["token"], audience="https://elsewhere.example"),
+                    "issuer": lambda: verify(ask["token"], issuer="https://elsewhere.example"),
+                    "expired": lambda: verify(ask["expired"]),
+                    "identity document": lambda: verify(ask["svid"]),
+                    "HS256": lambda: verify(ask["hmac"]),
+                    "none": lambda: verify(ask["none"])}.items():
+    try:
+        wrong()
+    except jwt.PyJWTError:
+        continue
+    sys.exit("accepted: " + what)
+claims = verify(ask["token"])
+# RFC 8693 section 4.1: the current actor is outermost, the least recent is nested most deeply.
+actors, actor = [], claims.get("act")
+while actor is not None:
+    assert set(actor) <= {"sub", "act"}, actor
+    actors.append(actor["sub"])
+    actor = actor.get("act")
+assert actors[0] == claims["sub"] == claims["client_id"], claims
+assert len(claims["selvedge"]["chain"]) == claims["selvedge"]["depth"] == len(actors) - 1, claims
+print(json.dumps({"actors": actors, "scope": claims["scope"].split(), "jti": claims["jti"]}))
+"#;
+
+#[test]
+fn pyjwt_verifies_an_access_token_and_reads_through_whose_hands_it_went_b4_d8() {
+    let Some(python) = python_with_pyjwt() else {
+        println!("skipped: there is no python3 on this machine");
+        return;
+    };
+    let (desk, now) = (desk(), wall_clock());
+    let tokens = handed_on(&desk, now);
+    let token = tokens.last().unwrap();
+    let expired = handed_on(&desk, Time::from_millis(now.as_millis() - 600_000)).pop().unwrap();
+    let [hmac, none] = ["HS256", "none"].map(|algorithm| forged(&desk.issuer, token, algorithm));
+    let served = Served { token: format!("{ISSUER}/token"), introspection: None, revocation: None };
+    let site =
+        vec![(JWKS_PATH.to_owned(), desk.issuer.jwks()), (METADATA_PATH.to_owned(), metadata(&desk.issuer, &served))];
+    let ask = json!({
+        "server": serve(site), "token": token, "expired": expired, "svid": self::token(&desk.issuer, now), "hmac": hmac,
+        "none": none, "audience": CLOUD, "issuer": ISSUER,
+    });
+    let mut child = Command::new(&python)
+        .args(["-c", RESOURCE_SERVER])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(ask.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let actors = [4, 3, 2, 1].map(|run| agent(run).to_string());
+    let read = json!({ "actors": actors, "scope": ["trust:observe", "may:read"], "jti": lease(103).to_string() });
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), read);
+}
+
 /// Finds the keys as a relying party does, through discovery, and refuses what it must.
 const THROUGH_DISCOVERY: &str = r#"
 import hashlib, hmac, base64, json, sys, urllib.request, jwt
@@ -157,7 +230,8 @@ fn forged(issuer: &Issuer, token: &str, algorithm: &str) -> String {
     use base64::Engine as _;
     let base64 = base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let jwks: Value = serde_json::from_str(&issuer.jwks()).unwrap();
-    let header = json!({ "alg": algorithm, "typ": "JWT", "kid": jwks["keys"][0]["kid"] }).to_string();
+    let typ = jsonwebtoken::decode_header(token).unwrap().typ;
+    let header = json!({ "alg": algorithm, "typ": typ, "kid": jwks["keys"][0]["kid"] }).to_string();
     let signed = format!("{}.{}", base64.encode(header), token.split('.').nth(1).unwrap());
     let public = jwks["keys"][0].to_string();
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, public.as_bytes());

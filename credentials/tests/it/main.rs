@@ -14,6 +14,8 @@ mod leases;
 mod providers;
 mod seal;
 mod stored;
+mod token;
+mod token_properties;
 mod vendors;
 mod world;
 mod x509;

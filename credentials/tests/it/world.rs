@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use selvedge_authority::{
-    Approval, Class, Clock, Context, Entry, Funnel, Journal, JournalError, Judge, Permit, Question, Subject, Verdict,
+    Approval, Class, Clock, Context, Entry, Funnel, Granted, Journal, JournalError, Judge, Permit, Question, Stop,
+    Subject, Verdict,
 };
 use selvedge_credentials::{
     Credential, Fresh, Issuer, IssuerName, Leases, MasterKey, OwnSvid, Probe, Provider, ProviderError, RevocationList,
@@ -197,8 +198,14 @@ pub(crate) fn text(secret: &Secret) -> String {
 
 /// A permit by the only way there is, from a judge who says yes and a journal that forgets.
 pub(crate) fn permit(order: MintCredential) -> Permit<MintCredential> {
+    let run = order.run.clone();
+    permit_for(&Subject::Factory, run, order).unwrap()
+}
+
+/// The same for whoever asks and whatever they ask: what the grant of an agent does not hold is still refused.
+pub(crate) fn permit_for<O: Granted>(subject: &Subject, run: RunId, order: O) -> Result<Permit<O>, Stop> {
     let context = Context {
-        run: Some(order.run.clone()),
+        run: Some(run),
         intent: None,
         sensitivity: Sensitivity::Internal,
         chain_depth: 0,
@@ -207,8 +214,7 @@ pub(crate) fn permit(order: MintCredential) -> Permit<MintCredential> {
         lands_unattended: false,
         configuration: Digest::of_parts([]),
     };
-    let subject = Subject::Factory;
-    Funnel { judge: &Yes, journal: &Yes, subject: &subject, context: &context, clock: &Yes }.open(order).unwrap()
+    Funnel { judge: &Yes, journal: &Yes, subject, context: &context, clock: &Yes }.open(order)
 }
 
 struct Yes;

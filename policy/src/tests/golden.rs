@@ -7,8 +7,8 @@ use selvedge_authority::{Context, Judge as _, Question, Subject, Verdict};
 use selvedge_domain::{Autonomy, Description, Intent, Method, Sensitivity, Trust, Verb};
 
 use super::world::{
-    admit, agent, approve_others, approve_own, borrow, check, enqueue, http, merge_others, merge_own, mint_for, names,
-    person, plain, propose, propose_with_gate, push, push_git, question, read_git, untyped, work,
+    admit, agent, approve_others, approve_own, borrow, check, delegate, enqueue, http, merge_others, merge_own,
+    mint_for, names, person, plain, propose, propose_with_gate, push, push_git, question, read_git, untyped, work,
 };
 use crate::Policies;
 
@@ -63,6 +63,7 @@ fn orders() -> Vec<(String, Description)> {
         ("credential.mint, forever".to_owned(), mint_for("cloud", u64::MAX)),
         ("secret.use, 900 seconds".to_owned(), borrow(900)),
         ("secret.use, 901 seconds".to_owned(), borrow(901)),
+        ("delegate".to_owned(), delegate(300)),
         ("sandbox.start, work".to_owned(), work()),
         ("sandbox.start, check".to_owned(), check()),
         ("git.read".to_owned(), read_git()),

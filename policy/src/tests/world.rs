@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, OpenProposal,
-    PushGit, ReadGit, StartWork, UseSecret,
+    AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential,
+    OpenProposal, PushGit, ReadGit, StartWork, UseSecret,
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Description, Digest, Endpoint,
@@ -104,6 +104,12 @@ pub(crate) fn mint_for(audience: &str, ttl_seconds: u64) -> Description {
     let (credential, uses, is_stored) = (None, Vec::new(), false);
     MintCredential { lease, run: run(), repo: repo(), credential, audience, uses, is_stored, until, ttl_seconds }
         .describe()
+}
+
+pub(crate) fn delegate(ttl_seconds: u64) -> Description {
+    let to = WorkloadId::new("factory.example", RunId::from_entropy(2), AgentName::parse("reader").unwrap());
+    let (lease, audience, grant) = (LeaseId::from_entropy(3), "cloud".to_owned(), grant(Trust::Observe));
+    Delegate { lease, run: run(), repo: repo(), to, audience, grant, ttl_seconds, depth: 1, budget: 0 }.describe()
 }
 
 fn credential() -> CredentialName {
@@ -266,6 +272,7 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         borrow(900),
         read_git(),
         push_git(),
+        delegate(300),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();
