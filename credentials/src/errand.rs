@@ -29,6 +29,8 @@ pub struct Errand {
     pub body: Option<Body>,
     /// JSON pointers (RFC 6901) to the values that are wanted of the answer.
     pub wants: Vec<String>,
+    /// JSON pointers to the lists and objects of the answer whose members are to be counted.
+    pub counts: Vec<String>,
 }
 
 /// The body of an errand.
@@ -47,7 +49,7 @@ pub struct Brought {
     pub status: u16,
     /// How long it asks us to wait.
     pub retry_after: Option<Duration>,
-    /// The wanted values that were there.
+    /// The wanted values that were there, and how many members what is counted has.
     pub found: BTreeMap<String, Secret>,
 }
 

@@ -76,6 +76,7 @@ impl Exchange {
             fields: Vec::new(),
             body: Some(Body::Form(form(pairs))),
             wants: wants.iter().map(|pointer| (*pointer).to_owned()).collect(),
+            counts: Vec::new(),
         })?;
         Ok(brought)
     }

@@ -114,6 +114,7 @@ impl OpenBao {
             fields: token.into_iter().collect(),
             body,
             wants: wants.iter().map(|pointer| (*pointer).to_owned()).collect(),
+            counts: Vec::new(),
         })?;
         Ok(brought)
     }

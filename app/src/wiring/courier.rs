@@ -42,6 +42,7 @@ impl Courier for Couriers {
                 Body::Form(form) => ("application/x-www-form-urlencoded".to_owned(), form.expose().to_vec()),
             }),
             wants: errand.wants.clone(),
+            counts: errand.counts.clone(),
             dangers: dangers_at(&self.danger, &errand.endpoint),
             roots_pem: self.roots_pem.clone(),
         };
