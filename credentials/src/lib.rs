@@ -9,11 +9,13 @@ mod documents;
 mod errand;
 mod exchange;
 mod fields;
+mod github_app;
 mod issuer;
 mod jwt;
 mod keyring;
 mod lease;
 mod master;
+mod minting;
 mod note;
 mod openbao;
 mod provider;
@@ -29,12 +31,14 @@ mod x509_svid;
 pub use documents::{BUNDLE_PATH, DISCOVERY_PATH, JWKS_PATH, bundle, discovery};
 pub use errand::{Body, Brought, Courier, CourierError, Errand};
 pub use exchange::{Exchange, ExchangeSettings, Page};
+pub use github_app::{AppKey, GithubApp, GithubAppSettings, NotAnAppKey, PermissionLevel, REPOSITORIES_MAX};
 pub use issuer::{
     AUDIENCE_BYTES_MAX, Issuer, IssuerError, IssuerName, NotANameForAnIssuer, SVID_LIFETIME_MAX, SvidError,
 };
 pub use keyring::{KEY_USED_FOR, PUBLISHED_BEFORE_USE};
 pub use lease::{Ending, Leases, LendError, Lent, NoteError};
 pub use master::{MasterKey, MasterKeyError};
+pub use minting::{MintingKeyError, MintingKeys};
 pub use openbao::{OpenBao, OpenBaoSettings};
 pub use provider::{Credential, Fresh, Handle, Probe, Provider, ProviderError};
 pub use seal::{OpenError, SealError, Sealed, Sealer, Unreadable};

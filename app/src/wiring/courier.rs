@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Body, Brought, Courier, CourierError, Errand, Exchange, OpenBao, Provider, Secret, StoredKeyLoans,
+    Body, Brought, Courier, CourierError, Errand, Exchange, GithubApp, OpenBao, Provider, Secret, StoredKeyLoans,
 };
 use selvedge_domain::Duration;
 use selvedge_gateway::courier::{self, Failed};
@@ -71,10 +71,12 @@ impl Lending {
         let stored: Arc<dyn Provider> = Arc::new(StoredKeyLoans::new(Arc::clone(&self.keys), self.store.clone()));
         let elsewhere = config.credentials.values().filter_map(|credential| -> Option<Arc<dyn Provider>> {
             let (issuer, couriers) = (Arc::clone(&self.identities.issuer), Arc::clone(&couriers));
+            let minting = Arc::clone(&self.minting);
             match &credential.source {
                 Source::Static => None,
                 Source::OpenBao(settings) => Some(Arc::new(OpenBao::new(settings.clone(), issuer, couriers))),
                 Source::Exchange(settings) => Some(Arc::new(Exchange::new(settings.clone(), issuer, couriers))),
+                Source::GithubApp(settings) => Some(Arc::new(GithubApp::new(settings.clone(), minting, couriers))),
             }
         });
         self.identities.providers().into_iter().chain([stored]).chain(elsewhere).collect()

@@ -8,6 +8,7 @@
 
 mod canary;
 mod crash;
+mod github_app;
 mod interop;
 mod issuer;
 mod leases;

@@ -4,19 +4,21 @@
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Courier, Ending, Exchange, ExchangeSettings, Leases, LendError, OpenBao, OpenBaoSettings, Page, Provider,
+    Courier, Ending, Exchange, ExchangeSettings, GithubApp, GithubAppSettings, Leases, LendError, MintingKeys, OpenBao,
+    OpenBaoSettings, Page, PermissionLevel, Provider, Secret,
 };
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, HostPattern, LeaseState, Revocation};
 
-use crate::vendors::{AUDIENCE, LIVES, Mood, Vendor};
+use crate::vendors::github::{self, Github};
+use crate::vendors::{AUDIENCE, LIVES, Mood, Service, Trusting, Vendor};
 use crate::world::{Cut, Disk, Fuse, NOW, Wired, holder, issuer, lease, order, permit, sealer, text};
 
 fn seconds(count: u64) -> Duration {
     Duration::from_seconds(count)
 }
 
-fn name() -> CredentialName {
+pub(crate) fn name() -> CredentialName {
     CredentialName::parse("db").unwrap()
 }
 
@@ -24,24 +26,52 @@ fn endpoint() -> Endpoint {
     Endpoint { host: HostPattern::parse("vendor.example").unwrap(), port: 443 }
 }
 
-fn loan(number: u64) -> MintCredential {
+pub(crate) fn loan(number: u64) -> MintCredential {
     MintCredential { credential: Some(name()), ttl_seconds: 900, ..order(number, "") }
 }
 
 /// What is made of which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     OpenBao,
     /// An authorisation server with every page.
     Exchange,
     /// One that cannot revoke.
     ExpiryOnly,
+    GithubApp,
 }
 
-const KINDS: [Kind; 3] = [Kind::OpenBao, Kind::Exchange, Kind::ExpiryOnly];
+const KINDS: [Kind; 4] = [Kind::OpenBao, Kind::Exchange, Kind::ExpiryOnly, Kind::GithubApp];
 
-fn provider(kind: Kind, disk: &Arc<Disk>, courier: Arc<dyn Courier>) -> Arc<dyn Provider> {
-    let page = |path: &str| Page { endpoint: endpoint(), path: path.to_owned() };
+fn service(kind: Kind, disk: &Arc<Disk>) -> Box<dyn Service> {
+    match kind {
+        Kind::OpenBao | Kind::Exchange | Kind::ExpiryOnly => Trusting::new(disk),
+        Kind::GithubApp => Box::new(Arc::<Github>::default()),
+    }
+}
+
+/// The keys that credentials are made with, read through a fuse.
+fn minting_keys(disk: &Arc<Disk>, fuse: &Arc<Fuse>) -> Arc<MintingKeys> {
+    let store = Wired { disk: Arc::clone(disk), fuse: Arc::clone(fuse) };
+    Arc::new(MintingKeys::new(sealer(), Arc::new(store)))
+}
+
+fn page(path: &str) -> Page {
+    Page { endpoint: endpoint(), path: path.to_owned() }
+}
+
+pub(crate) fn github_app() -> GithubAppSettings {
+    GithubAppSettings {
+        credential: name(),
+        api: page("/api/v3"),
+        app: github::APP.to_owned(),
+        installation: github::INSTALLATION,
+        repositories: ["shop".to_owned()].into(),
+        permissions: [("contents".to_owned(), PermissionLevel::Read)].into(),
+    }
+}
+
+fn provider(kind: Kind, disk: &Arc<Disk>, fuse: &Arc<Fuse>, courier: Arc<dyn Courier>) -> Arc<dyn Provider> {
     let can_revoke = kind == Kind::Exchange;
     match kind {
         Kind::OpenBao => {
@@ -70,25 +100,33 @@ fn provider(kind: Kind, disk: &Arc<Disk>, courier: Arc<dyn Courier>) -> Arc<dyn 
             };
             Arc::new(Exchange::new(settings, issuer(disk), courier))
         }
+        Kind::GithubApp => Arc::new(GithubApp::new(github_app(), minting_keys(disk, fuse), courier)),
     }
 }
 
-struct World {
-    leases: Leases,
-    vendor: Arc<Vendor>,
-    fuse: Arc<Fuse>,
-    disk: Arc<Disk>,
+pub(crate) struct World {
+    pub(crate) leases: Leases,
+    pub(crate) vendor: Arc<Vendor>,
+    pub(crate) fuse: Arc<Fuse>,
+    pub(crate) disk: Arc<Disk>,
 }
 
 /// A keeper and a service, whose power goes together at one point.
 fn world(kind: Kind, cut: Cut) -> World {
     let disk = Arc::<Disk>::default();
-    // The issuer's keys are there before the power can go.
+    let service = service(kind, &disk);
+    world_beside(kind, cut, disk, service)
+}
+
+pub(crate) fn world_beside(kind: Kind, cut: Cut, disk: Arc<Disk>, service: Box<dyn Service>) -> World {
+    // The keys of the issuer and of the operator are there before the power can go.
     let _keys = issuer(&disk);
+    let key = Secret::new(github::pkcs1_pem().into_bytes());
+    minting_keys(&disk, &Fuse::new(Cut::Never)).put(&name(), &key, NOW).unwrap();
     let fuse = Fuse::new(cut);
-    let vendor = Vendor::new(&disk, Arc::clone(&fuse), NOW);
+    let vendor = Vendor::new(service, Arc::clone(&fuse), NOW);
     let store = Arc::new(Wired { disk: Arc::clone(&disk), fuse: Arc::clone(&fuse) });
-    let leases = Leases::new(sealer(), store, vec![provider(kind, &disk, vendor.clone())]);
+    let leases = Leases::new(sealer(), store, vec![provider(kind, &disk, &fuse, vendor.clone())]);
     World { leases, vendor, fuse, disk }
 }
 
@@ -96,8 +134,9 @@ fn world(kind: Kind, cut: Cut) -> World {
 fn restarted(kind: Kind, world: &World) -> Leases {
     let vendor = &world.vendor;
     vendor.be(|_| Mood::Well);
-    let store = Arc::new(Wired { disk: Arc::clone(&world.disk), fuse: Fuse::new(Cut::Never) });
-    Leases::new(sealer(), store, vec![provider(kind, &world.disk, vendor.rewired())])
+    let fuse = Fuse::new(Cut::Never);
+    let store = Arc::new(Wired { disk: Arc::clone(&world.disk), fuse: Arc::clone(&fuse) });
+    Leases::new(sealer(), store, vec![provider(kind, &world.disk, &fuse, vendor.rewired())])
 }
 
 #[test]
@@ -106,7 +145,7 @@ fn a_credential_is_made_with_the_run_s_own_document_and_dies_with_its_lease_c2_c
         let world = world(kind, Cut::Never);
         let lent = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap();
         assert_eq!(world.vendor.live(), 1, "{kind:?}");
-        assert!(text(&lent.secret).contains("canary-"), "{kind:?}");
+        assert!(text(&lent.secret).contains("canary"), "{kind:?}");
         assert!(lent.minted.expires <= NOW.after(LIVES));
         let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
         match lent.minted.revocation {
@@ -129,9 +168,9 @@ fn a_credential_is_made_with_the_run_s_own_document_and_dies_with_its_lease_c2_c
 
 #[test]
 fn a_service_that_refuses_fails_breaks_off_or_babbles_is_told_apart_and_nothing_stays_a07() {
-    let lasting = |status| matches!(status, 400..=404);
+    let lasting = |status| matches!(status, 400..=422);
     for kind in KINDS {
-        for status in [400, 401, 403, 404, 429, 500, 503] {
+        for status in [400, 401, 403, 404, 422, 429, 500, 503] {
             let world = world(kind, Cut::Never);
             world.vendor.be(move |_| Mood::Status(status));
             let error = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap_err();
@@ -169,14 +208,14 @@ fn a_service_that_refuses_fails_breaks_off_or_babbles_is_told_apart_and_nothing_
 
 #[test]
 fn a_service_that_does_not_revoke_keeps_the_lease_open_and_is_asked_again_c4() {
-    for kind in [Kind::OpenBao, Kind::Exchange] {
+    for kind in [Kind::OpenBao, Kind::Exchange, Kind::GithubApp] {
         for status in [429, 500, 403] {
             let world = world(kind, Cut::Never);
             let lent = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap();
             let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
             // Only what ends it fails; what tells whether it lives is answered.
             world.vendor.be(move |target| match target {
-                "/v1/auth/token/revoke-self" | "/revoke" => Mood::Status(status),
+                "/v1/auth/token/revoke-self" | "/revoke" | "/api/v3/installation/token" => Mood::Status(status),
                 _ => Mood::Well,
             });
             let ending = world.leases.revoke(&lease(1), live, NOW);
