@@ -79,6 +79,11 @@ impl Brought {
         self.text(pointer)?.parse().ok()
     }
 
+    /// How many entries a list has that was to be counted; none where there is no list.
+    pub(crate) fn entries(&self, pointer: &str) -> Option<usize> {
+        self.text(pointer)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+    }
+
     /// How many members an object has that was to be counted; none where there is no object.
     pub(crate) fn members(&self, pointer: &str) -> Option<usize> {
         self.text(pointer)?.strip_prefix('{')?.strip_suffix('}')?.parse().ok()

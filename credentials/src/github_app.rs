@@ -15,7 +15,7 @@ use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Method, Revocation, Time, WorkloadId};
 
 use crate::errand::{Body, Brought, Courier, Errand, UNDER_WAY_AT_MOST, bearer, plain};
-use crate::{Credential, Fresh, Handle, MintingKeys, Page, Probe, Provider, ProviderError, Secret, fields};
+use crate::{Credential, Fresh, Handle, Lost, MintingKeys, Page, Probe, Provider, ProviderError, Secret, fields};
 
 pub use key::{AppKey, NotAnAppKey};
 
@@ -228,8 +228,8 @@ impl Provider for GithubApp {
     }
 
     /// Only a token can revoke itself; one that nobody knows is waited for.
-    fn lost_dies(&self, begun: Time) -> Option<Time> {
-        Some(begun.after(UNDER_WAY_AT_MOST).after(LIVES))
+    fn lost(&self, begun: Time) -> Lost {
+        Lost::DiesAt(begun.after(UNDER_WAY_AT_MOST).after(LIVES))
     }
 }
 

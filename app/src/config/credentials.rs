@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_credentials::{ExchangeSettings, GithubAppSettings, OpenBaoSettings, Page};
+use selvedge_credentials::{ExchangeSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page};
 use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
 use selvedge_factory::ports::Credential;
 use selvedge_gateway::{FieldName, Scheme};
@@ -11,7 +11,7 @@ use super::file::{self, File};
 use super::{ConfigError, Reader, one_of, parse_endpoint, parse_rule};
 
 /// Where credentials can come from.
-const KINDS: [&str; 4] = ["static", "openbao", "oauth", "github-app"];
+const KINDS: [&str; 5] = ["static", "openbao", "oauth", "github-app", "gitlab"];
 
 /// Longest name of an environment variable.
 const VARIABLE_BYTES_MAX: usize = 100;
@@ -39,6 +39,8 @@ pub(crate) enum Source {
     Exchange(ExchangeSettings),
     /// A token of an installation.
     GithubApp(GithubAppSettings),
+    /// A token of a project.
+    Gitlab(GitlabSettings),
 }
 
 /// What `selvedge credentials store` keeps for a credential.
@@ -50,6 +52,8 @@ pub(crate) enum KeyKept {
     Lent,
     /// The private key of a GitHub App, which makes what is lent.
     OfApp,
+    /// A token or a password of an account, which makes what is lent.
+    OfAccount,
 }
 
 impl Source {
@@ -59,6 +63,7 @@ impl Source {
             Self::Static => KeyKept::Lent,
             Self::OpenBao(_) | Self::Exchange(_) => KeyKept::None,
             Self::GithubApp(_) => KeyKept::OfApp,
+            Self::Gitlab(_) => KeyKept::OfAccount,
         }
     }
 }
@@ -105,22 +110,28 @@ impl Reader<'_> {
     }
 
     fn source(&self, key: &str, name: &CredentialName, written: &file::Credential) -> Result<Source, ConfigError> {
-        let file::Credential { openbao, oauth, github_app, .. } = written;
+        let file::Credential { openbao, oauth, github_app, gitlab, .. } = written;
         let kind = written.kind.as_str();
         if !KINDS.contains(&kind) {
             return self.bad(format!("{key}.kind"), one_of(kind, KINDS));
         }
-        let tables = [("openbao", openbao.is_some()), ("oauth", oauth.is_some()), ("github-app", github_app.is_some())];
+        let tables = [
+            ("openbao", openbao.is_some()),
+            ("oauth", oauth.is_some()),
+            ("github-app", github_app.is_some()),
+            ("gitlab", gitlab.is_some()),
+        ];
         if tables.iter().any(|(name, is_there)| *is_there && *name != kind) {
             return self.bad(key, format!("has tables of another kind than `{kind}`; leave them out"));
         }
         let table = format!("{key}.{kind}");
-        match (openbao, oauth, github_app) {
+        match (openbao, oauth, github_app, gitlab) {
             (Some(bao), ..) => self.openbao(&table, name, bao),
-            (_, Some(oauth), _) => self.oauth(&table, name, oauth),
-            (_, _, Some(app)) => self.github_app(&table, name, app),
-            (None, None, None) if kind == "static" => Ok(Source::Static),
-            (None, None, None) => {
+            (_, Some(oauth), ..) => self.oauth(&table, name, oauth),
+            (_, _, Some(app), _) => self.github_app(&table, name, app),
+            (.., Some(gitlab)) => self.gitlab(&table, name, gitlab),
+            (None, None, None, None) if kind == "static" => Ok(Source::Static),
+            (None, None, None, None) => {
                 self.bad(table, format!("is missing: `kind = \"{kind}\"` needs a table of that name"))
             }
         }

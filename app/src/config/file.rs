@@ -191,7 +191,7 @@ pub(crate) struct Registry {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credential {
     /// `static`: a key that `selvedge credentials store` keeps sealed. `openbao`, `oauth`: made for each run, with the run's own
-    /// identity document. `github-app`: made for each run, with a key that `selvedge credentials store` keeps sealed and that is
+    /// identity document. `github-app`, `gitlab`: made for each run, with a key that `selvedge credentials store` keeps sealed and that is
     /// lent to nobody.
     pub(crate) kind: String,
     /// The person or team that answers for it.
@@ -222,6 +222,9 @@ pub(crate) struct Credential {
     /// For `kind = "github-app"`: an installation of a GitHub App.
     #[serde(default, rename = "github-app", skip_serializing_if = "Option::is_none")]
     pub(crate) github_app: Option<forge::GithubApp>,
+    /// For `kind = "gitlab"`: a project of a GitLab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gitlab: Option<forge::Gitlab>,
 }
 
 /// An OpenBao or Vault, with a `jwt` auth method that trusts the factory's issuer.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_credentials::{GithubAppSettings, PermissionLevel, REPOSITORIES_MAX};
+use selvedge_credentials::{GithubAppSettings, GitlabRole, GitlabSettings, PermissionLevel, REPOSITORIES_MAX};
 use selvedge_domain::CredentialName;
 
 use super::credentials::Source;
@@ -24,6 +24,43 @@ impl Reader<'_> {
             repositories: self.repositories(&format!("{key}.repositories"), &app.repositories)?,
             permissions: self.permissions(&format!("{key}.permissions"), &app.permissions)?,
         }))
+    }
+
+    pub(super) fn gitlab(
+        &self,
+        key: &str,
+        name: &CredentialName,
+        gitlab: &forge::Gitlab,
+    ) -> Result<Source, ConfigError> {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        let is_part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain);
+        if !gitlab.project.split('/').all(is_part) {
+            let because = format!("`{}` is not a project; write such as `acme/shop`", gitlab.project);
+            return self.bad(format!("{key}.project"), because);
+        }
+        let Some(role) = GitlabRole::parse(&gitlab.role) else {
+            let because = one_of(&gitlab.role, ["guest", "reporter", "developer", "maintainer"]);
+            return self.bad(format!("{key}.role"), because);
+        };
+        Ok(Source::Gitlab(GitlabSettings {
+            credential: name.clone(),
+            root: self.page(&format!("{key}.url"), &gitlab.url)?,
+            project: gitlab.project.clone(),
+            scopes: self.scopes(&format!("{key}.scopes"), &gitlab.scopes)?,
+            role,
+        }))
+    }
+
+    /// Scopes as forges write them, at least one.
+    fn scopes(&self, key: &str, scopes: &[String]) -> Result<BTreeSet<String>, ConfigError> {
+        if scopes.is_empty() {
+            return self.bad(key, "permits nothing; name at least one scope");
+        }
+        let is_plain = |scope: &String| scope.bytes().all(|b| b.is_ascii_lowercase() || b"_:-".contains(&b));
+        match scopes.iter().find(|scope| scope.is_empty() || !is_plain(scope)) {
+            Some(scope) => self.bad(key, format!("`{scope}` is not a scope; write such as `read_repository`")),
+            None => Ok(scopes.iter().cloned().collect()),
+        }
     }
 
     /// Without names a token would reach every repository of the installation.
@@ -108,6 +145,28 @@ mod tests {
         let many: Vec<String> = (0..21).map(|number| format!("\"r{number}\"")).collect();
         let said = parse(&format!("{KEY}{}", GITHUB.replace("\"shop\"", &many.join(", ")))).unwrap_err();
         assert!(said.contains("more than 20"), "{said}");
+    }
+
+    const GITLAB: &str = "[credential.key]\nkind = \"gitlab\"\nowner = \"team\"\nuses = [\"GET https://gitlab.com/api/v4/projects/1\"]\n\
+                          [credential.key.gitlab]\nproject = \"acme/web/shop\"\nscopes = [\"read_api\"]\nrole = \"reporter\"\n";
+
+    #[test]
+    fn a_gitlab_project_is_read_and_what_would_be_wide_or_elsewhere_is_refused_b6() {
+        let config = parse(GITLAB).unwrap();
+        let written = config.credentials.values().next().unwrap();
+        assert!(!written.credential.is_stored && format!("{:?}", written.source).contains("gitlab.com"));
+        for (from, to, words) in [
+            ("acme/web/shop", "acme/../shop", &["gitlab.project", "`acme/../shop`"][..]),
+            ("acme/web/shop", "acme/shop?x=1", &["gitlab.project", "write such as"]),
+            ("[\"read_api\"]", "[]", &["gitlab.scopes", "permits nothing"]),
+            ("[\"read_api\"]", "[\"Read API\"]", &["gitlab.scopes", "`Read API`"]),
+            ("reporter", "owner", &["gitlab.role", "`owner`", "maintainer"]),
+            ("role", "url = \"gitlab.com\"\nrole", &["gitlab.url", "https://"]),
+        ] {
+            assert!(GITLAB.contains(from), "{from}");
+            let said = parse(&GITLAB.replacen(from, to, 1)).unwrap_err();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
     }
 
     #[test]

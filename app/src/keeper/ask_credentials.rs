@@ -26,8 +26,10 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
             Kind::Usage,
             format!("credential `{name}` is made with each run's own identity and has no key to store"),
         )
-        .hint("`kind = \"static\"` has one that is lent, `kind = \"github-app\"` one that makes what is lent")),
-        KeyKept::Lent => SecretText::parse(bytes).map(drop).map_err(|error| CliError::caused(Kind::Usage, &error)),
+        .hint("`kind = \"static\"` has one that is lent, kinds of forges one that makes what is lent")),
+        KeyKept::Lent | KeyKept::OfAccount => {
+            SecretText::parse(bytes).map(drop).map_err(|error| CliError::caused(Kind::Usage, &error))
+        }
         KeyKept::OfApp => AppKey::parse(bytes).map(drop).map_err(|error| {
             CliError::caused(Kind::Usage, &error).hint(format!("selvedge credentials store {name} < private-key.pem"))
         }),
@@ -39,7 +41,7 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
     match kept {
         KeyKept::Lent => works.lending.keys.put(&name, &secret, works.now()).map_err(|error| failed(&error))?,
         // Where no loan looks, whatever becomes of the configuration.
-        KeyKept::None | KeyKept::OfApp => {
+        KeyKept::None | KeyKept::OfApp | KeyKept::OfAccount => {
             works.lending.minting.put(&name, &secret, works.now()).map_err(|error| failed(&error))?;
         }
     }
@@ -75,7 +77,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
         let kept = credential.source.key_kept();
         let standing = match kept {
             KeyKept::None | KeyKept::Lent => works.lending.keys.standing(name).map_err(|error| failed(&error))?,
-            KeyKept::OfApp => {
+            KeyKept::OfApp | KeyKept::OfAccount => {
                 let since = works.lending.minting.stored_since(name).map_err(|error| failed(&error))?;
                 since.map(Standing::StoredSince)
             }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Body, Brought, Courier, CourierError, Errand, Exchange, GithubApp, OpenBao, Provider, Secret, StoredKeyLoans,
+    Body, Brought, Courier, CourierError, Errand, Exchange, GithubApp, Gitlab, OpenBao, Provider, Secret,
+    StoredKeyLoans,
 };
 use selvedge_domain::Duration;
 use selvedge_gateway::courier::{self, Failed};
@@ -77,6 +78,7 @@ impl Lending {
                 Source::OpenBao(settings) => Some(Arc::new(OpenBao::new(settings.clone(), issuer, couriers))),
                 Source::Exchange(settings) => Some(Arc::new(Exchange::new(settings.clone(), issuer, couriers))),
                 Source::GithubApp(settings) => Some(Arc::new(GithubApp::new(settings.clone(), minting, couriers))),
+                Source::Gitlab(settings) => Some(Arc::new(Gitlab::new(settings.clone(), minting, couriers))),
             }
         });
         self.identities.providers().into_iter().chain([stored]).chain(elsewhere).collect()

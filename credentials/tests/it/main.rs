@@ -9,6 +9,7 @@
 mod canary;
 mod crash;
 mod github_app;
+mod gitlab;
 mod interop;
 mod issuer;
 mod leases;

@@ -2,6 +2,7 @@
 //! the service refuses, and counts by itself what is alive.
 
 pub(crate) mod github;
+pub(crate) mod gitlab;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

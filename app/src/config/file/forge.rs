@@ -26,3 +26,23 @@ pub(crate) struct GithubApp {
 fn github() -> String {
     "https://api.github.com".to_owned()
 }
+
+/// A project of a GitLab, and what a token of it may do. A token that may make others, with the scope `api` and the role `maintainer`
+/// of that project, is stored under the credential's name with `selvedge credentials store`, and is lent to nobody.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Gitlab {
+    /// Where it is: `https://<host>`, with the relative root if it was installed at one.
+    #[serde(default = "gitlab")]
+    pub(crate) url: String,
+    /// The project, with every group: `acme/shop`; or its number.
+    pub(crate) project: String,
+    /// What a token may do there: `read_repository`.
+    pub(crate) scopes: Vec<String>,
+    /// Its role: `guest`, `reporter`, `developer` or `maintainer`.
+    pub(crate) role: String,
+}
+
+fn gitlab() -> String {
+    "https://gitlab.com".to_owned()
+}
