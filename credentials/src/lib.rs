@@ -9,6 +9,7 @@ mod documents;
 mod errand;
 mod exchange;
 mod fields;
+mod forgejo;
 mod github_app;
 mod gitlab;
 mod issuer;
@@ -33,6 +34,7 @@ mod x509_svid;
 pub use documents::{BUNDLE_PATH, DISCOVERY_PATH, JWKS_PATH, bundle, discovery};
 pub use errand::{Body, Brought, Courier, CourierError, Errand};
 pub use exchange::{Exchange, ExchangeSettings, Page};
+pub use forgejo::{Forgejo, ForgejoSettings};
 pub use github_app::{AppKey, GithubApp, GithubAppSettings, NotAnAppKey, PermissionLevel, REPOSITORIES_MAX};
 pub use gitlab::{Gitlab, GitlabRole, GitlabSettings};
 pub use issuer::{

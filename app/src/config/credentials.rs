@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_credentials::{ExchangeSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page};
+use selvedge_credentials::{
+    ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
+};
 use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
 use selvedge_factory::ports::Credential;
 use selvedge_gateway::{FieldName, Scheme};
@@ -11,7 +13,7 @@ use super::file::{self, File};
 use super::{ConfigError, Reader, one_of, parse_endpoint, parse_rule};
 
 /// Where credentials can come from.
-const KINDS: [&str; 5] = ["static", "openbao", "oauth", "github-app", "gitlab"];
+const KINDS: [&str; 6] = ["static", "openbao", "oauth", "github-app", "gitlab", "forgejo"];
 
 /// Longest name of an environment variable.
 const VARIABLE_BYTES_MAX: usize = 100;
@@ -41,6 +43,8 @@ pub(crate) enum Source {
     GithubApp(GithubAppSettings),
     /// A token of a project.
     Gitlab(GitlabSettings),
+    /// A token of an account.
+    Forgejo(ForgejoSettings),
 }
 
 /// What `selvedge credentials store` keeps for a credential.
@@ -63,7 +67,7 @@ impl Source {
             Self::Static => KeyKept::Lent,
             Self::OpenBao(_) | Self::Exchange(_) => KeyKept::None,
             Self::GithubApp(_) => KeyKept::OfApp,
-            Self::Gitlab(_) => KeyKept::OfAccount,
+            Self::Gitlab(_) | Self::Forgejo(_) => KeyKept::OfAccount,
         }
     }
 }
@@ -110,7 +114,7 @@ impl Reader<'_> {
     }
 
     fn source(&self, key: &str, name: &CredentialName, written: &file::Credential) -> Result<Source, ConfigError> {
-        let file::Credential { openbao, oauth, github_app, gitlab, .. } = written;
+        let file::Credential { openbao, oauth, github_app, gitlab, forgejo, .. } = written;
         let kind = written.kind.as_str();
         if !KINDS.contains(&kind) {
             return self.bad(format!("{key}.kind"), one_of(kind, KINDS));
@@ -120,18 +124,20 @@ impl Reader<'_> {
             ("oauth", oauth.is_some()),
             ("github-app", github_app.is_some()),
             ("gitlab", gitlab.is_some()),
+            ("forgejo", forgejo.is_some()),
         ];
         if tables.iter().any(|(name, is_there)| *is_there && *name != kind) {
             return self.bad(key, format!("has tables of another kind than `{kind}`; leave them out"));
         }
         let table = format!("{key}.{kind}");
-        match (openbao, oauth, github_app, gitlab) {
+        match (openbao, oauth, github_app, gitlab, forgejo) {
             (Some(bao), ..) => self.openbao(&table, name, bao),
             (_, Some(oauth), ..) => self.oauth(&table, name, oauth),
-            (_, _, Some(app), _) => self.github_app(&table, name, app),
-            (.., Some(gitlab)) => self.gitlab(&table, name, gitlab),
-            (None, None, None, None) if kind == "static" => Ok(Source::Static),
-            (None, None, None, None) => {
+            (_, _, Some(app), ..) => self.github_app(&table, name, app),
+            (_, _, _, Some(gitlab), _) => self.gitlab(&table, name, gitlab),
+            (.., Some(forgejo)) => self.forgejo(&table, name, forgejo),
+            (None, None, None, None, None) if kind == "static" => Ok(Source::Static),
+            (None, None, None, None, None) => {
                 self.bad(table, format!("is missing: `kind = \"{kind}\"` needs a table of that name"))
             }
         }

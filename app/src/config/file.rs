@@ -191,7 +191,7 @@ pub(crate) struct Registry {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credential {
     /// `static`: a key that `selvedge credentials store` keeps sealed. `openbao`, `oauth`: made for each run, with the run's own
-    /// identity document. `github-app`, `gitlab`: made for each run, with a key that `selvedge credentials store` keeps sealed and that is
+    /// identity document. `github-app`, `gitlab`, `forgejo`: made for each run, with a key that `selvedge credentials store` keeps sealed and that is
     /// lent to nobody.
     pub(crate) kind: String,
     /// The person or team that answers for it.
@@ -225,6 +225,9 @@ pub(crate) struct Credential {
     /// For `kind = "gitlab"`: a project of a GitLab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gitlab: Option<forge::Gitlab>,
+    /// For `kind = "forgejo"`: an account at a Forgejo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) forgejo: Option<forge::Forgejo>,
 }
 
 /// An OpenBao or Vault, with a `jwt` auth method that trusts the factory's issuer.

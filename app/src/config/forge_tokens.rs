@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_credentials::{GithubAppSettings, GitlabRole, GitlabSettings, PermissionLevel, REPOSITORIES_MAX};
+use selvedge_credentials::{
+    ForgejoSettings, GithubAppSettings, GitlabRole, GitlabSettings, PermissionLevel, REPOSITORIES_MAX,
+};
 use selvedge_domain::CredentialName;
 
 use super::credentials::Source;
@@ -48,6 +50,30 @@ impl Reader<'_> {
             project: gitlab.project.clone(),
             scopes: self.scopes(&format!("{key}.scopes"), &gitlab.scopes)?,
             role,
+        }))
+    }
+
+    pub(super) fn forgejo(
+        &self,
+        key: &str,
+        name: &CredentialName,
+        forgejo: &forge::Forgejo,
+    ) -> Result<Source, ConfigError> {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        if forgejo.user.is_empty() || forgejo.user.starts_with('.') || !forgejo.user.bytes().all(is_plain) {
+            return self.bad(format!("{key}.user"), format!("`{}` is not an account's name", forgejo.user));
+        }
+        let scopes = self.scopes(&format!("{key}.scopes"), &forgejo.scopes)?;
+        // `all` and `sudo` are words for everything.
+        if let Some(wide) = scopes.iter().find(|scope| !scope.starts_with("read:") && !scope.starts_with("write:")) {
+            let because = format!("`{wide}` does not say for what; write such as `read:repository`");
+            return self.bad(format!("{key}.scopes"), because);
+        }
+        Ok(Source::Forgejo(ForgejoSettings {
+            credential: name.clone(),
+            root: self.page(&format!("{key}.url"), &forgejo.url)?,
+            user: forgejo.user.clone(),
+            scopes,
         }))
     }
 
@@ -165,6 +191,29 @@ mod tests {
         ] {
             assert!(GITLAB.contains(from), "{from}");
             let said = parse(&GITLAB.replacen(from, to, 1)).unwrap_err();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
+    }
+
+    const FORGEJO: &str = "[credential.key]\nkind = \"forgejo\"\nowner = \"team\"\nuses = [\"GET https://git.example/api/v1/repos\"]\n\
+                           [credential.key.forgejo]\nurl = \"https://git.example/\"\nuser = \"bot\"\nscopes = [\"read:issue\"]\n";
+
+    #[test]
+    fn a_forgejo_account_is_read_and_what_would_be_everything_or_another_is_refused_b6() {
+        let config = parse(FORGEJO).unwrap();
+        let written = config.credentials.values().next().unwrap();
+        assert!(!written.credential.is_stored && format!("{:?}", written.source).contains("read:issue"));
+        for (from, to, words) in [
+            ("\"bot\"", "\"bot/../admin\"", &["forgejo.user", "`bot/../admin`"][..]),
+            ("\"bot\"", "\"\"", &["forgejo.user", "not an account's name"]),
+            ("read:issue", "all", &["forgejo.scopes", "`all`", "read:repository"]),
+            ("[\"read:issue\"]", "[\"read:issue\", \"sudo\"]", &["forgejo.scopes", "`sudo`"]),
+            ("[\"read:issue\"]", "[]", &["forgejo.scopes", "permits nothing"]),
+            ("https://git.example/\"\nuser", "ftp://git.example/\"\nuser", &["forgejo.url", "https://"]),
+            ("user", "password = \"p\"\nuser", &["unknown field `password`"]),
+        ] {
+            assert!(FORGEJO.contains(from), "{from}");
+            let said = parse(&FORGEJO.replacen(from, to, 1)).unwrap_err();
             assert!(words.iter().all(|word| said.contains(word)), "{said}");
         }
     }

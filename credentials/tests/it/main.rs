@@ -8,6 +8,7 @@
 
 mod canary;
 mod crash;
+mod forgejo;
 mod github_app;
 mod gitlab;
 mod interop;

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Courier, Ending, Exchange, ExchangeSettings, GithubApp, GithubAppSettings, Gitlab, GitlabRole, GitlabSettings,
-    Leases, LendError, MintingKeys, OpenBao, OpenBaoSettings, Page, PermissionLevel, Provider, Secret,
+    Courier, Ending, Exchange, ExchangeSettings, Forgejo, ForgejoSettings, GithubApp, GithubAppSettings, Gitlab,
+    GitlabRole, GitlabSettings, Leases, LendError, MintingKeys, OpenBao, OpenBaoSettings, Page, PermissionLevel,
+    Provider, Secret,
 };
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, HostPattern, LeaseState, Revocation};
 
 use crate::vendors::github::{self, Github};
-use crate::vendors::gitlab;
 use crate::vendors::{AUDIENCE, LIVES, Mood, Service, Trusting, Vendor};
+use crate::vendors::{forgejo, gitlab};
 use crate::world::{Cut, Disk, Fuse, NOW, Wired, holder, issuer, lease, order, permit, sealer, text};
 
 fn seconds(count: u64) -> Duration {
@@ -41,18 +42,21 @@ pub(crate) enum Kind {
     ExpiryOnly,
     GithubApp,
     Gitlab,
+    Forgejo,
 }
 
-const KINDS: [Kind; 5] = [Kind::OpenBao, Kind::Exchange, Kind::ExpiryOnly, Kind::GithubApp, Kind::Gitlab];
+const KINDS: [Kind; 6] =
+    [Kind::OpenBao, Kind::Exchange, Kind::ExpiryOnly, Kind::GithubApp, Kind::Gitlab, Kind::Forgejo];
 
 /// Those whose lost tokens carry their lease, and are found by it.
-const FOUND: [Kind; 1] = [Kind::Gitlab];
+const FOUND: [Kind; 2] = [Kind::Gitlab, Kind::Forgejo];
 
 fn service(kind: Kind, disk: &Arc<Disk>) -> Box<dyn Service> {
     match kind {
         Kind::OpenBao | Kind::Exchange | Kind::ExpiryOnly => Trusting::new(disk),
         Kind::GithubApp => Box::new(Arc::<Github>::default()),
         Kind::Gitlab => Box::new(Arc::<gitlab::Gitlab>::default()),
+        Kind::Forgejo => Box::new(Arc::<forgejo::Forgejo>::default()),
     }
 }
 
@@ -117,6 +121,15 @@ fn provider(kind: Kind, disk: &Arc<Disk>, fuse: &Arc<Fuse>, courier: Arc<dyn Cou
             };
             Arc::new(Gitlab::new(settings, minting_keys(disk, fuse), courier))
         }
+        Kind::Forgejo => {
+            let settings = ForgejoSettings {
+                credential: name(),
+                root: page(forgejo::ROOT),
+                user: forgejo::USER.to_owned(),
+                scopes: ["read:repository".to_owned(), "write:issue".to_owned()].into(),
+            };
+            Arc::new(Forgejo::new(settings, minting_keys(disk, fuse), courier))
+        }
     }
 }
 
@@ -139,6 +152,7 @@ pub(crate) fn world_beside(kind: Kind, cut: Cut, disk: Arc<Disk>, service: Box<d
     let _keys = issuer(&disk);
     let key = match kind {
         Kind::Gitlab => gitlab::KEY.to_owned(),
+        Kind::Forgejo => forgejo::PASSWORD.to_owned(),
         Kind::OpenBao | Kind::Exchange | Kind::ExpiryOnly | Kind::GithubApp => github::pkcs1_pem(),
     };
     minting_keys(&disk, &Fuse::new(Cut::Never)).put(&name(), &Secret::new(key.into_bytes()), NOW).unwrap();

@@ -1,6 +1,7 @@
 //! Strict stand-ins for services that cannot be had here, written from what their makers and the RFCs publish. Each refuses what
 //! the service refuses, and counts by itself what is alive.
 
+pub(crate) mod forgejo;
 pub(crate) mod github;
 pub(crate) mod gitlab;
 

@@ -46,3 +46,16 @@ pub(crate) struct Gitlab {
 fn gitlab() -> String {
     "https://gitlab.com".to_owned()
 }
+
+/// An account at a Forgejo, and what a token of it may do. Tokens are made with the account's password and nothing less: it is stored
+/// under the credential's name with `selvedge credentials store`, and is lent to nobody. The account has no second factor.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Forgejo {
+    /// Where it is: `https://<host>`, with the path if it is served beneath one.
+    pub(crate) url: String,
+    /// The account: one that is for this only, and may no more than its tokens need.
+    pub(crate) user: String,
+    /// What a token may do: `read:repository`, `write:issue`.
+    pub(crate) scopes: Vec<String>,
+}
