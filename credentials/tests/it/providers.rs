@@ -218,7 +218,11 @@ fn a_service_that_refuses_fails_breaks_off_or_babbles_is_told_apart_and_nothing_
                 "{kind:?} {status}"
             );
         }
+        // GitHub says `403` of too many requests; who says when to come back does not refuse for good.
         let world = world(kind, Cut::Never);
+        world.vendor.be(|_| Mood::Later(403));
+        assert!(!world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap_err().is_lasting(), "{kind:?}");
+        let world = self::world(kind, Cut::Never);
         world.vendor.be(|_| Mood::Down);
         let error = world.leases.lend(&permit(loan(1)), &holder(), NOW).unwrap_err();
         assert!(!error.is_lasting() && error.to_string().contains("was not asked"), "{error}");

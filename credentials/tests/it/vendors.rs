@@ -29,6 +29,8 @@ pub(crate) enum Mood {
     Mute,
     /// It answers every request with this status.
     Status(u16),
+    /// It answers every request with this status, and says when to come back.
+    Later(u16),
     /// It answers `200` and nothing that makes sense.
     Nonsense,
 }
@@ -220,6 +222,10 @@ impl Courier for Vendor {
         let answer = match mood {
             Mood::Down => return Err(CourierError::NotAsked("no address takes the connection".to_owned())),
             Mood::Status(status) => (status, serde_json::Value::Null),
+            Mood::Later(status) => {
+                let retry_after = Some(Duration::from_seconds(7));
+                return Ok(Brought { status, retry_after, found: BTreeMap::new() });
+            }
             Mood::Nonsense => return Err(CourierError::AnswerLost("the answer is not JSON".to_owned())),
             Mood::Mute => {
                 self.serve(errand);
