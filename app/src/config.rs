@@ -16,10 +16,11 @@ use selvedge_factory::ports::{Agent, Repository};
 mod credentials;
 mod discover;
 mod file;
+mod forge_tokens;
 mod propose;
 mod values;
 
-pub(crate) use credentials::{CredentialConfig, Source};
+pub(crate) use credentials::{CredentialConfig, KeyKept, Source};
 pub(crate) use discover::discover;
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
 pub(crate) use propose::{Proposal, propose};

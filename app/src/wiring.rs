@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
-use selvedge_credentials::{IssuerName, Leases, MasterKey, Sealer, StoredKeys};
+use selvedge_credentials::{IssuerName, Leases, MasterKey, MintingKeys, Sealer, StoredKeys};
 use selvedge_domain::{AgentName, Digest, LeaseId, RepoName, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
@@ -86,10 +86,11 @@ pub(crate) enum Purpose {
     Stop,
 }
 
-/// What lends: the issuer, stored keys, and the lease engine over every provider.
+/// What lends: the issuer, stored keys, keys that make others, and the lease engine over every provider.
 pub(crate) struct Lending {
     identities: identity::Identities,
     pub(crate) keys: Arc<StoredKeys>,
+    pub(crate) minting: Arc<MintingKeys>,
     store: Arc<sealed::Shelf>,
     leases: Leases,
 }
@@ -362,8 +363,9 @@ impl Lending {
         let shelf = sealed::Shelf::new(ledger.clone());
         let identities = identity::Identities::open(name, &sealer, shelf, now()).map_err(|error| failed(&error))?;
         let keys = Arc::new(StoredKeys::new(Arc::clone(&sealer), store.clone()));
+        let minting = Arc::new(MintingKeys::new(Arc::clone(&sealer), store.clone()));
         let leases = Leases::new(sealer, store.clone(), Vec::new());
-        Ok(Self { identities, keys, store, leases })
+        Ok(Self { identities, keys, minting, store, leases })
     }
 }
 

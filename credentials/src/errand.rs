@@ -8,6 +8,10 @@ use selvedge_domain::{Duration, Endpoint, Method};
 
 use crate::{ProviderError, Secret};
 
+/// How long a request may still be carried out after its answer was given up for lost: a courier waits less than a minute, a service
+/// that queues is given the rest, and its clock may be behind ours.
+pub(crate) const UNDER_WAY_AT_MOST: Duration = Duration::from_seconds(300);
+
 /// Asks providers.
 pub trait Courier: Send + Sync {
     /// Asks once. Blocks for as long as a slow provider takes, within a limit of the courier's own.
@@ -29,6 +33,8 @@ pub struct Errand {
     pub body: Option<Body>,
     /// JSON pointers (RFC 6901) to the values that are wanted of the answer.
     pub wants: Vec<String>,
+    /// JSON pointers to the lists and objects of the answer whose members are to be counted.
+    pub counts: Vec<String>,
 }
 
 /// The body of an errand.
@@ -47,7 +53,7 @@ pub struct Brought {
     pub status: u16,
     /// How long it asks us to wait.
     pub retry_after: Option<Duration>,
-    /// The wanted values that were there.
+    /// The wanted values that were there, and of what is counted how many members it has: `[2]` of a list, `{2}` of an object.
     pub found: BTreeMap<String, Secret>,
 }
 
@@ -73,6 +79,16 @@ impl Brought {
         self.text(pointer)?.parse().ok()
     }
 
+    /// How many entries a list has that was to be counted; none where there is no list.
+    pub(crate) fn entries(&self, pointer: &str) -> Option<usize> {
+        self.text(pointer)?.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+    }
+
+    /// How many members an object has that was to be counted; none where there is no object.
+    pub(crate) fn members(&self, pointer: &str) -> Option<usize> {
+        self.text(pointer)?.strip_prefix('{')?.strip_suffix('}')?.parse().ok()
+    }
+
     /// Whether the provider did as it was asked.
     pub(crate) fn is_done(&self) -> bool {
         (200..300).contains(&self.status)
@@ -82,12 +98,13 @@ impl Brought {
     pub(crate) fn refusal(&self, what: &str) -> ProviderError {
         let because = match self.status {
             400 | 404 | 405 | 422 => "it does not know what was asked: check the path, the role and the names",
-            401 | 403 => "it does not accept who asks: check the role, the issuer and the audience there",
+            401 | 403 => "it does not accept who asks: check the key, or the role, the issuer and the audience there",
             429 => "it has had too many requests",
             500..=599 => "it is in trouble",
             _ => "it answered what nobody expects",
         };
-        let is_lasting = matches!(self.status, 400..=428 | 430..=499 | 300..=399);
+        // Who says when to come back does not refuse for good, with whatever status.
+        let is_lasting = self.retry_after.is_none() && matches!(self.status, 400..=428 | 430..=499 | 300..=399);
         let error = ProviderError::new(format!("{what}: {because} (status {})", self.status)).that_made_nothing();
         ProviderError { retry_after: self.retry_after, is_lasting, ..error }
     }
@@ -100,6 +117,16 @@ impl From<CourierError> for ProviderError {
             CourierError::AnswerLost(_) => Self::new(error),
         }
     }
+}
+
+/// A field's value that is no secret.
+pub(crate) fn plain(value: &str) -> Secret {
+    Secret::new(value.as_bytes().to_vec())
+}
+
+/// A token as it is shown to who made it (RFC 6750).
+pub(crate) fn bearer(token: &Secret) -> Secret {
+    Secret::new([b"Bearer ", token.expose()].concat())
 }
 
 /// One pair of a form as it is sent (RFC 6749 appendix B).

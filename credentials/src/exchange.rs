@@ -12,7 +12,7 @@ use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, Method, Revocation, Time, WorkloadId};
 
 use crate::errand::{Body, Brought, Courier, Errand, form};
-use crate::{Credential, Fresh, Handle, Issuer, Probe, Provider, ProviderError, Secret};
+use crate::{Credential, Fresh, Handle, Issuer, Lost, Probe, Provider, ProviderError, Secret};
 
 /// How long the document we exchange lives: one exchange.
 const SUBJECT_LIFETIME: Duration = Duration::from_seconds(60);
@@ -76,6 +76,7 @@ impl Exchange {
             fields: Vec::new(),
             body: Some(Body::Form(form(pairs))),
             wants: wants.iter().map(|pointer| (*pointer).to_owned()).collect(),
+            counts: Vec::new(),
         })?;
         Ok(brought)
     }
@@ -176,8 +177,8 @@ impl Provider for Exchange {
         }
     }
 
-    fn lost_dies(&self, begun: Time) -> Option<Time> {
-        Some(begun.after(SUBJECT_LIFETIME).after(self.settings.token_lives_at_most).after(FOREIGN_LEEWAY))
+    fn lost(&self, begun: Time) -> Lost {
+        Lost::DiesAt(begun.after(SUBJECT_LIFETIME).after(self.settings.token_lives_at_most).after(FOREIGN_LEEWAY))
     }
 }
 

@@ -17,8 +17,8 @@ use selvedge_domain::{Duration, LeaseEvent, LeaseId, LeaseState, Revocation, Tim
 
 use crate::note::{Held, Note, Origin};
 use crate::{
-    Credential, Fresh, OpenError, Probe, Provider, ProviderError, Purpose, SealError, SealedStore, Sealer, Secret,
-    Slot, StoreError,
+    Credential, Fresh, Lost, OpenError, Probe, Provider, ProviderError, Purpose, SealError, SealedStore, Sealer,
+    Secret, Slot, StoreError,
 };
 
 /// Wait before a failed revocation is tried again, doubled with each failure.
@@ -32,6 +32,15 @@ pub struct Leases {
     store: Arc<dyn SealedStore>,
     providers: RwLock<Arc<Vec<Arc<dyn Provider>>>>,
     desk: Mutex<Desk>,
+}
+
+/// Who is told to end a lease of which only its id is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    /// Providers that need nobody else for it.
+    Here,
+    /// And those that look for it at a service.
+    AlsoFarAway,
 }
 
 /// What only the living process knows.
@@ -114,7 +123,7 @@ pub enum Ending {
     Revoked,
     /// It could only expire, has, and trying it failed.
     Expired,
-    /// Nothing can revoke it; it dies at this moment. Ask again then.
+    /// Nothing can end it for certain before this moment. Ask again then.
     ExpiresAt(Time),
     /// It may still work.
     Stuck {
@@ -230,12 +239,12 @@ impl Leases {
                 Ok(provider) => self.end_lost(provider.as_ref(), lease, &origin, begun, now),
                 Err(because) => self.stuck(lease, because, now),
             },
-            // No mint has begun, and from here on none can. Every provider is told all the same: it costs little.
+            // No mint has begun, and from here on none can. Whoever is here is told all the same: it costs little.
             None => {
                 self.write(lease, &Note::Barred)?;
-                self.kill_everywhere(lease, now)
+                self.kill_everywhere(lease, Whom::Here, now)
             }
-            Some(Note::Barred) => self.kill_everywhere(lease, now),
+            Some(Note::Barred) => self.kill_everywhere(lease, Whom::Here, now),
         };
         if matches!(ending, Ending::Revoked | Ending::Expired) {
             self.write(lease, &Note::Closed)?;
@@ -245,10 +254,16 @@ impl Leases {
 
     /// What a lost mint may have made: ended where its lease is enough for that, and waited for where it is not.
     fn end_lost(&self, provider: &dyn Provider, lease: &LeaseId, origin: &Origin, begun: Time, now: Time) -> Ending {
-        match provider.lost_dies(begun) {
-            Some(dies) if now >= dies => Ending::Expired,
-            Some(dies) => Ending::ExpiresAt(dies),
-            None => self.kill(provider, &Credential { lease, audience: Some(&origin.audience), handle: None }, now),
+        let kill = || self.kill(provider, &Credential { lease, audience: Some(&origin.audience), handle: None }, now);
+        match provider.lost(begun) {
+            Lost::DiesAt(dies) if now >= dies => Ending::Expired,
+            Lost::DiesAt(dies) => Ending::ExpiresAt(dies),
+            Lost::EndedByLease => kill(),
+            // What is there is ended now; that nothing is there is believed when nothing can come any more.
+            Lost::FoundByLease { under_way_until } => match kill() {
+                Ending::Revoked if now < under_way_until => Ending::ExpiresAt(under_way_until),
+                ending => ending,
+            },
         }
     }
 
@@ -268,11 +283,12 @@ impl Leases {
 
     /// When our note cannot be read or written: revoke by lease id, but believe nothing but the clock.
     fn end_blindly(&self, lease: &LeaseId, state: LeaseState, trouble: NoteError, now: Time) -> Ending {
-        let told = self.kill_everywhere(lease, now);
+        let told = self.kill_everywhere(lease, Whom::AlsoFarAway, now);
         let dies = match state {
             LeaseState::Live { revocation: Revocation::ExpiryOnly(dies), .. } => Some(dies),
-            LeaseState::Live { expires, .. } | LeaseState::Stuck { expires } => Some(expires),
-            LeaseState::Announced | LeaseState::Dead => None,
+            // A loan ends before what was lent does: some services give an hour at least, and some no end at all.
+            LeaseState::Live { revocation: Revocation::Immediate | Revocation::LeaseRevoke, .. } => None,
+            LeaseState::Stuck { .. } | LeaseState::Announced | LeaseState::Dead => None,
         };
         match (told, dies) {
             (Ending::Revoked, Some(dies)) if now >= dies => Ending::Expired,
@@ -280,11 +296,15 @@ impl Leases {
         }
     }
 
-    fn kill_everywhere(&self, lease: &LeaseId, now: Time) -> Ending {
+    fn kill_everywhere(&self, lease: &LeaseId, whom: Whom, now: Time) -> Ending {
         let nameless = Credential { lease, audience: None, handle: None };
-        // Others can do nothing with a lease alone; and no mint began without a note.
         let providers = self.providers();
-        let by_lease = providers.iter().filter(|provider| provider.lost_dies(now).is_none());
+        let by_lease = providers.iter().filter(|provider| match provider.lost(now) {
+            Lost::EndedByLease => true,
+            Lost::FoundByLease { .. } => whom == Whom::AlsoFarAway,
+            // They can do nothing with a lease alone.
+            Lost::DiesAt(_) => false,
+        });
         let endings = by_lease.map(|provider| self.kill(provider.as_ref(), &nameless, now));
         endings.fold(Ending::Revoked, |worst, ending| if worst == Ending::Revoked { ending } else { worst })
     }

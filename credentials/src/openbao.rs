@@ -11,7 +11,7 @@ use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, Method, Revocation, Time, WorkloadId};
 
 use crate::errand::{Body, Brought, Courier, Errand};
-use crate::{Credential, Fresh, Handle, Issuer, Probe, Provider, ProviderError, Secret, fields};
+use crate::{Credential, Fresh, Handle, Issuer, Lost, Probe, Provider, ProviderError, Secret, fields};
 
 /// How long the document we log in with lives: one login.
 const LOGIN_LIFETIME: Duration = Duration::from_seconds(60);
@@ -114,6 +114,7 @@ impl OpenBao {
             fields: token.into_iter().collect(),
             body,
             wants: wants.iter().map(|pointer| (*pointer).to_owned()).collect(),
+            counts: Vec::new(),
         })?;
         Ok(brought)
     }
@@ -194,8 +195,8 @@ impl Provider for OpenBao {
         self.try_token(&token)
     }
 
-    fn lost_dies(&self, begun: Time) -> Option<Time> {
-        Some(begun.after(LOGIN_LIFETIME).after(self.settings.token_lives_at_most))
+    fn lost(&self, begun: Time) -> Lost {
+        Lost::DiesAt(begun.after(LOGIN_LIFETIME).after(self.settings.token_lives_at_most))
     }
 }
 

@@ -26,9 +26,22 @@ pub trait Provider: Send + Sync {
     /// Tries whether the credential still works.
     fn probe(&self, credential: &Credential<'_>, now: Time) -> Probe;
 
-    /// When a credential is certainly dead whose mint began at `begun` and was never answered. None where [`Self::revoke`] and
-    /// [`Self::probe`] need no answer, which is where a credential carries its lease.
-    fn lost_dies(&self, begun: Time) -> Option<Time>;
+    /// How a credential is ended whose mint began at `begun` and was never answered.
+    fn lost(&self, begun: Time) -> Lost;
+}
+
+/// How what was made is ended when the answer to its mint was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// It carries its lease, which is enough to revoke and try it, here and at once.
+    EndedByLease,
+    /// It carries its lease where the service keeps it: revoking looks for it there.
+    FoundByLease {
+        /// Before this moment the service may still be making it, and finding nothing proves nothing.
+        under_way_until: Time,
+    },
+    /// Nobody can name it; at this moment it is certainly dead.
+    DiesAt(Time),
 }
 
 /// A credential just made. Only the lease engine sees it whole.

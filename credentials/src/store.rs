@@ -15,8 +15,10 @@ pub enum Purpose {
     CertificateAuthority,
     /// What it takes to revoke and probe a lease.
     Lease,
-    /// A key that somebody stored.
+    /// A key that somebody stored to be lent.
     StoredKey,
+    /// A key that somebody stored to make credentials with; never lent.
+    MintingKey,
 }
 
 /// Where a sealed record is kept. Bound into the sealing, so that a record cannot be moved.
@@ -67,6 +69,7 @@ impl Purpose {
             Self::CertificateAuthority => "certificate-authority",
             Self::Lease => "lease",
             Self::StoredKey => "stored-key",
+            Self::MintingKey => "minting-key",
         }
     }
 }

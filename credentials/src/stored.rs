@@ -12,8 +12,8 @@ use selvedge_domain::{CredentialName, Duration, Revocation, Time, WorkloadId};
 
 use crate::fields;
 use crate::{
-    Credential, Fresh, Handle, NoteError, Probe, Provider, ProviderError, Purpose, RevocationList, SealedStore, Sealer,
-    Secret, Slot,
+    Credential, Fresh, Handle, Lost, NoteError, Probe, Provider, ProviderError, Purpose, RevocationList, SealedStore,
+    Sealer, Secret, Slot,
 };
 
 /// How long an ended loan stays on the list: as long as any lease could be asked about again.
@@ -167,8 +167,8 @@ impl Provider for StoredKeyLoans {
     }
 
     /// Its lease is what is revoked and asked about.
-    fn lost_dies(&self, _: Time) -> Option<Time> {
-        None
+    fn lost(&self, _: Time) -> Lost {
+        Lost::EndedByLease
     }
 }
 

@@ -7,7 +7,9 @@ use selvedge_authority::Permit;
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{Duration, Revocation, Time, WorkloadId};
 
-use crate::{Credential, Fresh, Handle, Issuer, Probe, Provider, ProviderError, Refused, RevocationList, Secret, Why};
+use crate::{
+    Credential, Fresh, Handle, Issuer, Lost, Probe, Provider, ProviderError, Refused, RevocationList, Secret, Why,
+};
 
 /// Who accepts the identity that every run has: our own doors and verifier.
 pub const OWN_AUDIENCE: &str = "selvedge";
@@ -82,8 +84,8 @@ impl Provider for OwnSvid {
     }
 
     /// Its lease is what is revoked and asked about.
-    fn lost_dies(&self, _: Time) -> Option<Time> {
-        None
+    fn lost(&self, _: Time) -> Lost {
+        Lost::EndedByLease
     }
 }
 

@@ -10,7 +10,7 @@ use selvedge_domain::{LeaseId, Revocation, Time, WorkloadId};
 
 use crate::svid::{FOREIGN_LEEWAY, KEPT_ON_LIST};
 use crate::{
-    Credential, Fresh, Handle, Probe, Provider, ProviderError, RevocationList, Secret, SubjectKey, X509Issuer,
+    Credential, Fresh, Handle, Lost, Probe, Provider, ProviderError, RevocationList, Secret, SubjectKey, X509Issuer,
 };
 
 /// Keys that wait for their lease at once. A key waits for the moment between being sent and being signed for, and a keeper
@@ -87,8 +87,8 @@ impl Provider for OwnX509 {
     }
 
     /// Its lease is what is revoked and asked about.
-    fn lost_dies(&self, _: Time) -> Option<Time> {
-        None
+    fn lost(&self, _: Time) -> Lost {
+        Lost::EndedByLease
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Errand {
     pub body: Option<(String, Vec<u8>)>,
     /// JSON pointers (RFC 6901) to the values that are wanted of the answer.
     pub wants: Vec<String>,
+    /// JSON pointers to the lists and objects of the answer whose members are to be counted.
+    pub counts: Vec<String>,
     /// Upstreams that are not on the open internet, as the operator named them.
     pub dangers: Vec<danger::Upstream>,
     /// Certificates that the provider is verified against, in PEM.
@@ -53,7 +55,8 @@ pub struct Brought {
     pub status: u16,
     /// How long it asks us to wait.
     pub retry_after: Option<Duration>,
-    /// The wanted values that were there: text as it is, numbers in digits.
+    /// The wanted values that were there: text as it is, numbers in digits, and of what is counted how many members it
+    /// has, in the brackets of a list or the braces of an object.
     pub found: BTreeMap<String, String>,
 }
 

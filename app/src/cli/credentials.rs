@@ -20,7 +20,8 @@ const INPUT_BYTES_MAX: u64 = 64 << 10;
 pub(crate) enum Credentials {
     /// Say of each what it is for, who answers for it, whom it was lent to, and which of its uses nobody made.
     List,
-    /// Store the key of a `static` credential, read from standard input: `selvedge credentials store crates < key`.
+    /// Store a credential's key, read from standard input: `selvedge credentials store crates < key`. The key of a `static`
+    /// credential is lent; that of any other kind makes what is lent, and is lent to nobody.
     Store {
         /// The credential, as `selvedge.toml` names it.
         name: String,
@@ -98,15 +99,16 @@ fn show(output: &Output, credential: &Value) {
     };
     let (name, kind, owner) = (text(credential, "credential"), text(credential, "kind"), text(credential, "owner"));
     output.heading(&format!("{name}: {kind}, {owner} answers for it"));
-    if kind == "static" {
+    if credential.get("needs_key").and_then(Value::as_bool) == Some(true) {
+        let key = if kind == "static" { "its key" } else { "the key that makes it (lent to nobody)" };
         let known = |name: &str| credential.get(name).and_then(Value::as_str);
         match (known("stored_since"), known("leaked_at")) {
-            (Some(since), _) => output.line(format!("  stored since {since}")),
+            (Some(since), _) => output.line(format!("  {key} is stored since {since}")),
             (None, Some(at)) => {
                 output.line(format!("  LEAKED at {at} and not lent any more: {owner} ends it at its issuer, then"));
                 output.line(format!("  store the new one: selvedge credentials store {name}"));
             }
-            (None, None) => output.line(format!("  no key is stored: selvedge credentials store {name}")),
+            (None, None) => output.line(format!("  {key} is not stored: selvedge credentials store {name}")),
         }
     }
     for uses in words("uses") {

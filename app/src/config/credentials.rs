@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_credentials::{ExchangeSettings, OpenBaoSettings, Page};
+use selvedge_credentials::{
+    ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
+};
 use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
 use selvedge_factory::ports::Credential;
 use selvedge_gateway::{FieldName, Scheme};
 
 use super::file::{self, File};
 use super::{ConfigError, Reader, one_of, parse_endpoint, parse_rule};
+
+/// Where credentials can come from.
+const KINDS: [&str; 6] = ["static", "openbao", "oauth", "github-app", "gitlab", "forgejo"];
 
 /// Longest name of an environment variable.
 const VARIABLE_BYTES_MAX: usize = 100;
@@ -34,6 +39,37 @@ pub(crate) enum Source {
     OpenBao(OpenBaoSettings),
     /// A token by exchange.
     Exchange(ExchangeSettings),
+    /// A token of an installation.
+    GithubApp(GithubAppSettings),
+    /// A token of a project.
+    Gitlab(GitlabSettings),
+    /// A token of an account.
+    Forgejo(ForgejoSettings),
+}
+
+/// What `selvedge credentials store` keeps for a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyKept {
+    /// Nothing: it is made with the run's own identity document.
+    None,
+    /// The key itself, which is lent.
+    Lent,
+    /// The private key of a GitHub App, which makes what is lent.
+    OfApp,
+    /// A token or a password of an account, which makes what is lent.
+    OfAccount,
+}
+
+impl Source {
+    /// What is kept for it.
+    pub(crate) fn key_kept(&self) -> KeyKept {
+        match self {
+            Self::Static => KeyKept::Lent,
+            Self::OpenBao(_) | Self::Exchange(_) => KeyKept::None,
+            Self::GithubApp(_) => KeyKept::OfApp,
+            Self::Gitlab(_) | Self::Forgejo(_) => KeyKept::OfAccount,
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -78,17 +114,32 @@ impl Reader<'_> {
     }
 
     fn source(&self, key: &str, name: &CredentialName, written: &file::Credential) -> Result<Source, ConfigError> {
-        match (written.kind.as_str(), &written.openbao, &written.oauth) {
-            ("static", None, None) => Ok(Source::Static),
-            ("openbao", Some(bao), None) => self.openbao(&format!("{key}.openbao"), name, bao),
-            ("oauth", None, Some(oauth)) => self.oauth(&format!("{key}.oauth"), name, oauth),
-            (kind @ ("openbao" | "oauth"), None, None) => {
-                self.bad(format!("{key}.{kind}"), format!("is missing: `kind = \"{kind}\"` needs a table of that name"))
+        let file::Credential { openbao, oauth, github_app, gitlab, forgejo, .. } = written;
+        let kind = written.kind.as_str();
+        if !KINDS.contains(&kind) {
+            return self.bad(format!("{key}.kind"), one_of(kind, KINDS));
+        }
+        let tables = [
+            ("openbao", openbao.is_some()),
+            ("oauth", oauth.is_some()),
+            ("github-app", github_app.is_some()),
+            ("gitlab", gitlab.is_some()),
+            ("forgejo", forgejo.is_some()),
+        ];
+        if tables.iter().any(|(name, is_there)| *is_there && *name != kind) {
+            return self.bad(key, format!("has tables of another kind than `{kind}`; leave them out"));
+        }
+        let table = format!("{key}.{kind}");
+        match (openbao, oauth, github_app, gitlab, forgejo) {
+            (Some(bao), ..) => self.openbao(&table, name, bao),
+            (_, Some(oauth), ..) => self.oauth(&table, name, oauth),
+            (_, _, Some(app), ..) => self.github_app(&table, name, app),
+            (_, _, _, Some(gitlab), _) => self.gitlab(&table, name, gitlab),
+            (.., Some(forgejo)) => self.forgejo(&table, name, forgejo),
+            (None, None, None, None, None) if kind == "static" => Ok(Source::Static),
+            (None, None, None, None, None) => {
+                self.bad(table, format!("is missing: `kind = \"{kind}\"` needs a table of that name"))
             }
-            ("static" | "openbao" | "oauth", _, _) => {
-                self.bad(key, format!("has tables of another kind than `{}`; leave them out", written.kind))
-            }
-            (other, _, _) => self.bad(format!("{key}.kind"), one_of(other, ["static", "openbao", "oauth"])),
         }
     }
 
@@ -122,7 +173,7 @@ impl Reader<'_> {
     }
 
     /// A page of a service, over TLS.
-    fn page(&self, key: &str, url: &str) -> Result<Page, ConfigError> {
+    pub(super) fn page(&self, key: &str, url: &str) -> Result<Page, ConfigError> {
         let parsed = url.strip_prefix("https://").and_then(|rest| {
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
             let is_plain = path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b));

@@ -1,5 +1,7 @@
 //! The file as it is written: keys, defaults, and errors that say where and what was probably meant.
 
+pub(super) mod forge;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -189,7 +191,8 @@ pub(crate) struct Registry {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credential {
     /// `static`: a key that `selvedge credentials store` keeps sealed. `openbao`, `oauth`: made for each run, with the run's own
-    /// identity document.
+    /// identity document. `github-app`, `gitlab`, `forgejo`: made for each run, with a key that `selvedge credentials store` keeps sealed and that is
+    /// lent to nobody.
     pub(crate) kind: String,
     /// The person or team that answers for it.
     pub(crate) owner: String,
@@ -216,6 +219,15 @@ pub(crate) struct Credential {
     /// For `kind = "oauth"`: an authorisation server that exchanges tokens (RFC 8693).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) oauth: Option<OAuth>,
+    /// For `kind = "github-app"`: an installation of a GitHub App.
+    #[serde(default, rename = "github-app", skip_serializing_if = "Option::is_none")]
+    pub(crate) github_app: Option<forge::GithubApp>,
+    /// For `kind = "gitlab"`: a project of a GitLab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gitlab: Option<forge::Gitlab>,
+    /// For `kind = "forgejo"`: an account at a Forgejo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) forgejo: Option<forge::Forgejo>,
 }
 
 /// An OpenBao or Vault, with a `jwt` auth method that trusts the factory's issuer.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Class, Entry, Journal as _, KeyChange, Record, Verdict};
-use selvedge_credentials::{Secret, Standing};
+use selvedge_credentials::{AppKey, Secret, Standing};
 use selvedge_domain::{Actor, CredentialName, Description, Field, Method, Person, Reach, Time, Verb};
 use selvedge_factory::ports::Clock;
 use selvedge_gateway::SecretText;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::hall::Keeper;
 use super::message::{Reply, SecretWord};
-use crate::config::CredentialConfig;
+use crate::config::{CredentialConfig, KeyKept};
 use crate::errors::{CliError, Kind};
 
 /// Keeps a key for a configured credential. It is recorded first: what cannot be recorded is not kept.
@@ -19,17 +19,32 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
     own(uid)?;
     let works = &keeper.works;
     let (name, config) = configured(keeper, name)?;
-    if !config.credential.is_stored {
-        return Err(CliError::new(
+    let bytes = key.expose().as_bytes();
+    let kept = config.source.key_kept();
+    let is_read: Result<(), CliError> = match kept {
+        KeyKept::None => Err(CliError::new(
             Kind::Usage,
-            format!("credential `{name}` is made for each run and has no key to store"),
+            format!("credential `{name}` is made with each run's own identity and has no key to store"),
         )
-        .hint("only `kind = \"static\"` has one"));
-    }
-    SecretText::parse(key.expose().as_bytes()).map_err(|error| CliError::caused(Kind::Usage, &error))?;
+        .hint("`kind = \"static\"` has one that is lent, kinds of forges one that makes what is lent")),
+        KeyKept::Lent | KeyKept::OfAccount => {
+            SecretText::parse(bytes).map(drop).map_err(|error| CliError::caused(Kind::Usage, &error))
+        }
+        KeyKept::OfApp => AppKey::parse(bytes).map(drop).map_err(|error| {
+            CliError::caused(Kind::Usage, &error).hint(format!("selvedge credentials store {name} < private-key.pem"))
+        }),
+    };
+    is_read?;
     record(keeper, &name, KeyChange::Stored, uid)?;
-    let secret = Secret::new(key.expose().as_bytes().to_vec());
-    works.lending.keys.put(&name, &secret, works.now()).map_err(|error| CliError::caused(Kind::State, &error))?;
+    let secret = Secret::new(bytes.to_vec());
+    let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
+    match kept {
+        KeyKept::Lent => works.lending.keys.put(&name, &secret, works.now()).map_err(|error| failed(&error))?,
+        // Where no loan looks, whatever becomes of the configuration.
+        KeyKept::None | KeyKept::OfApp | KeyKept::OfAccount => {
+            works.lending.minting.put(&name, &secret, works.now()).map_err(|error| failed(&error))?;
+        }
+    }
     Ok(json!({ "credential": name.as_str(), "owner": config.credential.owner.as_str() }))
 }
 
@@ -39,11 +54,14 @@ pub(super) fn remove(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, Cli
     // A credential that is no longer configured may still have a key.
     let name = CredentialName::parse(name).map_err(|error| CliError::caused(Kind::Usage, &error))?;
     let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
-    let standing = keeper.works.lending.keys.standing(&name).map_err(|error| failed(&error))?;
-    if standing.is_none() {
+    let lending = &keeper.works.lending;
+    let standing = lending.keys.standing(&name).map_err(|error| failed(&error))?;
+    let makes_others = lending.minting.stored_since(&name).map_err(|error| failed(&error))?;
+    if standing.is_none() && makes_others.is_none() {
         return Err(CliError::new(Kind::NotFound, format!("no key is stored for credential `{name}`")));
     }
-    keeper.works.lending.keys.remove(&name).map_err(|error| failed(&error))?;
+    lending.keys.remove(&name).map_err(|error| failed(&error))?;
+    lending.minting.remove(&name).map_err(|error| failed(&error))?;
     record(keeper, &name, KeyChange::Removed, uid)?;
     Ok(json!({ "credential": name.as_str() }))
 }
@@ -55,7 +73,15 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
     let history = History::read(keeper)?;
     let live = live_loans(keeper)?;
     for (name, credential) in &config.credentials {
-        let standing = works.lending.keys.standing(name).map_err(|error| CliError::caused(Kind::State, &error))?;
+        let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
+        let kept = credential.source.key_kept();
+        let standing = match kept {
+            KeyKept::None | KeyKept::Lent => works.lending.keys.standing(name).map_err(|error| failed(&error))?,
+            KeyKept::OfApp | KeyKept::OfAccount => {
+                let since = works.lending.minting.stored_since(name).map_err(|error| failed(&error))?;
+                since.map(Standing::StoredSince)
+            }
+        };
         let (since, leaked) = match standing {
             Some(Standing::StoredSince(since)) => (Some(since), None),
             Some(Standing::LeakedAt(at)) => (None, Some(at)),
@@ -67,6 +93,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
         let shown = json!({
             "credential": name.as_str(),
             "kind": if credential.credential.is_stored { "static" } else { "minted" },
+            "needs_key": kept != KeyKept::None,
             "owner": credential.credential.owner.as_str(),
             "stored_since": since.map(|since| since.to_string()),
             "leaked_at": leaked.map(|at| at.to_string()),

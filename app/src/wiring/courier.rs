@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Body, Brought, Courier, CourierError, Errand, Exchange, OpenBao, Provider, Secret, StoredKeyLoans,
+    Body, Brought, Courier, CourierError, Errand, Exchange, Forgejo, GithubApp, Gitlab, OpenBao, Provider, Secret,
+    StoredKeyLoans,
 };
 use selvedge_domain::Duration;
 use selvedge_gateway::courier::{self, Failed};
@@ -42,6 +43,7 @@ impl Courier for Couriers {
                 Body::Form(form) => ("application/x-www-form-urlencoded".to_owned(), form.expose().to_vec()),
             }),
             wants: errand.wants.clone(),
+            counts: errand.counts.clone(),
             dangers: dangers_at(&self.danger, &errand.endpoint),
             roots_pem: self.roots_pem.clone(),
         };
@@ -70,10 +72,14 @@ impl Lending {
         let stored: Arc<dyn Provider> = Arc::new(StoredKeyLoans::new(Arc::clone(&self.keys), self.store.clone()));
         let elsewhere = config.credentials.values().filter_map(|credential| -> Option<Arc<dyn Provider>> {
             let (issuer, couriers) = (Arc::clone(&self.identities.issuer), Arc::clone(&couriers));
+            let minting = Arc::clone(&self.minting);
             match &credential.source {
                 Source::Static => None,
                 Source::OpenBao(settings) => Some(Arc::new(OpenBao::new(settings.clone(), issuer, couriers))),
                 Source::Exchange(settings) => Some(Arc::new(Exchange::new(settings.clone(), issuer, couriers))),
+                Source::GithubApp(settings) => Some(Arc::new(GithubApp::new(settings.clone(), minting, couriers))),
+                Source::Gitlab(settings) => Some(Arc::new(Gitlab::new(settings.clone(), minting, couriers))),
+                Source::Forgejo(settings) => Some(Arc::new(Forgejo::new(settings.clone(), minting, couriers))),
             }
         });
         self.identities.providers().into_iter().chain([stored]).chain(elsewhere).collect()

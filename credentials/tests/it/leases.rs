@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use crate::world::{Cut, Disk, NOW, Wired, holder, issuer, keeper, lease, live_tokens, order, permit, sealer, text};
 use selvedge_authority::Permit;
 use selvedge_credentials::{
-    Credential, Ending, Fresh, Handle, Leases, LendError, MasterKey, OWN_AUDIENCE, OwnSvid, Probe, Provider,
+    Credential, Ending, Fresh, Handle, Leases, LendError, Lost, MasterKey, OWN_AUDIENCE, OwnSvid, Probe, Provider,
     ProviderError, Purpose, SVID_LIFETIME_MAX, Sealed, Sealer, Secret, Slot,
 };
 use selvedge_domain::orders::MintCredential;
@@ -121,8 +121,13 @@ fn a_note_that_cannot_be_read_still_gets_its_lease_revoked() {
     let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
     assert!(matches!(next.leases.revoke(&lease(1), live, NOW), Ending::Stuck { .. }), "nobody knows what it was");
     assert_eq!(live_tokens(&disk, OWN_AUDIENCE, NOW), 0, "revoked by its id all the same");
-    assert_eq!(next.leases.revoke(&lease(1), live, lent.minted.expires), Ending::Expired, "the clock is believed");
-    assert!(matches!(next.leases.revoke(&lease(1), LeaseState::Announced, lent.minted.expires), Ending::Stuck { .. }));
+    for state in [live, LeaseState::Announced] {
+        let ending = next.leases.revoke(&lease(1), state, lent.minted.expires);
+        assert!(matches!(ending, Ending::Stuck { .. }), "what can be revoked may outlive its loan: {ending:?}");
+    }
+    let only = LeaseState::Live { revocation: Revocation::ExpiryOnly(lent.minted.expires), expires: NOW };
+    assert!(matches!(next.leases.revoke(&lease(1), only, NOW), Ending::Stuck { .. }));
+    assert_eq!(next.leases.revoke(&lease(1), only, lent.minted.expires), Ending::Expired, "this clock is believed");
 }
 
 #[test]
@@ -175,8 +180,8 @@ impl Provider for Odd {
         if self.works.load(Ordering::SeqCst) { Probe::Alive } else { Probe::Dead }
     }
 
-    fn lost_dies(&self, _: Time) -> Option<Time> {
-        None
+    fn lost(&self, _: Time) -> Lost {
+        Lost::EndedByLease
     }
 }
 

@@ -8,6 +8,9 @@
 
 mod canary;
 mod crash;
+mod forgejo;
+mod github_app;
+mod gitlab;
 mod interop;
 mod issuer;
 mod leases;

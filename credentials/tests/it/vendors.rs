@@ -1,6 +1,10 @@
 //! Strict stand-ins for services that cannot be had here, written from what their makers and the RFCs publish. Each refuses what
 //! the service refuses, and counts by itself what is alive.
 
+pub(crate) mod forgejo;
+pub(crate) mod github;
+pub(crate) mod gitlab;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -25,6 +29,8 @@ pub(crate) enum Mood {
     Mute,
     /// It answers every request with this status.
     Status(u16),
+    /// It answers every request with this status, and says when to come back.
+    Later(u16),
     /// It answers `200` and nothing that makes sense.
     Nonsense,
 }
@@ -32,18 +38,18 @@ pub(crate) enum Mood {
 /// How a stand-in is when it is asked for this target.
 type Moods = Box<dyn Fn(&str) -> Mood + Send>;
 
-#[derive(Default)]
-struct Shelf {
-    /// Live tokens, when they die, and the leases made with each.
-    tokens: BTreeMap<String, (Time, BTreeSet<String>)>,
-    made: u64,
+/// What a stand-in does when it does its duty.
+pub(crate) trait Service: Send + Sync {
+    /// Answers as the service does.
+    fn serve(&self, errand: &Errand, now: Time) -> (u16, serde_json::Value);
+
+    /// How many of its credentials it would accept now.
+    fn live(&self, now: Time) -> usize;
 }
 
-/// An OpenBao, or an authorisation server: both trust our issuer for one audience.
+/// A service somewhere else.
 pub(crate) struct Vendor {
-    verifier: Verifier,
-    wired: Wired,
-    shelf: Mutex<Shelf>,
+    service: Box<dyn Service>,
     pub(crate) now: Mutex<Time>,
     mood: Mutex<Moods>,
     fuse: Arc<Fuse>,
@@ -51,15 +57,8 @@ pub(crate) struct Vendor {
 
 impl Vendor {
     /// One whose every answer passes this fuse.
-    pub(crate) fn new(disk: &Arc<Disk>, fuse: Arc<Fuse>, now: Time) -> Arc<Self> {
-        Arc::new(Self {
-            verifier: issuer(disk).verifier(),
-            wired: Wired { disk: Arc::clone(disk), fuse: Fuse::new(crate::world::Cut::Never) },
-            shelf: Mutex::default(),
-            now: Mutex::new(now),
-            mood: Mutex::new(Box::new(|_| Mood::Well)),
-            fuse,
-        })
+    pub(crate) fn new(service: Box<dyn Service>, fuse: Arc<Fuse>, now: Time) -> Arc<Self> {
+        Arc::new(Self { service, now: Mutex::new(now), mood: Mutex::new(Box::new(|_| Mood::Well)), fuse })
     }
 
     /// The same service, met by a keeper whose power does not go.
@@ -71,13 +70,66 @@ impl Vendor {
         *self.mood.lock().unwrap() = Box::new(mood);
     }
 
-    /// How many tokens it would accept now, by its own clock.
+    /// How many credentials it would accept now, by its own clock.
     pub(crate) fn live(&self) -> usize {
-        let now = *self.now.lock().unwrap();
-        self.shelf.lock().unwrap().tokens.values().filter(|(dies, _)| *dies > now).count()
+        self.service.live(*self.now.lock().unwrap())
     }
 
     fn serve(&self, errand: &Errand) -> (u16, serde_json::Value) {
+        let now = *self.now.lock().unwrap();
+        self.service.serve(errand, now)
+    }
+}
+
+/// An OpenBao, and an authorisation server: both trust our issuer for one audience.
+pub(crate) struct Trusting {
+    verifier: Verifier,
+    wired: Wired,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    /// Live tokens, when they die, and the leases made with each.
+    tokens: BTreeMap<String, (Time, BTreeSet<String>)>,
+    made: u64,
+}
+
+impl Trusting {
+    pub(crate) fn new(disk: &Arc<Disk>) -> Box<Self> {
+        let wired = Wired { disk: Arc::clone(disk), fuse: Fuse::new(crate::world::Cut::Never) };
+        Box::new(Self { verifier: issuer(disk).verifier(), wired, shelf: Mutex::default() })
+    }
+
+    fn accepts(&self, document: &str, now: Time) -> bool {
+        self.verifier.verify(document, AUDIENCE, now, &self.wired).is_ok()
+    }
+
+    fn make(&self, prefix: &str, now: Time) -> String {
+        let dies = now.after(LIVES);
+        let mut shelf = self.shelf.lock().unwrap();
+        shelf.made += 1;
+        let token = format!("{prefix}canary-{:08}-of-a-vendor", shelf.made);
+        shelf.tokens.insert(token.clone(), (dies, BTreeSet::new()));
+        token
+    }
+
+    fn with_token(
+        &self,
+        token: Option<&str>,
+        now: Time,
+        act: impl FnOnce(&mut Shelf, &str) -> (u16, serde_json::Value),
+    ) -> (u16, serde_json::Value) {
+        let mut shelf = self.shelf.lock().unwrap();
+        match token {
+            Some(token) if shelf.tokens.get(token).is_some_and(|(dies, _)| *dies > now) => act(&mut shelf, token),
+            _ => (403, serde_json::json!({ "errors": ["permission denied"] })),
+        }
+    }
+}
+
+impl Service for Trusting {
+    fn serve(&self, errand: &Errand, now: Time) -> (u16, serde_json::Value) {
         let refuse = |status: u16| (status, serde_json::json!({ "errors": ["refused"] }));
         let body = match &errand.body {
             Some(Body::Json(json) | Body::Form(json)) => String::from_utf8(json.expose().to_vec()).unwrap(),
@@ -92,32 +144,32 @@ impl Vendor {
                 if asked["role"] != "factory" || asked.as_object().unwrap().len() != 2 {
                     return refuse(400);
                 }
-                match self.accepts(asked["jwt"].as_str().unwrap_or_default()) {
+                match self.accepts(asked["jwt"].as_str().unwrap_or_default(), now) {
                     true => {
-                        let token = self.make("hvs.");
+                        let token = self.make("hvs.", now);
                         (200, serde_json::json!({ "auth": { "client_token": token, "lease_duration": LIVES.as_millis() / 1000 } }))
                     }
                     false => refuse(400),
                 }
             }
-            (Method::Get, "/v1/database/creds/readonly") => self.with_token(token.as_deref(), |shelf, token| {
+            (Method::Get, "/v1/database/creds/readonly") => self.with_token(token.as_deref(), now, |shelf, token| {
                 let lease = format!("database/creds/readonly/{}", shelf.made);
                 shelf.tokens.get_mut(token).unwrap().1.insert(lease.clone());
                 (200, serde_json::json!({ "lease_id": lease, "lease_duration": 600, "data": { "username": "v-1", "password": format!("pw-of-{token}") } }))
             }),
-            (Method::Put, "/v1/sys/leases/revoke") if is_json => self.with_token(token.as_deref(), |shelf, token| {
+            (Method::Put, "/v1/sys/leases/revoke") if is_json => self.with_token(token.as_deref(), now, |shelf, token| {
                 let asked: serde_json::Value = serde_json::from_str(&body).unwrap();
                 match shelf.tokens.get_mut(token).unwrap().1.remove(asked["lease_id"].as_str().unwrap_or_default()) {
                     true => (204, serde_json::Value::Null),
                     false => (400, serde_json::json!({ "errors": ["invalid lease"] })),
                 }
             }),
-            (Method::Post, "/v1/auth/token/revoke-self") => self.with_token(token.as_deref(), |shelf, token| {
+            (Method::Post, "/v1/auth/token/revoke-self") => self.with_token(token.as_deref(), now, |shelf, token| {
                 shelf.tokens.remove(token);
                 (204, serde_json::Value::Null)
             }),
             (Method::Get, "/v1/auth/token/lookup-self") => {
-                self.with_token(token.as_deref(), |_, _| (200, serde_json::json!({ "data": { "id": "x" } })))
+                self.with_token(token.as_deref(), now, |_, _| (200, serde_json::json!({ "data": { "id": "x" } })))
             }
             (Method::Post, "/token") if !is_json => {
                 let pairs = pairs(&body);
@@ -127,9 +179,9 @@ impl Vendor {
                     && is("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
                     && is("scope", "read write:one")
                     && pairs.keys().all(|name| known.contains(&name.as_str()));
-                match asked_well && self.accepts(pairs.get("subject_token").map_or("", String::as_str)) {
+                match asked_well && self.accepts(pairs.get("subject_token").map_or("", String::as_str), now) {
                     true => (200, serde_json::json!({
-                        "access_token": self.make("at."), "token_type": "Bearer", "expires_in": LIVES.as_millis() / 1000,
+                        "access_token": self.make("at.", now), "token_type": "Bearer", "expires_in": LIVES.as_millis() / 1000,
                         "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
                     })),
                     false => (400, serde_json::json!({ "error": "invalid_request" })),
@@ -141,7 +193,6 @@ impl Vendor {
                 (200, serde_json::Value::Null)
             }
             (Method::Post, "/introspect") if !is_json => {
-                let now = *self.now.lock().unwrap();
                 let shelf = self.shelf.lock().unwrap();
                 let found = pairs(&body).get("token").and_then(|token| shelf.tokens.get(token).cloned());
                 (200, serde_json::json!({ "active": found.is_some_and(|(dies, _)| dies > now) }))
@@ -150,31 +201,8 @@ impl Vendor {
         }
     }
 
-    fn accepts(&self, document: &str) -> bool {
-        let now = *self.now.lock().unwrap();
-        self.verifier.verify(document, AUDIENCE, now, &self.wired).is_ok()
-    }
-
-    fn make(&self, prefix: &str) -> String {
-        let dies = self.now.lock().unwrap().after(LIVES);
-        let mut shelf = self.shelf.lock().unwrap();
-        shelf.made += 1;
-        let token = format!("{prefix}canary-{:08}-of-a-vendor", shelf.made);
-        shelf.tokens.insert(token.clone(), (dies, BTreeSet::new()));
-        token
-    }
-
-    fn with_token(
-        &self,
-        token: Option<&str>,
-        act: impl FnOnce(&mut Shelf, &str) -> (u16, serde_json::Value),
-    ) -> (u16, serde_json::Value) {
-        let now = *self.now.lock().unwrap();
-        let mut shelf = self.shelf.lock().unwrap();
-        match token {
-            Some(token) if shelf.tokens.get(token).is_some_and(|(dies, _)| *dies > now) => act(&mut shelf, token),
-            _ => (403, serde_json::json!({ "errors": ["permission denied"] })),
-        }
+    fn live(&self, now: Time) -> usize {
+        self.shelf.lock().unwrap().tokens.values().filter(|(dies, _)| *dies > now).count()
     }
 }
 
@@ -194,6 +222,10 @@ impl Courier for Vendor {
         let answer = match mood {
             Mood::Down => return Err(CourierError::NotAsked("no address takes the connection".to_owned())),
             Mood::Status(status) => (status, serde_json::Value::Null),
+            Mood::Later(status) => {
+                let retry_after = Some(Duration::from_seconds(7));
+                return Ok(Brought { status, retry_after, found: BTreeMap::new() });
+            }
             Mood::Nonsense => return Err(CourierError::AnswerLost("the answer is not JSON".to_owned())),
             Mood::Mute => {
                 self.serve(errand);
@@ -210,11 +242,23 @@ fn brought(errand: &Errand, (status, body): (u16, serde_json::Value)) -> Brought
     let value = |pointer: &String| {
         let text = match body.pointer(pointer)? {
             serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => return None,
             value => value.to_string(),
         };
         Some((pointer.clone(), selvedge_credentials::Secret::new(text.into_bytes())))
     };
-    let found = if status < 300 { errand.wants.iter().filter_map(value).collect() } else { BTreeMap::new() };
+    let count = |pointer: &String| {
+        let members = match body.pointer(pointer)? {
+            serde_json::Value::Array(list) => format!("[{}]", list.len()),
+            serde_json::Value::Object(object) => format!("{{{}}}", object.len()),
+            _ => return None,
+        };
+        Some((pointer.clone(), selvedge_credentials::Secret::new(members.into_bytes())))
+    };
+    let found = match status {
+        ..300 => errand.wants.iter().filter_map(value).chain(errand.counts.iter().filter_map(count)).collect(),
+        300.. => BTreeMap::new(),
+    };
     Brought { status, retry_after: (status == 429).then_some(Duration::from_seconds(7)), found }
 }
 

@@ -9,8 +9,8 @@ use selvedge_authority::{
     Subject, Verdict,
 };
 use selvedge_credentials::{
-    Credential, Fresh, Issuer, IssuerName, Leases, MasterKey, OwnSvid, Probe, Provider, ProviderError, RevocationList,
-    Revoked, Sealed, SealedStore, Sealer, Secret, Slot, StoreError,
+    Credential, Fresh, Issuer, IssuerName, Leases, Lost, MasterKey, OwnSvid, Probe, Provider, ProviderError,
+    RevocationList, Revoked, Sealed, SealedStore, Sealer, Secret, Slot, StoreError,
 };
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{AgentName, Deed, Digest, Duration, LeaseId, RepoName, RunId, Sensitivity, Time, WorkloadId};
@@ -129,8 +129,8 @@ impl Provider for Spied {
         self.inner.probe(credential, now)
     }
 
-    fn lost_dies(&self, _: Time) -> Option<Time> {
-        None
+    fn lost(&self, _: Time) -> Lost {
+        Lost::EndedByLease
     }
 }
 

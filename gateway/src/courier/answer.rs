@@ -16,9 +16,14 @@ pub(crate) enum BadAnswer {
     TooLong,
 }
 
-/// The values at these JSON pointers that are there and are text or a number. An answer without a body has none.
-pub(crate) fn wanted(body: &[u8], pointers: &[String]) -> Result<BTreeMap<String, String>, BadAnswer> {
-    if pointers.is_empty() || body.trim_ascii().is_empty() {
+/// The values at these JSON pointers that are there and are text or a number, and how many members a list, `[2]`, or an object,
+/// `{2}`, has that is to be counted. An answer without a body has none.
+pub(crate) fn wanted(
+    body: &[u8],
+    pointers: &[String],
+    counts: &[String],
+) -> Result<BTreeMap<String, String>, BadAnswer> {
+    if (pointers.is_empty() && counts.is_empty()) || body.trim_ascii().is_empty() {
         return Ok(BTreeMap::new());
     }
     // Nesting is bounded by the parser, at 128.
@@ -35,6 +40,14 @@ pub(crate) fn wanted(body: &[u8], pointers: &[String]) -> Result<BTreeMap<String
             return Err(BadAnswer::TooLong);
         }
         found.insert(pointer.clone(), value);
+    }
+    for pointer in counts {
+        let members = match answer.pointer(pointer) {
+            Some(Value::Array(list)) => format!("[{}]", list.len()),
+            Some(Value::Object(object)) => format!("{{{}}}", object.len()),
+            Some(_) | None => continue,
+        };
+        found.insert(pointer.clone(), members);
     }
     Ok(found)
 }
@@ -54,27 +67,45 @@ mod tests {
         let body = br#"{"auth":{"client_token":"t","lease_duration":60,"list":["x"]},"other":"secret","active":false}"#;
         let wants =
             pointers(&["/auth/client_token", "/auth/lease_duration", "/auth/list", "/auth/list/0", "/none", "/active"]);
-        let found = wanted(body, &wants).unwrap();
+        let found = wanted(body, &wants, &[]).unwrap();
         let expected =
             [("/active", "false"), ("/auth/client_token", "t"), ("/auth/lease_duration", "60"), ("/auth/list/0", "x")];
         assert_eq!(found, expected.map(|(pointer, value)| (pointer.to_owned(), value.to_owned())).into());
-        assert_eq!(wanted(b"", &wants), Ok(BTreeMap::new()));
-        assert_eq!(wanted(b"not json", &[]), Ok(BTreeMap::new()));
+        assert_eq!(wanted(b"", &wants, &[]), Ok(BTreeMap::new()));
+        assert_eq!(wanted(b"not json", &[], &[]), Ok(BTreeMap::new()));
+    }
+
+    #[test]
+    fn lists_and_objects_are_counted_and_nothing_is_taken_for_another() {
+        let count =
+            |body: &[u8], pointer: &str| wanted(body, &[], &pointers(&[pointer])).unwrap().get(pointer).cloned();
+        for (body, members) in [
+            ("[]", Some("[0]")),
+            ("[{},{}]", Some("[2]")),
+            ("{\"a\":1}", Some("{1}")),
+            ("{}", Some("{0}")),
+            ("7", None),
+        ] {
+            assert_eq!(count(body.as_bytes(), "").as_deref(), members, "{body}");
+        }
+        assert_eq!(count(br#"{"a":["x"],"b":"2"}"#, "/a").as_deref(), Some("[1]"));
+        assert_eq!(count(br#"{"a":["x"],"b":"2"}"#, "/b"), None);
+        assert_eq!(wanted(b"<html>", &[], &pointers(&[""])), Err(BadAnswer::NotJson));
     }
 
     #[test]
     fn nonsense_depth_and_length_are_refused() {
         let wants = pointers(&["/a"]);
-        assert_eq!(wanted(b"<html>", &wants), Err(BadAnswer::NotJson));
-        assert_eq!(wanted("[".repeat(100_000).as_bytes(), &wants), Err(BadAnswer::NotJson));
+        assert_eq!(wanted(b"<html>", &wants, &[]), Err(BadAnswer::NotJson));
+        assert_eq!(wanted("[".repeat(100_000).as_bytes(), &wants, &[]), Err(BadAnswer::NotJson));
         let long = format!("{{\"a\":\"{}\"}}", "x".repeat(VALUE_BYTES_MAX + 1));
-        assert_eq!(wanted(long.as_bytes(), &wants), Err(BadAnswer::TooLong));
+        assert_eq!(wanted(long.as_bytes(), &wants, &[]), Err(BadAnswer::TooLong));
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(body in prop::collection::vec(any::<u8>(), 0..200), pointer in "[/~a0]{0,6}") {
-            let _ = wanted(&body, &[pointer]);
+            let _ = wanted(&body, &[pointer.clone()], &[pointer]);
         }
     }
 }

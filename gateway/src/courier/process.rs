@@ -66,9 +66,12 @@ async fn ask(errand: &Errand, dialer: &Dialer, scope: &Scope) -> Result<Brought,
     let response = parse_response(&head, errand.method).map_err(|_| lost("the provider's answer is malformed"))?;
     let body = read_body(&mut provider, &response).await.ok_or_else(|| lost("the provider's answer breaks off"))?;
     // What refuses says so with whatever it likes; only what grants has to make sense.
-    let pointers = if response.status < 300 { errand.wants.as_slice() } else { &[] };
+    let (wants, counts) = match response.status {
+        ..300 => (errand.wants.as_slice(), errand.counts.as_slice()),
+        300.. => (&[][..], &[][..]),
+    };
     let found =
-        wanted(&body, pointers).map_err(|bad| Failed::AnswerLost(format!("the provider answered, and {bad}")))?;
+        wanted(&body, wants, counts).map_err(|bad| Failed::AnswerLost(format!("the provider answered, and {bad}")))?;
     Ok(Brought { status: response.status, retry_after: response.retry_after(), found })
 }
 
@@ -85,10 +88,14 @@ fn request(errand: &Errand) -> Vec<u8> {
     let Errand { endpoint, method, target, fields, body, .. } = errand;
     let port = if endpoint.port == 443 { String::new() } else { format!(":{}", endpoint.port) };
     let mut head = format!(
-        "{} {target} HTTP/1.1\r\nhost: {}{port}\r\nuser-agent: selvedge\r\naccept: application/json\r\nconnection: close\r\n",
+        "{} {target} HTTP/1.1\r\nhost: {}{port}\r\nuser-agent: selvedge\r\nconnection: close\r\n",
         method.as_str(),
         endpoint.host
     );
+    // A provider may have a JSON of its own that it wants to be asked for.
+    if !fields.iter().any(|(name, _)| name.as_str() == "accept") {
+        head.push_str("accept: application/json\r\n");
+    }
     for (name, value) in fields {
         head.push_str(&format!("{}: {value}\r\n", name.as_str()));
     }

@@ -22,6 +22,7 @@ pub(crate) struct WireErrand {
     fields: Vec<(String, String)>,
     body: Option<(String, Vec<u8>)>,
     wants: Vec<String>,
+    counts: Vec<String>,
     dangers: Vec<WireUpstream>,
     roots_pem: String,
 }
@@ -53,6 +54,7 @@ impl From<&Errand> for WireErrand {
             fields: errand.fields.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
             body: errand.body.clone(),
             wants: errand.wants.clone(),
+            counts: errand.counts.clone(),
             dangers: errand.dangers.iter().map(WireUpstream::from).collect(),
             roots_pem: errand.roots_pem.clone(),
         }
@@ -79,6 +81,7 @@ impl TryFrom<WireErrand> for Errand {
                 body => body,
             },
             wants: wire.wants,
+            counts: wire.counts,
             dangers: wire.dangers.into_iter().map(danger::Upstream::try_from).collect::<Result<_, _>>()?,
             roots_pem: wire.roots_pem,
         })

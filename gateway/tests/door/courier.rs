@@ -25,6 +25,7 @@ fn errand(public: &PublicAuthority, upstream: &Upstream, target: &str) -> Errand
         fields: vec![(FieldName::parse("x-vault-token").unwrap(), "s3cr3t-of-the-factory".to_owned())],
         body: Some(("application/json".to_owned(), b"{\"role\":\"r\"}".to_vec())),
         wants: vec!["/auth/client_token".to_owned()],
+        counts: vec!["/auth/policies".to_owned()],
         dangers: vec![danger::Upstream {
             endpoint: endpoint(HOST),
             address: upstream.address.ip(),
@@ -49,12 +50,22 @@ fn a_courier_asks_as_it_was_told_and_brings_what_was_wanted() {
     let upstream = Upstream::tls(&public, HOST);
     upstream.answer("/v1/login", raw("200 OK", "", r#"{"auth":{"client_token":"token-1","policies":["root"]}}"#));
     let brought = go(&errand(&public, &upstream, "/v1/login")).unwrap();
-    assert_eq!(brought.found, [("/auth/client_token".to_owned(), "token-1".to_owned())].into());
+    let expected = [("/auth/client_token", "token-1"), ("/auth/policies", "[1]")];
+    assert_eq!(brought.found, expected.map(|(pointer, value)| (pointer.to_owned(), value.to_owned())).into());
     assert!(!format!("{brought:?}").contains("token-1"), "what was brought is secret");
     let head = upstream.heads().pop().unwrap();
     assert!(head.starts_with("POST /v1/login HTTP/1.1\r\nhost: registry.example\r\n"), "{head}");
     assert!(head.contains("\r\nx-vault-token: s3cr3t-of-the-factory\r\n"), "{head}");
+    assert!(head.contains("\r\naccept: application/json\r\n"), "{head}");
     assert_eq!(upstream.bodies().pop().unwrap(), b"{\"role\":\"r\"}");
+    // A provider that has a media type of its own is asked for that, and for no other.
+    let mut own = errand(&public, &upstream, "/v1/login");
+    own.fields.push((FieldName::parse("accept").unwrap(), "application/vnd.github+json".to_owned()));
+    own.method = Method::Delete;
+    assert_eq!(go(&own).unwrap().status, 200);
+    let head = upstream.heads().pop().unwrap();
+    assert!(head.starts_with("DELETE /v1/login HTTP/1.1\r\n") && head.matches("accept:").count() == 1, "{head}");
+    assert!(head.contains("\r\naccept: application/vnd.github+json\r\n"), "{head}");
 }
 
 #[test]
