@@ -187,3 +187,72 @@ fn a63_without_the_word_there_is_no_repository_to_ask_for() {
     let shown = scene.run(&["show", text(&run, "run")]).ok().out;
     assert!(shown.contains("exit status 7") && shown.contains("git.push"), "{shown}");
 }
+
+#[test]
+fn a107_paths_that_a_denied_push_names_are_recorded_up_to_a_limit() {
+    let scene = scene();
+    // Each push is denied, and each denial repeats four megabytes of paths.
+    let script = r#"blob=$(git hash-object -w src/greeting)
+long=$(printf 'd%.0s' $(seq 120))
+seq 10000 26000 | sed "s|.*|100644 $blob\t$long/$long&|" >/tmp/many
+printf '100644 %s\t.github/workflows/x.yml\n' "$blob" >>/tmp/many
+git update-index --add --index-info </tmp/many
+git commit -q -m many
+many() { git push origin HEAD:$own; }
+for turn in 1 2; do refused "workflows or pipelines" many; done
+refused "name too many paths" many
+exit 7"#;
+    let run = push(&scene, script);
+    let shown = scene.run(&["show", text(&run, "run")]).ok().out;
+    assert!(shown.contains("exit status 7"), "{}", tape(&scene, &run));
+}
+
+#[test]
+fn a11_a40_a60_the_repository_answers_in_one_place_and_to_well_formed_requests() {
+    let scene = scene();
+    let script = r#"host=git.selvedge.internal
+asked=/info/refs?service=git-receive-pack
+path=${SELVEDGE_GIT_URL#https://*/}
+refused "403" curl -sSf "http://$host/$path$asked"
+refused "403" curl -sSf "https://$host:8443/$path$asked"
+refused "403" curl -sSf "https://x.$host/$path$asked"
+refused "421" curl -sSf -H "Host: other.example" "$SELVEDGE_GIT_URL$asked"
+for asked in "$asked&x" "/../repo.git$asked" "//info/refs?service=git-receive-pack"; do
+    refused "The requested URL returned error: 4" curl -sSf --path-as-is "$SELVEDGE_GIT_URL$asked"
+done
+send() { curl -sS --path-as-is -H "Content-Type: application/x-git-receive-pack-request" "$@" "$SELVEDGE_GIT_URL/git-receive-pack"; }
+zero=0000000000000000000000000000000000000000
+head=$(git rev-parse HEAD)
+line() { printf '%04x%s' $((${#1} + 4)) "$1"; }
+says() { grep -aqF -- "$1" /tmp/said || { echo "said otherwise: $1"; cat /tmp/said; exit 6; }; }
+# No head, half a head, an endless one, no pack, a pack of nothing, a move to what is there already.
+for body in '' 0 00 ffff 0001 0002 0003 0004 fffe 0000 "$(line x)" 'PACK'; do
+    printf '%s' "$body" | send --data-binary @- >/tmp/said
+done
+head -c 70000 /dev/zero | tr '\0' 0 | sed 's/^/0fff/' | send --data-binary @- >/tmp/said
+curl -sSf -o /dev/null "$SELVEDGE_GIT_URL/info/refs?service=git-receive-pack"
+printf '%s0000' "$(line "$zero $head $own$(printf '\001') report-status")" | send --data-binary @- >/tmp/said
+says "malformed"
+printf '%s0000' "$(line "$zero $head $own")" | send --data-binary @- >/tmp/said
+test ! -s /tmp/said
+# A gzip that is none, to what fetches.
+printf 'no gzip' | curl -sS -o /tmp/said -w '%{http_code}' -H "Content-Type: application/x-git-upload-pack-request" \
+    -H "Content-Encoding: gzip" --data-binary @- "$SELVEDGE_GIT_URL/git-upload-pack" | grep -q 404
+head -c 90000000 /dev/zero | send -H "Transfer-Encoding: chunked" --data-binary @- -o /tmp/said -w '%{http_code}' | grep -q 413
+# Clients that hang up in the middle give their lanes back.
+for turn in 1 2 3 4 5 6; do
+    (printf '0100'; sleep 1) | timeout 0.5 curl -sS -T - -X POST -H "Content-Type: application/x-git-receive-pack-request" \
+        "$SELVEDGE_GIT_URL/git-receive-pack" >/dev/null 2>&1 || true
+done
+# Two at once: one of them is first, and the other is told so.
+change one; git branch first
+git reset -q --hard origin/main; change two; git branch second
+git push -q origin first:$own >/tmp/first 2>&1 & one=$!
+git push -q origin second:$own >/tmp/second 2>&1 & two=$!
+went=0
+wait $one && went=$((went + 1)) || true
+wait $two && went=$((went + 1)) || true
+test $went = 1 || { echo "went through: $went"; cat /tmp/first /tmp/second; exit 5; }
+"#;
+    proposed(&scene, script);
+}

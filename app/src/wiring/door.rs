@@ -201,6 +201,9 @@ impl OpenDoor {
                 scope.spawn(|| self.door.serve(&desk).inspect_err(|error| desk.broke(error)));
             }
             let done = inside();
+            if let Some(git) = git {
+                git.end();
+            }
             self.door.close();
             done
         })

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_authority::{ActError, Observation, Stop};
@@ -28,6 +28,10 @@ const LANES: usize = 2;
 /// Bytes of packs that one attempt may push, refused ones too: each stays on the disk until the attempt ends.
 const RECEIVED_BYTES_MAX: u64 = 256 << 20;
 
+/// Bytes of the paths that all pushes of an attempt may name, denied ones too: the log repeats each of them. Two pushes as
+/// large as one may be.
+const NAMED_BYTES_MAX: usize = 8 << 20;
+
 /// Longest detail of a refusal in the log.
 const DETAIL_BYTES_MAX: usize = 253;
 
@@ -44,7 +48,10 @@ pub(super) struct GitDesk {
     /// So that a push is looked at and landed before the next is.
     pushing: Mutex<()>,
     received: AtomicU64,
+    named: AtomicUsize,
     serials: AtomicU64,
+    /// Whether the sandbox has ended, so that nobody waits for answers and nothing more is pushed.
+    ended: AtomicBool,
 }
 
 /// The files one exchange passes through. They have no name.
@@ -72,6 +79,8 @@ impl Works {
             landing: Mutex::default(),
             pushing: Mutex::default(),
             received: AtomicU64::new(0),
+            named: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
             serials: AtomicU64::new(self.draw() >> 1),
             dir,
         })
@@ -125,9 +134,18 @@ impl GitDesk {
         landing.map_or(Ok(None), |landing| landing.changes().map_err(|error| error.to_string()))
     }
 
+    /// Gives up what is being looked at: a pack can take long, and whoever stops a run does not wait for it.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed)
+    }
+
     /// Answers one call of the door.
     pub(super) fn answer(&self, doors: &dyn Doorkeeper, call: &GitCall) -> GitAnswer {
-        let Some(lane) = self.lanes.get(call.lane) else { return failed() };
+        let Some(lane) = self.lanes.get(call.lane).filter(|_| self.goes_on()) else { return failed() };
         match &call.wanted {
             GitWanted::Advertise(service) => {
                 let service = match service {
@@ -192,16 +210,26 @@ impl GitDesk {
             doors.saw(Observation::DoorRefused { door: "git".to_owned(), code: code.clone(), detail, count: 1 });
             GitAnswer::Refused { code, because }
         };
-        if self.received.fetch_add(pack_bytes, Ordering::Relaxed).saturating_add(pack_bytes) > RECEIVED_BYTES_MAX {
-            return Err(refuse(format!("more than {} MiB in all pushes of this attempt", RECEIVED_BYTES_MAX >> 20)));
+        // It may have waited for another push.
+        if !self.goes_on() {
+            return Err(failed());
         }
         let landing = self.landing().map_err(|_| failed())?;
+        let sent = self.received.fetch_add(pack_bytes, Ordering::Relaxed).saturating_add(pack_bytes);
+        let kept = landing.received_bytes().map_err(|_| failed())?.saturating_add(pack_bytes);
+        if sent.max(kept) > RECEIVED_BYTES_MAX {
+            return Err(refuse(format!("more than {} MiB in all pushes of this attempt", RECEIVED_BYTES_MAX >> 20)));
+        }
         if landing.head().map_err(|_| failed())?.as_ref() != old {
             return Err(refuse("the branch has moved: fetch, and push again".to_owned()));
         }
         let pack = lane.request_from(pack_at).map_err(|_| failed())?;
         landing.receive(pack, pack_bytes).map_err(|error| refuse(error.to_string()))?;
-        let seen = landing.examine(old, new).map_err(|error| refuse(error.to_string()))?;
+        let seen = landing.examine(old, new, &|| self.goes_on()).map_err(|error| refuse(error.to_string()))?;
+        let named = seen.paths.iter().chain(&seen.automation).map(|path| path.as_str().len()).sum::<usize>();
+        if self.named.fetch_add(named, Ordering::Relaxed).saturating_add(named) > NAMED_BYTES_MAX {
+            return Err(refuse("the pushes of this attempt name too many paths: push fewer files".to_owned()));
+        }
         let texts = |paths: &std::collections::BTreeSet<selvedge_domain::RepoPath>| {
             paths.iter().map(ToString::to_string).collect()
         };

@@ -24,6 +24,13 @@ use crate::sensitive::{ActedOnBy, acted_on_by};
 
 /// Most commits of one push: each is looked at, which takes a few calls of git.
 const COMMITS_MAX: usize = 100;
+/// Most comparisons of one push: a merge is compared with each of its parents, of which a commit may name any number.
+const COMPARISONS_MAX: usize = 3 * COMMITS_MAX;
+/// Content of all comparisons of a push that is searched, both sides of each change. A few bytes of a pack can stand for
+/// any number; this takes some seconds.
+const SEARCHED_BYTES_MAX: u64 = 256 << 20;
+/// Most secrets told of one push: enough to act on, and the log repeats them.
+const SECRETS_MAX: usize = 100;
 /// Bytes of all paths of a push together, as for a proposal: the order and the log repeat every path.
 const PATHS_BYTES_MAX: usize = 4 << 20;
 /// Content of a pushed branch that is taken over, as for collected files.
@@ -40,6 +47,7 @@ pub struct Landing {
     run: RunId,
     base: CommitId,
     base_tree: TreeId,
+    base_bytes: u64,
 }
 
 /// What a client of git asks for.
@@ -60,7 +68,7 @@ pub struct Examined {
     pub paths: BTreeSet<RepoPath>,
     /// Those that a forge's automation would run.
     pub automation: BTreeSet<RepoPath>,
-    /// Secrets any of them adds: kind and place.
+    /// Secrets any of them adds: kind and place. Bounded.
     pub secrets: BTreeSet<String>,
 }
 
@@ -99,6 +107,15 @@ pub enum RefusedObjects {
     /// Too many to look at.
     #[error("more than {COMMITS_MAX} commits in one push: squash some")]
     TooManyCommits,
+    /// Too many comparisons.
+    #[error("the commits of one push have more than {COMPARISONS_MAX} parents: merge fewer branches at once")]
+    TooManyParents,
+    /// Too much to search.
+    #[error("the commits change files of more than {} MiB in all: push fewer or smaller files", SEARCHED_BYTES_MAX >> 20)]
+    TooMuchContent,
+    /// Nobody waits for the answer.
+    #[error("the run has ended")]
+    Ended,
     /// Too much to list.
     #[error("the commits name too many paths: push fewer files")]
     TooManyPaths,
@@ -153,7 +170,8 @@ impl Repository {
         repository.git(&["update-ref", "--no-deref", "--", &reference, base.as_str(), ""], b"", ANSWER)?;
         repository.git(&["symbolic-ref", "HEAD", &reference], b"", ANSWER)?;
         let base_tree = repository.tree_of(base)?;
-        Ok(Landing { repository, run: run.clone(), base: base.clone(), base_tree })
+        let base_bytes = packed_bytes(&repository)?;
+        Ok(Landing { repository, run: run.clone(), base: base.clone(), base_tree, base_bytes })
     }
 
     /// A call whose input and output are too large to hold.
@@ -191,7 +209,8 @@ impl Landing {
 
     /// Takes in the objects of a push, read from where `pack` stands, without a name for them.
     pub fn receive(&self, pack: File, bytes_max: u64) -> Result<(), RefusedObjects> {
-        let most = format!("--max-input-size={bytes_max}");
+        // Nothing at all is no pack, and to git a limit of nothing is none.
+        let most = format!("--max-input-size={}", bytes_max.max(1));
         let args = ["index-pack", "--stdin", "--fix-thin", "--strict", &most];
         match self.repository.pipe(&args, Some(pack), &mut std::io::sink()) {
             Err(GitError::Failed { .. } | GitError::TimedOut { .. } | GitError::TooMuchOutput { .. }) => {
@@ -201,8 +220,20 @@ impl Landing {
         }
     }
 
-    /// Looks at every commit that moving the branch from `old` to `new` would add, and at what each changes.
-    pub fn examine(&self, old: Option<&CommitId>, new: &CommitId) -> Result<Examined, RefusedObjects> {
+    /// What pushes take up, also refused ones: git completes a thin pack with what it is based on, which can be a hundred
+    /// times what was sent, and leaves what it could not read.
+    pub fn received_bytes(&self) -> Result<u64, LandingError> {
+        Ok(packed_bytes(&self.repository)?.saturating_sub(self.base_bytes))
+    }
+
+    /// Looks at every commit that moving the branch from `old` to `new` would add, and at what each changes, for as long as
+    /// `goes_on` says that somebody waits for it.
+    pub fn examine(
+        &self,
+        old: Option<&CommitId>,
+        new: &CommitId,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Examined, RefusedObjects> {
         let repository = &self.repository;
         let kind = repository.ask(&["cat-file", "-t", new.as_str()], b"", ANSWER)?;
         if kind.stdout != b"commit\n" {
@@ -217,8 +248,12 @@ impl Landing {
             return Err(RefusedObjects::Rewrites);
         }
         let commits = self.added(old.unwrap_or(&self.base), new)?;
+        if commits.iter().map(|added| added.parents.len()).sum::<usize>() > COMPARISONS_MAX {
+            return Err(RefusedObjects::TooManyParents);
+        }
         let mut seen = Examined { commits: commits.len(), ..Examined::default() };
         let mut trees: BTreeMap<CommitId, TreeId> = BTreeMap::from([(self.base.clone(), self.base_tree.clone())]);
+        let mut comparisons = Vec::new();
         for Added { commit, tree, parents } in commits {
             // A second beginning has nothing to be compared with.
             if parents.is_empty() {
@@ -229,30 +264,50 @@ impl Landing {
                     Some(tree) => tree.clone(),
                     None => repository.tree_of(parent)?,
                 };
-                self.look(&before, &tree, &mut seen)?;
+                comparisons.push((before, tree.clone()));
             }
             trees.insert(commit, tree);
+        }
+        let goes_on = || if goes_on() { Ok(()) } else { Err(RefusedObjects::Ended) };
+        // Listed first, so that too much is refused before any of it is searched.
+        let mut bytes_left = SEARCHED_BYTES_MAX;
+        for (before, after) in &comparisons {
+            goes_on()?;
+            let bytes = self.list(before, after, &mut seen)?;
+            bytes_left = bytes_left.checked_sub(bytes).ok_or(RefusedObjects::TooMuchContent)?;
+        }
+        for (before, after) in &comparisons {
+            goes_on()?;
+            self.search(before, after, &mut seen)?;
         }
         Ok(seen)
     }
 
-    fn look(&self, before: &TreeId, after: &TreeId, seen: &mut Examined) -> Result<(), RefusedObjects> {
-        let repository = &self.repository;
-        for change in repository.diff(before, after)? {
+    /// Adds the paths that differ; how many bytes they hold on both sides.
+    fn list(&self, before: &TreeId, after: &TreeId, seen: &mut Examined) -> Result<u64, RefusedObjects> {
+        let changes = self.repository.diff(before, after)?;
+        for change in &changes {
             if acted_on_by(&change.path) == Some(ActedOnBy::Ci) {
                 seen.automation.insert(change.path.clone());
             }
-            seen.paths.insert(change.path);
+            seen.paths.insert(change.path.clone());
         }
         if seen.paths.iter().map(|path| path.as_str().len()).sum::<usize>() > PATHS_BYTES_MAX {
             return Err(RefusedObjects::TooManyPaths);
         }
+        Ok(self.repository.sized_sides(&changes)?.iter().map(|entry| entry.bytes).sum())
+    }
+
+    /// Adds the secrets that differ, and refuses links that lead outside.
+    fn search(&self, before: &TreeId, after: &TreeId, seen: &mut Examined) -> Result<(), RefusedObjects> {
+        let repository = &self.repository;
         if let Some(path) = repository.links_outside(before, after)?.into_iter().next() {
             return Err(RefusedObjects::Leaves(path));
         }
         let leaks = repository.leaks(before, after, &Scanner::default())?;
         let told = |leak: super::Leak| format!("{} in {} line {}", leak.finding.kind, leak.place, leak.finding.line);
-        seen.secrets.extend(leaks.into_iter().map(told));
+        let room = SECRETS_MAX.saturating_sub(seen.secrets.len());
+        seen.secrets.extend(leaks.into_iter().map(told).take(room));
         Ok(())
     }
 
@@ -309,6 +364,12 @@ impl Landing {
         })?;
         Ok(Some(ChangeSet::new(changes)))
     }
+}
+
+/// Bytes of what lies where git keeps packs.
+fn packed_bytes(repository: &Repository) -> std::io::Result<u64> {
+    let packs = fs::read_dir(repository.dir.join("objects/pack"))?;
+    packs.map(|entry| Ok(entry?.metadata()?.len())).sum()
 }
 
 /// A commit of a push.

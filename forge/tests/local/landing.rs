@@ -53,7 +53,7 @@ impl Scene {
     fn push(&self) -> Result<Examined, RefusedObjects> {
         let (old, new) = (self.landing.head().unwrap(), self.head());
         self.landing.receive(self.pack(new.as_str()), PACK_BYTES_MAX)?;
-        self.landing.examine(old.as_ref(), &new)
+        self.landing.examine(old.as_ref(), &new, &|| true)
     }
 
     fn land(&self, reference: &str, old: Option<CommitId>) -> Result<(), PublishError> {
@@ -117,7 +117,7 @@ fn a_60_the_branch_only_grows_and_only_from_the_base() {
     plain_git(&scene.clone, &["merge", "-q", "--allow-unrelated-histories", "-s", "ours", "-m", "x", "elsewhere"]);
     let new = scene.head();
     scene.landing.receive(scene.pack(new.as_str()), PACK_BYTES_MAX).unwrap();
-    assert!(matches!(scene.landing.examine(None, &new), Err(RefusedObjects::Elsewhere)));
+    assert!(matches!(scene.landing.examine(None, &new, &|| true), Err(RefusedObjects::Elsewhere)));
 }
 
 #[test]
@@ -165,13 +165,13 @@ fn a_66_submodules_links_outside_tags_and_broken_packs_are_refused() {
     let tag = plain_git_line(&scene.clone, &["rev-parse", "t"]);
     scene.landing.receive(scene.pack(&tag), PACK_BYTES_MAX).unwrap();
     let tag = CommitId::parse(&tag).unwrap();
-    assert!(matches!(scene.landing.examine(None, &tag), Err(RefusedObjects::NotACommit)));
+    assert!(matches!(scene.landing.examine(None, &tag, &|| true), Err(RefusedObjects::NotACommit)));
     assert!(matches!(scene.landing.receive(scene.file("x", b"PACK nonsense"), 100), Err(RefusedObjects::Pack)));
     commit_files(&scene.clone, &[("large", &"0123456789abcdef-".repeat(100))]);
     let new = scene.head();
     assert!(matches!(scene.landing.receive(scene.pack(new.as_str()), 32), Err(RefusedObjects::Pack)));
     scene.landing.receive(scene.pack(new.as_str()), PACK_BYTES_MAX).unwrap();
-    scene.landing.examine(None, &new).unwrap();
+    scene.landing.examine(None, &new, &|| true).unwrap();
 }
 
 #[test]
@@ -181,6 +181,90 @@ fn a_push_of_too_many_commits_is_refused() {
     assert!(matches!(scene.push(), Err(RefusedObjects::TooManyCommits)));
     plain_git(&scene.clone, &["reset", "-q", "--hard", "HEAD~1"]);
     assert_eq!(scene.push().unwrap().commits, 100);
+}
+
+#[test]
+fn a_66_a_107_a_commit_with_more_parents_than_are_compared_is_refused() {
+    let scene = Scene::new();
+    commit_files(&scene.clone, &[("a", "two\n")]);
+    let tree = plain_git_line(&scene.clone, &["rev-parse", "HEAD^{tree}"]);
+    let commit = |parents: usize| {
+        let parents = format!("parent {}\n", scene.base).repeat(parents);
+        let who = "A <a@example.org> 1700000000 +0000";
+        let text = format!("tree {tree}\n{parents}author {who}\ncommitter {who}\n\nx\n");
+        let id = plain_git_reading(&scene.clone, &["hash-object", "-t", "commit", "-w", "--stdin"], text.as_bytes());
+        String::from_utf8(id).unwrap().trim().to_owned()
+    };
+    let push = |id: String| {
+        scene.landing.receive(scene.pack(&id), PACK_BYTES_MAX).unwrap();
+        scene.landing.examine(None, &CommitId::parse(&id).unwrap(), &|| true)
+    };
+    assert!(matches!(push(commit(301)), Err(RefusedObjects::TooManyParents)));
+    assert_eq!(names(&push(commit(3)).unwrap().paths), ["a"]);
+}
+
+#[test]
+fn a_66_a_107_a_pack_that_holds_more_than_is_searched_is_refused() {
+    let scene = Scene::new();
+    // Much less than a megabyte of pack, and more than is searched, whose every file is within the limits.
+    for file in ["b", "c", "d", "e", "f"] {
+        commit_files(&scene.clone, &[(file, &file.repeat(60 << 20))]);
+    }
+    assert!(matches!(scene.push(), Err(RefusedObjects::TooMuchContent)));
+}
+
+#[test]
+fn a_107_nothing_is_looked_at_for_a_run_that_ended() {
+    let scene = Scene::new();
+    commit_files(&scene.clone, &[("a", "two\n")]);
+    scene.push().unwrap();
+    assert!(matches!(scene.landing.examine(None, &scene.head(), &|| false), Err(RefusedObjects::Ended)));
+}
+
+#[test]
+fn a_107_findings_of_a_push_are_counted_up_to_a_limit() {
+    let scene = Scene::new();
+    let keys: String = (0..90).map(|key| format!("key = \"AKIA{}{key:02}\"\n", "QWERTYUIOPASDF")).collect();
+    commit_files(&scene.clone, &[("x", &keys), ("y", &keys)]);
+    assert_eq!(scene.push().unwrap().secrets.len(), 100);
+}
+
+#[test]
+fn a_107_a_thin_pack_is_counted_as_what_it_becomes() {
+    let scene = Scene::new();
+    let large = noise(1 << 20);
+    commit_files(&scene.clone, &[("large", &large)]);
+    scene.push().unwrap();
+    let held = scene.landing.received_bytes().unwrap();
+    assert!(held > 1 << 19, "{held}");
+    scene.land(&scene.landing.reference(), None).unwrap();
+    // A few hundred bytes that git completes with the whole of what they are based on.
+    let base = scene.head();
+    commit_files(&scene.clone, &[("large", &format!("{large}x"))]);
+    let asked = format!("{}\n^{base}\n", scene.head());
+    let pack =
+        plain_git_reading(&scene.clone, &["pack-objects", "--revs", "--thin", "--stdout", "-q"], asked.as_bytes());
+    assert!(pack.len() < 2000, "{}", pack.len());
+    scene.landing.receive(scene.file("pack", &pack), PACK_BYTES_MAX).unwrap();
+    assert!(scene.landing.received_bytes().unwrap() > held + (1 << 19));
+}
+
+#[test]
+fn a_66_no_limit_is_not_what_a_limit_of_nothing_means() {
+    let scene = Scene::new();
+    commit_files(&scene.clone, &[("a", "two\n")]);
+    let new = scene.head();
+    assert!(matches!(scene.landing.receive(scene.pack(new.as_str()), 0), Err(RefusedObjects::Pack)));
+}
+
+/// Text that does not compress, the same each time.
+fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let mut letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + u8::try_from(state >> 58).unwrap())
+    };
+    (0..bytes).map(|_| letter()).collect()
 }
 
 #[test]

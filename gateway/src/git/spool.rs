@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flate2::read::MultiGzDecoder;
@@ -21,6 +22,7 @@ const DECODED_BYTES_MAX: u64 = 4 << 20;
 pub(crate) struct Lanes {
     free: Mutex<VecDeque<Lane>>,
     slots: Semaphore,
+    usable: AtomicUsize,
 }
 
 /// Two files, and their name towards the keeper.
@@ -48,7 +50,7 @@ impl Lanes {
         let (requests, answers) = (files(ListenerKind::GitRequest), files(ListenerKind::GitAnswer));
         let pairs = requests.into_iter().zip(answers).enumerate();
         let free: VecDeque<Lane> = pairs.map(|(number, (request, answer))| Lane { number, request, answer }).collect();
-        Self { slots: Semaphore::new(free.len()), free: free.into() }
+        Self { slots: Semaphore::new(free.len()), usable: AtomicUsize::new(free.len()), free: free.into() }
     }
 
     /// A free lane, waiting for one; none where there are none left.
@@ -66,9 +68,12 @@ impl Taken<'_> {
         drop(self.slot);
     }
 
-    /// The keeper did not answer, so the lane stays taken for good.
+    /// The keeper did not answer, so the lane stays taken for good. Whoever waits for the last one waits for nothing.
     pub(crate) fn lose(self) {
         self.slot.forget();
+        if self.lanes.usable.fetch_sub(1, Ordering::Relaxed) <= 1 {
+            self.lanes.slots.close();
+        }
     }
 }
 
@@ -142,7 +147,13 @@ mod tests {
             let number = second.lane.number;
             first.lose();
             second.give_back();
-            assert_eq!(lanes.take().await.unwrap().lane.number, number);
+            let last = lanes.take().await.unwrap();
+            assert_eq!(last.lane.number, number);
+            // Nobody waits for what does not come back.
+            let waiting = lanes.take();
+            let losing = async { last.lose() };
+            assert!(tokio::join!(waiting, losing).0.is_none());
+            assert!(lanes.take().await.is_none());
         });
     }
 

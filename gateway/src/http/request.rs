@@ -232,9 +232,11 @@ impl Exchange {
     }
 
     /// Puts a credential in. The client's own field of that name goes, and what would have the server answer in a coding
-    /// that hides what is in the answer.
+    /// that hides what is in the answer, or in parts that each hold too little of it to be found. A server that is
+    /// asked for no part sends the whole, which every client of ranges has to take (RFC 9110 section 14.2).
     pub fn carry(&mut self, name: &str, value: &[u8]) {
-        self.fields.retain(|field| field.name != name && field.name != "accept-encoding");
+        let hides = |field: &str| matches!(field, "accept-encoding" | "range" | "if-range");
+        self.fields.retain(|field| field.name != name && !hides(&field.name));
         self.fields.push(Field { name: name.to_owned(), value: value.to_vec() });
     }
 

@@ -1,4 +1,5 @@
-//! The forms in which a secret is commonly written: as it is, in base64 at any alignment, in hexadecimal, percent-encoded.
+//! The forms in which a secret is commonly written: as it is, in base64 at any alignment, in hexadecimal, percent-encoded,
+//! in a JSON string.
 //! Knowing them is defence in depth: whoever answers can always write a secret in a form that nobody looks for (A-51).
 
 use base64::Engine as _;
@@ -25,7 +26,11 @@ pub(crate) fn forms_of(secret: &[u8]) -> Vec<Vec<u8>> {
     }
     forms.push(secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect());
     forms.push(secret.iter().flat_map(|byte| format!("{byte:02X}").into_bytes()).collect());
-    forms.push(percent_encoded(secret));
+    forms.push(percent_encoded(secret, |byte| format!("%{byte:02X}")));
+    forms.push(percent_encoded(secret, |byte| format!("%{byte:02x}")));
+    forms.push(json_escaped(secret, b"\"\\"));
+    // Some encoders escape the slash as well, which is harmless in a script (RFC 8259 section 7).
+    forms.push(json_escaped(secret, b"\"\\/"));
     forms.sort();
     forms.dedup();
     forms.retain(|form| form.len() >= FORM_BYTES_MIN);
@@ -71,10 +76,16 @@ pub(crate) fn percent_decoded(text: &[u8]) -> Vec<u8> {
     decoded
 }
 
-fn percent_encoded(secret: &[u8]) -> Vec<u8> {
+/// Within a JSON string.
+fn json_escaped(secret: &[u8], escaped: &[u8]) -> Vec<u8> {
+    let escape = |byte: &u8| if escaped.contains(byte) { vec![b'\\', *byte] } else { vec![*byte] };
+    secret.iter().flat_map(escape).collect()
+}
+
+fn percent_encoded(secret: &[u8], escape: impl Fn(u8) -> String) -> Vec<u8> {
     let encode = |byte: &u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => vec![*byte],
-        byte => format!("%{byte:02X}").into_bytes(),
+        byte => escape(*byte).into_bytes(),
     };
     secret.iter().flat_map(encode).collect()
 }
@@ -101,10 +112,26 @@ mod tests {
         }
 
         #[test]
+        fn what_encoders_write_for_a_secret_is_one_of_its_forms(secret in "[a-zA-Z0-9+/=\"\\\\]{9,40}") {
+            let forms = forms_of(secret.as_bytes());
+            let json = serde_json::to_string(&secret).unwrap();
+            let json = json.strip_prefix('"').unwrap().strip_suffix('"').unwrap().to_owned();
+            let percent = |escape: fn(u8) -> String| -> String {
+                let one = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { escape(byte) };
+                secret.bytes().map(one).collect()
+            };
+            let (upper, lower) = (percent(|byte| format!("%{byte:02X}")), percent(|byte| format!("%{byte:02x}")));
+            for written in [secret.clone(), upper, lower, json.replace('/', "\\/"), json] {
+                let holds = |form: &Vec<u8>| written.as_bytes().windows(form.len()).any(|window| window == form);
+                prop_assert!(forms.iter().any(holds), "{}", written);
+            }
+        }
+
+        #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
             let _ = base64_decoded(&bytes);
             let _ = forms_of(&bytes);
-            prop_assert_eq!(percent_decoded(&percent_encoded(&bytes)), bytes);
+            prop_assert_eq!(percent_decoded(&percent_encoded(&bytes, |byte| format!("%{byte:02X}"))), bytes);
         }
     }
 }

@@ -94,6 +94,19 @@ fn a51_what_comes_back_does_not_hold_what_went_out() {
 }
 
 #[test]
+fn a51_an_answer_that_may_hold_a_secret_is_asked_for_whole_and_uncoded() {
+    let world = world();
+    let fields = "Range: bytes=0-9\r\nIf-Range: \"x\"\r\nAccept-Encoding: gzip\r\n";
+    let hiding = ["range: ", "accept-encoding: "];
+    assert!(ask(&world, "GET /lent/a", fields, "").starts_with("HTTP/1.1 200"));
+    // The control: where nothing is lent they go out.
+    assert!(ask(&world, "GET /other", fields, "").starts_with("HTTP/1.1 200"));
+    let held: Vec<bool> =
+        world.upstream_heads().iter().map(|head| hiding.iter().any(|field| head.contains(field))).collect();
+    assert_eq!(held, [false, true]);
+}
+
+#[test]
 fn a50_a_placeholder_leads_nowhere_but_where_it_belongs() {
     let world = world();
     let text = placeholder().as_str().to_owned();
