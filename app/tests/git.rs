@@ -5,6 +5,8 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use common::{Scene, agent, text};
 use serde_json::Value;
 
@@ -66,6 +68,9 @@ fn a_clone_a_commit_and_a_push_become_a_proposal_a65() {
     assert_eq!(scene.git(&["diff", "--name-only", "main", "FETCH_HEAD"]), "src/greeting");
     assert_ne!(head, "");
     assert!(!scene.state().join("landing").read_dir().unwrap().any(|_| true), "the landing repository is gone");
+    // The state directory lets the people's group through to its socket, and to nothing else.
+    let mode = std::fs::metadata(scene.state().join("landing")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use selvedge_sandbox::Place;
 
 use super::Works;
 use super::repositories::{permanent, transient};
+use super::tape::private_dir;
 
 /// Where repositories are served: nowhere, the door answers. `internal` is never delegated (ICANN resolution 2024.07.29.06).
 const HOST: &str = "git.selvedge.internal";
@@ -67,7 +68,7 @@ impl Works {
         let repo = config.repos.get(&order.repo).ok_or_else(|| permanent("the repository is no longer configured"))?;
         let dir = self.state.at("landing").join(format!("{}-a{}", order.run, order.attempt));
         let _none_left = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).map_err(transient)?;
+        private_dir(&dir).map_err(transient)?;
         let lanes = (0..LANES).map(|_| Ok(Lane { request: nameless(&dir)?, answer: nameless(&dir)? }));
         Ok(GitDesk {
             lanes: lanes.collect::<std::io::Result<_>>().map_err(transient)?,
