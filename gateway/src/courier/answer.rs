@@ -105,7 +105,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(body in prop::collection::vec(any::<u8>(), 0..200), pointer in "[/~a0]{0,6}") {
-            let _ = wanted(&body, &[pointer.clone()], &[pointer]);
+            let _ = wanted(&body, std::slice::from_ref(&pointer), std::slice::from_ref(&pointer));
         }
     }
 }
