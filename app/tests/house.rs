@@ -95,6 +95,34 @@ fn every_invariant_names_a_test_that_exists() {
     }
 }
 
+/// A target that nobody replays, or a corpus that no target reads, would be there to be looked at only.
+#[test]
+fn every_fuzz_target_has_a_corpus_and_a_crate_that_replays_it() {
+    let manifest: toml::Table = std::fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap().parse().unwrap();
+    let targets = manifest["bin"].as_array().unwrap().iter().map(|bin| bin["name"].as_str().unwrap().to_owned());
+    let targets: BTreeSet<String> = targets.collect();
+    let names = |dir: &str| -> BTreeSet<String> {
+        let entries = std::fs::read_dir(root().join(dir)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.map(|name| name.trim_end_matches(".rs").to_owned()).collect()
+    };
+    assert_eq!(names("fuzz/fuzz_targets"), targets);
+    assert_eq!(names("fuzz/corpus"), targets);
+    let mut replayed = BTreeSet::new();
+    for (room, _) in MAY_DEPEND_ON {
+        let manifest = std::fs::read_to_string(root().join(room).join("Cargo.toml")).unwrap();
+        assert!(!manifest.contains("\"fuzzing\""), "`{room}` is built as for a fuzzer");
+        let Ok(promises) = std::fs::read_to_string(root().join(room).join("src/fuzz.rs")) else { continue };
+        let list = promises.split("pub const TARGETS").nth(1).unwrap().split("];").next().unwrap();
+        for target in list.split('"').skip(1).step_by(2) {
+            let text = std::fs::read_to_string(root().join(format!("fuzz/fuzz_targets/{target}.rs"))).unwrap();
+            assert!(text.contains(&format!("selvedge_{room}::fuzz::run(\"{target}\", bytes)")), "`{target}`");
+            replayed.insert(target.to_owned());
+        }
+    }
+    assert_eq!(replayed, targets);
+}
+
 /// Git in a repository that is not the factory's own runs what that repository configures. So it is started in few places, each
 /// of which says why it may: everything else asks the forge (A-28, S-28).
 #[test]

@@ -2,7 +2,7 @@
 //! only what it was sent with, and brings back a few named values. So what a provider answers is read where no other secret
 //! is (invariant 11), and the keeper never speaks HTTP.
 
-mod answer;
+pub(crate) mod answer;
 mod process;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //! everything else, and passes the answer on. Never knows why something is granted.
 
 #[expect(dead_code, unreachable_pub, reason = "generated from the specification, as it is")]
-mod api;
+pub(crate) mod api;
 mod holder;
 mod service;
 pub(crate) mod wanted;

@@ -9,6 +9,9 @@ pub mod courier;
 pub mod danger;
 pub mod dial;
 pub mod dns;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod git;
 pub mod http;
 mod identity;
