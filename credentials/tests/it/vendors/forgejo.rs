@@ -52,7 +52,9 @@ impl Forgejo {
     }
 
     fn create(&self, asked: &Value) -> (u16, Value) {
-        let keys: Vec<&String> = asked.as_object().unwrap().keys().collect();
+        // In no order: whether an object keeps one depends on who else is in the build.
+        let mut keys: Vec<&String> = asked.as_object().unwrap().keys().collect();
+        keys.sort_unstable();
         let (Some(name), Some(scopes)) = (asked["name"].as_str(), asked["scopes"].as_array()) else {
             return (422, json!({ "message": "[Name]: Required" }));
         };

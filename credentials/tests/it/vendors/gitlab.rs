@@ -66,7 +66,9 @@ impl Gitlab {
     }
 
     fn create(&self, asked: &Value, now: Time) -> (u16, Value) {
-        let keys: Vec<&String> = asked.as_object().unwrap().keys().collect();
+        // In no order: whether an object keeps one depends on who else is in the build.
+        let mut keys: Vec<&String> = asked.as_object().unwrap().keys().collect();
+        keys.sort_unstable();
         let scopes: Vec<&str> = asked["scopes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         let mut level = asked["access_level"].as_u64().unwrap();
         let expires_at = asked["expires_at"].as_str().unwrap();
