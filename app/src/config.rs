@@ -12,6 +12,7 @@ use selvedge_domain::{
     Sensitivity, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
+use selvedge_gateway::http::path::CanonicalPath;
 
 mod credentials;
 mod discover;
@@ -324,7 +325,9 @@ impl Reader<'_> {
                 _ => {
                     return self.bad(
                         format!("{key}.reach"),
-                        format!("`{word}` is neither `<registry>:read` nor `<METHOD> https://<host>/<path>`"),
+                        format!(
+                            "`{word}` is neither `<registry>:read` nor `<METHOD> https://<host>/<path>`{PLAIN_PATH}"
+                        ),
                     );
                 }
             }
@@ -401,13 +404,16 @@ fn parse_endpoint(text: &str) -> Option<Endpoint> {
     Some(Endpoint { host: HostPattern::parse(host)?, port })
 }
 
+/// What is added where a rule is refused.
+const PLAIN_PATH: &str = ", with a path as a door reads it: no `..`, no `//`, no encoded `/`";
+
+/// What a rule names. Its path is as a door reads paths: one that no request can have would permit nothing, silently.
 fn parse_rule(text: &str) -> Option<Reach> {
     let (method, url) = text.split_once(' ')?;
     let rest = url.trim().strip_prefix("https://")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    Some(Reach {
-        endpoint: parse_endpoint(authority)?,
-        methods: [Method::parse(method)?].into(),
-        path_prefix: format!("/{path}"),
-    })
+    let path_prefix = format!("/{path}");
+    let canonical = CanonicalPath::parse(&path_prefix).ok()?;
+    (canonical.as_str() == path_prefix).then_some(())?;
+    Some(Reach { endpoint: parse_endpoint(authority)?, methods: [Method::parse(method)?].into(), path_prefix })
 }

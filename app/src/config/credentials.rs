@@ -10,7 +10,7 @@ use selvedge_factory::ports::Credential;
 use selvedge_gateway::{FieldName, Scheme};
 
 use super::file::{self, File};
-use super::{ConfigError, Reader, one_of, parse_endpoint, parse_rule};
+use super::{ConfigError, PLAIN_PATH, Reader, one_of, parse_endpoint, parse_rule};
 
 /// Where credentials can come from.
 const KINDS: [&str; 6] = ["static", "openbao", "oauth", "github-app", "gitlab", "forgejo"];
@@ -209,7 +209,7 @@ impl Reader<'_> {
         }
         let parse = |rule: &String| match parse_rule(rule) {
             Some(reach) => Ok(reach),
-            None => self.bad(&key, format!("`{rule}` is not `<METHOD> https://<host>/<path>`")),
+            None => self.bad(&key, format!("`{rule}` is not `<METHOD> https://<host>/<path>`{PLAIN_PATH}")),
         };
         rules.iter().map(parse).collect()
     }
@@ -298,6 +298,8 @@ mod tests {
             ("\"team\"", "\"\"", &["credential.key.owner", "answers for this credential"]),
             ("[\"GET https://api.example/v1\"]", "[]", &["credential.key.uses", "names nothing"]),
             ("https://api", "http://api", &["credential.key.uses", "http://api.example/v1"]),
+            ("/v1", "/projects/acme%2Fshop", &["credential.key.uses", "no encoded `/`"]),
+            ("/v1", "/v1/../v2", &["credential.key.uses", "no `..`"]),
             ("owner", "header = \"host\"\nowner", &["credential.key.header", "`host`"]),
             ("owner", "scheme = \"digest\"\nowner", &["credential.key.scheme", "bearer, basic, plain"]),
             ("owner", "scheme = \"basic\"\nowner", &["credential.key.user", "missing"]),
