@@ -9,6 +9,9 @@ mod documents;
 mod errand;
 mod exchange;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod issuer;
 mod jwt;
 mod keyring;
