@@ -10,6 +10,9 @@ mod errand;
 mod exchange;
 mod fields;
 mod forgejo;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod github_app;
 mod gitlab;
 mod issuer;

@@ -10,6 +10,9 @@ mod check;
 mod deed;
 mod digest;
 mod effect;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod grant;
 mod id;
 mod lease;

@@ -20,6 +20,9 @@ pub mod danger;
 mod entry;
 mod error;
 mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod header;
 mod journal;
 mod key;

@@ -19,15 +19,16 @@ use crate::wire::message::{BadMessage, FromDoor, ToDoor, WireAsk, WireHello};
 /// A frame is read alike by those who wait for it and those who do not, and not a byte beyond it.
 pub(super) fn frame(bytes: &[u8]) -> bool {
     let (mut rest, mut also_rest) = (bytes, bytes);
-    let read = frame::read::<Value>(&mut rest, FROM_DOOR_BYTES_MAX);
-    let also = at_once(frame::read_async::<Value>(&mut also_rest, FROM_DOOR_BYTES_MAX));
+    let read = frame::read::<FromDoor>(&mut rest, FROM_DOOR_BYTES_MAX);
+    let also = at_once(frame::read_async::<FromDoor>(&mut also_rest, FROM_DOOR_BYTES_MAX));
     let (Ok(read), Ok(also)) = (&read, &also) else {
         assert!(read.is_err() && also.is_err(), "one reads what the other does not");
         return false;
     };
-    assert_eq!((read, rest), (also, also_rest));
     let written = frame::encode(read, TO_DOOR_BYTES_MAX).unwrap();
-    assert_eq!(&frame::read::<Value>(&mut written.as_slice(), TO_DOOR_BYTES_MAX).unwrap(), read);
+    assert_eq!((frame::encode(also, TO_DOOR_BYTES_MAX).unwrap(), also_rest), (written.clone(), rest));
+    let again = frame::read::<FromDoor>(&mut written.as_slice(), TO_DOOR_BYTES_MAX).unwrap();
+    assert_eq!(frame::encode(&again, TO_DOOR_BYTES_MAX).unwrap(), written);
     true
 }
 
