@@ -86,6 +86,8 @@ pub(crate) struct RepoConfig {
 pub(crate) struct AgentConfig {
     pub(crate) agent: Agent,
     pub(crate) runtime: Runtime,
+    /// What the tokens a run hands on may spend in all.
+    pub(crate) budget: u64,
     pub(crate) minimum_release_age_days: u32,
     pub(crate) memory_bytes: u64,
     pub(crate) processes: u32,
@@ -284,6 +286,7 @@ impl Reader<'_> {
         Ok(AgentConfig {
             agent,
             runtime,
+            budget: written.budget,
             minimum_release_age_days: written.minimum_release_age_days,
             memory_bytes: limits.memory_mib.saturating_mul(1 << 20),
             processes: limits.processes,

@@ -41,6 +41,7 @@ mod rules;
 mod sealed;
 mod store;
 mod tape;
+mod tokens;
 mod workplace;
 
 pub(crate) use rules::CurrentJudge;

@@ -6,8 +6,9 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::{Scene, agent, eventually, text};
 use serde_json::Value;
@@ -65,6 +66,67 @@ for what, act in {
     except Exception as error:
         print("python refused", what, "|", type(error).__name__, str(error).replace("\n", " "), flush=True)
 print("python jwt bundles", len(client.fetch_jwt_bundles().bundles), flush=True)
+"#;
+
+/// Authlib at the token endpoint: hands on less and less, up to the limit, tries to hand on more, and asks what lives.
+const EXCHANGES: &str = r#"
+import json, os, sys, time
+import requests
+from authlib.integrations.requests_client import OAuth2Session
+from spiffe import WorkloadApiClient
+WorkloadApiClient._check_spiffe_socket_exists = staticmethod(lambda socket: None)
+WorkloadApiClient._grpc_target = staticmethod(lambda value: value.removeprefix("tcp://"))
+api = WorkloadApiClient(os.environ["SPIFFE_ENDPOINT_SOCKET"])
+url = os.environ["SELVEDGE_TOKEN_URL"]
+server = requests.get(url.removesuffix("/token") + "/.well-known/oauth-authorization-server").json()
+assert server["token_endpoint"] == url, server
+client = OAuth2Session(client_id="run", token_endpoint_auth_method="none")
+JWT, ACCESS = ("urn:ietf:params:oauth:token-type:" + kind for kind in ("jwt", "access_token"))
+def exchange(subject, kind=ACCESS, scope="trust:observe may:read", audience="selvedge", **more):
+    answer = client.fetch_token(url, grant_type="urn:ietf:params:oauth:grant-type:token-exchange", subject_token=subject,
+                                subject_token_type=kind, scope=scope, audience=audience, **more)
+    return answer["access_token"]
+def refused(what, act):
+    try:
+        act()
+        print("GOT", what, flush=True)
+    except Exception as error:
+        print("refused", what, "|", str(error).replace("\n", " "), flush=True)
+def active(token):
+    return client.introspect_token(server["introspection_endpoint"], token=token).json()["active"]
+mine = api.fetch_jwt_svid(audience={"selvedge"}).token
+if len(sys.argv) > 1:
+    # Another run, with what the first one holds.
+    stolen = json.loads(sys.argv[1])
+    for name, token in stolen.items():
+        refused("exchanging the other's " + name, lambda: exchange(token, JWT if name == "svid" else ACCESS))
+        print("introspects the other's", name, active(token), flush=True)
+        told = client.revoke_token(server["revocation_endpoint"], token=token)
+        print("revoking the other's", name, told.status_code, told.text, flush=True)
+    refused("as an actor of its own", lambda: exchange(mine, JWT, actor_token=stolen["token"], actor_token_type=JWT))
+    for name, audience in {"svid": "selvedge", "cloud": "https://cloud.example"}.items():
+        refused("validating the other's " + name, lambda: api.validate_jwt_svid(stolen[name], audience))
+    sys.exit()
+wide = exchange(mine, JWT, scope="trust:draft may:read may:write may:delegate", budget="7")
+narrow = exchange(wide)
+last = exchange(narrow, scope="trust:observe")
+print("active", active(wide), active(narrow), active(last), flush=True)
+for what, act in {
+    "a fourth time": lambda: exchange(last),
+    "more than was handed on": lambda: exchange(narrow, scope="trust:observe may:write"),
+    "more than the run may": lambda: exchange(mine, JWT, scope="trust:land"),
+    "another audience": lambda: exchange(mine, JWT, audience="https://elsewhere.example"),
+    "a scope nobody knows": lambda: exchange(mine, JWT, scope="admin"),
+    "more than is left of the budget": lambda: exchange(mine, JWT, budget="4"),
+    "a document that was changed": lambda: exchange(mine[:-6] + "AAAAAA", JWT),
+    "a refresh": lambda: client.fetch_token(url, grant_type="refresh_token", refresh_token=wide),
+}.items():
+    refused(what, act)
+told = client.revoke_token(server["revocation_endpoint"], token=narrow)
+print("revoked", told.status_code, active(wide), active(narrow), active(last), flush=True)
+cloud = api.fetch_jwt_svid(audience={"https://cloud.example"}).token
+print("HOLDS", json.dumps({"token": wide, "svid": mine, "cloud": cloud}), flush=True)
+time.sleep(600)
 "#;
 
 /// gRPC for Node, and nothing that knows SPIFFE.
@@ -137,6 +199,95 @@ fn shipped_clients_take_what_the_grant_names_and_nothing_else_a104_b1_b2() {
 }
 
 #[test]
+fn what_a_run_hands_on_only_narrows_is_worth_nothing_to_others_and_dies_with_it_a58_b4_c7() {
+    let scene = Scene::ready();
+    let clients = clients();
+    scene.commit("exchanges.py", EXCHANGES);
+    let more = format!("audiences = [{CLOUD:?}]\nbudget = 10\n");
+    let may = |name: &str| agent(name, "draft").replace("\"open-pr\"]", "\"open-pr\", \"delegate\"]");
+    let toolchain = format!("[factory]\ntrust_domain = {TRUST_DOMAIN:?}\ntoolchains = [{clients:?}]\n");
+    let (giver, other) = (may("giver") + &more, may("other") + &more);
+    scene.configure("checks = [\"sh tests/run.sh\"]", &format!("{giver}{other}{toolchain}"));
+    let _serving = scene.serve();
+    let script = "exec 2>&1; PYTHONPATH=/opt/toolchain/0/py exec /usr/bin/python3 -S exchanges.py";
+    scene.run(&["run", "--agent", "giver", "--json", script]).ok();
+    let giver = eventually("it begins", || Some(text(scene.runs().first()?, "run").to_owned()));
+    let said = || scene.run(&["output", &giver]).out;
+    let holds = eventually("it holds tokens", || {
+        let out = said();
+        let holds = out.lines().find_map(|line| line.strip_prefix("HOLDS "));
+        assert!(holds.is_some() || !out.contains("Error"), "{out}");
+        holds.map(str::to_owned)
+    });
+    let out = said();
+    for line in [
+        "active True True True",
+        "refused a fourth time | invalid_request",
+        "refused more than was handed on | invalid_scope",
+        "refused more than the run may | invalid_scope",
+        "refused another audience | invalid_target",
+        "refused a scope nobody knows | invalid_scope",
+        "refused more than is left of the budget | invalid_scope",
+        "refused a document that was changed | invalid_request",
+        "refused a refresh | unsupported_grant_type",
+        "revoked 200 True False False",
+    ] {
+        assert!(out.contains(line), "`{line}` is missing in\n{out}");
+    }
+    assert!(!out.contains("GOT "), "{out}");
+
+    // The same tokens in another run, while their holder lives.
+    let stealing = format!("{script} '{holds}'");
+    let thief = || {
+        let run = scene.run(&["run", "--agent", "other", "--wait", "--json", &stealing]).document()["runs"][0].clone();
+        scene.run(&["output", text(&run, "run")]).ok().out
+    };
+    let out = thief();
+    for line in [
+        "refused exchanging the other's token | invalid_request",
+        "introspects the other's token False",
+        "revoking the other's token 400",
+        "refused exchanging the other's svid | invalid_request",
+        "introspects the other's svid False",
+        "refused as an actor of its own | invalid_request",
+        // Whoever is shown a document may verify it: that is what it is for.
+        "GOT validating the other's svid",
+        "GOT validating the other's cloud",
+    ] {
+        assert!(out.contains(line), "`{line}` is missing in\n{out}");
+    }
+
+    // A service is told, until the run is stopped; then nobody accepts anything of it any more.
+    let held: Value = serde_json::from_str(&holds).unwrap();
+    let shown = |name: &str, audience: &str| {
+        let mut asking = scene.command(&["identity", "introspect", "--audience", audience]);
+        let mut asking = asking.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        asking.stdin.take().unwrap().write_all(text(&held, name).as_bytes()).unwrap();
+        let told = asking.wait_with_output().unwrap();
+        (told.status.code().unwrap(), serde_json::from_slice::<Value>(&told.stdout).unwrap())
+    };
+    let (status, told) = shown("token", "selvedge");
+    assert_eq!((status, &told["active"]), (0, &Value::Bool(true)), "{told}");
+    assert_eq!((told["selvedge"]["budget"].as_u64(), &told["token_type"]), (Some(7), &Value::from("Bearer")), "{told}");
+    assert_eq!((shown("cloud", CLOUD).0, shown("svid", "selvedge").0), (0, 0));
+    assert_eq!(shown("token", CLOUD), (102, serde_json::json!({ "active": false })), "it is for another service");
+    scene.run(&["halt", "run", &giver]).ok();
+    for (name, audience) in [("token", "selvedge"), ("svid", "selvedge"), ("cloud", CLOUD)] {
+        assert_eq!(shown(name, audience), (102, serde_json::json!({ "active": false })), "{name}");
+    }
+    let out = thief();
+    for name in ["svid", "cloud"] {
+        assert!(out.contains(&format!("refused validating the other's {name} | ")), "{name} in\n{out}");
+    }
+
+    // What was allowed and what was not is on record, each under what was asked.
+    let show = scene.json(&["show", &giver]).to_string();
+    for words in ["\"delegate\"", "token_revoked", "invalid_scope", "invalid_target"] {
+        assert!(show.contains(words), "{words} is not in {show}");
+    }
+}
+
+#[test]
 fn without_an_audience_there_is_no_identity_door_a104() {
     let scene = Scene::ready();
     let script = "echo endpoint:$SPIFFE_ENDPOINT_SOCKET:; \
@@ -199,13 +350,14 @@ fn clients() -> PathBuf {
     // Not one of the executables that cargo builds for a single test file.
     let copied = std::fs::copy(&rust, directory.join("bin/spiffe_client"));
     copied.unwrap_or_else(|error| panic!("{}: {error}; `cargo build --workspace --examples` makes it", rust.display()));
-    if !directory.join("py/spiffe").exists() {
+    if !directory.join("py/authlib").exists() {
         let target = directory.join("py");
         said(
-            Command::new("/usr/bin/python3")
-                .args(["-m", "pip", "install", "--quiet", "--target"])
-                .arg(target)
-                .arg("spiffe==0.3.2"),
+            Command::new("/usr/bin/python3").args(["-m", "pip", "install", "--quiet", "--target"]).arg(target).args([
+                "spiffe==0.3.2",
+                "authlib==1.9.6",
+                "requests>=2",
+            ]),
         );
     }
     if !directory.join("node/node_modules/@grpc/grpc-js").exists() {

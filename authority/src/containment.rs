@@ -84,6 +84,7 @@ impl Granted for MintCredential {
 impl Granted for Delegate {
     /// Nobody gives what they do not hold, nor to be shown to somebody they may not speak to.
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::Delegate, Trust::Observe)?;
         if self.grant.until > grant.until {
             return Err(Outside::Late);
         }
@@ -198,7 +199,7 @@ mod tests {
     fn nobody_gives_away_more_than_they_hold_a58() {
         let held = Grant {
             trust: Trust::Propose,
-            may: [May::Read, May::Write].into(),
+            may: [May::Read, May::Write, May::Delegate].into(),
             reach: BTreeSet::new(),
             audiences: ["cloud".to_owned()].into(),
             loans: BTreeSet::new(),
@@ -217,6 +218,9 @@ mod tests {
                 depth: 1,
                 budget: 0,
             };
+            // Whoever may not hand anything on hands on nothing, however little.
+            let idle = Grant { may: [May::Read, May::Write].into(), ..held.clone() };
+            assert!(order.within(&idle).is_err());
             order.within(&held)
         };
         let less =

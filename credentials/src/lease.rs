@@ -12,13 +12,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use selvedge_authority::Permit;
-use selvedge_domain::orders::{MintCredential, Minted};
+use selvedge_domain::orders::{Delegate, MintCredential, Minted};
 use selvedge_domain::{Duration, LeaseEvent, LeaseId, LeaseState, Revocation, Time, WorkloadId};
 
 use crate::note::{Held, Note, Origin};
 use crate::{
-    Credential, Fresh, Lost, OpenError, Probe, Provider, ProviderError, Purpose, SealError, SealedStore, Sealer,
-    Secret, Slot, StoreError,
+    Considered, Credential, Fresh, Issued, Lost, OpenError, Probe, Provider, ProviderError, Purpose, Refusal,
+    SealError, SealedStore, Sealer, Secret, Slot, StoreError, TokenEndpoint,
 };
 
 /// Wait before a failed revocation is tried again, doubled with each failure.
@@ -98,6 +98,17 @@ impl LendError {
     }
 }
 
+/// No access token was handed on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotHandedOn {
+    /// The endpoint refuses it.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Its lease could not be noted.
+    #[error(transparent)]
+    Lease(LendError),
+}
+
 /// A note about a lease could not be kept or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
@@ -169,13 +180,47 @@ impl Leases {
         let no_provider = || LendError::NoProvider(wanted.to_owned());
         let providers = self.providers();
         let provider = providers.iter().find(|provider| provider.serves(order)).ok_or_else(no_provider)?;
+        self.make(lease, provider.as_ref(), wanted, now, || provider.mint(permit, holder, now))
+    }
+
+    /// Signs the access token this permit is for, under its lease like every other credential. The lease must have been
+    /// announced.
+    pub fn hand_on(
+        &self,
+        permit: &Permit<Delegate>,
+        considered: Considered,
+        endpoint: &TokenEndpoint,
+        now: Time,
+    ) -> Result<Issued, NotHandedOn> {
+        let order = permit.order();
+        let mut said = Err(Refusal::unavailable());
+        let made = self.make(&order.lease, &endpoint.tokens(), &order.audience, now, || {
+            said = endpoint.issue(permit, considered, now);
+            said.as_ref().map(Issued::fresh).map_err(|refusal| ProviderError::new(refusal).that_made_nothing())
+        });
+        match (made, said) {
+            (Ok(_), Ok(issued)) => Ok(issued),
+            (Err(LendError::Provider { .. }) | Ok(_), Err(refusal)) => Err(NotHandedOn::Refused(refusal)),
+            (Err(error), _) => Err(NotHandedOn::Lease(error)),
+        }
+    }
+
+    /// Takes the lease in hand, notes that something is being made, has it made, and notes what.
+    fn make(
+        &self,
+        lease: &LeaseId,
+        provider: &dyn Provider,
+        wanted: &str,
+        now: Time,
+        mint: impl FnOnce() -> Result<Fresh, ProviderError>,
+    ) -> Result<Lent, LendError> {
         let _hand = self.take(lease).ok_or_else(|| LendError::Busy(lease.clone()))?;
         if self.read(lease)?.is_some() {
             return Err(LendError::UsedBefore(lease.clone()));
         }
         let origin = || Origin { provider: provider.name().to_owned(), audience: wanted.to_owned() };
         self.write(lease, &Note::Begun(origin(), now))?;
-        let Fresh { secret, handle, revocation, expires } = match provider.mint(permit, holder, now) {
+        let Fresh { secret, handle, revocation, expires } = match mint() {
             Ok(fresh) => fresh,
             Err(source) => {
                 if source.made_nothing {

@@ -45,7 +45,7 @@ pub use issuer::{
     AUDIENCE_BYTES_MAX, Issuer, IssuerError, IssuerName, NotANameForAnIssuer, SVID_LIFETIME_MAX, SvidError,
 };
 pub use keyring::{KEY_USED_FOR, PUBLISHED_BEFORE_USE};
-pub use lease::{Ending, Leases, LendError, Lent, NoteError};
+pub use lease::{Ending, Leases, LendError, Lent, NotHandedOn, NoteError};
 pub use master::{MasterKey, MasterKeyError};
 pub use minting::{MintingKeyError, MintingKeys};
 pub use openbao::{OpenBao, OpenBaoSettings};
@@ -56,8 +56,8 @@ pub use store::{Purpose, RevocationList, Revoked, SealedStore, Slot, StoreError}
 pub use stored::{Standing, StoredKeyError, StoredKeyLoans, StoredKeys};
 pub use svid::{OWN_AUDIENCE, OwnSvid};
 pub use token::{
-    AccessToken, Code, Considered, DELEGATION_DEPTH_MAX, Inquirer, Introspected, Issued, Link, METADATA_PATH, Parent,
-    Refusal, Reply, Served, TaskContext, TokenEndpoint, metadata,
+    AccessToken, AccessTokens, Code, Considered, DELEGATION_DEPTH_MAX, Inquirer, Introspected, Issued, Link,
+    METADATA_PATH, Parent, Refusal, Reply, Served, TaskContext, TokenEndpoint, metadata,
 };
 pub use verifier::{Claims, Refused, Verifier, Why};
 pub use x509::{NotAKey, SubjectKey, X509Issuer};

@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use selvedge_authority::Permit;
 use selvedge_domain::orders::MintCredential;
-use selvedge_domain::{Duration, Revocation, Time, WorkloadId};
+use selvedge_domain::{Duration, LeaseId, Revocation, Time, WorkloadId};
 
-use crate::{
-    Credential, Fresh, Handle, Issuer, Lost, Probe, Provider, ProviderError, Refused, RevocationList, Secret, Why,
-};
+use crate::{Credential, Fresh, Handle, Issuer, Lost, Probe, Provider, ProviderError, RevocationList, Secret, Why};
 
 /// Who accepts the identity that every run has: our own doors and verifier.
 pub const OWN_AUDIENCE: &str = "selvedge";
@@ -51,11 +49,7 @@ impl Provider for OwnSvid {
             return Err(ProviderError::new("the lease was revoked before it was minted"));
         }
         let (secret, expires) = self.issuer.sign(permit, holder, now).map_err(ProviderError::new)?;
-        let revocation = if order.audience == OWN_AUDIENCE {
-            Revocation::Immediate
-        } else {
-            Revocation::ExpiryOnly(expires.after(FOREIGN_LEEWAY))
-        };
+        let revocation = dies_by(&order.audience, expires);
         let handle = Handle::new(Secret::new(secret.expose().to_vec()));
         Ok(Fresh { secret, handle, revocation, expires })
     }
@@ -67,26 +61,44 @@ impl Provider for OwnSvid {
 
     fn probe(&self, credential: &Credential<'_>, now: Time) -> Probe {
         let (Some(handle), Some(audience)) = (credential.handle, credential.audience) else {
-            return match self.list.is_revoked(credential.lease) {
-                Ok(true) => Probe::Dead,
-                Ok(false) => Probe::Unknown("the lease is not on the revocation list".to_owned()),
-                Err(error) => Probe::Unknown(error.to_string()),
-            };
+            return Probe::of_list(&*self.list, credential.lease);
         };
         let Ok(token) = std::str::from_utf8(handle.expose()) else {
             return Probe::Unknown("its handle is not a token".to_owned());
         };
-        match self.issuer.verifier().verify(token, audience, now, &*self.list) {
-            Ok(_) => Probe::Alive,
-            Err(Refused { why: why @ (Why::RevocationUnknown(_) | Why::NotYet) }) => Probe::Unknown(why.to_string()),
-            Err(Refused { .. }) => Probe::Dead,
-        }
+        let tried = self.issuer.verifier().verify(token, audience, now, &*self.list);
+        Probe::of_verifier(tried.map(drop).map_err(|refused| refused.why))
     }
 
     /// Its lease is what is revoked and asked about.
     fn lost(&self, _: Time) -> Lost {
         Lost::EndedByLease
     }
+}
+
+impl Probe {
+    /// What our list says of a lease of ours.
+    pub(crate) fn of_list(list: &dyn RevocationList, lease: &LeaseId) -> Self {
+        match list.is_revoked(lease) {
+            Ok(true) => Self::Dead,
+            Ok(false) => Self::Unknown("the lease is not on the revocation list".to_owned()),
+            Err(error) => Self::Unknown(error.to_string()),
+        }
+    }
+
+    /// What our verifier says of a token of ours.
+    pub(crate) fn of_verifier(tried: Result<(), Why>) -> Self {
+        match tried {
+            Ok(()) => Self::Alive,
+            Err(why @ (Why::RevocationUnknown(_) | Why::NotYet)) => Self::Unknown(why.to_string()),
+            Err(_) => Self::Dead,
+        }
+    }
+}
+
+/// How a document dies that only `audience` accepts: ours asks the list, others only the clock.
+pub(crate) fn dies_by(audience: &str, expires: Time) -> Revocation {
+    if audience == OWN_AUDIENCE { Revocation::Immediate } else { Revocation::ExpiryOnly(expires.after(FOREIGN_LEEWAY)) }
 }
 
 impl fmt::Debug for OwnSvid {

@@ -3,7 +3,7 @@
 //!
 //! Owns the forms in, the documents out, and that authority only narrows on the way (requirement B4). Knows no socket and no
 //! HTTP: it is handed the body of a request and who asks, which is known by the listener the request came in on, never by anything
-//! in the request. No listener serves it yet. Why it is so: `docs/decisions/0009-token-endpoint.md`.
+//! in the request. Why it is so: `docs/decisions/0009-token-endpoint.md`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ mod access;
 mod exchange;
 mod form;
 mod introspection;
+mod lease;
 mod metadata;
 mod refusal;
 mod revocation;
@@ -25,6 +26,7 @@ pub(crate) use access::AccessClaimsV1;
 pub use access::{AccessToken, Link, TaskContext};
 pub use exchange::{Considered, DELEGATION_DEPTH_MAX, Issued, Parent};
 pub use introspection::{Inquirer, Introspected};
+pub use lease::AccessTokens;
 pub use metadata::{METADATA_PATH, Served, metadata};
 pub use refusal::{Code, Refusal};
 

@@ -61,6 +61,8 @@ pub enum May {
     FollowUp,
     /// Push commits to its own branch, through the git door.
     Push,
+    /// Hand on a part of its grant as an access token, through the token endpoint.
+    Delegate,
 }
 
 /// A credential a run may borrow, and the requests it may be used for. A door puts it into these requests; the run itself
@@ -153,7 +155,8 @@ impl Method {
 
 impl May {
     /// Every word.
-    pub const ALL: &'static [Self] = &[Self::Read, Self::Write, Self::OpenProposal, Self::FollowUp, Self::Push];
+    pub const ALL: &'static [Self] =
+        &[Self::Read, Self::Write, Self::OpenProposal, Self::FollowUp, Self::Push, Self::Delegate];
 
     /// The word users write.
     pub fn as_str(self) -> &'static str {
@@ -163,6 +166,7 @@ impl May {
             Self::OpenProposal => "open-pr",
             Self::FollowUp => "follow-up",
             Self::Push => "push",
+            Self::Delegate => "delegate",
         }
     }
 

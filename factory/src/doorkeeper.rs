@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
-use selvedge_domain::orders::{GitServed, HttpAnswered, HttpRequest, Minted, PushGit, Pushed, ReadGit};
+use selvedge_domain::orders::{Delegate, GitServed, HttpAnswered, HttpRequest, Minted, PushGit, Pushed, ReadGit};
 use selvedge_domain::{LeaseId, RunId};
 
 use crate::identity::Lending;
@@ -108,6 +108,21 @@ impl Doorkeeper for Gatekeeper<'_> {
                 code: Code::OutsideGrant,
                 policies: Vec::new(),
                 next_step: "checks have no identity; what they prove must not depend on one".to_owned(),
+            }),
+        }
+    }
+
+    fn delegate(
+        &self,
+        order: Delegate,
+        sign: &mut dyn FnMut(&Permit<Delegate>) -> Result<Minted, ActError>,
+    ) -> Result<Minted, Denial> {
+        match &self.lending {
+            Some(lending) => lending.hand_on(self, self.funnel, order, sign),
+            None => Err(Denial {
+                code: Code::OutsideGrant,
+                policies: Vec::new(),
+                next_step: "checks hold nothing that could be handed on".to_owned(),
             }),
         }
     }

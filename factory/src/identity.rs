@@ -1,17 +1,17 @@
-//! Identity documents lent through a run's doors while it works: each an order of its own, announced before it is made, and
-//! dead before its run may end like every other lease (A-104, requirement C2).
+//! Identity documents and access tokens lent through a run's doors while it works: each an order of its own, announced before
+//! it is made, and dead before its run may end like every other lease (A-104, requirements B4, C2).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use selvedge_authority::{ActError, Code, Denial, Funnel, JournalError, Observation, Stop};
-use selvedge_domain::orders::{MintCredential, Minted};
+use selvedge_authority::{ActError, Code, Denial, Funnel, Granted, JournalError, Observation, Permit, Stop};
+use selvedge_domain::orders::{Delegate, MintCredential, Minted};
 use selvedge_domain::{Event, LeaseEvent, LeaseId, RepoName, RunId, Time};
 
 use crate::cycle::{Desk, Factory};
 use crate::doorkeeper::{Gatekeeper, busy};
 use crate::ports::Doorkeeper as _;
 
-/// How many identity documents one attempt may ask for. A long attempt renews its certificate some dozens of times and asks
+/// How many identity documents and access tokens one attempt may ask for. A long attempt renews its certificate some dozens of times and asks
 /// for a token per service now and then; each costs four entries of the log for ever, and keeps its run closing until
 /// it has expired.
 const IDENTITIES_MAX: u32 = 256;
@@ -49,15 +49,7 @@ impl<'a> Lending<'a> {
         lease: &LeaseId,
         audience: &str,
     ) -> Result<Minted, Denial> {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        *asked = asked.saturating_add(1);
-        if *asked == IDENTITIES_MAX + 1 {
-            let detail = format!("more than {IDENTITIES_MAX}; the rest are denied and not recorded one by one");
-            doors.saw(Observation::Finding { code: "too_many_identities".to_owned(), detail });
-        }
-        if *asked > IDENTITIES_MAX {
-            return Err(busy("this attempt has asked for all the identity documents it may; use one until it expires"));
-        }
+        let _turn = self.turn(doors)?;
         let order = MintCredential {
             credential: None,
             uses: Vec::new(),
@@ -69,10 +61,50 @@ impl<'a> Lending<'a> {
             until: self.until,
             ttl_seconds: self.ttl_seconds,
         };
+        self.make(funnel, order, run, lease, &mut |permit| self.factory.lender.mint(permit))
+    }
+
+    /// The same, for a part of what the run holds.
+    pub(crate) fn hand_on(
+        &self,
+        doors: &Gatekeeper<'_>,
+        funnel: &Funnel<'_>,
+        order: Delegate,
+        sign: &mut dyn FnMut(&Permit<Delegate>) -> Result<Minted, ActError>,
+    ) -> Result<Minted, Denial> {
+        let _turn = self.turn(doors)?;
+        let (run, lease) = (order.run.clone(), order.lease.clone());
+        self.make(funnel, order, &run, &lease, sign)
+    }
+
+    /// Counts what is asked for, and lets one go on at a time.
+    fn turn(&self, doors: &Gatekeeper<'_>) -> Result<MutexGuard<'_, u32>, Denial> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        *asked = asked.saturating_add(1);
+        if *asked == IDENTITIES_MAX + 1 {
+            let detail = format!("more than {IDENTITIES_MAX}; the rest are denied and not recorded one by one");
+            doors.saw(Observation::Finding { code: "too_many_identities".to_owned(), detail });
+        }
+        if *asked > IDENTITIES_MAX {
+            return Err(busy(
+                "this attempt has asked for all the documents and tokens it may; use one until it expires",
+            ));
+        }
+        Ok(asked)
+    }
+
+    fn make<O: Granted<Deed = Minted>>(
+        &self,
+        funnel: &Funnel<'_>,
+        order: O,
+        run: &RunId,
+        lease: &LeaseId,
+        make: &mut dyn FnMut(&Permit<O>) -> Result<Minted, ActError>,
+    ) -> Result<Minted, Denial> {
         let permit = funnel.open(order).map_err(denied)?;
         // What a halt overtakes, or the record cannot take, is recorded as not done.
         let announced = self.announced(run, lease).map_err(ActError::Halted);
-        let outcome = announced.and_then(|()| self.factory.lender.mint(&permit));
+        let outcome = announced.and_then(|()| make(&permit));
         let minted = funnel.close(permit, outcome).map_err(denied)?;
         let change = LeaseEvent::Minted { revocation: minted.revocation, expires: minted.expires };
         let recorded = self.happened(run, Event::LeaseChanged(lease.clone(), change));

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 pub use selvedge_authority::Clock;
 use selvedge_authority::{ActError, Code, Denial, Journal, JournalError, Observation, Permit, Stop};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, EnqueueTask, GitServed, HttpAnswered, HttpRequest, MergeProposal, Merged, MintCredential,
-    Minted, OpenProposal, PushGit, Pushed, Ran, ReadGit, StartWork,
+    AdmitTask, CheckTree, Delegate, EnqueueTask, GitServed, HttpAnswered, HttpRequest, MergeProposal, Merged,
+    MintCredential, Minted, OpenProposal, PushGit, Pushed, Ran, ReadGit, StartWork,
 };
 use selvedge_domain::{
     AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Digest, Duration, Intent, LeaseId, Loan,
@@ -174,6 +174,18 @@ pub trait Doorkeeper: Sync {
     fn lend(&self, lease: &LeaseId, audience: &str) -> Result<Minted, Denial> {
         let _unlent = (lease, audience);
         let next_step = "this sandbox has no identity to ask for; work without it".to_owned();
+        Err(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
+    }
+
+    /// Hands on a part of what the run holds, if it may; `sign` runs at most once, after the order's lease was announced.
+    /// Nothing is handed on by a doorkeeper that does not say how.
+    fn delegate(
+        &self,
+        order: Delegate,
+        sign: &mut dyn FnMut(&Permit<Delegate>) -> Result<Minted, ActError>,
+    ) -> Result<Minted, Denial> {
+        let _unsigned = (order, sign);
+        let next_step = "this sandbox has nothing to hand on; work without it".to_owned();
         Err(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
     }
 

@@ -211,6 +211,7 @@ mod tests {
             lease: Lease::default(),
             loans: vec![],
             git: None,
+            tokens: None,
             limits: Limits::default(),
         })
     }

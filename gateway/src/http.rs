@@ -20,6 +20,7 @@ pub(crate) mod sieve;
 use std::sync::Arc;
 use std::time::Duration;
 
+use selvedge_domain::Endpoint;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) link: Link,
     pub(crate) loans: Loans,
     pub(crate) git: Option<GitDoor>,
+    /// Where the token endpoint is, if this run has one.
+    pub(crate) tokens: Option<Endpoint>,
     pub(crate) authority: RunAuthority,
     pub(crate) dialer: Dialer,
     pub(crate) limits: Limits,

@@ -24,6 +24,7 @@ mod process;
 mod protocol;
 mod roots;
 mod scope;
+pub mod tokens;
 mod wire;
 
 pub use git::wanted::{GitAnswer, GitCall, GitHost, GitService, GitWanted};
@@ -36,5 +37,6 @@ pub use loan::{
 pub use process::main;
 pub use protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
 pub use roots::{RootsError, system_roots_pem};
+pub use tokens::TokenCall;
 pub use wire::descriptors::PassError;
 pub use wire::frame::FrameError;

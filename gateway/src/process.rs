@@ -96,7 +96,8 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
     let git = hello.git.map(|host| GitDoor::new(host, lanes));
     let (link, messages) = Link::new(ANSWER_TIMEOUT);
     let loans = Loans::begin(hello.loans);
-    let context = Context { scope, link, loans, git, authority, dialer, limits: hello.limits };
+    let tokens = hello.tokens;
+    let context = Context { scope, link, loans, git, tokens, authority, dialer, limits: hello.limits };
     Ok(Prepared { context, messages, listeners, lease: hello.lease })
 }
 

@@ -30,6 +30,8 @@ pub struct Hello {
     pub loans: Vec<Loan>,
     /// The repository it serves, if it serves one.
     pub git: Option<GitHost>,
+    /// Where it serves the token endpoint, if it does: a place that is nowhere.
+    pub tokens: Option<Endpoint>,
     /// How much may pass.
     pub limits: Limits,
 }

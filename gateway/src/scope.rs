@@ -19,13 +19,14 @@ pub(crate) struct Scope {
     dangers: Vec<danger::Upstream>,
     names: BTreeMap<HostPattern, Ipv4Addr>,
     /// What this door answers for itself; never dialled.
-    own: Option<Endpoint>,
+    own: Vec<Endpoint>,
 }
 
 impl Scope {
     /// Reads what the keeper said.
     pub(crate) fn of(hello: &Hello) -> Self {
-        let own = hello.git.as_ref().map(|git| git.endpoint.clone());
+        let git = hello.git.as_ref().map(|git| git.endpoint.clone());
+        let own: Vec<Endpoint> = git.into_iter().chain(hello.tokens.clone()).collect();
         let granted = hello.reach.iter().map(|reach| &reach.endpoint);
         let hosts: BTreeSet<_> = granted.chain(&own).map(|endpoint| endpoint.host.clone()).collect();
         let addresses = (SYNTHETIC_FIRST.to_bits()..=SYNTHETIC_LAST.to_bits()).map(Ipv4Addr::from_bits);
@@ -40,7 +41,7 @@ impl Scope {
     /// One endpoint and nothing else, for whoever asks no keeper.
     pub(crate) fn alone(endpoint: &Endpoint, dangers: Vec<danger::Upstream>) -> Self {
         let reach = Reach { endpoint: endpoint.clone(), methods: BTreeSet::new(), path_prefix: "/".to_owned() };
-        Self { reach: vec![reach], dangers, names: BTreeMap::new(), own: None }
+        Self { reach: vec![reach], dangers, names: BTreeMap::new(), own: Vec::new() }
     }
 
     /// Whether any request to this endpoint can be within the grant.
@@ -50,7 +51,7 @@ impl Scope {
 
     /// Whether this door answers for this endpoint itself.
     pub(crate) fn is_own(&self, endpoint: &Endpoint) -> bool {
-        self.own.as_ref() == Some(endpoint)
+        self.own.contains(endpoint)
     }
 
     /// Whether this very request is within the grant.

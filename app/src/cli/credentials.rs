@@ -38,7 +38,7 @@ impl Credentials {
         match self {
             Self::List => list(common, output),
             Self::Store { name } => {
-                let request = Request::StoreKey { name: name.clone(), key: key_from_input(output)? };
+                let request = Request::StoreKey { name: name.clone(), key: secret_from_input(output, "key")? };
                 let value = ask(common, output, &request)?;
                 output.line(format!("the key of `{name}` is stored, sealed; {} answers for it", text(&value, "owner")));
                 Ok(0)
@@ -53,16 +53,16 @@ impl Credentials {
 }
 
 /// Never an argument: those are seen by every process.
-fn key_from_input(output: &Output) -> Result<SecretWord, CliError> {
+pub(super) fn secret_from_input(output: &Output, what: &str) -> Result<SecretWord, CliError> {
     let input = std::io::stdin();
     let mut text = String::new();
     let read = if input.is_terminal() {
-        output.line("paste the key and press Enter; it is not shown");
+        output.line(format!("paste the {what} and press Enter; it is not shown"));
         without_echo(|| input.lock().take(INPUT_BYTES_MAX).read_line(&mut text))
     } else {
         input.lock().take(INPUT_BYTES_MAX).read_to_string(&mut text)
     };
-    read.map_err(|error| CliError::new(Kind::Usage, format!("cannot read the key from standard input: {error}")))?;
+    read.map_err(|error| CliError::new(Kind::Usage, format!("cannot read the {what} from standard input: {error}")))?;
     Ok(SecretWord::new(text.trim().to_owned()))
 }
 

@@ -121,7 +121,8 @@ pub(crate) struct Agent {
     pub(crate) escalate: String,
     /// `observe`, `draft`, `propose`, `land` or `release`.
     pub(crate) trust: String,
-    /// What it may do: `read`, `write`, `open-pr`, `follow-up`, `push` (commits to its own branch, with git).
+    /// What it may do: `read`, `write`, `open-pr`, `follow-up`, `push` (commits to its own branch, with git),
+    /// `delegate` (hand on a part of its grant, as a token).
     #[serde(default)]
     pub(crate) may: Vec<String>,
     /// Where it may reach: `<registry>:read`, or `GET https://<host>/<path>`.
@@ -133,6 +134,9 @@ pub(crate) struct Agent {
     /// For whom it may have an identity: URLs or names of services, and `spiffe://<trust domain>` for a certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) audiences: Vec<String>,
+    /// What the tokens it hands on may spend in all, in millionths of the unit you count in.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) budget: u64,
     /// How long one attempt, and so its credentials, may last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempt_at_most: Option<String>,
@@ -338,6 +342,7 @@ impl Agent {
             reach: Vec::new(),
             credentials: Vec::new(),
             audiences: Vec::new(),
+            budget: 0,
             attempt_at_most: None,
             minimum_release_age_days: release_age(),
             limits: Limits::default(),
@@ -389,6 +394,10 @@ fn bearer() -> String {
 
 fn lent_at_most() -> String {
     "15m".to_owned()
+}
+
+fn is_zero(budget: &u64) -> bool {
+    *budget == 0
 }
 
 fn release_age() -> u32 {

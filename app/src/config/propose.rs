@@ -171,6 +171,7 @@ fn remediator(owner: &str) -> Agent {
         reach: words(&["cargo:read"]),
         credentials: Vec::new(),
         audiences: Vec::new(),
+        budget: 0,
         attempt_at_most: None,
         minimum_release_age_days: 7,
         limits: Limits::default(),

@@ -177,6 +177,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         reach: Vec::new(),
         credentials: Vec::new(),
         audiences: Vec::new(),
+        budget: 0,
         attempt_at_most: Some("5m".to_owned()),
         minimum_release_age_days: 7,
         limits,

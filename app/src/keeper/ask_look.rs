@@ -259,6 +259,7 @@ fn meaning(may: May) -> &'static str {
         May::OpenProposal => "open a proposal, after the factory verified the change",
         May::FollowUp => "queue a follow-up, which is admitted anew",
         May::Push => "clone its repository, and push commits to its own branch there",
+        May::Delegate => "hand on a part of what it may, as a token that dies with its run",
     }
 }
 

@@ -157,6 +157,7 @@ impl Keeper {
                 let mut pieces = super::ask_audit::Pieces::new(listener, each);
                 super::ask_audit::export(&self.works.ledger, &mut pieces).map(|()| Value::Null)
             }
+            Request::Introspect { audience, token } => super::ask_identity::introspect(self, audience, token),
             Request::Published(document) => super::ask_identity::published(self, *document),
             Request::Ping => Ok(Value::Null),
         }

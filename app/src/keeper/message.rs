@@ -68,6 +68,8 @@ pub(crate) enum Request {
     Export,
     /// What relying parties need to verify identities.
     Published(Document),
+    /// Whether a token lives, for the service that was shown it.
+    Introspect { audience: String, token: SecretWord },
     /// Is anyone there?
     Ping,
 }

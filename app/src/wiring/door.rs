@@ -19,8 +19,10 @@ use selvedge_sandbox::Listeners;
 use super::Works;
 use super::courier::door_rights;
 use super::git::GitDesk;
+use super::identity::nothing_to_hand_on;
 use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
+use super::tokens::TokenDesk;
 use crate::config::{Config, CredentialConfig, Danger};
 
 /// Threads that answer one door: a package client opens a handful of connections at a time.
@@ -79,6 +81,7 @@ impl Works {
         reach: Vec<Reach>,
         lending: Lent,
         git: Option<&GitDesk>,
+        tokens: Option<&TokenDesk>,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
@@ -92,6 +95,7 @@ impl Works {
             lease: lending.identity,
             loans: lending.loans,
             git: git.map(GitDesk::host).transpose()?,
+            tokens: tokens.map(TokenDesk::place).transpose()?,
             limits: Limits::default(),
         };
         let started = Door::start(&self.executable, door_rights(), &hello);
@@ -190,11 +194,11 @@ impl OpenDoor {
         &self,
         works: &Works,
         behalf: &Behalf,
-        git: Option<&GitDesk>,
+        (git, tokens): (Option<&GitDesk>, Option<&TokenDesk>),
         doors: &dyn Doorkeeper,
         inside: impl FnOnce() -> T,
     ) -> T {
-        let desk = Desk { works, behalf, git, doors, serials_from: self.serials_from };
+        let desk = Desk { works, behalf, git, tokens, doors, serials_from: self.serials_from };
         std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
@@ -215,6 +219,7 @@ struct Desk<'a> {
     works: &'a Works,
     behalf: &'a Behalf,
     git: Option<&'a GitDesk>,
+    tokens: Option<&'a TokenDesk>,
     doors: &'a dyn Doorkeeper,
     serials_from: u64,
 }
@@ -255,6 +260,10 @@ impl Judge for Desk<'_> {
     }
 
     fn identity(&self, wanted: Wanted) -> Given {
+        if let Wanted::Token { call, form } = &wanted {
+            let answer = |tokens: &TokenDesk| tokens.answer(self.works, self.doors, *call, form);
+            return self.tokens.map_or_else(nothing_to_hand_on, answer);
+        }
         match self.behalf.identity {
             HasIdentity::Yes => self.works.identify(self.behalf, self.doors, wanted),
             HasIdentity::No => Given::Denied {

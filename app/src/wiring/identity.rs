@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_credentials::{
-    BUNDLE_PATH, Claims, DISCOVERY_PATH, Issuer, IssuerError, IssuerName, JWKS_PATH, OwnSvid, OwnX509, Provider,
-    SealedStore, Sealer, Secret, SubjectKey, X509Issuer, bundle, discovery,
+    BUNDLE_PATH, Claims, DISCOVERY_PATH, Inquirer, Issuer, IssuerError, IssuerName, JWKS_PATH, OwnSvid, OwnX509,
+    Provider, Reply, SealedStore, Sealer, Secret, SubjectKey, TokenEndpoint, X509Issuer, bundle, discovery,
 };
 use selvedge_domain::{LeaseId, Time, WorkloadId};
 use selvedge_factory::ports::{Clock as _, Doorkeeper, Entropy as _};
@@ -24,9 +24,10 @@ pub(super) struct Identities {
     pub(super) issuer: Arc<Issuer>,
     x509: Arc<X509Issuer>,
     certificates: Arc<OwnX509>,
+    pub(super) tokens: TokenEndpoint,
     list: Arc<Shelf>,
-    /// Secrets on their way from the lease engine to the door that asked, by lease.
-    handed: Mutex<BTreeMap<LeaseId, Secret>>,
+    /// Secrets on their way from the lease engine to the door that asked, by lease; none before they are made.
+    handed: Mutex<BTreeMap<LeaseId, Option<Secret>>>,
 }
 
 impl Identities {
@@ -37,22 +38,33 @@ impl Identities {
         let issuer = Arc::new(Issuer::open(name.clone(), Arc::clone(sealer), Arc::clone(&store), now)?);
         let x509 = Arc::new(X509Issuer::open(name.clone(), Arc::clone(sealer), store, now)?);
         let certificates = Arc::new(OwnX509::new(Arc::clone(&x509), list.clone()));
-        Ok(Self { issuer, x509, certificates, list, handed: Mutex::default() })
+        let tokens = TokenEndpoint::new(Arc::clone(&issuer), list.clone());
+        Ok(Self { issuer, x509, certificates, tokens, list, handed: Mutex::default() })
     }
 
     /// What lends them. Tokens serve every audience, so they come last.
     pub(super) fn providers(&self) -> Vec<Arc<dyn Provider>> {
         let tokens = OwnSvid::new(Arc::clone(&self.issuer), self.list.clone());
-        vec![self.certificates.clone(), Arc::new(tokens)]
+        vec![self.certificates.clone(), Arc::new(tokens), Arc::new(self.tokens.tokens())]
     }
 
-    /// Keeps a secret for the door that asked for its lease.
-    pub(super) fn hand(&self, lease: &LeaseId, secret: Secret) {
-        self.handed.lock().unwrap_or_else(PoisonError::into_inner).insert(lease.clone(), secret);
+    /// Keeps a secret for the door that asked for its lease; gives it back when no door did.
+    pub(super) fn hand(&self, lease: &LeaseId, secret: Secret) -> Option<Secret> {
+        match self.handed.lock().unwrap_or_else(PoisonError::into_inner).get_mut(lease) {
+            Some(awaited) => {
+                *awaited = Some(secret);
+                None
+            }
+            None => Some(secret),
+        }
+    }
+
+    fn await_for_a_door(&self, lease: &LeaseId) {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner).insert(lease.clone(), None);
     }
 
     fn fetch(&self, lease: &LeaseId) -> Option<Secret> {
-        self.handed.lock().unwrap_or_else(PoisonError::into_inner).remove(lease)
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner).remove(lease).flatten()
     }
 
     /// Brings published keys into use that are due.
@@ -96,6 +108,11 @@ impl Works {
         }
     }
 
+    /// What the service with this audience is told of a token.
+    pub(crate) fn introspect(&self, audience: &str, token: &str) -> Reply {
+        self.lending.identities.tokens.look_at(token, Inquirer::Service(audience), self.now()).reply()
+    }
+
     /// Answers one request at a run's identity door.
     pub(super) fn identify(&self, behalf: &Behalf, doors: &dyn Doorkeeper, wanted: Wanted) -> Given {
         match wanted {
@@ -110,6 +127,7 @@ impl Works {
                 jwks: self.lending.identities.issuer.jwks(),
             }),
             Wanted::Valid { audience, token } => self.validate(&audience, &token),
+            Wanted::Token { .. } => nothing_to_hand_on(),
         }
     }
 
@@ -119,6 +137,7 @@ impl Works {
         if let Some(key) = key {
             self.lending.identities.certificates.present(&lease, key);
         }
+        self.lending.identities.await_for_a_door(&lease);
         let minted = match doors.lend(&lease, audience) {
             Ok(minted) => minted,
             Err(denial) => {
@@ -161,6 +180,14 @@ impl Works {
             }),
             Err(refused) => Given::Invalid { because: refused.to_string() },
         }
+    }
+}
+
+/// What a sandbox without a token endpoint is told.
+pub(super) fn nothing_to_hand_on() -> Given {
+    Given::Denied {
+        code: "outside_grant".to_owned(),
+        next_step: "this sandbox has nothing to hand on; work without it".to_owned(),
     }
 }
 

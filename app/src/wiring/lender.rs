@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use selvedge_authority::{ActError, Permit};
-use selvedge_credentials::{Ending, OWN_AUDIENCE, Secret};
+use selvedge_credentials::{Ending, Secret};
 use selvedge_domain::orders::{MintCredential, Minted};
 use selvedge_domain::{CredentialName, LeaseId, LeaseState, RunId, Time, WorkloadId};
 use selvedge_factory::ports::{Clock, Lender, TakenBack};
@@ -19,10 +19,11 @@ impl Lender for Works {
             true => ActError::Permanent(error.to_string()),
             false => ActError::Transient(error.to_string()),
         })?;
-        if order.credential.is_none() && order.audience != OWN_AUDIENCE {
-            self.lending.identities.hand(&order.lease, lent.secret);
-        } else if let Ok(mut vault) = self.vault.lock() {
-            let kept = Kept { lease: order.lease.clone(), secret: lent.secret, ends: lent.minted.expires };
+        // What no door asked for itself waits in the vault for the run's door.
+        if let (Some(secret), Ok(mut vault)) =
+            (self.lending.identities.hand(&order.lease, lent.secret), self.vault.lock())
+        {
+            let kept = Kept { lease: order.lease.clone(), secret, ends: lent.minted.expires };
             vault.entry(order.run.clone()).or_default().insert(order.credential.clone(), kept);
         }
         Ok(lent.minted)

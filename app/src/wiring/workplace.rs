@@ -22,6 +22,7 @@ use super::door::{Behalf, HasIdentity, Lent};
 use super::git::GitDesk;
 use super::repositories::{permanent, transient};
 use super::tape::Tape;
+use super::tokens::TokenDesk;
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
 /// Where the worker's own program lies inside.
@@ -45,6 +46,8 @@ pub(super) struct Inside<'a> {
     pub(super) lending: Lent,
     /// The repository it may ask for; none without.
     pub(super) git: Option<&'a GitDesk>,
+    /// The token endpoint it may ask; none without.
+    pub(super) tokens: Option<&'a TokenDesk>,
     /// What its output is kept under.
     pub(super) purpose: &'a str,
 }
@@ -57,7 +60,12 @@ impl Workplace for Works {
         let repository = self.repository_of(&order.repo)?;
         let tree = repository.tree_of(&order.base).map_err(transient)?;
         let place = self.place_for_work(agent, task, self.pristine(&order.repo, &tree)?)?;
-        let identity = if order.grant.audiences.is_empty() { HasIdentity::No } else { HasIdentity::Yes };
+        let tokens = order.grant.may.contains(&May::Delegate).then(|| self.token_desk(order, task)).transpose()?;
+        // Whoever hands something on shows a document for it.
+        let identity = match order.grant.audiences.is_empty() && tokens.is_none() {
+            true => HasIdentity::No,
+            false => HasIdentity::Yes,
+        };
         let (run, repo) = (order.run.clone(), order.repo.clone());
         let behalf = Behalf { run, repo, agent: order.agent.clone(), identity };
         let id = format!("{}-a{}", order.run, order.attempt);
@@ -65,7 +73,7 @@ impl Workplace for Works {
         let git = order.grant.may.contains(&May::Push).then(|| self.git_desk(order)).transpose()?;
         let reach = order.grant.reach.iter().cloned().collect();
         let watch = lending.watch.clone();
-        let inside = Inside { reach, lending, git: git.as_ref(), purpose: "work" };
+        let inside = Inside { reach, lending, git: git.as_ref(), tokens: tokens.as_ref(), purpose: "work" };
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
         // What was pushed is what the run wants taken; what lies in the workspace beside it is not looked at.
         let changes = match git.as_ref().map_or(Ok(None), GitDesk::changes) {
@@ -196,7 +204,7 @@ impl Works {
         inside: Inside<'_>,
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
-        let Inside { reach, lending, git, purpose } = inside;
+        let Inside { reach, lending, git, tokens, purpose } = inside;
         let watch = lending.watch.clone();
         let door = match reach.is_empty() && git.is_none() && behalf.identity == HasIdentity::No {
             true => None,
@@ -208,7 +216,10 @@ impl Works {
                 if let Some(git) = git {
                     place = git.announce(place);
                 }
-                let door = self.open_door(behalf, reach, lending, git, place.limits.wall)?;
+                if let Some(tokens) = tokens {
+                    place = tokens.announce(place);
+                }
+                let door = self.open_door(behalf, reach, lending, git, tokens, place.limits.wall)?;
                 self.trust(&mut place, &door.ca_pem);
                 if behalf.identity == HasIdentity::Yes {
                     self.announce_identity(&mut place);
@@ -236,7 +247,7 @@ impl Works {
             })
         };
         let exit = match &door {
-            Some(door) => door.while_open(self, behalf, git, doors, listen),
+            Some(door) => door.while_open(self, behalf, (git, tokens), doors, listen),
             None => listen(),
         };
         let (kept, output_bytes) = heard.end();
@@ -402,7 +413,8 @@ impl Works {
         let id = format!("{}-p{}", order.run, short(&order.tree));
         let agent = self.agent_of_run(&order.run)?;
         let lending = self.lending_nothing(&agent.loans)?;
-        let inside = Inside { reach: agent.reach.into_iter().collect(), lending, git: None, purpose: "prepare" };
+        let reach = agent.reach.into_iter().collect();
+        let inside = Inside { reach, lending, purpose: "prepare", ..Inside::default() };
         let (ran, too_much) =
             self.while_within(cache, &order.run, || self.run_inside(&id, place, behalf, inside, doors));
         let (sandbox, exit, _) = ran?;

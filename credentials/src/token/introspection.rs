@@ -4,10 +4,10 @@
 use selvedge_domain::{Time, WorkloadId};
 use serde::Serialize;
 
-use super::access::{AccessClaimsV1, ActV1, OursV1};
+use super::access::{AccessClaimsV1, ActV1, OursV1, seconds};
 use super::form::Form;
 use super::{AccessToken, Refusal, Reply, TokenEndpoint};
-use crate::IssuerName;
+use crate::{Claims, IssuerName, OWN_AUDIENCE};
 
 /// Who asks about a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,19 +25,32 @@ pub enum Introspected {
     Inactive,
     /// It lives, and so does all it was exchanged from.
     Active(Box<AccessToken>, IssuerName),
+    /// It is a live identity document.
+    Document(Claims, IssuerName),
 }
 
 impl TokenEndpoint {
     /// Answers a request about a token. Not knowing whether it was revoked is as good as revoked.
     pub fn introspect(&self, body: &[u8], inquirer: Inquirer<'_>, now: Time) -> Result<Introspected, Refusal> {
         let form = Form::parse(body)?;
-        let read = self.issuer.verifier().live_access(form.need("token")?, now, &*self.list);
-        Ok(match read {
-            Ok(token) if concerns(&token, inquirer) => {
-                Introspected::Active(Box::new(token), self.issuer.name().clone())
-            }
+        Ok(self.look_at(form.need("token")?, inquirer, now))
+    }
+
+    /// The same, of a token that came without a form.
+    pub fn look_at(&self, token: &str, inquirer: Inquirer<'_>, now: Time) -> Introspected {
+        let (verifier, issuer) = (self.issuer.verifier(), self.issuer.name().clone());
+        match verifier.live_access(token, now, &*self.list) {
+            Ok(token) if concerns(&token, inquirer) => return Introspected::Active(Box::new(token), issuer),
+            Ok(_) | Err(_) => {}
+        }
+        let (audience, holder) = match inquirer {
+            Inquirer::Run(workload) => (OWN_AUDIENCE, Some(workload)),
+            Inquirer::Service(audience) => (audience, None),
+        };
+        match verifier.verify(token, audience, now, &*self.list) {
+            Ok(says) if holder.is_none_or(|holder| says.workload == *holder) => Introspected::Document(says, issuer),
             Ok(_) | Err(_) => Introspected::Inactive,
-        })
+        }
     }
 }
 
@@ -60,6 +73,18 @@ impl Introspected {
     pub fn reply(&self) -> Reply {
         match self {
             Self::Inactive => Reply::of_json(200, &InactiveV1 { active: false }),
+            Self::Document(Claims { workload, audience, lease, issued, expires }, issuer) => Reply::of_json(
+                200,
+                &DocumentV1 {
+                    active: true,
+                    iss: issuer.as_str(),
+                    sub: workload.to_string(),
+                    aud: audience,
+                    iat: seconds(*issued),
+                    exp: seconds(*expires),
+                    jti: lease.to_string(),
+                },
+            ),
             Self::Active(token, issuer) => {
                 let AccessClaimsV1 { iss, sub, aud, iat, exp, jti, client_id, scope, act, selvedge } =
                     token.claims(issuer);
@@ -77,6 +102,17 @@ impl Introspected {
 #[derive(Serialize)]
 struct InactiveV1 {
     active: bool,
+}
+
+#[derive(Serialize)]
+struct DocumentV1<'a> {
+    active: bool,
+    iss: &'a str,
+    sub: String,
+    aud: &'a str,
+    iat: u64,
+    exp: u64,
+    jti: String,
 }
 
 #[derive(Serialize)]

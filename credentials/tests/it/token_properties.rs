@@ -39,7 +39,8 @@ fn grant() -> impl Strategy<Value = Grant> {
     (select(Trust::ALL.to_vec()), may, reach, audiences, loans, 0_u64..600_000).prop_map(
         |(trust, may, reach, audiences, loans, lasts)| Grant {
             trust,
-            may: may.into_iter().collect(),
+            // Whoever may hand nothing on is refused before any of this (`authority/src/containment.rs`).
+            may: may.into_iter().chain([May::Delegate]).collect(),
             reach,
             audiences: audiences.into_iter().collect(),
             loans,

@@ -19,6 +19,7 @@ use crate::dial::{ClientLeg, DialError};
 use crate::git::door as git;
 use crate::link::{Question, failed};
 use crate::protocol::{Layer, Outcome};
+use crate::tokens;
 
 /// How long a client may be idle between requests; pools keep connections about as long.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(90);
@@ -128,6 +129,13 @@ impl Connection {
                 Ok(()) => Ok(if request.closes { Next::Close } else { Next::Another }),
                 Err(git::Broken::Refused(refusal)) => Err(Broken::Untold(refusal)),
                 Err(git::Broken::ClientGone) => Err(Broken::Told("client_gone")),
+            };
+        }
+        if self.context.tokens.as_ref() == Some(&endpoint) {
+            return match tokens::serve(&self.context, &mut self.client, request).await {
+                Ok(()) => Ok(if request.closes { Next::Close } else { Next::Another }),
+                Err(tokens::Broken::Refused(refusal)) => Err(Broken::Untold(refusal)),
+                Err(tokens::Broken::ClientGone) => Err(Broken::Told("client_gone")),
             };
         }
         let injection = lend::injection(&self.context.loans, request, &endpoint)?;

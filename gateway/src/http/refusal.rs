@@ -38,6 +38,8 @@ pub(crate) enum Refusal {
     NotLent(CredentialName),
     /// No part of git's smart protocol, at the place where a repository is served.
     NotGit,
+    /// No call of the token endpoint, at the place where it is served.
+    NoSuchCall,
     /// The keeper did not serve it, or there is no room for it.
     NotServed,
     /// There is no connection to the server.
@@ -84,6 +86,11 @@ impl Refusal {
             Self::MintsCredentials => (403, "minting_denied", "work with the credential this task has"),
             Self::NotLent(_) => (403, "credential_not_lent", "do without this request; the credential is not lent now"),
             Self::NotGit => (404, "not_git", "use git with the URL in SELVEDGE_GIT_URL; nothing else is here"),
+            Self::NoSuchCall => (
+                404,
+                "no_such_call",
+                "send a form to SELVEDGE_TOKEN_URL, or to /introspect or /revoke beside it; nothing else is here",
+            ),
             Self::NotServed => (503, "not_served", "the repository cannot be served now; try again later"),
             Self::Dial(error) => show_dial(*error),
             Self::ServerGone => (502, "server_gone", "try again later"),
@@ -110,6 +117,7 @@ impl Refusal {
             Self::MintsCredentials => Some(("minting_denied", String::new())),
             Self::NotLent(credential) => Some(("credential_not_lent", credential.to_string())),
             Self::NotGit => Some(("not_git", String::new())),
+            Self::NoSuchCall => Some(("no_such_call", String::new())),
             Self::NotServed => Some(("not_served", String::new())),
             Self::NotAllowed(NotAllowed::Denied { .. })
             | Self::Dial(_)

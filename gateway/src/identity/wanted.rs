@@ -1,6 +1,7 @@
 //! What an identity door asks its keeper for and is given, in the factory's own types.
 
 use crate::protocol::Lease;
+use crate::tokens::TokenCall;
 
 /// What a workload wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,13 @@ pub enum Wanted {
         audience: String,
         /// The token.
         token: Lease,
+    },
+    /// An answer of the token endpoint.
+    Token {
+        /// What is asked of it.
+        call: TokenCall,
+        /// The form, as it was sent; tokens are in it.
+        form: Lease,
     },
 }
 
@@ -49,6 +57,13 @@ pub enum Given {
     Bundles(Bundles),
     /// The token is good and says this.
     Valid(Claims),
+    /// What the token endpoint says, for the client as it is.
+    Token {
+        /// The HTTP status.
+        status: u16,
+        /// JSON, or nothing; a token may be in it.
+        body: Lease,
+    },
     /// The token is not good.
     Invalid {
         /// Why, without any of it.

@@ -4,14 +4,25 @@ use serde::{Deserialize, Serialize};
 
 use super::wanted::{Bundles, Claims, Given, Wanted};
 use crate::protocol::Lease;
+use crate::tokens::TokenCall;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum WireWanted {
     X509 { key: Vec<u8> },
     Jwt { audience: String },
     Bundles {},
     Valid { audience: String, token: Vec<u8> },
+    Token { call: WireTokenCall, form: String },
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WireTokenCall {
+    Exchange,
+    Introspect,
+    Revoke,
+    Metadata,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -21,8 +32,16 @@ pub(crate) enum WireGiven {
     Jwt { spiffe_id: String, token: Vec<u8> },
     Bundles { trust_domain: String, x509: Vec<Vec<u8>>, jwks: String },
     Valid { issuer: String, subject: String, audience: String, issued: u64, expires: u64, id: String },
+    Token { status: u16, body: Vec<u8> },
     Invalid { because: String },
     Denied { code: String, next_step: String },
+}
+
+/// Tokens are in some of them.
+impl std::fmt::Debug for WireWanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WireWanted(..)")
+    }
 }
 
 /// One of them is a token.
@@ -39,6 +58,9 @@ impl From<Wanted> for WireWanted {
             Wanted::Jwt { audience } => Self::Jwt { audience },
             Wanted::Bundles => Self::Bundles {},
             Wanted::Valid { audience, token } => Self::Valid { audience, token: token.expose().to_vec() },
+            Wanted::Token { call, form } => {
+                Self::Token { call: call.into(), form: String::from_utf8_lossy(form.expose()).into_owned() }
+            }
         }
     }
 }
@@ -50,6 +72,7 @@ impl From<WireWanted> for Wanted {
             WireWanted::Jwt { audience } => Self::Jwt { audience },
             WireWanted::Bundles {} => Self::Bundles,
             WireWanted::Valid { audience, token } => Self::Valid { audience, token: Lease::new(token) },
+            WireWanted::Token { call, form } => Self::Token { call: call.into(), form: Lease::new(form.into_bytes()) },
         }
     }
 }
@@ -63,6 +86,7 @@ impl From<Given> for WireGiven {
             Given::Valid(Claims { issuer, subject, audience, issued, expires, id }) => {
                 Self::Valid { issuer, subject, audience, issued, expires, id }
             }
+            Given::Token { status, body } => Self::Token { status, body: body.expose().to_vec() },
             Given::Invalid { because } => Self::Invalid { because },
             Given::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -80,8 +104,31 @@ impl From<WireGiven> for Given {
             WireGiven::Valid { issuer, subject, audience, issued, expires, id } => {
                 Self::Valid(Claims { issuer, subject, audience, issued, expires, id })
             }
+            WireGiven::Token { status, body } => Self::Token { status, body: Lease::new(body) },
             WireGiven::Invalid { because } => Self::Invalid { because },
             WireGiven::Denied { code, next_step } => Self::Denied { code, next_step },
+        }
+    }
+}
+
+impl From<TokenCall> for WireTokenCall {
+    fn from(call: TokenCall) -> Self {
+        match call {
+            TokenCall::Exchange => Self::Exchange,
+            TokenCall::Introspect => Self::Introspect,
+            TokenCall::Revoke => Self::Revoke,
+            TokenCall::Metadata => Self::Metadata,
+        }
+    }
+}
+
+impl From<WireTokenCall> for TokenCall {
+    fn from(wire: WireTokenCall) -> Self {
+        match wire {
+            WireTokenCall::Exchange => Self::Exchange,
+            WireTokenCall::Introspect => Self::Introspect,
+            WireTokenCall::Revoke => Self::Revoke,
+            WireTokenCall::Metadata => Self::Metadata,
         }
     }
 }
@@ -92,13 +139,14 @@ mod tests {
 
     use super::*;
 
-    fn wanted() -> [Wanted; 4] {
+    fn wanted() -> [Wanted; 5] {
         let token = || Lease::new(vec![0, 255, 7]);
         [
             Wanted::X509 { key: vec![4; 65] },
             Wanted::Jwt { audience: "https://cloud.example".to_owned() },
             Wanted::Bundles,
             Wanted::Valid { audience: String::new(), token: token() },
+            Wanted::Token { call: TokenCall::Revoke, form: Lease::new(b"token=a.b.c".to_vec()) },
         ]
     }
 

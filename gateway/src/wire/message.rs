@@ -73,6 +73,7 @@ pub(crate) struct WireHello {
     lease: Vec<u8>,
     loans: Vec<WireLoan>,
     git: Option<WireGitHost>,
+    tokens: Option<(String, u16)>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
 }
@@ -203,6 +204,7 @@ impl From<&Hello> for WireHello {
             lease: hello.lease.expose().to_vec(),
             loans: hello.loans.iter().map(WireLoan::from).collect(),
             git: hello.git.as_ref().map(WireGitHost::from),
+            tokens: hello.tokens.as_ref().map(|at| (at.host.to_string(), at.port)),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
         }
@@ -226,6 +228,7 @@ impl TryFrom<WireHello> for Hello {
             lease: Lease::new(wire.lease),
             loans: wire.loans.into_iter().map(Loan::try_from).collect::<Result<_, _>>()?,
             git: wire.git.map(GitHost::try_from).transpose()?,
+            tokens: wire.tokens.map(|(host, port)| endpoint(&host, port)).transpose()?,
             limits: Limits {
                 request_body_bytes_max: wire.request_body_bytes_max,
                 response_body_bytes_max: wire.response_body_bytes_max,
@@ -483,6 +486,7 @@ mod tests {
             lease: Lease::new(vec![1, 2]),
             loans: vec![],
             git: None,
+            tokens: None,
             limits: Limits::default(),
         };
         let mut wire = WireHello::from(&hello);

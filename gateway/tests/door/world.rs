@@ -244,6 +244,7 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         lease: Lease::new(b"a credential".to_vec()),
         loans: Vec::new(),
         git: None,
+        tokens: None,
         limits: LIMITS,
     }
 }

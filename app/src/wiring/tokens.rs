@@ -1,0 +1,148 @@
+//! A run's token endpoint, the keeper's side: every exchange an order of its own, under a lease of its own, out of what the run
+//! holds and of the budget that is left. Forms are read here, strictly and bounded, as tokens to be verified are.
+
+use std::sync::{Mutex, PoisonError};
+
+use selvedge_authority::{ActError, Observation, Record, Verdict};
+use selvedge_credentials::{
+    Inquirer, Issued, NotHandedOn, Parent, Refusal, Reply, Served, TaskContext, TokenEndpoint, metadata,
+};
+use selvedge_domain::orders::StartWork;
+use selvedge_domain::{Description, Endpoint, Field, HostPattern, LeaseId, RunId, Task, Verb, WorkloadId};
+use selvedge_factory::ports::{Clock as _, Doorkeeper, Entropy as _};
+use selvedge_gateway::{Given, Lease, TokenCall};
+use selvedge_sandbox::Place;
+
+use super::Works;
+use super::repositories::permanent;
+
+/// Where it is served: nowhere, the door answers.
+const HOST: &str = "token.selvedge.internal";
+
+/// One attempt's token endpoint.
+pub(super) struct TokenDesk {
+    parent: Parent,
+    /// What was handed on of the budget. Held through an exchange, so that two cannot both spend what is left.
+    spent: Mutex<u64>,
+}
+
+impl Works {
+    /// The token endpoint of an attempt that may hand on what it holds.
+    pub(super) fn token_desk(&self, order: &StartWork, task: &Task) -> Result<TokenDesk, ActError> {
+        let config = self.config();
+        let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
+        let parent = Parent {
+            workload: WorkloadId::new(&self.trust_domain, order.run.clone(), order.agent.clone()),
+            repo: order.repo.clone(),
+            grant: order.grant.clone(),
+            // What a run holds comes from its agent's configuration, not out of another's hands.
+            depth: 0,
+            budget_left: agent.budget,
+            context: TaskContext {
+                task: task.id.clone(),
+                intent: task.intent,
+                lineage: task.trigger.lineage.ancestors.clone(),
+            },
+        };
+        Ok(TokenDesk { parent, spent: Mutex::new(self.handed_on(&order.run)) })
+    }
+
+    /// What earlier attempts of a run handed on of its budget, by the record.
+    fn handed_on(&self, run: &RunId) -> u64 {
+        let entries = self.ledger.entries(0, Some(run.clone())).filter_map(Result::ok);
+        let budgets = entries.map(|recorded| match recorded.entry.record {
+            Record::Decided { order, verdict: Verdict::Allow { .. }, .. } if order.verb == Verb::Delegate => {
+                budget_of(&order)
+            }
+            _ => 0,
+        });
+        budgets.fold(0, u64::saturating_add)
+    }
+}
+
+fn budget_of(order: &Description) -> u64 {
+    let budget = order.fields.iter().find(|(name, _)| *name == "budget");
+    match budget {
+        Some((_, Field::Number(budget))) => u64::try_from(*budget).unwrap_or(u64::MAX),
+        _ => 0,
+    }
+}
+
+impl TokenDesk {
+    /// Where its door serves it.
+    pub(super) fn place(&self) -> Result<Endpoint, ActError> {
+        let host = HostPattern::parse(HOST).ok_or_else(|| permanent("the name of the token host is none"))?;
+        Ok(Endpoint { host, port: 443 })
+    }
+
+    /// Says in the sandbox where it is.
+    pub(super) fn announce(&self, place: Place) -> Place {
+        place.with_env("SELVEDGE_TOKEN_URL", &format!("https://{HOST}/token"))
+    }
+
+    /// Answers one call of the run this is for.
+    pub(super) fn answer(&self, works: &Works, doors: &dyn Doorkeeper, call: TokenCall, form: &Lease) -> Given {
+        let (endpoint, form, now) = (&works.lending.identities.tokens, form.bytes(), works.now());
+        let answered = match call {
+            TokenCall::Metadata => {
+                return given(200, metadata(&works.lending.identities.issuer, &served()).into_bytes());
+            }
+            TokenCall::Exchange => self.exchange(works, doors, form),
+            TokenCall::Introspect => {
+                let told = endpoint.introspect(form, Inquirer::Run(&self.parent.workload), now);
+                told.map(|told| told.reply())
+            }
+            TokenCall::Revoke => endpoint.revoke(form, &self.parent.workload, now).map(|revoked| {
+                if let Some(lease) = revoked {
+                    let (code, detail) =
+                        ("token_revoked".to_owned(), format!("lease {lease}, by who gave or holds it"));
+                    doors.saw(Observation::Finding { code, detail });
+                }
+                Reply::revoked()
+            }),
+        };
+        let Reply { status, body } = answered.unwrap_or_else(|refusal| {
+            let (code, detail) = (refusal.code().as_str().to_owned(), refusal.to_string());
+            doors.saw(Observation::DoorRefused { door: "token".to_owned(), code, detail, count: 1 });
+            refusal.reply()
+        });
+        given(status, body.expose().to_vec())
+    }
+
+    fn exchange(&self, works: &Works, doors: &dyn Doorkeeper, form: &[u8]) -> Result<Reply, Refusal> {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget_left = self.parent.budget_left.saturating_sub(*spent);
+        let parent = Parent { budget_left, ..self.parent.clone() };
+        let endpoint: &TokenEndpoint = &works.lending.identities.tokens;
+        let considered = endpoint.consider(form, &parent, LeaseId::from_entropy(works.draw()), works.now())?;
+        let order = considered.order().clone();
+        let budget = order.budget;
+        let mut considered = Some(considered);
+        let mut said = None;
+        let handed_on = doors.delegate(order, &mut |permit| {
+            // What was permitted is spent, whatever becomes of it: the record says no more than that.
+            *spent = spent.saturating_add(budget);
+            let considered = considered.take().ok_or_else(|| permanent("it was signed before"))?;
+            let signed = works.lending.leases.hand_on(permit, considered, endpoint, works.now());
+            let outcome = signed.as_ref().map(Issued::minted).map_err(|error| ActError::Transient(error.to_string()));
+            said = Some(signed);
+            outcome
+        });
+        match (handed_on, said) {
+            (Ok(_), Some(Ok(issued))) => Ok(issued.reply(works.now())),
+            (_, Some(Err(NotHandedOn::Refused(refusal)))) => Err(refusal),
+            // One that was signed before its record failed is nobody's, and dies with the run's other leases.
+            (Err(denial), _) => Err(Refusal::denied(&denial)),
+            (Ok(_), Some(Err(NotHandedOn::Lease(_))) | None) => Err(Refusal::unavailable()),
+        }
+    }
+}
+
+fn served() -> Served {
+    let at = |path: &str| format!("https://{HOST}/{path}");
+    Served { token: at("token"), introspection: Some(at("introspect")), revocation: Some(at("revoke")) }
+}
+
+fn given(status: u16, body: Vec<u8>) -> Given {
+    Given::Token { status, body: Lease::new(body) }
+}
