@@ -65,6 +65,7 @@ pub(crate) struct Works {
     policies: RwLock<Option<Digest>>,
     rules: Mutex<rules::Seen>,
     forge: LocalForge,
+    git: Arc<jailed_git::JailedGit>,
     driver: Arc<NativeDriver>,
     pub(crate) lending: Lending,
     vault: Mutex<lender::Vault>,
@@ -101,6 +102,7 @@ pub(crate) struct Lending {
 struct Live {
     sandboxes: BTreeMap<String, Killer>,
     doors: Vec<Weak<Door>>,
+    gits: Vec<Weak<jailed_git::Tie>>,
 }
 
 impl Works {
@@ -121,9 +123,11 @@ impl Works {
         let _none = std::fs::remove_dir_all(state.at("cache"));
         Self::clear_landings(&state);
         let lending = Lending::open(&state, &ledger, &config.issuer)?;
+        let git = Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?));
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
-            forge: open_forge(&state, Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?)))?,
+            forge: open_forge(&state, Arc::<jailed_git::JailedGit>::clone(&git))?,
+            git,
             ledger,
             judge: RwLock::new(judge),
             policies: RwLock::new(policies),
@@ -244,11 +248,16 @@ impl Works {
         self.live(|live| live.entry(run.clone()).or_default().doors.push(Arc::downgrade(door)));
     }
 
+    fn remember_git(&self, run: &RunId, tie: &Arc<jailed_git::Tie>) {
+        self.live(|live| live.entry(run.clone()).or_default().gits.push(Arc::downgrade(tie)));
+    }
+
     fn forget_sandbox(&self, run: &RunId, id: &str) {
         self.live(|live| {
             if let Some(entry) = live.get_mut(run) {
                 entry.sandboxes.remove(id);
                 entry.doors.retain(|door| door.strong_count() > 0);
+                entry.gits.retain(|tie| tie.strong_count() > 0);
                 if entry.sandboxes.is_empty() && entry.doors.is_empty() {
                     live.remove(run);
                 }
@@ -260,6 +269,7 @@ impl Works {
     pub(crate) fn kill_run(&self, run: &RunId) -> Option<String> {
         let found = self.live(|live| live.remove(run)).unwrap_or_default();
         found.doors.iter().filter_map(Weak::upgrade).for_each(|door| door.close());
+        found.gits.iter().filter_map(Weak::upgrade).for_each(|tie| tie.cut());
         let mut killed: Vec<String> = Vec::new();
         for (id, killer) in found.sandboxes {
             killed.push(match killer.halt(KILL_WITHIN) {

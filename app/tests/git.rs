@@ -7,7 +7,7 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use common::{Scene, agent, text};
+use common::{Scene, agent, eventually, processes_with, text};
 use serde_json::Value;
 
 /// Who commits, a clone of the repository in `/tmp/c`, and words for what must and must not work.
@@ -210,6 +210,52 @@ exit 7"#;
     let run = push(&scene, script);
     let shown = scene.run(&["show", text(&run, "run")]).ok().out;
     assert!(shown.contains("exit status 7"), "{}", tape(&scene, &run));
+}
+
+/// A push of one object that is small as it is sent and takes minutes to unpack: blocks of zeros, over and over.
+const ENDLESS: &str = r#"
+import http.client, os, ssl, struct, urllib.parse, zlib
+url = urllib.parse.urlparse(os.environ["SELVEDGE_GIT_URL"])
+squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+squeeze.compress(bytes(1 << 20)); squeeze.flush(zlib.Z_FULL_FLUSH)
+block = squeeze.compress(bytes(1 << 20)) + squeeze.flush(zlib.Z_FULL_FLUSH)
+count = (40 << 20) // len(block)
+size, header = count << 20, b""
+first = (3 << 4) | (size & 15); size >>= 4
+header = bytes([first | 0x80])
+while size:
+    header += bytes([(size & 127) | (0x80 if size > 127 else 0)]); size >>= 7
+pack = b"PACK" + struct.pack(">II", 2, 1) + header + b"\x78\x9c" + block * count
+command = b"0" * 40 + b" " + b"1" * 40 + b" refs/heads/" + os.environ["SELVEDGE_BRANCH"].encode() + b"\0 report-status"
+body = b"%04x" % (len(command) + 4) + command + b"0000" + pack
+proxy = urllib.parse.urlparse(os.environ["HTTPS_PROXY"])
+door = http.client.HTTPSConnection(proxy.hostname, proxy.port, context=ssl.create_default_context())
+door.set_tunnel(url.hostname, 443)
+door.request("POST", url.path + "/git-receive-pack", body, {"Content-Type": "application/x-git-receive-pack-request"})
+print("answered", door.getresponse().status)
+"#;
+
+#[test]
+fn a_halt_does_not_wait_for_git_to_unpack_what_was_pushed_g5() {
+    let scene = scene();
+    scene.commit("endless.py", ENDLESS);
+    let _serving = scene.serve();
+    scene.run(&["run", "--agent", "pusher", "--json", "/usr/bin/python3 endless.py"]).ok();
+    let landing = scene.state().join("landing").display().to_string();
+    let unpacking = || processes_with(&landing).into_iter().find(|pid| command_line(*pid).contains("--fix-thin"));
+    eventually("git unpacks what was pushed", unpacking);
+    let run = text(&scene.runs()[0], "run").to_owned();
+    scene.run(&["halt", "run", &run]).ok();
+    eventually("git is ended", || unpacking().is_none().then_some(()));
+    eventually("the run ends as halted", || {
+        let known = scene.runs().into_iter().find(|known| text(known, "run") == run)?;
+        (known["outcome"] == "halted").then_some(())
+    });
+}
+
+fn command_line(pid: u32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ")
 }
 
 #[test]

@@ -103,6 +103,12 @@ impl LocalForge {
 }
 
 impl Repository {
+    /// The same, with its calls of git run by `git`.
+    #[must_use]
+    pub fn run_by(self, git: Arc<dyn GitRunner>) -> Self {
+        Self { git, ..self }
+    }
+
     /// The bare repository's directory, for a mirror or a person's `git fetch`.
     pub fn dir(&self) -> &Path {
         &self.dir

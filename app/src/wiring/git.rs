@@ -17,6 +17,7 @@ use selvedge_gateway::{GitAnswer, GitCall, GitHost, GitService, GitWanted, Liste
 use selvedge_sandbox::Place;
 
 use super::Works;
+use super::jailed_git::{Tie, TiedGit};
 use super::repositories::{permanent, transient};
 use super::tape::private_dir;
 
@@ -39,6 +40,8 @@ const DETAIL_BYTES_MAX: usize = 253;
 /// One attempt's repository.
 pub(super) struct GitDesk {
     dir: PathBuf,
+    /// Ends its calls of git with the run.
+    tie: Arc<Tie>,
     repository: Repository,
     repo: RepoName,
     run: RunId,
@@ -69,10 +72,14 @@ impl Works {
         let dir = self.state.at("landing").join(format!("{}-a{}", order.run, order.attempt));
         let _none_left = fs::remove_dir_all(&dir);
         private_dir(&dir).map_err(transient)?;
+        let tie = Arc::<Tie>::default();
+        self.remember_git(&order.run, &tie);
+        let git = TiedGit { git: Arc::clone(&self.git), tie: Arc::clone(&tie) };
         let lanes = (0..LANES).map(|_| Ok(Lane { request: nameless(&dir)?, answer: nameless(&dir)? }));
         Ok(GitDesk {
             lanes: lanes.collect::<std::io::Result<_>>().map_err(transient)?,
-            repository: self.repository_of(&order.repo)?,
+            tie,
+            repository: self.repository_of(&order.repo)?.run_by(Arc::new(git)),
             repo: order.repo.clone(),
             run: order.run.clone(),
             base: order.base.clone(),
@@ -131,6 +138,7 @@ impl GitDesk {
 
     /// What was pushed, as a change of the base; nothing where nothing was.
     pub(super) fn changes(&self) -> Result<Option<ChangeSet>, String> {
+        self.tie.mend();
         let landing = self.landing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         landing.map_or(Ok(None), |landing| landing.changes().map_err(|error| error.to_string()))
     }
@@ -138,6 +146,7 @@ impl GitDesk {
     /// Gives up what is being looked at: a pack can take long, and whoever stops a run does not wait for it.
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
+        self.tie.cut();
     }
 
     fn goes_on(&self) -> bool {

@@ -1,16 +1,23 @@
 //! Git in a sandbox: what parses the objects of a repository that agents wrote to runs where it can reach nothing else.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use selvedge_forge::git::{GitCall, GitError, GitOutput, GitRunner, HostGit};
-use selvedge_sandbox::{Access, Bind, Ended, Input, Limit, Limits, NativeDriver, Place, ToolOutput};
+use selvedge_sandbox::{Access, Bind, Ended, Input, Killer, Limit, Limits, NativeDriver, Place, ToolOutput};
 
 /// Longest start of standard error that is kept.
 const STDERR_CHARS_MAX: usize = 8 << 10;
+
+/// What a call that an agent asked for may use: a pack of some tens of MiB is taken apart in it, at the agent's pace and not at
+/// the expense of other runs.
+const TIED_MEMORY_BYTES: u64 = 2 << 30;
+const TIED_CPU_PERCENT: u32 = 100;
 
 /// Runs git on the factory's own repositories, each call in a sandbox of its own: no network, no file but the repository.
 #[derive(Debug)]
@@ -28,7 +35,16 @@ impl JailedGit {
         Self { driver, host, tag: super::random(), calls: AtomicU64::new(0) }
     }
 
-    fn place(&self, call: &GitCall<'_>, stdin: Input) -> Place {
+    fn limits(call: &GitCall<'_>, tie: Option<&Tie>) -> Limits {
+        let output_bytes = u64::try_from(call.limits.stdout_bytes_max).unwrap_or(u64::MAX);
+        let all = Limits { output_bytes, wall: call.limits.time_max, ..Limits::default() };
+        match tie {
+            None => all,
+            Some(_) => Limits { memory_bytes: TIED_MEMORY_BYTES, cpu_percent: TIED_CPU_PERCENT, ..all },
+        }
+    }
+
+    fn place(&self, call: &GitCall<'_>, stdin: Input, tie: Option<&Tie>) -> Place {
         let program = self.host.program().display().to_string();
         let repo: PathBuf = call.repo.to_owned();
         // The host's git reads the configuration when it catches up with a source, so nothing in here may write it.
@@ -37,11 +53,7 @@ impl JailedGit {
             env: call.environment().map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             binds: vec![bind(repo.clone(), Access::ReadWrite), bind(repo.join("config"), Access::ReadOnly)],
             stdin,
-            limits: Limits {
-                output_bytes: u64::try_from(call.limits.stdout_bytes_max).unwrap_or(u64::MAX),
-                wall: call.limits.time_max,
-                ..Limits::default()
-            },
+            limits: Self::limits(call, tie),
             ..Place::new(std::iter::once(program).chain(call.argv()))
         }
     }
@@ -54,10 +66,18 @@ impl JailedGit {
         call.source.is_some() || makes_one || !self.host.program().starts_with("/usr")
     }
 
-    fn jailed(&self, call: &GitCall<'_>, stdin: Input, take: &mut dyn FnMut(&[u8])) -> Result<GitOutput, GitError> {
+    fn jailed(
+        &self,
+        call: &GitCall<'_>,
+        stdin: Input,
+        tie: Option<&Tie>,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<GitOutput, GitError> {
         let id = format!("git-{:016x}-{}", self.tag, self.calls.fetch_add(1, Ordering::Relaxed));
         let failed = |cause: String| GitError::Start { what: call.what(), cause: std::io::Error::other(cause) };
-        let done = self.driver.run_tool_into(&id, &self.place(call, stdin), take);
+        let mut begun = |killer| tie.into_iter().for_each(|tie| tie.begun(&id, &killer));
+        let done = self.driver.run_tool_into(&id, &self.place(call, stdin, tie), &mut begun, take);
+        tie.into_iter().for_each(|tie| tie.done(&id));
         let done: ToolOutput = done.map_err(|refused| failed(refused.to_string()))?;
         let cut = done.exit.ended == Ended::Limit(Limit::Output);
         let status = match done.exit.ended {
@@ -74,19 +94,25 @@ impl JailedGit {
     }
 }
 
-impl GitRunner for JailedGit {
-    fn run(&self, call: &GitCall<'_>) -> Result<GitOutput, GitError> {
+impl JailedGit {
+    fn run_tied(&self, call: &GitCall<'_>, tie: Option<&Tie>) -> Result<GitOutput, GitError> {
         if self.is_for_the_host(call) {
             return self.host.run(call);
         }
         let mut stdout = Vec::new();
         let stdin = Input::Bytes(call.stdin.to_vec());
-        let output = self.jailed(call, stdin, &mut |bytes| stdout.extend_from_slice(bytes))?;
+        let output = self.jailed(call, stdin, tie, &mut |bytes| stdout.extend_from_slice(bytes))?;
         stdout.truncate(call.limits.stdout_bytes_max);
         Ok(GitOutput { stdout, ..output })
     }
 
-    fn pipe(&self, call: &GitCall<'_>, input: Option<File>, output: &mut dyn Write) -> Result<GitOutput, GitError> {
+    fn pipe_tied(
+        &self,
+        call: &GitCall<'_>,
+        tie: Option<&Tie>,
+        input: Option<File>,
+        output: &mut dyn Write,
+    ) -> Result<GitOutput, GitError> {
         if self.is_for_the_host(call) {
             return self.host.pipe(call, input, output);
         }
@@ -98,8 +124,76 @@ impl GitRunner for JailedGit {
                 written = output.write_all(bytes);
             }
         };
-        let done = self.jailed(call, stdin, &mut take)?;
+        let done = self.jailed(call, stdin, tie, &mut take)?;
         written.map_err(|cause| GitError::Start { what: call.what(), cause })?;
         Ok(done)
+    }
+}
+
+impl GitRunner for JailedGit {
+    fn run(&self, call: &GitCall<'_>) -> Result<GitOutput, GitError> {
+        self.run_tied(call, None)
+    }
+
+    fn pipe(&self, call: &GitCall<'_>, input: Option<File>, output: &mut dyn Write) -> Result<GitOutput, GitError> {
+        self.pipe_tied(call, None, input, output)
+    }
+}
+
+/// Ties calls of git to a run: they end when it is stopped, however long they would have taken (G5).
+#[derive(Debug, Default)]
+pub(super) struct Tie(Mutex<Tied>);
+
+#[derive(Debug, Default)]
+struct Tied {
+    calls: BTreeMap<String, Killer>,
+    is_cut: bool,
+}
+
+impl Tie {
+    /// Ends the calls that are under way, and each that begins, until [`Self::mend`].
+    pub(super) fn cut(&self) {
+        let mut tied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tied.is_cut = true;
+        tied.calls.values().for_each(end);
+    }
+
+    /// Lets calls go on again, for what the factory itself has to look at.
+    pub(super) fn mend(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_cut = false;
+    }
+
+    fn begun(&self, id: &str, killer: &Killer) {
+        let mut tied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tied.is_cut {
+            end(killer);
+        }
+        tied.calls.insert(id.to_owned(), killer.clone());
+    }
+
+    fn done(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).calls.remove(id);
+    }
+}
+
+/// Whoever runs the call sees it end; one that does not die is ended by its own limit on time.
+fn end(killer: &Killer) {
+    let _dying = killer.halt(Duration::ZERO);
+}
+
+/// Git whose calls are tied.
+#[derive(Debug)]
+pub(super) struct TiedGit {
+    pub(super) git: Arc<JailedGit>,
+    pub(super) tie: Arc<Tie>,
+}
+
+impl GitRunner for TiedGit {
+    fn run(&self, call: &GitCall<'_>) -> Result<GitOutput, GitError> {
+        self.git.run_tied(call, Some(&self.tie))
+    }
+
+    fn pipe(&self, call: &GitCall<'_>, input: Option<File>, output: &mut dyn Write) -> Result<GitOutput, GitError> {
+        self.git.pipe_tied(call, Some(&self.tie), input, output)
     }
 }
