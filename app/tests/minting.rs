@@ -28,6 +28,8 @@ struct Shelf {
     used: Vec<(String, bool)>,
     /// Revocations are answered with this status instead of being done.
     refuses_to_revoke: Option<u16>,
+    /// How logins are answered instead of being looked at.
+    trouble: Option<&'static str>,
 }
 
 /// Both services on one port: what is told apart is the host.
@@ -72,6 +74,11 @@ fn answer(stream: TcpStream, shelf: &Mutex<Shelf>) {
         let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         let mut body = vec![0; field("content-length: ").map_or(0, |length| length.parse().unwrap())];
         reader.read_exact(&mut body).unwrap();
+        let trouble = shelf.lock().unwrap().trouble.filter(|_| head.starts_with("POST /v1/auth/jwt/login"));
+        if let Some(said) = trouble {
+            let _gone = reader.get_mut().write_all(said.as_bytes());
+            return;
+        }
         let (status, said) = serve(&head, &field, &body, &mut shelf.lock().unwrap());
         let said = if said.is_null() { String::new() } else { said.to_string() };
         let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{said}", said.len());
@@ -259,4 +266,38 @@ fn a_service_that_is_not_there_or_does_not_trust_us_is_named_and_nothing_goes_ou
     let said = run.to_string();
     assert!(said.contains("the login was refused") && said.contains("check the path, the role"), "{said}");
     assert_eq!((vendor.made(), vendor.shelf.lock().unwrap().used.len()), (0, 0));
+}
+
+#[test]
+fn a_service_in_trouble_is_named_and_nothing_is_made_or_goes_out_anonymous_a07_c4() {
+    let vendor = Vendor::start();
+    for (trouble, words) in [
+        ("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n", "it is in trouble (status 503)"),
+        ("HTTP/1.1 429 X\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n", "(status 429)"),
+        ("HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n", "the login was refused"),
+        ("HTTP/1.1 302 X\r\nlocation: https://elsewhere.example/\r\ncontent-length: 0\r\n\r\n", "(status 302)"),
+        (
+            "HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\nnot json!",
+            "its answer is lost: the provider answered, and the answer is not JSON",
+        ),
+        ("HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\n{}", "the login was answered without a token"),
+        (
+            "HTTP/1.1 200 X\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+            "its answer is lost: the provider's answer is malformed",
+        ),
+        ("no HTTP at all\r\n\r\n", "its answer is lost: the provider's answer is malformed"),
+        ("", "its answer is lost: the provider does not answer"),
+    ] {
+        // Each in a factory of its own: what is in trouble for a while is tried again for a while.
+        let scene = scene(&vendor, "");
+        let _serving = scene.serve();
+        vendor.shelf.lock().unwrap().trouble = Some(trouble);
+        scene.run(&["run", "--agent", "caller", &fetch()]).ok();
+        eventually(&format!("{trouble:?} is named"), || {
+            let runs = scene.runs();
+            let show = scene.json(&["show", text(runs.first()?, "run")]).to_string();
+            show.contains(words).then_some(())
+        });
+        assert_eq!((vendor.made(), vendor.shelf.lock().unwrap().used.len()), (0, 0), "{trouble:?}");
+    }
 }
