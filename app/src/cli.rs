@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use crate::errors::{CliError, Kind};
 use crate::output::{Output, Stream};
@@ -120,13 +121,21 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let mut output = Output::new(cli.common.json);
-    match run(&cli, &mut output) {
+    match close_own_memory().and_then(|()| run(&cli, &mut output)) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             output.error(&error);
             ExitCode::from(error.kind as u8)
         }
     }
+}
+
+/// Whoever becomes the keeper holds the master key and, for moments, keys that it lends; whoever stores a key has read it. None of
+/// them leaves a core, nor shows its memory to another process of its user. What it starts has a memory of its own and no core either.
+fn close_own_memory() -> Result<(), CliError> {
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))
+        .map_err(|error| CliError::caused(Kind::Internal, &error))
 }
 
 /// Help and version are answers; anything else clap says is a usage error of ours, with our status.
@@ -191,5 +200,21 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
             Ok(0)
         }
         Command::ExitCodes => local::exit_codes(output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_leaves_no_core_and_shows_nobody_its_memory_c5() {
+        let closed = || {
+            let limit = rustix::process::getrlimit(Resource::Core);
+            (limit.current, limit.maximum, rustix::process::dumpable_behavior().unwrap())
+        };
+        assert_eq!(closed().2, DumpableBehavior::Dumpable);
+        close_own_memory().unwrap();
+        assert_eq!(closed(), (Some(0), Some(0), DumpableBehavior::NotDumpable));
     }
 }

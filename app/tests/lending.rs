@@ -8,11 +8,12 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use common::{Said, Scene, agent, text};
+use common::{Said, Scene, agent, is_root, text};
 use serde_json::Value;
 
 /// A host nobody else has (RFC 6761).
@@ -168,6 +169,50 @@ fn a_stored_key_is_lent_for_what_it_is_for_and_nobody_sees_it_c5_a54() {
     assert!(known["last_used"].is_string() && known["stored_since"].is_string(), "{known}");
     for place in ["state", "anchor", "home", "repo"] {
         assert_eq!(holds(&scene.path(place), KEY.as_bytes()), None, "no secret byte anywhere");
+    }
+}
+
+#[test]
+fn a53_a_stored_key_is_not_read_back_by_anybody_and_its_files_are_the_keeper_s_own() {
+    let service = Service::start();
+    let scene = scene(&service);
+    unasked(&scene);
+    store(&scene, KEY).ok();
+    let run = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
+    // The control: it is there, for whom it is for.
+    assert_eq!(service.seen()[0].1, Some(format!("Bearer {KEY}")));
+    let run = text(&run, "run");
+    for question in [
+        &["credentials", "list"][..],
+        &["show", run],
+        &["output", run],
+        &["diff", run],
+        &["can", "caller"],
+        &["ps", "--all"],
+        &["approvals"],
+        &["audit", "show"],
+        &["audit", "export"],
+        &["watch", run],
+    ] {
+        for form in [&[][..], &["--json"]] {
+            let said = scene.run(&[question, form].concat());
+            assert!(!said.out.contains(KEY) && !said.err.contains(KEY), "{question:?}");
+        }
+    }
+    // Whoever is not the keeper's user does not get as far as the files, and the key that opens them is closed by itself.
+    for closed in [scene.state(), scene.state().join("master.key")] {
+        let mode = std::fs::metadata(&closed).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} is open to others: {mode:o}", closed.display());
+    }
+    // Nor does another user store one, or have it forgotten.
+    if is_root() {
+        for command in [["credentials", "store", "api"], ["credentials", "remove", "api"]] {
+            let serving = scene.serve();
+            let theirs = scene.command_as(65533, &command).output().unwrap();
+            Said::of(&theirs).refused(102, &["only the user the factory runs as"]);
+            drop(serving);
+        }
+        assert!(credential(&scene)["stored_since"].is_string());
     }
 }
 

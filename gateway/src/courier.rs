@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use selvedge_domain::{Endpoint, Method};
+use zeroize::Zeroizing;
 
 use crate::danger;
 use crate::keeper::{RunAs, spawn};
@@ -35,9 +36,9 @@ pub struct Errand {
     /// The path, and the query if there is one.
     pub target: String,
     /// Fields besides those the courier writes itself.
-    pub fields: Vec<(FieldName, String)>,
+    pub fields: Vec<(FieldName, Zeroizing<String>)>,
     /// The body and its media type.
-    pub body: Option<(String, Vec<u8>)>,
+    pub body: Option<(String, Zeroizing<Vec<u8>>)>,
     /// JSON pointers (RFC 6901) to the values that are wanted of the answer.
     pub wants: Vec<String>,
     /// JSON pointers to the lists and objects of the answer whose members are to be counted.

@@ -318,12 +318,12 @@ mod tests {
         let path = path.to_owned();
         let (method, credential, source) = (Method::Get, None, Source::Connect);
         let ask = Ask { serial, method, endpoint, path, query_bytes: 0, body_bytes: None, credential, source };
-        frame::encode(&FromDoor::Ask(ask.into()), FROM_DOOR_BYTES_MAX).unwrap()
+        frame::encode(&FromDoor::Ask(ask.into()), FROM_DOOR_BYTES_MAX).unwrap().to_vec()
     }
 
     fn done(serial: u64) -> Vec<u8> {
         let done = Done { serial, outcome: Outcome::Answered { status: 200 }, request_bytes: 0, response_bytes: 0 };
-        frame::encode(&FromDoor::Done(done.into()), FROM_DOOR_BYTES_MAX).unwrap()
+        frame::encode(&FromDoor::Done(done.into()), FROM_DOOR_BYTES_MAX).unwrap().to_vec()
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use selvedge_domain::{CredentialName, Endpoint, Method, Reach};
+use zeroize::Zeroizing;
 
 use crate::http::fields::{is_hop_by_hop, is_token_byte};
 pub(crate) use codes::{forms_of, percent_decoded};
@@ -43,9 +44,9 @@ pub struct User(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placeholder(String);
 
-/// The bytes of a credential, written into a field and never shown.
+/// The bytes of a credential, written into a field, never shown, and wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretText(String);
+pub struct SecretText(Zeroizing<String>);
 
 /// Bytes that cannot be written into a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -213,7 +214,7 @@ impl SecretText {
         let fits =
             (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
         let text = std::str::from_utf8(bytes).map_err(|_| NotASecret)?;
-        if fits { Ok(Self(text.to_owned())) } else { Err(NotASecret) }
+        if fits { Ok(Self(Zeroizing::new(text.to_owned()))) } else { Err(NotASecret) }
     }
 
     /// The text, for the frame that carries it to the door and the field that carries it on.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use selvedge_domain::{CredentialName, Endpoint, Method, Reach, RunId};
+use zeroize::Zeroizing;
 
 use crate::danger;
 use crate::git::wanted::GitHost;
@@ -36,14 +37,14 @@ pub struct Hello {
     pub limits: Limits,
 }
 
-/// A credential a door holds for its run, in memory only.
+/// A credential a door holds for its run, in memory only, and wiped when dropped.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Lease(Vec<u8>);
+pub struct Lease(Zeroizing<Vec<u8>>);
 
 impl Lease {
     /// Takes the credential's bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
     }
 
     /// The bytes: for the frame that carries them, and for whoever verifies a credential that a door was shown.

@@ -5,3 +5,4 @@ pub(crate) mod descriptors;
 pub(crate) mod errand;
 pub(crate) mod frame;
 pub(crate) mod message;
+pub(crate) mod wiped;

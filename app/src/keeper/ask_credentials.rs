@@ -220,7 +220,8 @@ fn own(uid: u32) -> Result<(), CliError> {
     if uid == 0 || uid == rustix::process::getuid().as_raw() {
         return Ok(());
     }
-    Err(CliError::new(Kind::Refused, "only the user the factory runs as stores and removes keys"))
+    Err(CliError::new(Kind::Refused, "only the user the factory runs as stores and removes keys")
+        .hint("ask whoever runs `selvedge serve` to do it"))
 }
 
 fn record(keeper: &Keeper, name: &CredentialName, change: KeyChange, uid: u32) -> Result<(), CliError> {

@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::errors::{CliError, Kind};
 
@@ -74,18 +75,30 @@ pub(crate) enum Request {
     Ping,
 }
 
-/// A secret on its way from the operator to the keeper, over a socket that only they can use.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct SecretWord(String);
+/// A secret on its way from the operator to the keeper, over a socket that only they can use. Wiped when dropped.
+#[derive(Clone, Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct SecretWord(Zeroizing<String>);
 
 impl SecretWord {
     pub(crate) fn new(text: String) -> Self {
-        Self(text)
+        Self(Zeroizing::new(text))
     }
 
     pub(crate) fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for SecretWord {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl Serialize for SecretWord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
     }
 }
 

@@ -3,12 +3,14 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
 
 use crate::errors::{CliError, Kind};
 use crate::keeper::Keeper;
@@ -23,6 +25,9 @@ const ANOTHER_MAX: usize = 16;
 
 /// How many of all other uids together: each is a thread.
 const OTHERS_MAX: usize = 256;
+
+/// How much of a request is read at a time; most are shorter.
+const PIECE_BYTES: usize = 4096;
 
 /// How long a client may take to say what it wants, from its first byte to its last.
 const REQUEST_WITHIN: Duration = Duration::from_secs(5);
@@ -109,9 +114,8 @@ impl Client {
     pub(super) fn hear(&mut self) -> Result<Request, CliError> {
         let unusable =
             |error: &dyn std::fmt::Display| CliError::new(Kind::Usage, format!("cannot read the request: {error}"));
-        let mut line = Vec::new();
         let until = Until { stream: &self.stream, end: Instant::now() + REQUEST_WITHIN };
-        BufReader::new(until).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(|error| unusable(&error))?;
+        let line = line_of(until.take(LINE_BYTES_MAX)).map_err(|error| unusable(&error))?;
         serde_json::from_slice(&line).map_err(|error| unusable(&error))
     }
 
@@ -153,6 +157,31 @@ impl Client {
             }
         }
         Ok(())
+    }
+}
+
+/// The first line, without what follows it. It may hold a key that is to be stored, so no copy of it is left behind.
+fn line_of(mut reader: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::new());
+    let mut piece = Zeroizing::new([0; PIECE_BYTES]);
+    loop {
+        let read = match reader.read(piece.as_mut()) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let piece = piece.get(..read).unwrap_or_default();
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let more = piece.get(..end.unwrap_or(read)).unwrap_or_default();
+        if line.capacity() - line.len() < more.len() {
+            // Grown by hand: a vector that grows by itself does not wipe what it leaves.
+            let mut longer = Zeroizing::new(Vec::with_capacity(2 * (line.len() + more.len())));
+            longer.extend_from_slice(&line);
+            line = longer;
+        }
+        line.extend_from_slice(more);
+        if end.is_some() || read == 0 {
+            return Ok(line);
+        }
     }
 }
 
@@ -205,6 +234,8 @@ impl Listener for Present<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+
     use super::*;
 
     #[test]

@@ -12,6 +12,7 @@ use selvedge_domain::Duration;
 use selvedge_gateway::courier::{self, Failed};
 use selvedge_gateway::{FieldName, RunAs};
 use selvedge_sandbox::DOOR_ID;
+use zeroize::Zeroizing;
 
 use super::door::dangers_at;
 use super::{Lending, Works};
@@ -31,7 +32,7 @@ impl Courier for Couriers {
             |secret: &Secret| String::from_utf8(secret.expose().to_vec()).map_err(|_| not_asked("a field is no text"));
         let field = |(name, value): &(&'static str, Secret)| {
             let name = FieldName::parse(name).ok_or_else(|| not_asked("a field's name carries no credential"))?;
-            Ok((name, text(value)?))
+            Ok((name, Zeroizing::new(text(value)?)))
         };
         let errand = courier::Errand {
             endpoint: errand.endpoint.clone(),
@@ -39,8 +40,10 @@ impl Courier for Couriers {
             target: errand.target.clone(),
             fields: errand.fields.iter().map(field).collect::<Result<_, CourierError>>()?,
             body: errand.body.as_ref().map(|body| match body {
-                Body::Json(json) => ("application/json".to_owned(), json.expose().to_vec()),
-                Body::Form(form) => ("application/x-www-form-urlencoded".to_owned(), form.expose().to_vec()),
+                Body::Json(json) => ("application/json".to_owned(), Zeroizing::new(json.expose().to_vec())),
+                Body::Form(form) => {
+                    ("application/x-www-form-urlencoded".to_owned(), Zeroizing::new(form.expose().to_vec()))
+                }
             }),
             wants: errand.wants.clone(),
             counts: errand.counts.clone(),

@@ -144,7 +144,8 @@ impl Works {
             let (field, scheme) = (field.clone(), scheme.clone());
             lending.loans.push(Loan { credential: name.clone(), uses, field, scheme, placeholder, secret });
         }
-        lending.watch = SecretWatch::of(&lending.loans).map(Arc::new);
+        let salt = u128::from(self.draw()) << 64 | u128::from(self.draw());
+        lending.watch = SecretWatch::of(&lending.loans, salt).map(Arc::new);
         Ok(lending)
     }
 

@@ -97,13 +97,13 @@ fn request(errand: &Errand) -> Vec<u8> {
         head.push_str("accept: application/json\r\n");
     }
     for (name, value) in fields {
-        head.push_str(&format!("{}: {value}\r\n", name.as_str()));
+        head.push_str(&format!("{}: {}\r\n", name.as_str(), value.as_str()));
     }
     if let Some((media_type, bytes)) = body {
         head.push_str(&format!("content-type: {media_type}\r\ncontent-length: {}\r\n", bytes.len()));
     }
     head.push_str("\r\n");
     let mut request = head.into_bytes();
-    request.extend(body.iter().flat_map(|(_, bytes)| bytes));
+    request.extend(body.iter().flat_map(|(_, bytes)| bytes.iter()));
     request
 }

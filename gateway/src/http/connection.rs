@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::request::{BadRequest, Exchange, REQUEST_HEAD_BYTES_MAX, Request, parse_request};
 use super::response::{RESPONSE_HEAD_BYTES_MAX, Response, parse_response};
 use super::sieve::{Sieve, mask_all};
-use crate::dial::{ClientLeg, DialError};
+use crate::dial::ClientLeg;
 use crate::git::door as git;
 use crate::link::{Question, failed};
 use crate::protocol::{Layer, Outcome};
@@ -139,8 +139,8 @@ impl Connection {
             };
         }
         let injection = lend::injection(&self.context.loans, request, &endpoint)?;
-        if injection.is_some() && self.entry.leg() == ClientLeg::Clear {
-            return Err(Refusal::Dial(DialError::ClearText).into());
+        if let Some(injection) = injection.as_ref().filter(|_| self.entry.leg() == ClientLeg::Clear) {
+            return Err(Refusal::LentInClear(injection.credential.clone()).into());
         }
         for name in lend::foreign_fields(&self.context.loans, request, &endpoint) {
             self.context.link.refused(Layer::Http, "foreign_credential_stripped", name);

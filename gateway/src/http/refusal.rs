@@ -36,6 +36,8 @@ pub(crate) enum Refusal {
     MintsCredentials,
     /// It needs a credential that is not lent, or not any more.
     NotLent(CredentialName),
+    /// It needs a credential, which never goes out for a client that asked in clear text.
+    LentInClear(CredentialName),
     /// No part of git's smart protocol, at the place where a repository is served.
     NotGit,
     /// No call of the token endpoint, at the place where it is served.
@@ -85,6 +87,7 @@ impl Refusal {
             }
             Self::MintsCredentials => (403, "minting_denied", "work with the credential this task has"),
             Self::NotLent(_) => (403, "credential_not_lent", "do without this request; the credential is not lent now"),
+            Self::LentInClear(_) => show_dial(DialError::ClearText),
             Self::NotGit => (404, "not_git", "use git with the URL in SELVEDGE_GIT_URL; nothing else is here"),
             Self::NoSuchCall => (
                 404,
@@ -116,6 +119,7 @@ impl Refusal {
             Self::ForeignCredential(field) => Some(("foreign_credential", field.clone())),
             Self::MintsCredentials => Some(("minting_denied", String::new())),
             Self::NotLent(credential) => Some(("credential_not_lent", credential.to_string())),
+            Self::LentInClear(credential) => Some(("clear_text_denied", credential.to_string())),
             Self::NotGit => Some(("not_git", String::new())),
             Self::NoSuchCall => Some(("no_such_call", String::new())),
             Self::NotServed => Some(("not_served", String::new())),

@@ -4,7 +4,7 @@
 use memchr::memmem::Finder;
 
 /// What a secret is overwritten with; as long as it was, so that no length changes.
-const MASK: u8 = b'*';
+pub(crate) const MASK: u8 = b'*';
 
 /// Strings to look for, and what was held back of the stream so far.
 #[derive(Debug)]

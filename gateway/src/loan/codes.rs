@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use zeroize::Zeroizing;
 
 /// Clients leave padding out or not, as they please.
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
@@ -20,18 +21,23 @@ const FORM_BYTES_MIN: usize = 8;
 
 /// Every form of `secret`, each once.
 pub(crate) fn forms_of(secret: &[u8]) -> Vec<Vec<u8>> {
-    let mut forms = vec![secret.to_vec()];
+    wiped_forms_of(secret).iter().map(|form| form.to_vec()).collect()
+}
+
+/// The same for whoever does not keep them: no copy of any is left behind.
+pub(super) fn wiped_forms_of(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut forms = vec![Zeroizing::new(secret.to_vec())];
     for engine in [PLAIN, URL_SAFE] {
         forms.extend((0..3).map(|offset| base64_inside(secret, offset, &engine)));
     }
-    forms.push(secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect());
-    forms.push(secret.iter().flat_map(|byte| format!("{byte:02X}").into_bytes()).collect());
-    forms.push(percent_encoded(secret, |byte| format!("%{byte:02X}")));
-    forms.push(percent_encoded(secret, |byte| format!("%{byte:02x}")));
+    forms.push(written(secret, |byte| [hex(byte >> 4, b'a'), hex(byte, b'a')].into()));
+    forms.push(written(secret, |byte| [hex(byte >> 4, b'A'), hex(byte, b'A')].into()));
+    forms.push(percent_encoded(secret, b'A'));
+    forms.push(percent_encoded(secret, b'a'));
     forms.push(json_escaped(secret, b"\"\\"));
     // Some encoders escape the slash as well, which is harmless in a script (RFC 8259 section 7).
     forms.push(json_escaped(secret, b"\"\\/"));
-    forms.sort();
+    forms.sort_by(|one, other| one.as_slice().cmp(other));
     forms.dedup();
     forms.retain(|form| form.len() >= FORM_BYTES_MIN);
     forms
@@ -39,11 +45,13 @@ pub(crate) fn forms_of(secret: &[u8]) -> Vec<Vec<u8>> {
 
 /// What base64 of any text that holds `secret` must hold, when `offset` bytes (modulo 3) stand before it: the characters
 /// that depend on nothing else.
-fn base64_inside(secret: &[u8], offset: usize, engine: &GeneralPurpose) -> Vec<u8> {
-    let padded: Vec<u8> = std::iter::repeat_n(0, offset).chain(secret.iter().copied()).collect();
-    let encoded = engine.encode(&padded).into_bytes();
+fn base64_inside(secret: &[u8], offset: usize, engine: &GeneralPurpose) -> Zeroizing<Vec<u8>> {
+    let mut padded = Zeroizing::new(Vec::with_capacity(offset + secret.len()));
+    padded.resize(offset, 0);
+    padded.extend_from_slice(secret);
+    let encoded = Zeroizing::new(engine.encode(padded.as_slice()));
     let (begin, end) = ((offset * 8).div_ceil(6), padded.len() * 8 / 6);
-    encoded.get(begin..end).unwrap_or_default().to_vec()
+    Zeroizing::new(encoded.as_bytes().get(begin..end).unwrap_or_default().to_vec())
 }
 
 /// Standard base64 with padding (RFC 4648 section 4).
@@ -77,17 +85,45 @@ pub(crate) fn percent_decoded(text: &[u8]) -> Vec<u8> {
 }
 
 /// Within a JSON string.
-fn json_escaped(secret: &[u8], escaped: &[u8]) -> Vec<u8> {
-    let escape = |byte: &u8| if escaped.contains(byte) { vec![b'\\', *byte] } else { vec![*byte] };
-    secret.iter().flat_map(escape).collect()
+fn json_escaped(secret: &[u8], escaped: &[u8]) -> Zeroizing<Vec<u8>> {
+    written(secret, |byte| if escaped.contains(&byte) { [b'\\', byte].into() } else { [byte].into() })
 }
 
-fn percent_encoded(secret: &[u8], escape: impl Fn(u8) -> String) -> Vec<u8> {
-    let encode = |byte: &u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => vec![*byte],
-        byte => escape(*byte).into_bytes(),
-    };
-    secret.iter().flat_map(encode).collect()
+/// With hexadecimal digits from `ten` on.
+fn percent_encoded(secret: &[u8], ten: u8) -> Zeroizing<Vec<u8>> {
+    written(secret, |byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => [byte].into(),
+        byte => [b'%', hex(byte >> 4, ten), hex(byte, ten)].into(),
+    })
+}
+
+/// Every byte as `write` writes it, in at most three; sized beforehand, so that no copy is left behind by growing.
+fn written(secret: &[u8], write: impl Fn(u8) -> Written) -> Zeroizing<Vec<u8>> {
+    let mut form = Zeroizing::new(Vec::with_capacity(3 * secret.len()));
+    for byte in secret {
+        let Written(bytes, length) = write(*byte);
+        form.extend(bytes.iter().take(length));
+    }
+    form
+}
+
+/// One to three bytes.
+struct Written([u8; 3], usize);
+
+impl<const N: usize> From<[u8; N]> for Written {
+    fn from(bytes: [u8; N]) -> Self {
+        let mut three = [0; 3];
+        three.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+        Self(three, N)
+    }
+}
+
+/// The digit of the lower half of a byte, where ten is written `ten`.
+fn hex(byte: u8, ten: u8) -> u8 {
+    match byte & 0xf {
+        digit @ 0..10 => b'0' + digit,
+        digit => ten + (digit - 10),
+    }
 }
 
 #[cfg(test)]
@@ -131,7 +167,7 @@ mod tests {
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
             let _ = base64_decoded(&bytes);
             let _ = forms_of(&bytes);
-            prop_assert_eq!(percent_decoded(&percent_encoded(&bytes, |byte| format!("%{byte:02X}"))), bytes);
+            prop_assert_eq!(percent_decoded(&percent_encoded(&bytes, b'A')), bytes);
         }
     }
 }

@@ -1,67 +1,283 @@
 //! Looks for what a run was lent in what its sandbox writes and leaves. A run never has it; where it turns up all the same, a
 //! service told it, or somebody planted it (requirement C7).
+//!
+//! Whoever looks handles bytes from an agent and must not have the secret meanwhile (invariant 11). So none is kept: of each
+//! form there is a salted digest, and a few bits of a rolling sum by which nearly every place is passed over.
 
 use std::fmt;
+use std::ops::Range;
 
-use selvedge_domain::CredentialName;
+use selvedge_domain::{CredentialName, Digest};
+use zeroize::Zeroizing;
 
-use super::{Loan, forms_of};
-use crate::http::sieve::Sieve;
+use super::Loan;
+use super::codes::wiped_forms_of;
+use crate::http::sieve::MASK;
 
-/// The secrets of one run, in every common form.
+/// How many bits of a form's sum are kept. They tell as much about a secret; with these, one place in some hundred thousand is
+/// looked at for nothing.
+const SUM_BITS: u32 = 20;
+
+/// What the secrets of one run look like, in every common form.
 pub struct SecretWatch {
-    forms: Vec<(CredentialName, Vec<u8>)>,
+    salt: [u8; 16],
+    /// What each byte adds to a sum.
+    steps: Vec<u64>,
+    /// How many bytes are summed: as many as the shortest form has.
+    window: usize,
+    traces: Vec<Trace>,
+}
+
+/// What is kept of one form.
+struct Trace {
+    credential: CredentialName,
+    length: usize,
+    /// Of its first bytes.
+    sum: u64,
+    digest: Digest,
 }
 
 /// The same over bytes that come in pieces; what it finds is masked before it goes on.
 #[derive(Debug)]
 pub struct SecretSieve<'a> {
     watch: &'a SecretWatch,
-    sieve: Sieve,
+    held: Vec<u8>,
+    found: Option<&'a CredentialName>,
 }
 
 impl SecretWatch {
-    /// Looks for what these loans hold; none where they hold nothing.
-    pub fn of(loans: &[Loan]) -> Option<Self> {
+    /// Looks for what these loans hold; none where they hold nothing. The bits are random, and for this watch alone.
+    pub fn of(loans: &[Loan], bits: u128) -> Option<Self> {
         let held = loans.iter().filter_map(|loan| Some((&loan.credential, &loan.secret.as_ref()?.0)));
         let forms = held.flat_map(|(name, secret)| {
-            forms_of(secret.expose().as_bytes()).into_iter().map(|form| (name.clone(), form))
+            wiped_forms_of(secret.expose().as_bytes()).into_iter().map(move |form| (name, form))
         });
         let forms: Vec<_> = forms.collect();
-        (!forms.is_empty()).then_some(Self { forms })
+        let window = forms.iter().map(|(_, form)| form.len()).min()?;
+        let salt = bits.to_be_bytes();
+        let steps = (0..=u8::MAX).map(|byte| step(&salt, byte)).collect();
+        let mut watch = Self { salt, steps, window, traces: Vec::new() };
+        let trace = |(name, form): &(&CredentialName, Zeroizing<Vec<u8>>)| Trace {
+            credential: (*name).clone(),
+            length: form.len(),
+            sum: kept(form.iter().take(window).fold(0, |sum, byte| watch.longer(sum, *byte))),
+            digest: watch.digest(form),
+        };
+        let mut traces: Vec<Trace> = forms.iter().map(trace).collect();
+        // Where one begins another, the longer one is meant.
+        traces.sort_by_key(|trace| std::cmp::Reverse(trace.length));
+        watch.traces = traces;
+        Some(watch)
     }
 
     /// Begins to look through a stream.
     pub fn sieve(&self) -> SecretSieve<'_> {
-        SecretSieve { watch: self, sieve: Sieve::new(self.forms.iter().map(|(_, form)| form.as_slice())) }
+        SecretSieve { watch: self, held: Vec::new(), found: None }
     }
 
     /// Whose secret `bytes` hold, if they hold one.
     pub fn found_in(&self, bytes: &[u8]) -> Option<&CredentialName> {
-        let holds = |(_, form): &&(CredentialName, Vec<u8>)| memchr::memmem::find(bytes, form).is_some();
-        self.forms.iter().find(holds).map(|(name, _)| name)
+        self.first_in(bytes).map(|(_, credential)| credential)
+    }
+
+    /// Where the first is, and whose. Only bytes that can be written into a field are part of a form.
+    fn first_in(&self, bytes: &[u8]) -> Option<(Range<usize>, &CredentialName)> {
+        let (mut sum, mut begin) = (0, 0);
+        for (at, byte) in bytes.iter().enumerate() {
+            if !byte.is_ascii_graphic() {
+                (sum, begin) = (0, at + 1);
+                continue;
+            }
+            sum = self.longer(sum, *byte);
+            if at + 1 - begin > self.window {
+                sum = self.shorter(sum, bytes.get(begin).copied().unwrap_or_default());
+                begin += 1;
+            }
+            let place = bytes.get(begin..).unwrap_or_default();
+            if at + 1 - begin == self.window
+                && let Some(trace) = self.trace_at(place, kept(sum))
+            {
+                return Some((begin..begin + trace.length, &trace.credential));
+            }
+        }
+        None
+    }
+
+    /// Which form `place` begins with, given the sum of its first bytes.
+    fn trace_at(&self, place: &[u8], sum: u64) -> Option<&Trace> {
+        let begins = |trace: &&Trace| {
+            trace.sum == sum && place.get(..trace.length).is_some_and(|form| self.digest(form) == trace.digest)
+        };
+        self.traces.iter().find(begins)
+    }
+
+    fn digest(&self, form: &[u8]) -> Digest {
+        Digest::of_parts([b"selvedge secret watch".as_slice(), &self.salt, form])
+    }
+
+    /// The sum with one more byte at its end.
+    fn longer(&self, sum: u64, byte: u8) -> u64 {
+        sum.rotate_left(1) ^ self.step(byte)
+    }
+
+    /// The sum of one byte more than a window without its first.
+    fn shorter(&self, sum: u64, first: u8) -> u64 {
+        // Below 64, so it fits.
+        let turns = u32::try_from(self.window % 64).unwrap_or_default();
+        sum ^ self.step(first).rotate_left(turns)
+    }
+
+    fn step(&self, byte: u8) -> u64 {
+        self.steps.get(usize::from(byte)).copied().unwrap_or_default()
     }
 }
 
+fn step(salt: &[u8], byte: u8) -> u64 {
+    let digest = Digest::of_parts([b"selvedge secret watch step".as_slice(), salt, &[byte]]);
+    digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The part of a sum that is kept.
+fn kept(sum: u64) -> u64 {
+    sum >> (u64::BITS - SUM_BITS)
+}
+
 impl SecretSieve<'_> {
-    /// Takes the next piece; gives what may go on.
+    /// Takes the next piece; gives what may go on. What may be the beginning of a secret is held back: never across the end of
+    /// a line, for no form goes beyond one.
     pub fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
-        self.sieve.pass(piece)
+        self.held.extend_from_slice(piece);
+        self.mask();
+        let begun = self.held.iter().rev().take(self.longest() - 1).take_while(|byte| byte.is_ascii_graphic()).count();
+        let ready = self.held.len() - begun;
+        self.held.drain(..ready).collect()
     }
 
     /// Gives the rest when nothing follows.
     pub fn end(&mut self) -> Vec<u8> {
-        self.sieve.end()
+        std::mem::take(&mut self.held)
     }
 
     /// Whose secret was found first, if one was.
     pub fn found(&self) -> Option<&CredentialName> {
-        self.watch.forms.get(self.sieve.first()?).map(|(name, _)| name)
+        self.found
+    }
+
+    fn mask(&mut self) {
+        let mut looked_at = 0;
+        while let Some((place, credential)) = self.watch.first_in(self.held.get(looked_at..).unwrap_or_default()) {
+            let place = looked_at + place.start..looked_at + place.end;
+            looked_at = place.end;
+            self.held.get_mut(place).unwrap_or_default().fill(MASK);
+            self.found.get_or_insert(credential);
+        }
+    }
+
+    /// INVARIANT: at least one, because a watch has at least one trace, and no form is empty.
+    fn longest(&self) -> usize {
+        self.watch.traces.iter().map(|trace| trace.length).max().unwrap_or(1)
     }
 }
 
 impl fmt::Debug for SecretWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretWatch({} forms)", self.forms.len())
+        write!(f, "SecretWatch({} forms)", self.traces.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{FieldName, Placeholder, Scheme, SecretText, forms_of};
+    use super::*;
+
+    const SECRETS: [&str; 2] = ["s3cr3t-value-0001", "another/secret+value=="];
+
+    fn watch() -> SecretWatch {
+        let loan = |(index, secret): (usize, &&str)| Loan {
+            credential: CredentialName::parse(&format!("key-{index}")).unwrap(),
+            uses: vec![],
+            field: FieldName::parse("authorization").unwrap(),
+            scheme: Scheme::Bearer,
+            placeholder: Placeholder::of_bits(7),
+            secret: Some((SecretText::parse(secret.as_bytes()).unwrap(), std::time::Duration::ZERO)),
+        };
+        let loans: Vec<Loan> = SECRETS.iter().enumerate().map(loan).collect();
+        SecretWatch::of(&loans, 9).unwrap()
+    }
+
+    fn sifted(watch: &SecretWatch, pieces: &[&[u8]]) -> (Vec<u8>, Option<String>) {
+        let mut sieve = watch.sieve();
+        let mut out: Vec<u8> = pieces.iter().flat_map(|piece| sieve.pass(piece)).collect();
+        out.extend(sieve.end());
+        (out, sieve.found().map(ToString::to_string))
+    }
+
+    #[test]
+    fn every_form_is_found_masked_and_told_whose_it_is_c7() {
+        let watch = watch();
+        for (index, secret) in SECRETS.iter().enumerate() {
+            for form in forms_of(secret.as_bytes()) {
+                let text = [b"so: ", form.as_slice(), b"x\n"].concat();
+                assert_eq!(watch.found_in(&text).map(ToString::to_string), Some(format!("key-{index}")));
+                let (out, found) = sifted(&watch, &[&text]);
+                assert_eq!(out, [b"so: ".to_vec(), vec![MASK; form.len()], b"x\n".to_vec()].concat());
+                assert_eq!(found, Some(format!("key-{index}")));
+            }
+        }
+        assert_eq!(watch.found_in(b"s3cr3t-value-0002 s3cr3t-value-\n0001"), None);
+    }
+
+    #[test]
+    fn lines_are_not_held_back_and_nothing_of_a_secret_goes_on() {
+        let watch = watch();
+        let mut sieve = watch.sieve();
+        assert_eq!(sieve.pass(b"$ ls\n"), b"$ ls\n");
+        assert_eq!(sieve.pass(b"it is s3cr3t-"), b"it is ");
+        assert_eq!(sieve.pass(b"value-0001 "), [vec![MASK; 17], b" ".to_vec()].concat());
+    }
+
+    #[test]
+    fn no_run_of_a_secret_s_bytes_is_kept_a54() {
+        // What a watch keeps, as bytes: nowhere are eight of a form's in a row.
+        let watch = watch();
+        let sums = watch.traces.iter().flat_map(|trace| trace.sum.to_be_bytes());
+        let digests = watch.traces.iter().flat_map(|trace| *trace.digest.as_bytes());
+        let kept: Vec<u8> = sums.chain(digests).chain(watch.steps.iter().flat_map(|step| step.to_be_bytes())).collect();
+        for form in SECRETS.iter().flat_map(|secret| forms_of(secret.as_bytes())) {
+            assert!(form.windows(8).all(|part| memchr::memmem::find(&kept, part).is_none()));
+        }
+        assert!(watch.traces.iter().all(|trace| trace.sum < 1 << SUM_BITS));
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_cut_the_result_is_the_same(
+            text in "(s3cr3t-value-0001|another/secret\\+value==|s3cr3t|[a-e \\n=]){0,12}",
+            cuts in prop::collection::vec(1usize..9, 0..20),
+        ) {
+            let watch = watch();
+            let mut rest = text.as_bytes();
+            let mut pieces = Vec::new();
+            for cut in cuts {
+                let (piece, after) = rest.split_at(cut.min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            pieces.push(rest);
+            let whole = sifted(&watch, &[text.as_bytes()]);
+            prop_assert_eq!(sifted(&watch, &pieces), whole.clone());
+            prop_assert_eq!(whole.0.len(), text.len());
+            let holds = SECRETS.iter().any(|secret| text.contains(secret));
+            prop_assert_eq!(whole.1.is_some(), holds);
+            prop_assert_eq!(watch.found_in(text.as_bytes()).is_some(), holds);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let watch = watch();
+            prop_assert_eq!(sifted(&watch, &[&bytes]).0.len(), bytes.len());
+        }
     }
 }

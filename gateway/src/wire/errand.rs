@@ -8,6 +8,7 @@ use selvedge_domain::Method;
 use serde::{Deserialize, Serialize};
 
 use super::message::{BadMessage, WireUpstream, endpoint};
+use super::wiped::Wiped;
 use crate::courier::{Brought, Errand};
 use crate::danger;
 use crate::loan::FieldName;
@@ -19,8 +20,8 @@ pub(crate) struct WireErrand {
     port: u16,
     method: String,
     target: String,
-    fields: Vec<(String, String)>,
-    body: Option<(String, Vec<u8>)>,
+    fields: Vec<(String, Wiped<String>)>,
+    body: Option<(String, Wiped<Vec<u8>>)>,
     wants: Vec<String>,
     counts: Vec<String>,
     dangers: Vec<WireUpstream>,
@@ -51,8 +52,12 @@ impl From<&Errand> for WireErrand {
             port: errand.endpoint.port,
             method: errand.method.as_str().to_owned(),
             target: errand.target.clone(),
-            fields: errand.fields.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
-            body: errand.body.clone(),
+            fields: errand
+                .fields
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), Wiped(value.clone())))
+                .collect(),
+            body: errand.body.clone().map(|(media_type, bytes)| (media_type, Wiped(bytes))),
             wants: errand.wants.clone(),
             counts: errand.counts.clone(),
             dangers: errand.dangers.iter().map(WireUpstream::from).collect(),
@@ -67,7 +72,7 @@ impl TryFrom<WireErrand> for Errand {
     fn try_from(wire: WireErrand) -> Result<Self, BadMessage> {
         let is_line = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~'));
         let is_target = wire.target.starts_with('/') && wire.target.bytes().all(|b| b.is_ascii_graphic());
-        let field = |(name, value): (String, String)| {
+        let field = |(name, Wiped(value)): (String, Wiped<String>)| {
             let name = FieldName::parse(&name).ok_or(BadMessage("field"))?;
             if is_line(&value) { Ok((name, value)) } else { Err(BadMessage("field")) }
         };
@@ -78,7 +83,7 @@ impl TryFrom<WireErrand> for Errand {
             fields: wire.fields.into_iter().map(field).collect::<Result<_, _>>()?,
             body: match wire.body {
                 Some((media_type, _)) if !is_line(&media_type) => return Err(BadMessage("media type")),
-                body => body,
+                body => body.map(|(media_type, Wiped(bytes))| (media_type, bytes)),
             },
             wants: wire.wants,
             counts: wire.counts,

@@ -1,11 +1,12 @@
 //! Frames on the channel between keeper and door: a four-byte length and that many bytes of JSON. Owns the bounds; never
-//! knows what a frame says.
+//! knows what a frame says, and since it may be a secret, leaves no copy of it behind.
 
 use std::io::{Read, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use zeroize::Zeroizing;
 
 /// Largest frame towards a door: `Hello` carries a bundle of root certificates, a quarter of a megabyte where it is large.
 pub(crate) const TO_DOOR_BYTES_MAX: u32 = 4 * 1024 * 1024;
@@ -33,15 +34,32 @@ pub enum FrameError {
 }
 
 /// Writes a message as one frame's bytes.
-pub(crate) fn encode(message: &impl Serialize, bytes_max: u32) -> Result<Vec<u8>, FrameError> {
-    let mut frame = vec![0; 4];
-    serde_json::to_writer(&mut frame, message).map_err(FrameError::Malformed)?;
-    let bytes = frame.len() - 4;
-    let length = u32::try_from(bytes).ok().filter(|length| *length <= bytes_max);
-    let too_long = || FrameError::TooLong { bytes: u64::try_from(bytes).unwrap_or(u64::MAX), bytes_max };
-    let length = length.ok_or_else(too_long)?.to_be_bytes();
-    frame.iter_mut().zip(length).for_each(|(byte, digit)| *byte = digit);
+pub(crate) fn encode(message: &impl Serialize, bytes_max: u32) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    // Measured first: a frame that grew while it was written would leave copies of its beginning behind.
+    let mut measured = Measure(0);
+    serde_json::to_writer(&mut measured, message).map_err(FrameError::Malformed)?;
+    let Measure(bytes) = measured;
+    let too_long = || FrameError::TooLong { bytes, bytes_max };
+    let length = u32::try_from(bytes).ok().filter(|length| *length <= bytes_max).ok_or_else(too_long)?;
+    let room = usize::try_from(bytes).map_err(|_| too_long())?;
+    let mut frame = Zeroizing::new(Vec::with_capacity(4 + room));
+    frame.extend_from_slice(&length.to_be_bytes());
+    serde_json::to_writer(&mut *frame, message).map_err(FrameError::Malformed)?;
     Ok(frame)
+}
+
+/// Counts what is written to it.
+struct Measure(u64);
+
+impl Write for Measure {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes one frame.
@@ -62,7 +80,7 @@ pub(crate) fn read_body<M: DeserializeOwned>(
     length: [u8; 4],
     bytes_max: u32,
 ) -> Result<M, FrameError> {
-    let mut body = vec![0; accept_length(length, bytes_max)?];
+    let mut body = Zeroizing::new(vec![0; accept_length(length, bytes_max)?]);
     channel.read_exact(&mut body).map_err(FrameError::Closed)?;
     serde_json::from_slice(&body).map_err(FrameError::Malformed)
 }
@@ -74,7 +92,7 @@ pub(crate) async fn read_async<M: DeserializeOwned>(
 ) -> Result<M, FrameError> {
     let mut length = [0; 4];
     channel.read_exact(&mut length).await.map_err(FrameError::Closed)?;
-    let mut body = vec![0; accept_length(length, bytes_max)?];
+    let mut body = Zeroizing::new(vec![0; accept_length(length, bytes_max)?]);
     channel.read_exact(&mut body).await.map_err(FrameError::Closed)?;
     serde_json::from_slice(&body).map_err(FrameError::Malformed)
 }

@@ -7,6 +7,7 @@ use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach, RunI
 use serde::{Deserialize, Serialize};
 
 use super::errand::WireErrand;
+use super::wiped::Wiped;
 use crate::danger;
 use crate::git::wanted::GitHost;
 use crate::git::wire::{WireGitAnswer, WireGitCall, WireGitHost};
@@ -70,7 +71,7 @@ pub(crate) struct WireHello {
     roots_pem: String,
     ca_common_name: String,
     life_seconds: u64,
-    lease: Vec<u8>,
+    lease: Wiped<Vec<u8>>,
     loans: Vec<WireLoan>,
     git: Option<WireGitHost>,
     tokens: Option<(String, u16)>,
@@ -106,7 +107,7 @@ struct WireLoan {
     scheme: WireScheme,
     placeholder: String,
     /// The secret, and for how many seconds.
-    secret: Option<(String, u64)>,
+    secret: Option<(Wiped<String>, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -201,7 +202,7 @@ impl From<&Hello> for WireHello {
             roots_pem: hello.roots_pem.clone(),
             ca_common_name: hello.ca_common_name.clone(),
             life_seconds: hello.life.as_secs(),
-            lease: hello.lease.expose().to_vec(),
+            lease: hello.lease.expose().to_vec().into(),
             loans: hello.loans.iter().map(WireLoan::from).collect(),
             git: hello.git.as_ref().map(WireGitHost::from),
             tokens: hello.tokens.as_ref().map(|at| (at.host.to_string(), at.port)),
@@ -225,7 +226,7 @@ impl TryFrom<WireHello> for Hello {
             roots_pem: wire.roots_pem,
             ca_common_name: wire.ca_common_name,
             life: Duration::from_secs(wire.life_seconds),
-            lease: Lease::new(wire.lease),
+            lease: Lease::new(wire.lease.0.to_vec()),
             loans: wire.loans.into_iter().map(Loan::try_from).collect::<Result<_, _>>()?,
             git: wire.git.map(GitHost::try_from).transpose()?,
             tokens: wire.tokens.map(|(host, port)| endpoint(&host, port)).transpose()?,
@@ -298,7 +299,7 @@ impl From<&Loan> for WireLoan {
                 Scheme::Basic(user) => WireScheme::Basic { user: user.as_str().to_owned() },
             },
             placeholder: loan.placeholder.as_str().to_owned(),
-            secret: loan.secret.as_ref().map(|(secret, lasts)| (secret.expose().to_owned(), lasts.as_secs())),
+            secret: loan.secret.as_ref().map(|(secret, lasts)| (secret.expose().to_owned().into(), lasts.as_secs())),
         }
     }
 }
@@ -308,7 +309,7 @@ impl TryFrom<WireLoan> for Loan {
 
     fn try_from(wire: WireLoan) -> Result<Self, BadMessage> {
         let secret = wire.secret.map(|(secret, seconds)| {
-            let secret = SecretText::parse(secret.as_bytes()).map_err(|_| BadMessage("secret"))?;
+            let secret = SecretText::parse(secret.0.as_bytes()).map_err(|_| BadMessage("secret"))?;
             Ok((secret, Duration::from_secs(seconds)))
         });
         Ok(Self {

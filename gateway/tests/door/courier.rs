@@ -22,8 +22,8 @@ fn errand(public: &PublicAuthority, upstream: &Upstream, target: &str) -> Errand
         endpoint: endpoint(HOST),
         method: Method::Post,
         target: target.to_owned(),
-        fields: vec![(FieldName::parse("x-vault-token").unwrap(), "s3cr3t-of-the-factory".to_owned())],
-        body: Some(("application/json".to_owned(), b"{\"role\":\"r\"}".to_vec())),
+        fields: vec![(FieldName::parse("x-vault-token").unwrap(), "s3cr3t-of-the-factory".to_owned().into())],
+        body: Some(("application/json".to_owned(), b"{\"role\":\"r\"}".to_vec().into())),
         wants: vec!["/auth/client_token".to_owned()],
         counts: vec!["/auth/policies".to_owned()],
         dangers: vec![danger::Upstream {
@@ -60,7 +60,7 @@ fn a_courier_asks_as_it_was_told_and_brings_what_was_wanted() {
     assert_eq!(upstream.bodies().pop().unwrap(), b"{\"role\":\"r\"}");
     // A provider that has a media type of its own is asked for that, and for no other.
     let mut own = errand(&public, &upstream, "/v1/login");
-    own.fields.push((FieldName::parse("accept").unwrap(), "application/vnd.github+json".to_owned()));
+    own.fields.push((FieldName::parse("accept").unwrap(), "application/vnd.github+json".to_owned().into()));
     own.method = Method::Delete;
     assert_eq!(go(&own).unwrap().status, 200);
     let head = upstream.heads().pop().unwrap();

@@ -16,4 +16,6 @@ mod protocol;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
+mod ways;
+#[cfg(test)]
 mod world;

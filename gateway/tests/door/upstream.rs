@@ -42,7 +42,8 @@ impl PublicAuthority {
 
     fn config(&self, host: &str) -> Arc<ServerConfig> {
         let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new([host.to_owned()]).unwrap();
+        // Also as `localhost`, which a proxy without our `danger` can find.
+        let params = rcgen::CertificateParams::new([host.to_owned(), "localhost".to_owned()]).unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

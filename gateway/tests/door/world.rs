@@ -77,7 +77,8 @@ pub struct World {
     pub dns: SocketAddr,
     pub serving: JoinHandle<Result<(), ServeError>>,
     files: tempfile::TempDir,
-    public_pem: String,
+    /// The certificate that upstreams are verified by.
+    pub public_pem: String,
 }
 
 impl World {
@@ -159,10 +160,7 @@ impl World {
 
     /// Opens a tunnel and TLS inside it.
     pub fn tunnel(&self, target: &str, sni: &str) -> TlsClient {
-        let mut stream = connect(self.proxy);
-        let answer = exchange(&mut stream, &format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        self.tls_over(stream, sni)
+        tunnel(self.proxy, target, sni, &self.ready.ca_pem)
     }
 
     /// Waits until the door has told of a refusal with this code.
@@ -252,7 +250,16 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
 /// A TLS client.
 pub type TlsClient = StreamOwned<ClientConnection, TcpStream>;
 
-fn open_tls(stream: TcpStream, sni: &str, roots_pem: &str, protocols: &[&str]) -> TlsClient {
+/// Opens a tunnel through any proxy, and TLS inside it.
+pub fn tunnel(proxy: SocketAddr, target: &str, sni: &str, roots_pem: &str) -> TlsClient {
+    let mut stream = connect(proxy);
+    let answer = exchange(&mut stream, &format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    open_tls(stream, sni, roots_pem, &[])
+}
+
+/// Opens TLS, trusting whoever these vouch for, as a client that speaks these protocols only.
+pub fn open_tls(stream: TcpStream, sni: &str, roots_pem: &str, protocols: &[&str]) -> TlsClient {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(roots_pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -1,0 +1,238 @@
+//! What an agent tries at its doors and around them, in a real run: nothing comes of it, and it is on record.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may be blunt")]
+
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use common::{Scene, agent, eventually, text};
+use serde_json::Value;
+
+/// A host nobody else has (RFC 6761).
+const HOST: &str = "api.selvedge.test";
+/// A key that is stored here.
+const KEY: &str = "stored-key-4c1b7a90d2e84f33";
+/// Where the proxy listens inside a sandbox.
+const PROXY_PORT: u16 = 3128;
+
+/// Knocks at `ADDRESS:PORT` by TCP and by UDP and says what came of it.
+const KNOCK: &str = r#"
+import socket, sys
+for place in sys.argv[1:]:
+    host, port = place.rsplit(":", 1)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as knock:
+            knock.settimeout(5)
+            try:
+                knock.connect((host, int(port)))
+                knock.sendall(b"knock")
+            except OSError as error:
+                print(place, kind.name, error)
+"#;
+
+/// Takes connections on port 9000 and passes what comes to the proxy, as another program of the sandbox would.
+const RELAY: &str = r#"
+import asyncio
+async def pass_on(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+async def attend(reader, writer):
+    there, back = await asyncio.open_connection("127.0.0.1", 3128)
+    await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
+async def main():
+    async with await asyncio.start_server(attend, "127.0.0.1", 9000) as server:
+        await server.serve_forever()
+asyncio.run(main())
+"#;
+
+/// Everything that was heard at a port of the host, of either kind.
+struct Heard(Arc<Mutex<Vec<&'static str>>>);
+
+impl Heard {
+    fn at(address: SocketAddr) -> Self {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let listener = eventually("the port is free", || TcpListener::bind(address).ok());
+        let socket = UdpSocket::bind(address).unwrap();
+        let kept = Arc::clone(&heard);
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|_| kept.lock().unwrap().push("tcp")));
+        let kept = Arc::clone(&heard);
+        std::thread::spawn(move || {
+            while socket.recv(&mut [0; 16]).is_ok() {
+                kept.lock().unwrap().push("udp");
+            }
+        });
+        Self(heard)
+    }
+
+    fn all(&self) -> Vec<&'static str> {
+        let mut all = self.0.lock().unwrap().clone();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// An address of this host that others could reach.
+fn outward() -> IpAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    // Nothing is sent (RFC 5737); a host without a route has loopback only.
+    socket
+        .connect("203.0.113.1:9")
+        .and_then(|()| socket.local_addr())
+        .map_or(Ipv4Addr::LOCALHOST.into(), |own| own.ip())
+}
+
+fn call(scene: &Scene, script: &str) -> Value {
+    let said = scene.run(&["run", "--agent", "caller", "--wait", "--json", script]);
+    said.document()["runs"][0].clone()
+}
+
+#[test]
+fn a17_a18_no_address_but_the_doors_is_reached_by_any_protocol() {
+    let scene = Scene::ready();
+    scene.configure("checks = [\"sh tests/run.sh\"]", &agent("caller", "draft"));
+    scene.commit("knock.py", KNOCK);
+    // The proxy's own port at another address, which a rule about ports alone would let through; the port of QUIC; any other.
+    let places = [(outward(), PROXY_PORT), (outward(), 443), (Ipv4Addr::new(127, 0, 0, 1).into(), 4433)];
+    let places = places.map(SocketAddr::from);
+    let heard = places.map(Heard::at);
+    let words = places.map(|place| place.to_string());
+    let outside = Command::new("/usr/bin/python3").arg(scene.repo().join("knock.py")).args(&words).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&outside.stdout), "", "the control: without a sandbox all of it is reached");
+    for heard in &heard {
+        eventually("it is heard", || (heard.all() == ["tcp", "udp"]).then_some(()));
+    }
+
+    let run = call(&scene, &format!("/usr/bin/python3 knock.py {}", words.join(" ")));
+    let output = scene.run(&["output", text(&run, "run")]).ok().out;
+    // At loopback there is somebody inside whom nobody listens to, by UDP; everywhere else there is no way at all.
+    let refused = |place: &str, kind: &str| output.contains(&format!("{place} {kind} "));
+    for word in &words {
+        assert!(refused(word, "SOCK_STREAM"), "{output}");
+        assert!(word.starts_with("127.") || refused(word, "SOCK_DGRAM"), "{output}");
+    }
+    assert!(heard.iter().all(|heard| heard.all() == ["tcp", "udp"]), "nothing more was heard");
+}
+
+/// A service that remembers the heads it was sent.
+fn service() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&heads);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let kept = Arc::clone(&kept);
+            std::thread::spawn(move || attend(stream, &kept));
+        }
+    });
+    (port, heads)
+}
+
+fn attend(stream: TcpStream, kept: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        kept.lock().unwrap().push(head);
+        if reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").is_err() {
+            return;
+        }
+    }
+}
+
+/// A factory with an agent `caller` that may borrow the key `api` and read what is open.
+fn lending(port: u16) -> Scene {
+    let scene = Scene::ready();
+    scene.configure(
+        "checks = [\"sh tests/run.sh\"]",
+        &format!(
+            "{}credentials = [\"api\"]\nreach = [\"GET https://{HOST}/open\"]\n\
+             [credential.api]\nkind = \"static\"\nowner = \"team@example.org\"\nuses = [\"GET https://{HOST}/v1\"]\n\
+             env = \"API_TOKEN\"\n\
+             [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n",
+            agent("caller", "draft")
+        ),
+    );
+    let path = scene.state().join("policies/guardrails.cedar");
+    let guardrails = std::fs::read_to_string(&path).unwrap();
+    let asks = "forbid (principal, action == Action::\"secret.use\", resource)\nunless { context.approved };";
+    assert!(guardrails.contains(asks));
+    let narrower = asks.replace("context.approved", "context.approved || resource == Credential::\"api\"");
+    std::fs::write(&path, guardrails.replace(asks, &narrower)).unwrap();
+    let mut child = scene.command(&["credentials", "store", "api"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    scene
+}
+
+#[test]
+fn a11_a20_a50_a57_what_a_door_refuses_reaches_nobody_and_is_on_record() {
+    let (port, heads) = service();
+    let scene = lending(port);
+    scene.commit("relay.py", RELAY);
+    let script = format!(
+        r#"ask() {{ echo "$(curl -sS -o /dev/null -w '%{{http_connect}} %{{http_code}}' "$@" 2>/dev/null) $*" >>/tmp/said; }}
+ask https://{HOST}/open/1
+ask https://{HOST}/v1/2
+ask -H "Authorization: Bearer stolen-by-the-agent" https://{HOST}/v1/3
+ask "https://{HOST}/open?access_token=stolen-by-the-agent"
+ask -H "X-Note: $API_TOKEN" https://{HOST}/open/4
+ask -H "Accept: application/dns-message" https://{HOST}/open/5
+ask https://evil.selvedge.test/6
+ask -X DELETE https://{HOST}/open/7
+python3 relay.py & relay=$!
+until ask --proxy http://127.0.0.1:9000 https://{HOST}/open/8 && grep -q "200 200.*open/8" /tmp/said; do sleep 0.1; done
+ask --proxy http://127.0.0.1:9000 https://evil.selvedge.test/9
+ask --proxy http://127.0.0.1:9000 -H "Authorization: Bearer stolen-by-the-agent" https://{HOST}/v1/10
+kill $relay; cat /tmp/said"#
+    );
+    let run = call(&scene, &script);
+    let output = scene.run(&["output", text(&run, "run")]).ok().out;
+    let came = |end: &str| {
+        let line = output.lines().rfind(|line| line.ends_with(end)).unwrap_or_else(|| panic!("{end}: {output} {run}"));
+        line.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    };
+    // The controls: what is granted goes through, also by way of a relay.
+    for end in ["/open/1", "/v1/2", "/open/8"] {
+        assert_eq!(came(end), "200 200", "{output}");
+    }
+    for end in ["/v1/3", "access_token=stolen-by-the-agent", "/open/4", "/open/5", "/open/7", "/v1/10"] {
+        assert_eq!(came(end), "200 403", "{output}");
+    }
+    for end in ["/6", "/9"] {
+        assert_eq!(came(end), "403 000", "{output}");
+    }
+    let heads = heads.lock().unwrap().join("");
+    assert!(heads.contains("/v1/2") && heads.contains(&format!("Bearer {KEY}")), "{heads}");
+    assert!(!heads.contains("stolen") && !heads.contains("selvedge-"), "{heads}");
+    for path in ["/v1/3", "/open/4", "/open/5", "/open/7", "/v1/10"] {
+        assert!(!heads.contains(&format!("{path} ")), "{path} left: {heads}");
+    }
+
+    let show = scene.json(&["show", text(&run, "run")]);
+    let entries = show["entries"].as_array().unwrap();
+    let record = |code: &str| entries.iter().filter(|entry| entry.to_string().contains(&format!("\"{code}\""))).count();
+    for code in ["foreign_credential", "placeholder_misplaced", "dns_over_https_denied", "host_not_granted"] {
+        assert!(record(code) > 0, "`{code}` is not on record: {show}");
+    }
+    let asked = entries.iter().filter(|entry| entry["kind"] == "decided" && entry["detail"]["verb"] == "http.request");
+    let denied: Vec<_> = asked.clone().filter(|entry| entry["detail"]["facts"]["path"] == "/open/7").collect();
+    assert_eq!(denied.len(), 1, "{show}");
+    assert_eq!(
+        (&denied[0]["detail"]["verdict"], &denied[0]["detail"]["code"]),
+        (&"deny".into(), &"outside_grant".into()),
+        "what leads out of the grant is a decision as well"
+    );
+    assert!(asked.clone().all(|entry| !entry.to_string().contains("stolen")), "no credential is recorded: {show}");
+    scene.run(&["audit", "verify"]).ok();
+}
