@@ -28,6 +28,8 @@ struct Shelf {
     used: Vec<(String, bool)>,
     /// Revocations are answered with this status instead of being done.
     refuses_to_revoke: Option<u16>,
+    /// Logins are made, and not answered yet.
+    holds_logins: bool,
 }
 
 /// Both services on one port: what is told apart is the host.
@@ -73,6 +75,9 @@ fn answer(stream: TcpStream, shelf: &Mutex<Shelf>) {
         let mut body = vec![0; field("content-length: ").map_or(0, |length| length.parse().unwrap())];
         reader.read_exact(&mut body).unwrap();
         let (status, said) = serve(&head, &field, &body, &mut shelf.lock().unwrap());
+        while head.starts_with("POST /v1/auth/jwt/login") && shelf.lock().unwrap().holds_logins {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         let said = if said.is_null() { String::new() } else { said.to_string() };
         let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{said}", said.len());
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
@@ -259,4 +264,58 @@ fn a_service_that_is_not_there_or_does_not_trust_us_is_named_and_nothing_goes_ou
     let said = run.to_string();
     assert!(said.contains("the login was refused") && said.contains("check the path, the role"), "{said}");
     assert_eq!((vendor.made(), vendor.shelf.lock().unwrap().used.len()), (0, 0));
+}
+
+/// Its service has made it, and its door has yet to get it.
+#[test]
+fn a_credential_that_is_withdrawn_while_it_is_made_is_lent_to_nobody_and_ends_c4_d12() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    vendor.shelf.lock().unwrap().holds_logins = true;
+    let serving = scene.serve();
+    scene.run(&["run", "--agent", "caller", &format!("curl -sS https://{API}/v1/items; sleep 1")]).ok();
+    eventually("it is being made", || (vendor.made() == 1).then_some(()));
+    let said = scene.json(&["credentials", "withdraw", "api"]);
+    assert_eq!(
+        (said["withdrawn"].as_array().unwrap().len(), &said["may_still_live"]),
+        (1, &said["withdrawn"]),
+        "{said}"
+    );
+    vendor.shelf.lock().unwrap().holds_logins = false;
+    let run = eventually("the run settles", || scene.runs().first().filter(|run| run["stage"] == "settled").cloned());
+    assert_eq!((&run["outcome"], vendor.live(), vendor.made()), (&json!("changed"), 0, 1), "{run}");
+    assert!(vendor.shelf.lock().unwrap().used.is_empty());
+    assert!(scene.run(&["output", text(&run, "run")]).ok().out.contains("credential_not_lent"));
+    drop(serving);
+}
+
+/// The run is in the middle of its work; the service counts what is alive by itself.
+#[test]
+fn a_minted_credential_is_withdrawn_from_a_live_run_and_dead_at_its_service_c4_d12() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    let serving = scene.serve();
+    let until_refused = format!("until curl -sS https://{API}/v1/items | grep credential_not_lent; do sleep 0.1; done");
+    scene.run(&["run", "--agent", "caller", &format!("{until_refused}; sleep 2; echo after")]).ok();
+    eventually("the credential is in use", || (!vendor.shelf.lock().unwrap().used.is_empty()).then_some(()));
+    let said = scene.json(&["credentials", "withdraw", "api"]);
+    assert_eq!((said["withdrawn"].as_array().unwrap().len(), vendor.live()), (1, 0), "{said}");
+    let used = vendor.shelf.lock().unwrap().used.len();
+    let run = eventually("the run settles", || scene.runs().first().filter(|run| run["stage"] == "settled").cloned());
+    assert_eq!(run["outcome"], "changed", "{run}");
+    let shown = scene.json(&["show", text(&run, "run")]);
+    let at = |what: &str| {
+        let entries = shown["entries"].as_array().unwrap();
+        entries
+            .iter()
+            .position(|entry| entry.to_string().contains(what))
+            .unwrap_or_else(|| panic!("no {what}: {shown}"))
+    };
+    let lease = said["withdrawn"][0].as_str().unwrap();
+    assert!(
+        at("was withdrawn") < at("work ended") && at(&format!("lease {lease} is dead")) < at("work ended"),
+        "{shown}"
+    );
+    assert_eq!((vendor.made(), vendor.shelf.lock().unwrap().used.len()), (1, used), "nothing went out after");
+    drop(serving);
 }

@@ -112,6 +112,10 @@ impl Doorkeeper for Gatekeeper<'_> {
         }
     }
 
+    fn retire(&self, lease: &LeaseId) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.retire(&self.run, lease))
+    }
+
     fn read_git(
         &self,
         order: ReadGit,

@@ -9,7 +9,7 @@ use selvedge_domain::{Event, LeaseEvent, LeaseId, RepoName, RunId, Time};
 
 use crate::cycle::{Desk, Factory};
 use crate::doorkeeper::{Gatekeeper, busy};
-use crate::ports::Doorkeeper as _;
+use crate::ports::{Doorkeeper as _, TakenBack};
 
 /// How many identity documents one attempt may ask for. A long attempt renews its certificate some dozens of times and asks
 /// for a token per service now and then; each costs four entries of the log for ever, and keeps its run closing until
@@ -78,6 +78,17 @@ impl<'a> Lending<'a> {
         let recorded = self.happened(run, Event::LeaseChanged(lease.clone(), change));
         recorded.map_err(|error| unlent(&error.to_string()))?;
         Ok(minted)
+    }
+
+    /// Takes one lease back while its run goes on. Whether it is dead, and on record as dead.
+    pub(crate) fn retire(&self, run: &RunId, lease: &LeaseId) -> bool {
+        let _one_at_a_time = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.factory.store.load(run).and_then(|run| match run.leases().get(lease).copied() {
+            Some(state) if state.may_live() => self.factory.take_one_back(run, lease, state).map(|(_, taken)| taken),
+            Some(_) | None => Ok(TakenBack::Dead),
+        });
+        // What cannot be recorded is asked for, and recorded, once more with the run's other leases.
+        taken.is_ok_and(|taken| taken == TakenBack::Dead)
     }
 
     fn announced(&self, run: &RunId, lease: &LeaseId) -> Result<(), String> {

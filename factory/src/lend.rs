@@ -87,24 +87,39 @@ impl Factory<'_> {
             .collect();
         let mut given = GivenBack { run, stuck: None, expires: None };
         for (lease, state) in alive {
-            let event = match self.lender.take_back(&lease) {
-                TakenBack::Dead => LeaseEvent::Died,
+            let (run, taken) = self.take_one_back(given.run, &lease, state)?;
+            given.run = run;
+            match taken {
+                TakenBack::Dead => {}
                 TakenBack::Expires { at } => {
                     given.expires = Some(format!("lease {lease} may still live: it can only expire, at {at}"));
-                    continue;
                 }
                 TakenBack::Stuck { because } => {
                     given.stuck = Some(format!("lease {lease} may still live: {because}"));
-                    LeaseEvent::RevokeFailed
                 }
-            };
-            // A run may be closing for as long as a credential lasts; failing once more is nothing new.
-            if state.next(event) == Ok(state) {
-                continue;
             }
-            given.run = self.happened(given.run, Event::LeaseChanged(lease, event))?;
         }
         Ok(given)
+    }
+
+    /// Takes one lease back and records what is new about it.
+    pub(crate) fn take_one_back(
+        &self,
+        run: Run,
+        lease: &LeaseId,
+        state: LeaseState,
+    ) -> Result<(Run, TakenBack), JournalError> {
+        let taken = self.lender.take_back(lease);
+        let event = match &taken {
+            TakenBack::Dead => LeaseEvent::Died,
+            TakenBack::Expires { .. } => return Ok((run, taken)),
+            TakenBack::Stuck { .. } => LeaseEvent::RevokeFailed,
+        };
+        // A run may be closing for as long as a credential lasts; failing once more is nothing new.
+        if state.next(event) == Ok(state) {
+            return Ok((run, taken));
+        }
+        Ok((self.happened(run, Event::LeaseChanged(lease.clone(), event))?, taken))
     }
 }
 

@@ -177,6 +177,13 @@ pub trait Doorkeeper: Sync {
         Err(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
     }
 
+    /// Ends a lease that no door uses any more, while its run goes on, and records that it is dead. Whether it is: what may
+    /// still live is ended with the run's other leases.
+    fn retire(&self, lease: &LeaseId) -> bool {
+        let _unknown = lease;
+        false
+    }
+
     /// Serves the run's repository, if it may be; `serve` runs at most once.
     fn read_git(
         &self,

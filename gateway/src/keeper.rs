@@ -265,6 +265,17 @@ impl Door {
         })
     }
 
+    /// Takes a loan away from a door that nobody serves yet: it hears that before any answer.
+    pub fn open_without(&self, credential: &CredentialName, because: &str) -> Result<(), DoorGone> {
+        let serial = self.changes.serials.fetch_add(1, Ordering::Relaxed);
+        let change = WireLoanChange::from(&LoanChange::Withdrawn { because: because.to_owned() });
+        let message = ToDoor::Loan { serial, credential: credential.to_string(), change };
+        frame::write(&mut *lock(&self.writer), &message, TO_DOOR_BYTES_MAX).map_err(|_| {
+            self.kill();
+            DoorGone
+        })
+    }
+
     /// Ends the door: all its connections drop, its keys and lease are gone with its memory. Safe from any thread, also
     /// while another serves, and more than once.
     pub fn close(&self) {

@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_withdrawn_loan_is_forgotten_for_good_and_says_why_c8() {
+    fn a_withdrawn_loan_is_forgotten_for_good_and_says_why_d12() {
         let held = held(Scheme::Bearer, Some(LONG));
         assert!(!held.secret_forms().is_empty());
         held.change(&LoanChange::Withdrawn { because: "it was withdrawn".to_owned() });

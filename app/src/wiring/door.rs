@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
@@ -21,6 +22,7 @@ use super::courier::door_rights;
 use super::git::GitDesk;
 use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
+use super::loans::{self, OnDoor, WITHDRAWN};
 use crate::config::{Config, CredentialConfig, Danger};
 
 /// Threads that answer one door: a package client opens a handful of connections at a time.
@@ -39,6 +41,7 @@ pub(super) struct OpenDoor {
     serials_from: u64,
     /// The certificate the sandbox must trust.
     pub(super) ca_pem: String,
+    loans: Vec<OnDoor>,
 }
 
 /// What a run is lent for one sandbox, before its door has it.
@@ -46,6 +49,8 @@ pub(super) struct OpenDoor {
 pub(super) struct Lent {
     identity: Lease,
     loans: Vec<Loan>,
+    /// Under which leases.
+    on_door: Vec<OnDoor>,
     /// Where programs inside find the placeholders.
     pub(super) env: Vec<(String, Placeholder)>,
     /// What is looked for in what the sandbox writes and leaves.
@@ -103,7 +108,12 @@ impl Works {
         }
         let door = Arc::new(door);
         self.remember_door(&behalf.run, &door);
-        Ok(OpenDoor { door, serials_from: self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1), ca_pem })
+        // A withdrawal that came while it was being opened did not find it.
+        for loan in lending.on_door.iter().filter(|loan| self.on_loan.is_withdrawn(&loan.lease)) {
+            door.open_without(&loan.credential, WITHDRAWN).map_err(|error| ActError::Transient(error.to_string()))?;
+        }
+        let serials_from = self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1);
+        Ok(OpenDoor { door, serials_from, ca_pem, loans: lending.on_door })
     }
 }
 
@@ -136,7 +146,10 @@ impl Works {
             let CredentialConfig { field, scheme, env, .. } = config.credentials.get(name).ok_or_else(gone)?;
             let placeholder = Placeholder::of_bits(u128::from(self.draw()) << 64 | u128::from(self.draw()));
             lending.env.extend(env.iter().map(|env| (env.clone(), placeholder.clone())));
-            let secret = lent.remove(&Some(name.clone())).map(|kept| self.lent_secret(name, &kept)).transpose()?;
+            let kept = lent.remove(&Some(name.clone()));
+            let on_door = kept.as_ref().map(|kept| OnDoor { credential: name.clone(), lease: kept.lease.clone() });
+            lending.on_door.extend(on_door);
+            let secret = kept.map(|kept| self.lent_secret(name, &kept)).transpose()?;
             let (field, scheme) = (field.clone(), scheme.clone());
             lending.loans.push(Loan { credential: name.clone(), uses, field, scheme, placeholder, secret });
         }
@@ -185,9 +198,9 @@ impl OpenDoor {
         self.door.attach(&pairs).map_err(|error| ActError::Transient(error.to_string()))
     }
 
-    /// Answers the door while `inside` goes on, then closes it. Returns what `inside` did.
+    /// Answers the door, and watches what it was lent, while `inside` goes on, then closes it. Returns what `inside` did.
     pub(super) fn while_open<T>(
-        &self,
+        &mut self,
         works: &Works,
         behalf: &Behalf,
         git: Option<&GitDesk>,
@@ -195,12 +208,16 @@ impl OpenDoor {
         inside: impl FnOnce() -> T,
     ) -> T {
         let desk = Desk { works, behalf, git, doors, serials_from: self.serials_from };
+        let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
         std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
                 scope.spawn(|| self.door.serve(&desk).inspect_err(|error| desk.broke(error)));
             }
+            scope.spawn(|| loans::watch(works, loans, doors, &is_over));
             let done = inside();
+            is_over.store(true, Ordering::Release);
+            works.on_loan.ring();
             if let Some(git) = git {
                 git.end();
             }

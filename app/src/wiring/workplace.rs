@@ -198,7 +198,7 @@ impl Works {
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
         let Inside { reach, lending, git, purpose } = inside;
         let watch = lending.watch.clone();
-        let door = match reach.is_empty() && git.is_none() && behalf.identity == HasIdentity::No {
+        let mut door = match reach.is_empty() && git.is_none() && behalf.identity == HasIdentity::No {
             true => None,
             false => {
                 place.network = Network::Doors;
@@ -235,7 +235,7 @@ impl Works {
                 Event::RefusedCall { name, count } => doors.saw(Observation::CallRefused { call: name, count }),
             })
         };
-        let exit = match &door {
+        let exit = match &mut door {
             Some(door) => door.while_open(self, behalf, git, doors, listen),
             None => listen(),
         };

@@ -195,7 +195,7 @@ fn name() -> CredentialName {
 }
 
 #[test]
-fn c8_a_withdrawn_credential_goes_into_no_request_and_the_client_is_told_why() {
+fn d12_a_withdrawn_credential_goes_into_no_request_and_the_client_is_told_why() {
     let world = world();
     assert!(ask(&world, "GET /lent/a", "", "").starts_with("HTTP/1.1 200"));
     world.door.change_loan(&name(), &withdrawn()).unwrap();
@@ -212,7 +212,7 @@ fn c8_a_withdrawn_credential_goes_into_no_request_and_the_client_is_told_why() {
 
 /// The server has the request and does not answer: nothing of it comes back any more.
 #[test]
-fn c8_a_request_under_way_with_a_withdrawn_credential_is_cut() {
+fn d12_a_request_under_way_with_a_withdrawn_credential_is_cut() {
     let world = world();
     let mut tls = world.tunnel("registry.example:443", HOST);
     let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
@@ -231,7 +231,7 @@ fn c8_a_request_under_way_with_a_withdrawn_credential_is_cut() {
 
 /// What began to come back ends where it is, and looks like nothing that is whole.
 #[test]
-fn c8_an_answer_under_way_with_a_withdrawn_credential_is_cut() {
+fn d12_an_answer_under_way_with_a_withdrawn_credential_is_cut() {
     let world = world();
     let mut tls = world.tunnel("registry.example:443", HOST);
     tls.write_all(format!("GET /lent/half HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).unwrap();
@@ -251,7 +251,7 @@ fn renewed(secret: &str) -> LoanChange {
 }
 
 #[test]
-fn c3_a_renewed_credential_takes_the_place_of_the_old_one_from_one_request_to_the_next() {
+fn c1_a_renewed_credential_takes_the_place_of_the_old_one_from_one_request_to_the_next() {
     let world = World::lending(vec![lent(Some(Duration::ZERO))]);
     let lapses = LoanChange::Lapses { because: "policy did not let it be renewed".to_owned() };
     world.door.change_loan(&name(), &lapses).unwrap();
@@ -269,7 +269,7 @@ fn c3_a_renewed_credential_takes_the_place_of_the_old_one_from_one_request_to_th
 }
 
 #[test]
-fn c8_a_door_that_does_not_confirm_is_killed() {
+fn d12_a_door_that_does_not_confirm_is_killed() {
     let world = world();
     let process = world.door.process_id();
     rustix::process::kill_process(
