@@ -1,15 +1,16 @@
-//! Identity documents lent through a run's doors while it works: each an order of its own, announced before it is made, and
-//! dead before its run may end like every other lease (A-104, requirement C2).
+//! What is lent through a run's doors while it works, and identity documents above all: each an order of its own, announced
+//! before it is made, and dead before its run may end like every other lease (A-104, requirement C2).
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use selvedge_authority::{ActError, Code, Denial, Funnel, JournalError, Observation, Stop};
 use selvedge_domain::orders::{MintCredential, Minted};
-use selvedge_domain::{Event, LeaseEvent, LeaseId, RepoName, RunId, Time};
+use selvedge_domain::{CredentialName, Event, LeaseEvent, LeaseId, RunId};
 
 use crate::cycle::{Desk, Factory};
 use crate::doorkeeper::{Gatekeeper, busy};
-use crate::ports::{Doorkeeper as _, TakenBack};
+use crate::ports::Doorkeeper as _;
 
 /// How many identity documents one attempt may ask for. A long attempt renews its certificate some dozens of times and asks
 /// for a token per service now and then; each costs four entries of the log for ever, and keeps its run closing until
@@ -21,23 +22,20 @@ const LIFETIME_SECONDS_MAX: u64 = 300;
 
 /// What it takes to lend to one run's doors.
 pub(crate) struct Lending<'a> {
-    factory: &'a Factory<'a>,
-    repo: RepoName,
-    until: Time,
-    ttl_seconds: u64,
+    pub(crate) factory: &'a Factory<'a>,
+    pub(crate) desk: &'a Desk,
     asked: Mutex<u32>,
+    /// How often a credential was made anew.
+    pub(crate) renewed: Mutex<u32>,
+    /// Leases that no door uses any more, and that may still live.
+    pub(crate) predecessors: Mutex<BTreeMap<LeaseId, CredentialName>>,
 }
 
 impl<'a> Lending<'a> {
     /// Lends as `desk` says.
-    pub(crate) fn new(factory: &'a Factory<'a>, desk: &Desk) -> Self {
-        Self {
-            factory,
-            repo: desk.repository.name.clone(),
-            until: desk.grant.until,
-            ttl_seconds: (desk.agent.attempt_at_most.as_millis() / 1000).min(LIFETIME_SECONDS_MAX),
-            asked: Mutex::new(0),
-        }
+    pub(crate) fn new(factory: &'a Factory<'a>, desk: &'a Desk) -> Self {
+        let (asked, renewed, predecessors) = (Mutex::new(0), Mutex::new(0), Mutex::default());
+        Self { factory, desk, asked, renewed, predecessors }
     }
 
     /// Decide → record → announce → make → record. One at a time: a run's events have an order.
@@ -58,37 +56,23 @@ impl<'a> Lending<'a> {
         if *asked > IDENTITIES_MAX {
             return Err(busy("this attempt has asked for all the identity documents it may; use one until it expires"));
         }
-        let order = MintCredential {
-            credential: None,
-            uses: Vec::new(),
-            is_stored: false,
-            lease: lease.clone(),
-            run: run.clone(),
-            repo: self.repo.clone(),
-            audience: audience.to_owned(),
-            until: self.until,
-            ttl_seconds: self.ttl_seconds,
-        };
-        let permit = funnel.open(order).map_err(denied)?;
-        // What a halt overtakes, or the record cannot take, is recorded as not done.
-        let announced = self.announced(run, lease).map_err(ActError::Halted);
-        let outcome = announced.and_then(|()| self.factory.lender.mint(&permit));
-        let minted = funnel.close(permit, outcome).map_err(denied)?;
-        let change = LeaseEvent::Minted { revocation: minted.revocation, expires: minted.expires };
-        let recorded = self.happened(run, Event::LeaseChanged(lease.clone(), change));
-        recorded.map_err(|error| unlent(&error.to_string()))?;
-        Ok(minted)
+        let own = self.desk.identity_order(run, lease.clone());
+        let ttl_seconds = own.ttl_seconds.min(LIFETIME_SECONDS_MAX);
+        let order = MintCredential { audience: audience.to_owned(), ttl_seconds, ..own };
+        self.make(funnel, run, order).map_err(denied)
     }
 
-    /// Takes one lease back while its run goes on. Whether it is dead, and on record as dead.
-    pub(crate) fn retire(&self, run: &RunId, lease: &LeaseId) -> bool {
-        let _one_at_a_time = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = self.factory.store.load(run).and_then(|run| match run.leases().get(lease).copied() {
-            Some(state) if state.may_live() => self.factory.take_one_back(run, lease, state).map(|(_, taken)| taken),
-            Some(_) | None => Ok(TakenBack::Dead),
-        });
-        // What cannot be recorded is asked for, and recorded, once more with the run's other leases.
-        taken.is_ok_and(|taken| taken == TakenBack::Dead)
+    /// Whatever is lent while a run works comes this way.
+    pub(crate) fn make(&self, funnel: &Funnel<'_>, run: &RunId, order: MintCredential) -> Result<Minted, Stop> {
+        let lease = order.lease.clone();
+        let permit = funnel.open(order)?;
+        // What a halt overtakes, or the record cannot take, is recorded as not done.
+        let announced = self.announced(run, &lease).map_err(ActError::Halted);
+        let outcome = announced.and_then(|()| self.factory.lender.mint(&permit));
+        let minted = funnel.close(permit, outcome)?;
+        let change = LeaseEvent::Minted { revocation: minted.revocation, expires: minted.expires };
+        self.happened(run, Event::LeaseChanged(lease, change)).map_err(Stop::Journal)?;
+        Ok(minted)
     }
 
     fn announced(&self, run: &RunId, lease: &LeaseId) -> Result<(), String> {

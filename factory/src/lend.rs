@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use selvedge_authority::JournalError;
 use selvedge_domain::orders::{MayBorrow, MintCredential, UseSecret};
-use selvedge_domain::{CredentialName, Event, LeaseEvent, LeaseId, LeaseState, Outcome, Reach, Run};
+use selvedge_domain::{CredentialName, Event, LeaseEvent, LeaseId, LeaseState, Outcome, Reach, Run, RunId};
 
 use crate::cycle::{Desk, Factory, Halt};
 use crate::ports::{Credential, TakenBack};
@@ -27,9 +27,9 @@ impl Factory<'_> {
             let order = desk.borrow_order(run, credential, uses);
             desk.funnel(self).perform(order, |_| Ok(MayBorrow))?;
         }
-        self.mint(run, &desk, desk.identity_order(run, self.draw_lease()))?;
+        self.mint(run, &desk, desk.identity_order(run.id(), self.draw_lease()))?;
         for (credential, uses) in &borrowed {
-            self.mint(run, &desk, desk.loan_order(run, self.draw_lease(), credential, uses))?;
+            self.mint(run, &desk, desk.loan_order(run.id(), self.draw_lease(), credential, uses))?;
         }
         Ok(Event::AttemptBegan { attempt: run.attempts() + 1 })
     }
@@ -124,10 +124,10 @@ impl Factory<'_> {
 }
 
 impl Desk {
-    fn identity_order(&self, run: &Run, lease: LeaseId) -> MintCredential {
+    pub(crate) fn identity_order(&self, run: &RunId, lease: LeaseId) -> MintCredential {
         MintCredential {
             lease,
-            run: run.id().clone(),
+            run: run.clone(),
             repo: self.repository.name.clone(),
             credential: None,
             audience: OWN_AUDIENCE.to_owned(),
@@ -138,7 +138,13 @@ impl Desk {
         }
     }
 
-    fn loan_order(&self, run: &Run, lease: LeaseId, credential: &Credential, uses: &[Reach]) -> MintCredential {
+    pub(crate) fn loan_order(
+        &self,
+        run: &RunId,
+        lease: LeaseId,
+        credential: &Credential,
+        uses: &[Reach],
+    ) -> MintCredential {
         MintCredential {
             credential: Some(credential.name.clone()),
             audience: String::new(),

@@ -22,7 +22,7 @@ use super::courier::door_rights;
 use super::git::GitDesk;
 use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
-use super::loans::{self, OnDoor, WITHDRAWN};
+use super::loans::{LoanWatch, OnDoor, WITHDRAWN};
 use crate::config::{Config, CredentialConfig, Danger};
 
 /// Threads that answer one door: a package client opens a handful of connections at a time.
@@ -42,6 +42,7 @@ pub(super) struct OpenDoor {
     /// The certificate the sandbox must trust.
     pub(super) ca_pem: String,
     loans: Vec<OnDoor>,
+    secrets: Option<Arc<SecretWatch>>,
 }
 
 /// What a run is lent for one sandbox, before its door has it.
@@ -113,7 +114,7 @@ impl Works {
             door.open_without(&loan.credential, WITHDRAWN).map_err(|error| ActError::Transient(error.to_string()))?;
         }
         let serials_from = self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1);
-        Ok(OpenDoor { door, serials_from, ca_pem, loans: lending.on_door })
+        Ok(OpenDoor { door, serials_from, ca_pem, loans: lending.on_door, secrets: lending.watch })
     }
 }
 
@@ -147,8 +148,7 @@ impl Works {
             let placeholder = Placeholder::of_bits(u128::from(self.draw()) << 64 | u128::from(self.draw()));
             lending.env.extend(env.iter().map(|env| (env.clone(), placeholder.clone())));
             let kept = lent.remove(&Some(name.clone()));
-            let on_door = kept.as_ref().map(|kept| OnDoor { credential: name.clone(), lease: kept.lease.clone() });
-            lending.on_door.extend(on_door);
+            lending.on_door.extend(kept.as_ref().map(|kept| OnDoor::new(name, kept)));
             let secret = kept.map(|kept| self.lent_secret(name, &kept)).transpose()?;
             let (field, scheme) = (field.clone(), scheme.clone());
             lending.loans.push(Loan { credential: name.clone(), uses, field, scheme, placeholder, secret });
@@ -209,12 +209,14 @@ impl OpenDoor {
     ) -> T {
         let desk = Desk { works, behalf, git, doors, serials_from: self.serials_from };
         let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
+        let (door, secrets) = (&self.door, self.secrets.as_deref());
+        let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
         std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
                 scope.spawn(|| self.door.serve(&desk).inspect_err(|error| desk.broke(error)));
             }
-            scope.spawn(|| loans::watch(works, loans, doors, &is_over));
+            scope.spawn(|| watch.keep(loans, &is_over));
             let done = inside();
             is_over.store(true, Ordering::Release);
             works.on_loan.ring();

@@ -9,6 +9,7 @@ use selvedge_domain::{CredentialName, LeaseId, LeaseState, RunId, Time, Workload
 use selvedge_factory::ports::{Clock, Lender, TakenBack};
 
 use super::Works;
+use super::loans::Renewal;
 
 impl Lender for Works {
     fn mint(&self, permit: &Permit<MintCredential>) -> Result<Minted, ActError> {
@@ -23,7 +24,9 @@ impl Lender for Works {
         if order.credential.is_none() && order.audience != OWN_AUDIENCE {
             self.lending.identities.hand(&order.lease, lent.secret);
         } else {
-            let kept = Kept { lease: order.lease.clone(), secret: lent.secret, ends: lent.minted.expires };
+            let ends = lent.minted.expires;
+            let renewal = Renewal::of(order, self.now(), ends);
+            let kept = Kept { lease: order.lease.clone(), secret: lent.secret, ends, renewal };
             self.keep_unless_withdrawn(order, kept);
         }
         Ok(lent.minted)
@@ -51,12 +54,22 @@ pub(super) struct Kept {
     pub(super) lease: LeaseId,
     pub(super) secret: Secret,
     pub(super) ends: Time,
+    /// When it is made anew, if it is.
+    pub(super) renewal: Option<Renewal>,
 }
 
 impl Works {
     /// What the run was lent, for its door and once.
     pub(super) fn take_lent(&self, run: &RunId) -> BTreeMap<Option<CredentialName>, Kept> {
         self.vault.lock().ok().and_then(|mut vault| vault.remove(run)).unwrap_or_default()
+    }
+
+    /// What was lent under this lease while the run works, for its door and once.
+    pub(super) fn take_lent_under(&self, run: &RunId, lease: &LeaseId) -> Option<Kept> {
+        let mut vault = self.vault.lock().ok()?;
+        let kept = vault.get_mut(run)?;
+        let name = kept.iter().find(|(_, kept)| kept.lease == *lease).map(|(name, _)| name.clone())?;
+        kept.remove(&name)
     }
 
     /// Keeps a secret for the run's door. One that was withdrawn while it was made is nobody's, and ends at once: the run goes

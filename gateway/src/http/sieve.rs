@@ -22,6 +22,11 @@ impl Sieve {
         Self { finders: finders.collect(), held: Vec::new(), found: 0, first: None }
     }
 
+    /// Looks for these as well, counted on from those before.
+    pub(crate) fn add<'a>(&mut self, strings: impl IntoIterator<Item = &'a [u8]>) {
+        self.finders.extend(strings.into_iter().map(|string| Finder::new(string).into_owned()));
+    }
+
     /// Takes the next piece; gives what may go on, with everything that was found masked.
     pub(crate) fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(piece);
