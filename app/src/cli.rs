@@ -88,7 +88,7 @@ enum Command {
     Revoke(people::Revoke),
     /// Show an agent's authority card: what it can do, what it can reach, what dies at the end.
     Can(inspect::Can),
-    /// List the credentials doors use for agents, store or remove their keys.
+    /// List the credentials doors use for agents, store or remove their keys, or withdraw one from live runs.
     #[command(subcommand)]
     Credentials(credentials::Credentials),
     /// Check or explain the policies in force.

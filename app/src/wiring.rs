@@ -33,6 +33,7 @@ mod identity;
 mod jailed_git;
 mod leak;
 mod lender;
+mod loans;
 pub(crate) mod paths;
 mod queue;
 mod registry;
@@ -42,13 +43,16 @@ mod sealed;
 mod store;
 mod tape;
 mod tokens;
+mod withdraw;
 mod workplace;
 
+pub(crate) use loans::WITHDRAWN;
 pub(crate) use rules::CurrentJudge;
 pub(crate) use store::ClaimedStore;
 #[cfg(test)]
 pub(crate) use tape::FRAME_BYTES_MAX;
 pub(crate) use tape::Reel;
+pub(crate) use withdraw::{LiveLoan, lent_by};
 
 /// How long a kill may take before it is reported as failed. Killing a sandbox takes milliseconds.
 const KILL_WITHIN: Duration = Duration::from_secs(30);
@@ -69,6 +73,7 @@ pub(crate) struct Works {
     driver: Arc<NativeDriver>,
     pub(crate) lending: Lending,
     vault: Mutex<lender::Vault>,
+    on_loan: withdraw::OnLoan,
     live: Mutex<BTreeMap<RunId, Live>>,
     halts: RwLock<BTreeSet<HaltScope>>,
     swept: Mutex<Vec<String>>,
@@ -135,6 +140,7 @@ impl Works {
             driver,
             lending,
             vault: Mutex::default(),
+            on_loan: withdraw::OnLoan::default(),
             live: Mutex::default(),
             halts: RwLock::new(halts.into_iter().collect()),
             swept: Mutex::new(swept),

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use common::{Said, Scene, agent, is_root, text};
+use common::{Said, Scene, agent, eventually, is_root, text};
 use serde_json::Value;
 
 /// A host nobody else has (RFC 6761).
@@ -301,5 +301,95 @@ fn a_key_in_what_an_agent_prints_or_leaves_goes_no_further_c7() {
         for place in ["state", "anchor", "home", "repo"] {
             assert_eq!(holds(&scene.path(place), KEY.as_bytes()), None, "{script}");
         }
+    }
+}
+
+/// Asks until the credential is not lent any more, and says what it was told last.
+fn until_not_lent() -> String {
+    format!(
+        "for i in $(seq 3000); do a=$(curl -sS https://{HOST}/v1/items); case $a in *credential_not_lent*) echo $a; break;; esac; \
+         sleep 0.1; done; curl -sS https://{HOST}/open"
+    )
+}
+
+/// Starts a run that asks until it is refused, and waits until it has asked once.
+fn begun(scene: &Scene, service: &Service) -> String {
+    let before = service.seen().len();
+    let known: Vec<String> = scene.runs().iter().map(|run| text(run, "run").to_owned()).collect();
+    scene.run(&["run", "--agent", "caller", &until_not_lent()]).ok();
+    let run = eventually("the run begins", || {
+        scene.runs().iter().map(|run| text(run, "run").to_owned()).find(|run| !known.contains(run))
+    });
+    eventually("it uses the key", || {
+        let uses = service.seen().iter().skip(before).filter(|(_, carried)| carried.is_some()).count();
+        (uses > known.len()).then_some(())
+    });
+    run
+}
+
+fn settled(scene: &Scene, run: &str) -> Value {
+    eventually("the run settles", || {
+        scene.runs().into_iter().find(|other| text(other, "run") == run && other["stage"] == "settled")
+    })
+}
+
+#[test]
+fn a_credential_is_withdrawn_from_one_live_run_which_goes_on_without_it_d12() {
+    let service = Service::start();
+    let scene = scene(&service);
+    unasked(&scene);
+    store(&scene, KEY).ok();
+    let serving = scene.serve();
+    let (one, other) = (begun(&scene, &service), begun(&scene, &service));
+    let live = credential(&scene)["live"].as_array().unwrap().clone();
+    assert_eq!(live.len(), 2, "{live:?}");
+
+    let said = scene.json(&["credentials", "withdraw", "api", "--from", &one]);
+    assert_eq!((&said["runs"], &said["may_still_live"]), (&serde_json::json!([one]), &serde_json::json!([])), "{said}");
+    assert_eq!((said["withdrawn"].as_array().unwrap().len(), &said["recorded"]), (1, &true.into()));
+    let run = settled(&scene, &one);
+    assert_eq!(run["outcome"], "changed", "it goes on without: {run}");
+    let output = scene.run(&["output", &one]).ok().out;
+    assert!(output.contains("the credential was withdrawn from this run") && output.contains("GET /open"), "{output}");
+    // The other run goes on with it, and it is lent to nobody else.
+    let live = credential(&scene)["live"].as_array().unwrap().clone();
+    assert_eq!((live.len(), text(&live[0], "run")), (1, other.as_str()), "{live:?}");
+    let seen = service.seen().len();
+    eventually("the other uses it on", || (service.seen().len() > seen).then_some(()));
+
+    let said = scene.run(&["credentials", "withdraw", "api"]).ok();
+    assert!(said.out.contains(&format!("is withdrawn from {other}, which goes on without it")), "{said:?}");
+    // On record as dead while the run goes on, not only when it is over.
+    let shown = scene.run(&["show", &other]).ok().out;
+    assert!(shown.contains("credential api was withdrawn"), "{shown}");
+    assert_eq!(settled(&scene, &other)["outcome"], "changed");
+    scene.run(&["audit", "verify"]).ok();
+
+    scene.run(&["credentials", "withdraw", "api", "--from", &one]).refused(107, &["is not lent to run"]);
+    scene.run(&["credentials", "withdraw", "apj"]).refused(107, &["neither configured nor lent"]);
+    assert!(scene.run(&["credentials", "withdraw", "api"]).ok().out.contains("is lent to nobody now"));
+    drop(serving);
+}
+
+#[test]
+fn a_key_that_is_removed_or_leaks_is_withdrawn_from_every_live_run_c7_d12() {
+    let service = Service::start();
+    for (is_leak, because) in [(false, "its key was removed"), (true, "it leaked")] {
+        let scene = scene(&service);
+        unasked(&scene);
+        store(&scene, KEY).ok();
+        let serving = scene.serve();
+        let run = begun(&scene, &service);
+        if is_leak {
+            let leaking = call(&scene, &format!("curl -sS 'https://{HOST}/open?q={KEY}'; sleep 60"));
+            assert_eq!(leaking["outcome"], "halted", "{leaking}");
+        } else {
+            let said = scene.run(&["credentials", "remove", "api"]).ok();
+            assert!(said.out.contains(&format!("is withdrawn from {run}")), "{said:?}");
+        }
+        assert_eq!(settled(&scene, &run)["outcome"], "changed", "{because}");
+        let output = scene.run(&["output", &run]).ok().out;
+        assert!(output.contains(because), "{output}");
+        drop(serving);
     }
 }

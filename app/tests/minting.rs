@@ -6,10 +6,11 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use common::{Scene, agent, eventually, text};
 use serde_json::{Value, json};
@@ -24,12 +25,19 @@ struct Shelf {
     /// Live tokens, each with the password made under it.
     tokens: BTreeMap<String, String>,
     made: usize,
+    /// How many seconds a token lives; then it is dead, whoever revokes it.
+    lasts: Option<u64>,
+    born: BTreeMap<String, Instant>,
+    /// The most tokens that were alive at once.
+    most: usize,
     /// Requests to the API: what each carried, and whether the password was alive.
     used: Vec<(String, bool)>,
     /// Revocations are answered with this status instead of being done.
     refuses_to_revoke: Option<u16>,
     /// How logins are answered instead of being looked at.
     trouble: Option<&'static str>,
+    /// Logins are made, and not answered yet.
+    holds_logins: bool,
 }
 
 /// Both services on one port: what is told apart is the host.
@@ -80,6 +88,9 @@ fn answer(stream: TcpStream, shelf: &Mutex<Shelf>) {
             return;
         }
         let (status, said) = serve(&head, &field, &body, &mut shelf.lock().unwrap());
+        while head.starts_with("POST /v1/auth/jwt/login") && shelf.lock().unwrap().holds_logins {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         let said = if said.is_null() { String::new() } else { said.to_string() };
         let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{said}", said.len());
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
@@ -93,9 +104,13 @@ fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, body: &[u8], shelf:
     let denied = (403, json!({ "errors": ["permission denied"] }));
     if field("host: ").unwrap().starts_with(API) {
         let carried = field("authorization: ").unwrap_or_default();
-        let is_alive = shelf.tokens.values().any(|password| carried == format!("Bearer {password}"));
+        let lives = |token: &String| shelf.lasts.is_none_or(|lasts| shelf.born[token].elapsed().as_secs() < lasts);
+        let is_alive =
+            shelf.tokens.iter().any(|(token, password)| carried == format!("Bearer {password}") && lives(token));
         shelf.used.push((carried, is_alive));
-        return if is_alive { (200, json!({ "items": [] })) } else { denied };
+        let passwords: BTreeSet<&String> = shelf.used.iter().map(|(carried, _)| carried).collect();
+        let enough = if passwords.len() >= 3 { "enough" } else { "" };
+        return if is_alive { (200, json!({ "items": [enough] })) } else { denied };
     }
     let token = field("x-vault-token: ").unwrap_or_default();
     let is_known = shelf.tokens.contains_key(&token);
@@ -108,7 +123,10 @@ fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, body: &[u8], shelf:
             shelf.made += 1;
             let token = format!("hvs.canary-token-{:04}", shelf.made);
             shelf.tokens.insert(token.clone(), format!("canary-password-{:04}", shelf.made));
-            (200, json!({ "auth": { "client_token": token, "lease_duration": 900 } }))
+            shelf.born.insert(token.clone(), Instant::now());
+            shelf.most = shelf.most.max(shelf.tokens.len());
+            let lasts = shelf.lasts.unwrap_or(900);
+            (200, json!({ "auth": { "client_token": token, "lease_duration": lasts } }))
         }
         "GET /v1/secret/creds/api" if is_known => {
             let password = &shelf.tokens[&token];
@@ -300,4 +318,140 @@ fn a_service_in_trouble_is_named_and_nothing_is_made_or_goes_out_anonymous_a07_c
         });
         assert_eq!((vendor.made(), vendor.shelf.lock().unwrap().used.len()), (0, 0), "{trouble:?}");
     }
+}
+
+/// Its service has made it, and its door has yet to get it.
+#[test]
+fn a_credential_that_is_withdrawn_while_it_is_made_is_lent_to_nobody_and_ends_c4_d12() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    vendor.shelf.lock().unwrap().holds_logins = true;
+    let serving = scene.serve();
+    scene.run(&["run", "--agent", "caller", &format!("curl -sS https://{API}/v1/items; sleep 1")]).ok();
+    eventually("it is being made", || (vendor.made() == 1).then_some(()));
+    let said = scene.json(&["credentials", "withdraw", "api"]);
+    assert_eq!(
+        (said["withdrawn"].as_array().unwrap().len(), &said["may_still_live"]),
+        (1, &said["withdrawn"]),
+        "{said}"
+    );
+    vendor.shelf.lock().unwrap().holds_logins = false;
+    let run = eventually("the run settles", || scene.runs().first().filter(|run| run["stage"] == "settled").cloned());
+    assert_eq!((&run["outcome"], vendor.live(), vendor.made()), (&json!("changed"), 0, 1), "{run}");
+    assert!(vendor.shelf.lock().unwrap().used.is_empty());
+    assert!(scene.run(&["output", text(&run, "run")]).ok().out.contains("credential_not_lent"));
+    drop(serving);
+}
+
+/// The run is in the middle of its work; the service counts what is alive by itself.
+#[test]
+fn a_minted_credential_is_withdrawn_from_a_live_run_and_dead_at_its_service_c4_d12() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    let serving = scene.serve();
+    let until_refused = format!("until curl -sS https://{API}/v1/items | grep credential_not_lent; do sleep 0.1; done");
+    scene.run(&["run", "--agent", "caller", &format!("{until_refused}; sleep 2; echo after")]).ok();
+    eventually("the credential is in use", || (!vendor.shelf.lock().unwrap().used.is_empty()).then_some(()));
+    let said = scene.json(&["credentials", "withdraw", "api"]);
+    assert_eq!((said["withdrawn"].as_array().unwrap().len(), vendor.live()), (1, 0), "{said}");
+    let used = vendor.shelf.lock().unwrap().used.len();
+    let run = eventually("the run settles", || scene.runs().first().filter(|run| run["stage"] == "settled").cloned());
+    assert_eq!(run["outcome"], "changed", "{run}");
+    let shown = scene.json(&["show", text(&run, "run")]);
+    let at = |what: &str| {
+        let entries = shown["entries"].as_array().unwrap();
+        entries
+            .iter()
+            .position(|entry| entry.to_string().contains(what))
+            .unwrap_or_else(|| panic!("no {what}: {shown}"))
+    };
+    let lease = said["withdrawn"][0].as_str().unwrap();
+    assert!(
+        at("was withdrawn") < at("work ended") && at(&format!("lease {lease} is dead")) < at("work ended"),
+        "{shown}"
+    );
+    assert_eq!((vendor.made(), vendor.shelf.lock().unwrap().used.len()), (1, used), "nothing went out after");
+    drop(serving);
+}
+
+/// A loop that asks until the answer holds this word.
+fn ask_until(word: &str) -> String {
+    format!(
+        "until a=$(curl -sS https://{API}/v1/items); case $a in *{word}*) true;; *) false;; esac; do sleep 0.2; done; echo $a"
+    )
+}
+
+#[test]
+fn a_credential_that_ends_before_its_run_is_renewed_and_the_one_before_ended_c1_c6() {
+    let vendor = Vendor::start();
+    vendor.shelf.lock().unwrap().lasts = Some(4);
+    let scene = scene(&vendor, "");
+    let run = call(&scene, &ask_until("enough"));
+    assert_eq!(run["outcome"], "changed", "{run}");
+    let shelf = vendor.shelf.lock().unwrap();
+    assert!(shelf.used.iter().all(|(_, is_alive)| *is_alive), "none went out dead: {:?}", shelf.used);
+    assert!(shelf.made >= 3 && shelf.most == 2, "{} made, {} at once", shelf.made, shelf.most);
+    assert!(shelf.tokens.is_empty(), "counted by the service");
+    drop(shelf);
+    // Each was decided, announced and found dead by itself; those before the last while the agent worked.
+    let show = scene.json(&["show", text(&run, "run")]);
+    let entries: Vec<String> = show["entries"].as_array().unwrap().iter().map(Value::to_string).collect();
+    let at = |what: &str| entries.iter().position(|entry| entry.contains(what)).unwrap_or_else(|| panic!("no {what}"));
+    let leases: Vec<String> = show["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| {
+            let is_mint = entry["kind"] == "decided" && entry["detail"]["verb"] == "credential.mint";
+            let facts = &entry["detail"]["facts"];
+            (is_mint && facts.to_string().contains("/v1")).then(|| text(facts, "lease").to_owned())
+        })
+        .collect();
+    assert!(leases.len() >= 3, "{leases:?}");
+    for lease in &leases[..leases.len() - 1] {
+        assert!(at(&format!("lease {lease} is announced")) < at(&format!("lease {lease} is dead")));
+        assert!(at(&format!("lease {lease} is dead")) < at("work ended"), "{lease}");
+    }
+    for lease in &leases[1..] {
+        assert!(at("attempt 1 begins") < at(&format!("lease {lease} is announced")), "{lease}");
+    }
+    scene.run(&["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_renewal_that_policy_denies_ends_the_credential_and_the_run_is_told_why_d12() {
+    let vendor = Vendor::start();
+    vendor.shelf.lock().unwrap().lasts = Some(4);
+    let scene = scene(&vendor, "");
+    let serving = scene.serve();
+    scene.run(&["run", "--agent", "caller", &ask_until("credential_not_lent")]).ok();
+    eventually("the credential is in use", || (!vendor.shelf.lock().unwrap().used.is_empty()).then_some(()));
+    let denial = "@id(\"team.closed\")\n@owner(\"team\")\n@next_step(\"finish without it\")\n\
+                  forbid (principal, action == Action::\"credential.mint\", resource == Credential::\"api\");\n";
+    std::fs::write(scene.state().join("policies/closed.cedar"), denial).unwrap();
+    let run = eventually("the run settles", || scene.runs().first().filter(|run| run["stage"] == "settled").cloned());
+    assert_eq!((&run["outcome"], vendor.live(), vendor.made()), (&json!("changed"), 0, 1), "{run}");
+    let output = scene.run(&["output", text(&run, "run")]).ok().out;
+    assert!(output.contains("could not be renewed: finish without it"), "{output}");
+    drop(serving);
+}
+
+#[test]
+fn a_keeper_that_is_killed_after_a_renewal_leaves_nothing_alive_c4_a56() {
+    let vendor = Vendor::start();
+    vendor.shelf.lock().unwrap().lasts = Some(4);
+    let scene = scene(&vendor, "");
+    let serving = scene.serve();
+    scene.run(&["run", "--agent", "caller", &ask_until("nothing-like-it")]).ok();
+    // In the middle of a renewal: the service has made the second one, and the keeper does not know.
+    eventually("the credential is in use", || (!vendor.shelf.lock().unwrap().used.is_empty()).then_some(()));
+    vendor.shelf.lock().unwrap().holds_logins = true;
+    eventually("the second is made", || (vendor.made() == 2).then_some(()));
+    serving.kill();
+    vendor.shelf.lock().unwrap().holds_logins = false;
+    scene.run(&["halt"]).ok();
+    // One was known and is revoked; of the one whose answer was lost nothing is known but when it is dead.
+    eventually("what can be ended is ended", || (vendor.live() == 1).then_some(()));
+    let run = scene.runs()[0].clone();
+    assert_eq!(run["stage"], "closing", "it may live, so its run does not settle: {run}");
 }

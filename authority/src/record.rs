@@ -1,8 +1,8 @@
 //! What is recorded. One list for the whole factory, so that an auditor reads one log.
 
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, CredentialName, Deed, Description, Digest, Event, Owner, RepoName, RunId, Time,
-    Trigger, TriggerId, Verb,
+    Actor, AgentName, ApprovalId, CredentialName, Deed, Description, Digest, Event, LeaseId, Owner, RepoName, RunId,
+    Time, Trigger, TriggerId, Verb,
 };
 
 use crate::Verdict;
@@ -127,6 +127,13 @@ pub enum Relinquished {
     },
     /// The run's doors closed.
     DoorsClosed,
+    /// A credential was withdrawn from a run, which goes on without it.
+    Withdrawn {
+        /// Which.
+        credential: CredentialName,
+        /// Under which lease it was lent.
+        lease: LeaseId,
+    },
 }
 
 /// How far a halt reaches.

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
 use selvedge_domain::orders::{Delegate, GitServed, HttpAnswered, HttpRequest, Minted, PushGit, Pushed, ReadGit};
-use selvedge_domain::{LeaseId, RunId};
+use selvedge_domain::{CredentialName, LeaseId, RunId};
 
 use crate::identity::Lending;
-use crate::ports::Doorkeeper;
+use crate::ports::{Doorkeeper, Unrenewed};
 
 /// How many requests of one run may be under way; more are denied until one is answered.
 const OPEN_MAX: usize = 1024;
@@ -125,6 +125,17 @@ impl Doorkeeper for Gatekeeper<'_> {
                 next_step: "checks hold nothing that could be handed on".to_owned(),
             }),
         }
+    }
+
+    fn renew(&self, credential: &CredentialName) -> Result<Minted, Unrenewed> {
+        match &self.lending {
+            Some(lending) => lending.renew(self.funnel, &self.run, credential),
+            None => Err(Unrenewed::for_good("this sandbox is lent nothing")),
+        }
+    }
+
+    fn retire(&self, credential: &CredentialName, lease: &LeaseId) -> bool {
+        self.lending.as_ref().is_some_and(|lending| lending.retire(&self.run, credential, lease))
     }
 
     fn read_git(

@@ -1,11 +1,12 @@
-//! Identity documents and access tokens lent through a run's doors while it works: each an order of its own, announced before
-//! it is made, and dead before its run may end like every other lease (A-104, requirements B4, C2).
+//! What is lent through a run's doors while it works, identity documents and access tokens above all: each an order of its own,
+//! announced before it is made, and dead before its run may end like every other lease (A-104, requirements B4, C2).
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use selvedge_authority::{ActError, Code, Denial, Funnel, Granted, JournalError, Observation, Permit, Stop};
 use selvedge_domain::orders::{Delegate, MintCredential, Minted};
-use selvedge_domain::{Event, LeaseEvent, LeaseId, RepoName, RunId, Time};
+use selvedge_domain::{CredentialName, Event, LeaseEvent, LeaseId, RunId};
 
 use crate::cycle::{Desk, Factory};
 use crate::doorkeeper::{Gatekeeper, busy};
@@ -21,23 +22,20 @@ const LIFETIME_SECONDS_MAX: u64 = 300;
 
 /// What it takes to lend to one run's doors.
 pub(crate) struct Lending<'a> {
-    factory: &'a Factory<'a>,
-    repo: RepoName,
-    until: Time,
-    ttl_seconds: u64,
+    pub(crate) factory: &'a Factory<'a>,
+    pub(crate) desk: &'a Desk,
     asked: Mutex<u32>,
+    /// How often a credential was made anew.
+    pub(crate) renewed: Mutex<u32>,
+    /// Leases that no door uses any more, and that may still live.
+    pub(crate) predecessors: Mutex<BTreeMap<LeaseId, CredentialName>>,
 }
 
 impl<'a> Lending<'a> {
     /// Lends as `desk` says.
-    pub(crate) fn new(factory: &'a Factory<'a>, desk: &Desk) -> Self {
-        Self {
-            factory,
-            repo: desk.repository.name.clone(),
-            until: desk.grant.until,
-            ttl_seconds: (desk.agent.attempt_at_most.as_millis() / 1000).min(LIFETIME_SECONDS_MAX),
-            asked: Mutex::new(0),
-        }
+    pub(crate) fn new(factory: &'a Factory<'a>, desk: &'a Desk) -> Self {
+        let (asked, renewed, predecessors) = (Mutex::new(0), Mutex::new(0), Mutex::default());
+        Self { factory, desk, asked, renewed, predecessors }
     }
 
     /// Decide → record → announce → make → record. One at a time: a run's events have an order.
@@ -50,18 +48,10 @@ impl<'a> Lending<'a> {
         audience: &str,
     ) -> Result<Minted, Denial> {
         let _turn = self.turn(doors)?;
-        let order = MintCredential {
-            credential: None,
-            uses: Vec::new(),
-            is_stored: false,
-            lease: lease.clone(),
-            run: run.clone(),
-            repo: self.repo.clone(),
-            audience: audience.to_owned(),
-            until: self.until,
-            ttl_seconds: self.ttl_seconds,
-        };
-        self.make(funnel, order, run, lease, &mut |permit| self.factory.lender.mint(permit))
+        let own = self.desk.identity_order(run, lease.clone());
+        let ttl_seconds = own.ttl_seconds.min(LIFETIME_SECONDS_MAX);
+        let order = MintCredential { audience: audience.to_owned(), ttl_seconds, ..own };
+        self.make(funnel, run, order).map_err(denied)
     }
 
     /// The same, for a part of what the run holds.
@@ -74,7 +64,7 @@ impl<'a> Lending<'a> {
     ) -> Result<Minted, Denial> {
         let _turn = self.turn(doors)?;
         let (run, lease) = (order.run.clone(), order.lease.clone());
-        self.make(funnel, order, &run, &lease, sign)
+        self.make_by(funnel, &run, &lease, order, sign).map_err(denied)
     }
 
     /// Counts what is asked for, and lets one go on at a time.
@@ -93,22 +83,27 @@ impl<'a> Lending<'a> {
         Ok(asked)
     }
 
-    fn make<O: Granted<Deed = Minted>>(
+    /// Makes a credential. Whatever is lent while a run works comes this way.
+    pub(crate) fn make(&self, funnel: &Funnel<'_>, run: &RunId, order: MintCredential) -> Result<Minted, Stop> {
+        let lease = order.lease.clone();
+        self.make_by(funnel, run, &lease, order, &mut |permit| self.factory.lender.mint(permit))
+    }
+
+    fn make_by<O: Granted<Deed = Minted>>(
         &self,
         funnel: &Funnel<'_>,
-        order: O,
         run: &RunId,
         lease: &LeaseId,
+        order: O,
         make: &mut dyn FnMut(&Permit<O>) -> Result<Minted, ActError>,
-    ) -> Result<Minted, Denial> {
-        let permit = funnel.open(order).map_err(denied)?;
+    ) -> Result<Minted, Stop> {
+        let permit = funnel.open(order)?;
         // What a halt overtakes, or the record cannot take, is recorded as not done.
         let announced = self.announced(run, lease).map_err(ActError::Halted);
         let outcome = announced.and_then(|()| make(&permit));
-        let minted = funnel.close(permit, outcome).map_err(denied)?;
+        let minted = funnel.close(permit, outcome)?;
         let change = LeaseEvent::Minted { revocation: minted.revocation, expires: minted.expires };
-        let recorded = self.happened(run, Event::LeaseChanged(lease.clone(), change));
-        recorded.map_err(|error| unlent(&error.to_string()))?;
+        self.happened(run, Event::LeaseChanged(lease.clone(), change)).map_err(Stop::Journal)?;
         Ok(minted)
     }
 

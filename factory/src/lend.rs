@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use selvedge_authority::JournalError;
 use selvedge_domain::orders::{MayBorrow, MintCredential, UseSecret};
-use selvedge_domain::{CredentialName, Event, LeaseEvent, LeaseId, LeaseState, Outcome, Reach, Run};
+use selvedge_domain::{CredentialName, Event, LeaseEvent, LeaseId, LeaseState, Outcome, Reach, Run, RunId};
 
 use crate::cycle::{Desk, Factory, Halt};
 use crate::ports::{Credential, TakenBack};
@@ -27,9 +27,9 @@ impl Factory<'_> {
             let order = desk.borrow_order(run, credential, uses);
             desk.funnel(self).perform(order, |_| Ok(MayBorrow))?;
         }
-        self.mint(run, &desk, desk.identity_order(run, self.draw_lease()))?;
+        self.mint(run, &desk, desk.identity_order(run.id(), self.draw_lease()))?;
         for (credential, uses) in &borrowed {
-            self.mint(run, &desk, desk.loan_order(run, self.draw_lease(), credential, uses))?;
+            self.mint(run, &desk, desk.loan_order(run.id(), self.draw_lease(), credential, uses))?;
         }
         Ok(Event::AttemptBegan { attempt: run.attempts() + 1 })
     }
@@ -87,32 +87,47 @@ impl Factory<'_> {
             .collect();
         let mut given = GivenBack { run, stuck: None, expires: None };
         for (lease, state) in alive {
-            let event = match self.lender.take_back(&lease) {
-                TakenBack::Dead => LeaseEvent::Died,
+            let (run, taken) = self.take_one_back(given.run, &lease, state)?;
+            given.run = run;
+            match taken {
+                TakenBack::Dead => {}
                 TakenBack::Expires { at } => {
                     given.expires = Some(format!("lease {lease} may still live: it can only expire, at {at}"));
-                    continue;
                 }
                 TakenBack::Stuck { because } => {
                     given.stuck = Some(format!("lease {lease} may still live: {because}"));
-                    LeaseEvent::RevokeFailed
                 }
-            };
-            // A run may be closing for as long as a credential lasts; failing once more is nothing new.
-            if state.next(event) == Ok(state) {
-                continue;
             }
-            given.run = self.happened(given.run, Event::LeaseChanged(lease, event))?;
         }
         Ok(given)
+    }
+
+    /// Takes one lease back and records what is new about it.
+    pub(crate) fn take_one_back(
+        &self,
+        run: Run,
+        lease: &LeaseId,
+        state: LeaseState,
+    ) -> Result<(Run, TakenBack), JournalError> {
+        let taken = self.lender.take_back(lease);
+        let event = match &taken {
+            TakenBack::Dead => LeaseEvent::Died,
+            TakenBack::Expires { .. } => return Ok((run, taken)),
+            TakenBack::Stuck { .. } => LeaseEvent::RevokeFailed,
+        };
+        // A run may be closing for as long as a credential lasts; failing once more is nothing new.
+        if state.next(event) == Ok(state) {
+            return Ok((run, taken));
+        }
+        Ok((self.happened(run, Event::LeaseChanged(lease.clone(), event))?, taken))
     }
 }
 
 impl Desk {
-    fn identity_order(&self, run: &Run, lease: LeaseId) -> MintCredential {
+    pub(crate) fn identity_order(&self, run: &RunId, lease: LeaseId) -> MintCredential {
         MintCredential {
             lease,
-            run: run.id().clone(),
+            run: run.clone(),
             repo: self.repository.name.clone(),
             credential: None,
             audience: OWN_AUDIENCE.to_owned(),
@@ -123,7 +138,13 @@ impl Desk {
         }
     }
 
-    fn loan_order(&self, run: &Run, lease: LeaseId, credential: &Credential, uses: &[Reach]) -> MintCredential {
+    pub(crate) fn loan_order(
+        &self,
+        run: &RunId,
+        lease: LeaseId,
+        credential: &Credential,
+        uses: &[Reach],
+    ) -> MintCredential {
         MintCredential {
             credential: Some(credential.name.clone()),
             audience: String::new(),

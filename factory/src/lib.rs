@@ -12,6 +12,7 @@ mod lend;
 mod people;
 pub mod ports;
 mod recover;
+mod renewal;
 mod verify;
 
 pub use cycle::{Factory, Interrupted, Standing};

@@ -161,6 +161,36 @@ pub trait Workplace: Sync {
     fn kill(&self, run: &RunId) -> Option<String>;
 }
 
+/// A credential was not made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrenewed {
+    /// Why, in words for the agent: nothing of a provider's.
+    pub because: String,
+    /// Whether asking again is of any use.
+    pub again: Again,
+}
+
+/// Whether asking again is of any use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// It may work later.
+    Later,
+    /// Not in this attempt.
+    Never,
+}
+
+impl Unrenewed {
+    /// It may work later.
+    pub(crate) fn for_now(because: &str) -> Self {
+        Self { because: because.to_owned(), again: Again::Later }
+    }
+
+    /// It will not in this attempt.
+    pub(crate) fn for_good(because: &str) -> Self {
+        Self { because: because.to_owned(), again: Again::Never }
+    }
+}
+
 /// Answers the doors of one run.
 pub trait Doorkeeper: Sync {
     /// May this request go out? The caller forwards it only on `Ok`, and then reports with [`Self::answered`].
@@ -187,6 +217,21 @@ pub trait Doorkeeper: Sync {
         let _unsigned = (order, sign);
         let next_step = "this sandbox has nothing to hand on; work without it".to_owned();
         Err(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
+    }
+
+    /// Makes a credential anew for a door that has one of it that is about to end, under a lease of its own. The secret stays
+    /// with the lender, to be fetched for the door; the lease before is the caller's to [retire](Self::retire). Nothing is
+    /// renewed by a doorkeeper that does not say how.
+    fn renew(&self, credential: &CredentialName) -> Result<Minted, Unrenewed> {
+        let _unrenewed = credential;
+        Err(Unrenewed::for_good("this sandbox is lent nothing"))
+    }
+
+    /// Ends a lease that no door uses any more, while its run goes on, and records that it is dead. Whether it is: what may
+    /// still live is ended with the run's other leases.
+    fn retire(&self, credential: &CredentialName, lease: &LeaseId) -> bool {
+        let _unknown = (credential, lease);
+        false
     }
 
     /// Serves the run's repository, if it may be; `serve` runs at most once.

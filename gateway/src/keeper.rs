@@ -1,7 +1,7 @@
 //! The keeper's side of a door: start it, hand it listeners, answer it, close it. Synchronous. Owns the door's process;
 //! never knows why something is allowed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -9,15 +9,20 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use selvedge_domain::CredentialName;
+
 use crate::git::wanted::{GitAnswer, GitCall};
 use crate::identity::wanted::{Given, Wanted};
+use crate::loan::{DRAINED_WITHIN, LoanChange};
 use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Outcome, Refused, Verdict};
 use crate::wire::descriptors::{self, PassError};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{FromDoor, ToDoor, WireHello};
+use crate::wire::message::{FromDoor, ToDoor, WireHello, WireLoanChange};
 
 /// The name under which the main executable becomes a door.
 pub const DOOR_NAME: &str = "selvedge-door";
@@ -30,6 +35,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a closing door may take to tell what it refused last; then it is killed.
 const CLOSE_GRACE: Duration = Duration::from_millis(100);
+
+/// How long a door may take to say that a loan is changed. It does so at once; but whoever hears it may be answering something
+/// else, and each answer waits for a disk flush.
+const CHANGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Answers what a door asks and hears what it tells. Called from every thread that serves.
 pub trait Judge: Sync {
@@ -93,6 +102,11 @@ pub enum ServeError {
     Stuck(#[source] FrameError),
 }
 
+/// A door did not change what it lends: it is gone, or was killed for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the door is gone")]
+pub struct DoorGone;
+
 /// What a door says when it is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
@@ -109,6 +123,14 @@ pub struct Door {
     writer: Mutex<UnixStream>,
     child: Mutex<Child>,
     open: Mutex<BTreeSet<u64>>,
+    changes: Changes,
+}
+
+/// Changes that a door has yet to confirm.
+#[derive(Debug, Default)]
+struct Changes {
+    serials: AtomicU64,
+    waiting: Mutex<BTreeMap<u64, mpsc::Sender<()>>>,
 }
 
 impl Door {
@@ -117,7 +139,8 @@ impl Door {
         let (keeper, door) = UnixStream::pair().map_err(StartError::Spawn)?;
         let child = spawn(program, run_as, door).map_err(StartError::Spawn)?;
         let writer = keeper.try_clone().map_err(StartError::Spawn)?;
-        let door = Self { reader: keeper.into(), writer: writer.into(), child: child.into(), open: Mutex::default() };
+        let (open, changes) = (Mutex::default(), Changes::default());
+        let door = Self { reader: keeper.into(), writer: writer.into(), child: child.into(), open, changes };
         let ready = door.greet(hello)?;
         Ok((door, ready))
     }
@@ -140,7 +163,8 @@ impl Door {
             | FromDoor::Done(_)
             | FromDoor::Refused(_)
             | FromDoor::Identity { .. }
-            | FromDoor::Git { .. } => Err(StartError::NotReady("it spoke first".into())),
+            | FromDoor::Git { .. }
+            | FromDoor::LoanChanged { .. } => Err(StartError::NotReady("it spoke first".into())),
         }
     }
 
@@ -153,6 +177,8 @@ impl Door {
     pub fn serve(&self, judge: &dyn Judge) -> Result<(), ServeError> {
         let served = self.serve_until_gone(judge);
         self.kill();
+        // Nobody will confirm anything any more.
+        lock(&self.changes.waiting).clear();
         for serial in std::mem::take(&mut *lock(&self.open)) {
             let outcome = Outcome::Failed { code: "door_gone".into() };
             judge.done(Done { serial, outcome, request_bytes: 0, response_bytes: 0 });
@@ -199,6 +225,12 @@ impl Door {
                 let answer = ToDoor::Git { serial, answer: judge.git(call).into() };
                 frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
             }
+            // One that comes after the door was given up on changes nothing.
+            FromDoor::LoanChanged { serial } => {
+                let waiting = lock(&self.changes.waiting).remove(&serial);
+                let _unheard = waiting.map(|told| told.send(()));
+                Ok(())
+            }
             FromDoor::Ready { .. } | FromDoor::Failed { .. } => Err(ServeError::Nonsense("it got ready twice".into())),
         }
     }
@@ -211,6 +243,37 @@ impl Door {
         }
         let answer = ToDoor::Answer { serial: ask.serial, verdict: verdict.into() };
         frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
+    }
+
+    /// Changes a loan of an open door and waits until the door says so; somebody must be serving it. A door that does not say
+    /// so is killed: what it may still lend, it lends no more.
+    pub fn change_loan(&self, credential: &CredentialName, change: &LoanChange) -> Result<(), DoorGone> {
+        let serial = self.changes.serials.fetch_add(1, Ordering::Relaxed);
+        let (tell, told) = mpsc::channel();
+        lock(&self.changes.waiting).insert(serial, tell);
+        let message = ToDoor::Loan { serial, credential: credential.to_string(), change: WireLoanChange::from(change) };
+        let within = match change {
+            LoanChange::Renewed { .. } => CHANGED_WITHIN + DRAINED_WITHIN,
+            LoanChange::Withdrawn { .. } | LoanChange::Lapses { .. } => CHANGED_WITHIN,
+        };
+        let is_written = frame::write(&mut *lock(&self.writer), &message, TO_DOOR_BYTES_MAX).is_ok();
+        let confirmed = if is_written { told.recv_timeout(within) } else { Err(RecvTimeoutError::Disconnected) };
+        lock(&self.changes.waiting).remove(&serial);
+        confirmed.map_err(|_| {
+            self.kill();
+            DoorGone
+        })
+    }
+
+    /// Takes a loan away from a door that nobody serves yet: it hears that before any answer.
+    pub fn open_without(&self, credential: &CredentialName, because: &str) -> Result<(), DoorGone> {
+        let serial = self.changes.serials.fetch_add(1, Ordering::Relaxed);
+        let change = WireLoanChange::from(&LoanChange::Withdrawn { because: because.to_owned() });
+        let message = ToDoor::Loan { serial, credential: credential.to_string(), change };
+        frame::write(&mut *lock(&self.writer), &message, TO_DOOR_BYTES_MAX).map_err(|_| {
+            self.kill();
+            DoorGone
+        })
     }
 
     /// Ends the door: all its connections drop, its keys and lease are gone with its memory. Safe from any thread, also
@@ -298,7 +361,8 @@ mod tests {
         let (keeper, liar) = UnixStream::pair().unwrap();
         let writer = keeper.try_clone().unwrap().into();
         let child = Command::new("sleep").arg("1000").spawn().unwrap().into();
-        (Door { reader: keeper.into(), writer, child, open: Mutex::default() }, liar)
+        let (open, changes) = (Mutex::default(), Changes::default());
+        (Door { reader: keeper.into(), writer, child, open, changes }, liar)
     }
 
     struct Yes(Mutex<Vec<Done>>);

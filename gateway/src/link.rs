@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::git::wanted::{GitAnswer, GitCall};
 use crate::identity::wanted::{Given, Wanted};
+use crate::loan::{LoanChange, Loans};
 use crate::protocol::{Ask, Done, Layer, Outcome, Refused, Source, Verdict};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{FromDoor, ToDoor};
+use crate::wire::message::{self, FromDoor, ToDoor};
 
 /// How long an answer may take. An answer waits for one disk flush, which can take seconds on a shared disk.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -170,8 +171,8 @@ impl Link {
             .collect()
     }
 
-    /// Delivers answers until the keeper closes or is gone.
-    pub(crate) async fn hear(&self, mut channel: OwnedReadHalf) -> Ended {
+    /// Delivers answers, and changes what is lent, until the keeper closes or is gone.
+    pub(crate) async fn hear(&self, mut channel: OwnedReadHalf, loans: &Loans) -> Ended {
         loop {
             match frame::read_async(&mut channel, TO_DOOR_BYTES_MAX).await {
                 Ok(ToDoor::Answer { serial, verdict }) => self.deliver(serial, verdict.into()).await,
@@ -184,6 +185,18 @@ impl Link {
                     let Ok(answer) = GitAnswer::try_from(answer) else { return Ended::KeeperGone };
                     let calling = lock(&self.calling).remove(&serial);
                     let _too_late = calling.map(|call| call.send(answer));
+                }
+                Ok(ToDoor::Loan { serial, credential, change }) => {
+                    let (Ok(credential), Ok(change)) = (message::credential(&credential), LoanChange::try_from(change))
+                    else {
+                        return Ended::KeeperGone;
+                    };
+                    let (replaced, outbox) = (loans.change(&credential, &change), self.outbox.clone());
+                    tokio::spawn(async move {
+                        replaced.drained().await;
+                        // It fails only when the keeper is gone, and then this process is about to end.
+                        let _ = outbox.send(FromDoor::LoanChanged { serial }).await;
+                    });
                 }
                 Ok(ToDoor::Close {}) => return Ended::Closed,
                 Ok(ToDoor::Hello(_) | ToDoor::Errand(_) | ToDoor::Listeners { .. }) | Err(_) => {
@@ -295,7 +308,7 @@ mod tests {
                 let (mut keeper, door) = UnixStream::pair().unwrap();
                 keeper.write_all(nonsense).await.unwrap();
                 drop(keeper);
-                assert_eq!(link.hear(door.into_split().0).await, Ended::KeeperGone);
+                assert_eq!(link.hear(door.into_split().0, &Loans::default()).await, Ended::KeeperGone);
             });
         }
     }

@@ -5,9 +5,11 @@ mod codes;
 mod watch;
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use selvedge_domain::{CredentialName, Endpoint, Method, Reach};
+use tokio::sync::watch as signal;
 use zeroize::Zeroizing;
 
 use crate::http::fields::{is_hop_by_hop, is_token_byte};
@@ -76,21 +78,76 @@ pub(crate) struct Loans {
     loans: Vec<Held>,
 }
 
-/// A loan with the moment it ends.
+/// What becomes of a loan while its door is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoanChange {
+    /// It is taken away: the secret is forgotten, requests under way with it are cut, and none comes in its place.
+    Withdrawn {
+        /// Why, as the client is told.
+        because: String,
+    },
+    /// A new secret takes the place of the one that is about to end.
+    Renewed {
+        /// The secret.
+        secret: SecretText,
+        /// How long it may be used.
+        lasts: Duration,
+    },
+    /// It ends when its time is over, and nothing takes its place.
+    Lapses {
+        /// Why, as the client is told then.
+        because: String,
+    },
+}
+
+/// How long requests that are under way with a secret may keep its successor from being reported, and so the old one alive.
+pub(crate) const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A loan as it stands now: its own description holds no secret.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) loan: Loan,
-    ends: Option<Instant>,
+    standing: Mutex<Standing>,
+    /// Says to every request under way that the loan was withdrawn.
+    withdrawn: signal::Sender<bool>,
 }
+
+/// What a loan holds, and why it holds nothing.
+#[derive(Debug)]
+struct Standing {
+    lent: Option<Arc<Lent>>,
+    because: Option<String>,
+}
+
+/// A secret while it is lent.
+#[derive(Debug)]
+struct Lent {
+    text: SecretText,
+    ends: Option<Instant>,
+    in_use: signal::Sender<()>,
+}
+
+/// A secret in the hands of one request.
+pub(crate) struct InHand {
+    lent: Arc<Lent>,
+    withdrawn: signal::Receiver<bool>,
+    _in_use: signal::Receiver<()>,
+}
+
+/// A secret that has a successor, and may still be under way.
+#[must_use = "wait for it before the old secret is ended"]
+pub(crate) struct Replaced(Option<Arc<Lent>>);
 
 impl Loans {
     /// Counts the time of each loan from now.
     pub(crate) fn begin(loans: Vec<Loan>) -> Self {
-        let begin = |loan: Loan| {
-            let ends = loan.secret.as_ref().and_then(|(_, lasts)| Instant::now().checked_add(*lasts));
-            Held { loan, ends }
-        };
-        Self { loans: loans.into_iter().map(begin).collect() }
+        Self { loans: loans.into_iter().map(Held::begin).collect() }
+    }
+
+    /// Changes what is lent of this credential. A door that has no loan of it has nothing to change.
+    pub(crate) fn change(&self, credential: &CredentialName, change: &LoanChange) -> Replaced {
+        let changed = self.loans.iter().filter(|held| held.loan.credential == *credential);
+        Replaced(changed.filter_map(|held| held.change(change)).last())
     }
 
     /// The loan that goes into this request. Configuration sees to it that there is at most one.
@@ -99,8 +156,8 @@ impl Loans {
     }
 
     /// Every loan.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Loan> {
-        self.loans.iter().map(|held| &held.loan)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.loans.iter()
     }
 
     /// Whether there is none, so that nothing has to be looked for.
@@ -110,10 +167,58 @@ impl Loans {
 }
 
 impl Held {
-    /// The field's value, while the loan lasts.
-    pub(crate) fn value(&self) -> Option<Vec<u8>> {
-        let (secret, _) = self.loan.secret.as_ref()?;
-        self.ends.is_some_and(|ends| Instant::now() < ends).then(|| self.loan.scheme.write(&secret.0))
+    fn begin(mut loan: Loan) -> Self {
+        let lent = loan.secret.take().map(|(text, lasts)| Lent::begin(text, lasts));
+        let standing = Mutex::new(Standing { lent, because: None });
+        Self { loan, standing, withdrawn: signal::Sender::new(false) }
+    }
+
+    /// Gives the secret that was replaced.
+    fn change(&self, change: &LoanChange) -> Option<Arc<Lent>> {
+        let mut standing = self.standing();
+        match change {
+            LoanChange::Withdrawn { because } => {
+                *standing = Standing { lent: None, because: Some(because.clone()) };
+                self.withdrawn.send_replace(true);
+                None
+            }
+            // A renewal that a withdrawal overtook, or that was never lent, gives nothing back.
+            LoanChange::Renewed { .. } if standing.lent.is_none() => None,
+            LoanChange::Renewed { secret, lasts } => {
+                standing.because = None;
+                standing.lent.replace(Lent::begin(secret.clone(), *lasts))
+            }
+            LoanChange::Lapses { because } => {
+                standing.because.get_or_insert_with(|| because.clone());
+                None
+            }
+        }
+    }
+
+    /// The secret for one request, while the loan lasts.
+    pub(crate) fn in_hand(&self) -> Option<InHand> {
+        let standing = self.standing();
+        let lent = standing.lent.as_ref().filter(|lent| lent.ends.is_some_and(|ends| Instant::now() < ends))?;
+        let (lent, withdrawn) = (Arc::clone(lent), self.withdrawn.subscribe());
+        Some(InHand { _in_use: lent.in_use.subscribe(), lent, withdrawn })
+    }
+
+    /// What a client is told that needs the loan when there is none.
+    pub(crate) fn not_lent(&self) -> String {
+        match &self.standing().because {
+            Some(because) => format!("do without this request; {because}"),
+            None => "do without this request; the credential is not lent now".to_owned(),
+        }
+    }
+
+    /// Every form of the secret that no request may hold.
+    pub(crate) fn secret_forms(&self) -> Vec<Vec<u8>> {
+        self.standing().lent.as_ref().map(|lent| forms_of(lent.text.0.as_bytes())).unwrap_or_default()
+    }
+
+    /// Each statement leaves it whole.
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a client that was told the placeholder would write this.
@@ -129,6 +234,40 @@ impl Held {
                 codes::base64_decoded(rest).is_some_and(|pair| pair.ends_with(self.loan.placeholder.0.as_bytes()))
             }
             Scheme::Bearer | Scheme::Basic(_) => rest == self.loan.placeholder.0.as_bytes(),
+        }
+    }
+}
+
+impl Lent {
+    fn begin(text: SecretText, lasts: Duration) -> Arc<Self> {
+        let ends = Instant::now().checked_add(lasts);
+        Arc::new(Self { text, ends, in_use: signal::Sender::new(()) })
+    }
+}
+
+impl InHand {
+    /// The secret.
+    pub(crate) fn secret(&self) -> &SecretText {
+        &self.lent.text
+    }
+
+    /// Comes back when the loan is withdrawn.
+    pub(crate) fn withdrawn(&self) -> impl Future<Output = ()> + use<> {
+        let mut withdrawn = self.withdrawn.clone();
+        async move {
+            if withdrawn.wait_for(|is_withdrawn| *is_withdrawn).await.is_err() {
+                // Its loan is gone, and with it the door.
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+impl Replaced {
+    /// Waits until no request is under way with the old secret, or as long as that may take.
+    pub(crate) async fn drained(self) {
+        if let Some(lent) = self.0 {
+            let _in_time = tokio::time::timeout(DRAINED_WITHIN, lent.in_use.closed()).await;
         }
     }
 }
@@ -171,7 +310,9 @@ impl Scheme {
         (user.len() <= 255 && is_plain).then(|| Self::Basic(User(user.to_owned())))
     }
 
-    fn write(&self, secret: &str) -> Vec<u8> {
+    /// The field's value for this secret.
+    pub(crate) fn write(&self, secret: &SecretText) -> Vec<u8> {
+        let secret = secret.expose();
         match self {
             Self::Bearer => format!("Bearer {secret}").into_bytes(),
             Self::Basic(User(user)) => {
@@ -253,7 +394,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_written_as_its_scheme_says() {
-        let value = |scheme| held(scheme, Some(LONG)).value().unwrap();
+        let value = |scheme| {
+            let held = held(scheme, Some(LONG));
+            held.loan.scheme.write(held.in_hand().unwrap().secret())
+        };
         assert_eq!(value(Scheme::Bearer), b"Bearer s3cr3t-value-0001");
         assert_eq!(value(Scheme::Plain), b"s3cr3t-value-0001");
         // `printf 'me:s3cr3t-value-0001' | base64`
@@ -262,8 +406,53 @@ mod tests {
 
     #[test]
     fn a_loan_that_ended_or_never_was_has_no_value_a07() {
-        assert_eq!(held(Scheme::Bearer, None).value(), None);
-        assert_eq!(held(Scheme::Bearer, Some(Duration::ZERO)).value(), None);
+        assert!(held(Scheme::Bearer, None).in_hand().is_none());
+        assert!(held(Scheme::Bearer, Some(Duration::ZERO)).in_hand().is_none());
+    }
+
+    fn renewed() -> LoanChange {
+        LoanChange::Renewed { secret: SecretText::parse(b"s3cr3t-value-0002").unwrap(), lasts: LONG }
+    }
+
+    #[test]
+    fn a_withdrawn_loan_is_forgotten_for_good_and_says_why_d12() {
+        let held = held(Scheme::Bearer, Some(LONG));
+        assert!(!held.secret_forms().is_empty());
+        held.change(&LoanChange::Withdrawn { because: "it was withdrawn".to_owned() });
+        for change in [renewed(), LoanChange::Lapses { because: "policy".to_owned() }] {
+            assert!(held.in_hand().is_none() && held.secret_forms().is_empty());
+            assert_eq!(held.not_lent(), "do without this request; it was withdrawn");
+            assert!(held.change(&change).is_none());
+        }
+    }
+
+    #[test]
+    fn a_renewed_loan_goes_on_where_the_old_one_ends() {
+        let held = held(Scheme::Bearer, Some(Duration::ZERO));
+        held.change(&LoanChange::Lapses { because: "it could not be renewed".to_owned() });
+        assert!(held.not_lent().ends_with("it could not be renewed"));
+        let Some(old) = held.change(&renewed()) else { panic!("nothing was replaced") };
+        assert_eq!(old.text.expose(), "s3cr3t-value-0001");
+        assert_eq!(held.in_hand().unwrap().secret().expose(), "s3cr3t-value-0002");
+        assert!(held.not_lent().ends_with("is not lent now"));
+        // What was never lent is not lent later either: its sandbox is one that is lent nothing.
+        let never = self::held(Scheme::Bearer, None);
+        never.change(&renewed());
+        assert!(never.in_hand().is_none());
+    }
+
+    #[test]
+    fn a_secret_that_has_a_successor_is_waited_for_while_it_is_under_way() {
+        let held = held(Scheme::Bearer, Some(LONG));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let under_way = held.in_hand().unwrap();
+            let mut drained = std::pin::pin!(Replaced(held.change(&renewed())).drained());
+            assert!(tokio::time::timeout(Duration::from_millis(1), &mut drained).await.is_err());
+            assert_eq!(under_way.secret().expose(), "s3cr3t-value-0001");
+            drop(under_way);
+            drained.await;
+        });
     }
 
     #[test]

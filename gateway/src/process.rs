@@ -59,6 +59,7 @@ pub fn main() -> ExitCode {
             | ToDoor::Answer { .. }
             | ToDoor::Identity { .. }
             | ToDoor::Git { .. }
+            | ToDoor::Loan { .. }
             | ToDoor::Close {},
         )
         | Err(_) => return ExitCode::FAILURE,
@@ -122,7 +123,7 @@ async fn serve_until_closed(prepared: Prepared, channel: UnixStream) -> Result<(
     }
     let (close, closing) = tokio::sync::oneshot::channel();
     let hearing = async {
-        match context.link.hear(reader).await {
+        match context.link.hear(reader, &context.loans).await {
             // What was refused last is still told; telling ends by itself.
             Ended::Closed => drop(close.send(())),
             Ended::KeeperGone => return,

@@ -240,7 +240,7 @@ fn put_halt(db: &Connection, entry: &Entry, act: &Relinquished) -> Result<(), Re
         Relinquished::Resumed(scope) => {
             db.prepare_cached("DELETE FROM p_halt WHERE scope = ?1")?.execute([scope_text(scope)])?;
         }
-        Relinquished::SandboxKilled { .. } | Relinquished::DoorsClosed => {}
+        Relinquished::SandboxKilled { .. } | Relinquished::DoorsClosed | Relinquished::Withdrawn { .. } => {}
     }
     Ok(())
 }

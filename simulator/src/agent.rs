@@ -11,6 +11,9 @@ use crate::scenario::registry;
 use crate::teeth::Break;
 use crate::world::{Fact, Held, Purpose, Sandbox};
 
+/// How often a long attempt has its credentials renewed: the second time, the first's predecessors are in the way.
+const RENEWALS: u32 = 2;
+
 impl Keeper<'_, '_> {
     /// One attempt, from the sandbox's start to its end. A keeper that dies leaves the sandbox up.
     pub(crate) fn let_work(&self, run: &RunId, task: &Task, doors: &dyn Doorkeeper) -> Result<Ran, ActError> {
@@ -32,6 +35,10 @@ impl Keeper<'_, '_> {
         }
         self.use_door(run, task, doors);
         self.still_up(sandbox)?;
+        if task.trigger.text == "renew" {
+            self.outlive_credentials(run, doors);
+            self.still_up(sandbox)?;
+        }
         doors.saw(Observation::SandboxEnded {
             purpose: "work".to_owned(),
             exit: "exit status 0".to_owned(),
@@ -58,6 +65,24 @@ impl Keeper<'_, '_> {
     fn host_died(&self, sandbox: u64) -> Result<Ran, ActError> {
         lock(&self.sim.world).stop_sandbox(sandbox, None);
         Err(ActError::Transient("the host died under the agent".to_owned()))
+    }
+
+    /// Works for so long that what it was lent would end before it does, more than once.
+    fn outlive_credentials(&self, run: &RunId, doors: &dyn Doorkeeper) {
+        let mut lent = lock(&self.sim.world).lent_to(run);
+        for _ in 0..RENEWALS {
+            for (lease, credential) in &mut lent {
+                if self.is_dead() {
+                    return;
+                }
+                // Without a new one, the old one goes on until it ends.
+                let Ok(minted) = doors.renew(credential) else { continue };
+                let old = std::mem::replace(lease, minted.lease);
+                if !self.is_dead() {
+                    doors.retire(credential, &old);
+                }
+            }
+        }
     }
 
     /// One request within the grant and one beyond it.

@@ -35,7 +35,7 @@ pub const SENTENCES: &[Sentence] = &[
     ("every credential dies", every_credential_dies),
     ("an agent works only while its run holds a live credential", work_holds_a_credential),
     (
-        "a run holds one of each credential at a time, and none while its result is checked",
+        "a run holds one of each credential at a time, one more while it is renewed, and none while its result is checked",
         one_of_each_credential_at_a_time,
     ),
     ("every credential was announced before it was made", every_credential_was_announced),
@@ -218,7 +218,10 @@ fn one_of_each_credential_at_a_time(ending: &Ending) -> Result<(), String> {
         let at = moment.entries;
         match &moment.fact {
             Fact::Born(lease, run, what) => {
-                if live.values().any(|of| *of == (run, what)) {
+                let held = live.values().filter(|of| **of == (run, what)).count();
+                // A successor overlaps with what it replaces: a loan, and one that was announced while the agent worked.
+                let is_renewed = || what.is_some() && announced_at_work(ending, at, run, lease);
+                if held > 1 || (held == 1 && !is_renewed()) {
                     return Err(format!("{run} got {lease} while another of its kind lived, after {at} entries"));
                 }
                 live.insert(lease, (run, what));
@@ -233,6 +236,19 @@ fn one_of_each_credential_at_a_time(ending: &Ending) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn announced_at_work(ending: &Ending, until: usize, run: &RunId, lease: &LeaseId) -> bool {
+    let mut is_working = false;
+    for entry in before(ending, until).filter(|entry| entry.run.as_ref() == Some(run)) {
+        match &entry.record {
+            Record::Happened(Event::AttemptBegan { .. }) => is_working = true,
+            Record::Happened(Event::AttemptLost { .. } | Event::Worked { .. } | Event::Ended(_)) => is_working = false,
+            Record::Happened(Event::LeaseAnnounced(announced)) if announced == lease => return is_working,
+            _ => {}
+        }
+    }
+    false
 }
 
 fn every_credential_was_announced(ending: &Ending) -> Result<(), String> {

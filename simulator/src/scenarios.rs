@@ -124,9 +124,13 @@ fn credentials() -> Vec<Scenario> {
         |name, lending| Scenario { lending, ..Scenario::plain(name).asks("fixer", "fix").ends(&["proposed"]) };
     let waiting = lending("a credential that can only expire, and a wait", Lending::ExpiryOnly);
     let borrowing = |name| Scenario::plain(name).asks("borrower", "fix").ends(&["proposed"]);
+    let renewing = |name| Scenario::plain(name).asks("borrower", "renew").ends(&["proposed"]);
     let asking = || Rules::open().ask("secret.use");
     vec![
         borrowing("three credentials"),
+        renewing("credentials are renewed while the agent works"),
+        Scenario { lending: Lending::StuckFor(1), ..renewing("renewed credentials are stuck and then die") },
+        Scenario { lending: Lending::ExpiryOnly, ..renewing("renewed credentials can only expire") },
         Scenario { lending: Lending::StuckFor(1), ..borrowing("three leases are stuck and then die") },
         borrowing("a stored key is lent after a yes").under(asking()).then(&[Happening::Restart, Happening::Grant]),
         borrowing("a stored key is not lent after a no").under(asking()).then(&[Happening::Deny]).ends(&["refused"]),

@@ -221,6 +221,17 @@ impl World {
         TakenBack::Dead
     }
 
+    /// What a run was lent and can use, besides its identity: of each the newest.
+    pub(crate) fn lent_to(&self, run: &RunId) -> Vec<(LeaseId, CredentialName)> {
+        let born = self.history.iter().filter_map(|moment| match &moment.fact {
+            Fact::Born(lease, of, Some(name)) if of == run => Some((name.clone(), lease.clone())),
+            _ => None,
+        });
+        let newest: BTreeMap<CredentialName, LeaseId> = born.collect();
+        let works = |lease: &LeaseId| self.credentials.get(lease).is_some_and(|credential| credential.works);
+        newest.into_iter().filter(|(_, lease)| works(lease)).map(|(name, lease)| (lease, name)).collect()
+    }
+
     fn kill_credential(&mut self, lease: &LeaseId) {
         let Some(credential) = self.credentials.get_mut(lease) else { return };
         if credential.works {

@@ -47,6 +47,8 @@ fn a_journal_that_swallows_decisions_is_caught() {
 #[test]
 fn a_lender_that_keeps_leases_is_caught() {
     caught_by(Break::KeepsLeases, FIX, "no live credential in a run that waits or has settled", None);
+    let one = "a run holds one of each credential at a time, one more while it is renewed, and none while its result is checked";
+    caught_by(Break::KeepsLeases, "credentials are renewed while the agent works", one, None);
     let waits = "an approval is granted";
     caught_by(Break::KeepsLeases, waits, "no live credential in a run that waits or has settled", None);
 }

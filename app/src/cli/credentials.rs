@@ -7,7 +7,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
 
 use super::Common;
-use super::people::{ask, text};
+use super::people::{ask, say_what_may_live, text};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Request, SecretWord};
 use crate::output::Output;
@@ -26,10 +26,19 @@ pub(crate) enum Credentials {
         /// The credential, as `selvedge.toml` names it.
         name: String,
     },
-    /// Forget a key. Loans of it end with their runs; `selvedge halt` ends them now.
+    /// Forget a key, and withdraw what was lent of it from live runs, which go on without it.
     Remove {
         /// The credential.
         name: String,
+    },
+    /// Withdraw a credential from live runs, which go on without it: their doors forget it, requests under way with it are cut,
+    /// and it is ended where it was made. A later attempt is decided on anew.
+    Withdraw {
+        /// The credential.
+        name: String,
+        /// From this run only.
+        #[arg(long, value_name = "RUN")]
+        from: Option<String>,
     },
 }
 
@@ -44,12 +53,33 @@ impl Credentials {
                 Ok(0)
             }
             Self::Remove { name } => {
-                ask(common, output, &Request::RemoveKey { name: name.clone() })?;
+                let value = ask(common, output, &Request::RemoveKey { name: name.clone() })?;
                 output.line(format!("the key of `{name}` is forgotten here; it lives on until its issuer ends it"));
+                say_withdrawn(output, name, &value);
+                Ok(0)
+            }
+            Self::Withdraw { name, from } => {
+                let request = Request::Withdraw { name: name.clone(), from: from.clone() };
+                let value = ask(common, output, &request)?;
+                say_withdrawn(output, name, &value);
                 Ok(0)
             }
         }
     }
+}
+
+fn say_withdrawn(output: &Output, name: &str, value: &Value) {
+    let runs: Vec<&str> =
+        value.get("runs").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    output.line(match runs.as_slice() {
+        [] => format!("`{name}` is lent to nobody now"),
+        [run] => format!("`{name}` is withdrawn from {run}, which goes on without it"),
+        runs => format!("`{name}` is withdrawn from {}, which go on without it", runs.join(", ")),
+    });
+    if value.get("recorded").and_then(Value::as_bool) == Some(false) {
+        output.line("it could not be recorded: look at the disk of the state directory");
+    }
+    say_what_may_live(output, value);
 }
 
 /// Never an argument: those are seen by every process.

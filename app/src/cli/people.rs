@@ -133,7 +133,7 @@ impl Revoke {
 }
 
 /// Names every credential that may still work; whether there is none.
-fn say_what_may_live(output: &Output, value: &Value) -> bool {
+pub(super) fn say_what_may_live(output: &Output, value: &Value) -> bool {
     let living: Vec<&str> =
         value.get("may_still_live").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     for lease in &living {
@@ -181,10 +181,7 @@ pub(crate) fn approvals(common: &Common, output: &mut Output) -> Result<u8, CliE
 /// Asks the keeper, prints the document when JSON was asked for, and returns it.
 pub(crate) fn ask(common: &Common, output: &Output, request: &Request) -> Result<Value, CliError> {
     let state = State::locate(common.state.as_deref())?;
-    let session = match request {
-        Request::Halt(_) | Request::Revoke { .. } => connect_to_stop(&state)?,
-        _ => connect(&state)?,
-    };
+    let session = if request.only_takes_away() { connect_to_stop(&state)? } else { connect(&state)? };
     let value = session.ask(request, &mut |reply| super::work::show(output, reply))?;
     output.document(&value);
     Ok(value)

@@ -1,18 +1,22 @@
 //! Configured credentials: storing and removing keys, and what is known of each: since when, lent to whom, used for what.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
 
 use selvedge_authority::{Class, Entry, Journal as _, KeyChange, Record, Verdict};
 use selvedge_credentials::{AppKey, Secret, Standing};
-use selvedge_domain::{Actor, CredentialName, Description, Field, Method, Person, Reach, Time, Verb};
+use selvedge_domain::{Actor, CredentialName, Description, Field, Method, Person, Reach, RunId, Time, Verb};
 use selvedge_factory::ports::Clock;
 use selvedge_gateway::SecretText;
 use serde_json::{Value, json};
 
+use super::ask_stop::REVOKE_WITHIN;
 use super::hall::Keeper;
 use super::message::{Reply, SecretWord};
 use crate::config::{CredentialConfig, KeyKept};
 use crate::errors::{CliError, Kind};
+use crate::wiring::{LiveLoan, WITHDRAWN, lent_by};
 
 /// Keeps a key for a configured credential. It is recorded first: what cannot be recorded is not kept.
 pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> Result<Value, CliError> {
@@ -49,7 +53,7 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
 }
 
 /// Forgets a key. Taking authority away comes before its record (invariant 2).
-pub(super) fn remove(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, CliError> {
+pub(super) fn remove(keeper: &Arc<Keeper>, name: &str, uid: u32) -> Result<Value, CliError> {
     own(uid)?;
     // A credential that is no longer configured may still have a key.
     let name = CredentialName::parse(name).map_err(|error| CliError::caused(Kind::Usage, &error))?;
@@ -61,9 +65,91 @@ pub(super) fn remove(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, Cli
         return Err(CliError::new(Kind::NotFound, format!("no key is stored for credential `{name}`")));
     }
     lending.keys.remove(&name).map_err(|error| failed(&error))?;
+    // A key that makes others may be what ends them, so it goes last.
+    let mut taken = take_away(keeper, &name, None, "the credential was withdrawn: its key was removed", uid);
     lending.minting.remove(&name).map_err(|error| failed(&error))?;
+    if makes_others.is_some() {
+        // What was made meanwhile.
+        let more = take_away(keeper, &name, None, WITHDRAWN, uid);
+        taken.extend(more);
+    }
     record(keeper, &name, KeyChange::Removed, uid)?;
-    Ok(json!({ "credential": name.as_str() }))
+    Ok(taken.told(&name))
+}
+
+/// Withdraws a credential from live runs, which go on without it. Anybody who may stop a run may do so: it only takes authority
+/// away, and needs no configuration.
+pub(super) fn withdraw(keeper: &Arc<Keeper>, name: &str, from: Option<&str>, uid: u32) -> Result<Value, CliError> {
+    let name = CredentialName::parse(name).map_err(|error| CliError::caused(Kind::Usage, &error))?;
+    let from = from.map(RunId::parse).transpose().map_err(|error| {
+        CliError::caused(Kind::Usage, &error).hint("`selvedge credentials list` says which run was lent what")
+    })?;
+    let taken = take_away(keeper, &name, from.as_ref(), WITHDRAWN, uid);
+    let known = || keeper.works.config().credentials.contains_key(&name);
+    // A misspelt name must not look like a withdrawal that worked.
+    match (&from, taken.loans.is_empty()) {
+        (Some(run), true) => {
+            let nothing = format!("credential `{name}` is not lent to run {run}, so nothing was withdrawn");
+            Err(CliError::new(Kind::NotFound, nothing).hint("`selvedge credentials list` says which run was lent what"))
+        }
+        (None, true) if !known() => {
+            let nothing = format!("credential `{name}` is neither configured nor lent, so nothing was withdrawn");
+            Err(CliError::new(Kind::NotFound, nothing).hint("`selvedge credentials list` names them"))
+        }
+        _ => Ok(taken.told(&name)),
+    }
+}
+
+/// What was taken away.
+struct TakenAway {
+    loans: Vec<LiveLoan>,
+    may_live: Vec<LiveLoan>,
+    is_recorded: bool,
+}
+
+impl TakenAway {
+    fn extend(&mut self, more: Self) {
+        self.loans.extend(more.loans);
+        self.may_live.extend(more.may_live);
+        self.is_recorded &= more.is_recorded;
+    }
+
+    fn told(&self, name: &CredentialName) -> Value {
+        let leases = |loans: &[LiveLoan]| loans.iter().map(|loan| loan.lease.to_string()).collect::<Vec<_>>();
+        let runs: BTreeSet<String> = self.loans.iter().map(|loan| loan.run.to_string()).collect();
+        json!({
+            "credential": name.as_str(),
+            "withdrawn": leases(&self.loans),
+            "runs": runs,
+            "may_still_live": leases(&self.may_live),
+            "recorded": self.is_recorded,
+        })
+    }
+}
+
+/// Out of the doors, then dead at its provider, then recorded. Whoever takes something away is not kept by a provider that does
+/// not answer: what it may still take is said to live, and goes on being ended by its run.
+fn take_away(keeper: &Arc<Keeper>, name: &CredentialName, from: Option<&RunId>, because: &str, uid: u32) -> TakenAway {
+    let loans = keeper.works.withdraw_from_doors(name, from, because);
+    let (tell, told) = std::sync::mpsc::channel();
+    for loan in &loans {
+        let (keeper, loan, tell) = (Arc::clone(keeper), loan.clone(), tell.clone());
+        std::thread::spawn(move || {
+            if keeper.works.end_loan(&loan) {
+                // Nobody waits for it any more.
+                let _unheard = tell.send(loan);
+            }
+        });
+    }
+    drop(tell);
+    let begun = Instant::now();
+    let mut may_live = loans.clone();
+    while let Ok(dead) = told.recv_timeout(REVOKE_WITHIN.saturating_sub(begun.elapsed())) {
+        may_live.retain(|loan| *loan != dead);
+    }
+    let is_recorded = keeper.works.record_withdrawn(&loans, &Actor::Person(Person::from_uid(uid)));
+    keeper.moved();
+    TakenAway { loans, may_live, is_recorded }
 }
 
 /// Every configured credential.
@@ -71,7 +157,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
     let works = &keeper.works;
     let config = works.config();
     let history = History::read(keeper)?;
-    let live = live_loans(keeper)?;
+    let live = works.live_loans();
     for (name, credential) in &config.credentials {
         let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
         let kept = credential.source.key_kept();
@@ -102,7 +188,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
             "agents": borrowers.map(|agent| agent.agent.name.as_str()).collect::<Vec<_>>(),
             "last_lent": history.lent.get(name).map(ToString::to_string),
             "last_used": history.last_used.get(name).map(ToString::to_string),
-            "live": live.get(name).cloned().unwrap_or_default(),
+            "live": live.iter().filter(|loan| loan.credential == *name).map(shown).collect::<Vec<_>>(),
             "dies": match credential.credential.is_stored {
                 true => "the loan ends with its run; the key lives on until its issuer is told to end it",
                 false => "with its run",
@@ -132,7 +218,7 @@ impl History {
             let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = entry.record else { continue };
             match order.verb {
                 Verb::CredentialMint => {
-                    if let Some(name) = minted(&order) {
+                    if let Some(name) = lent_by(&order) {
                         history.lent.insert(name, entry.at);
                     }
                 }
@@ -153,13 +239,6 @@ impl History {
     }
 }
 
-/// The credential a mint was about; none for an identity document.
-fn minted(order: &Description) -> Option<CredentialName> {
-    (order.resource.kind == selvedge_domain::ResourceKind::Credential)
-        .then(|| CredentialName::parse(&order.resource.name).ok())
-        .flatten()
-}
-
 /// The credential that went into a request.
 fn used(order: &Description) -> Option<CredentialName> {
     order.text("credential").filter(|name| *name != "none").and_then(|name| CredentialName::parse(name).ok())
@@ -178,28 +257,8 @@ fn covers(uses: &Reach, order: &Description) -> bool {
     }
 }
 
-/// Leases that may live, by the credential they lend.
-fn live_loans(keeper: &Keeper) -> Result<BTreeMap<CredentialName, Vec<Value>>, CliError> {
-    let works = &keeper.works;
-    let mut live: BTreeMap<CredentialName, Vec<Value>> = BTreeMap::new();
-    let open = works.ledger.open_runs().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
-    for run in open {
-        let Ok(run) = works.run(&run.id) else { continue };
-        let alive: BTreeSet<&str> =
-            run.leases().iter().filter(|(_, state)| state.may_live()).map(|(lease, _)| lease.as_str()).collect();
-        if alive.is_empty() {
-            continue;
-        }
-        for recorded in works.ledger.entries(0, Some(run.id().clone())).filter_map(Result::ok) {
-            let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = recorded.entry.record else { continue };
-            let lease = order.text("lease").filter(|lease| alive.contains(lease)).map(str::to_owned);
-            if let (Some(name), Some(lease)) = (minted(&order), lease) {
-                let shown = json!({ "lease": lease, "run": run.id().as_str(), "until": order.text("until") });
-                live.entry(name).or_default().push(shown);
-            }
-        }
-    }
-    Ok(live)
+fn shown(loan: &LiveLoan) -> Value {
+    json!({ "lease": loan.lease.as_str(), "run": loan.run.as_str(), "until": loan.until })
 }
 
 fn configured(keeper: &Keeper, name: &str) -> Result<(CredentialName, CredentialConfig), CliError> {

@@ -19,7 +19,7 @@ use crate::errors::{CliError, Kind};
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How long whoever stops something waits for providers to confirm; ours take milliseconds, others answer or do not.
-const REVOKE_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const REVOKE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a keeper that lives only for this command waits for what it stopped to come to its end.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);

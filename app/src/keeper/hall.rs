@@ -135,6 +135,7 @@ impl Keeper {
             Request::Credentials => super::ask_credentials::list(self, each),
             Request::StoreKey { name, key } => super::ask_credentials::store(self, name, key, uid),
             Request::RemoveKey { name } => super::ask_credentials::remove(self, name, uid),
+            Request::Withdraw { name, from } => super::ask_credentials::withdraw(self, name, from.as_deref(), uid),
             Request::Can { agent } => super::ask_look::can(self, agent),
             Request::Explain { entry } => super::ask_look::explain(self, *entry),
             Request::Approvals => super::ask_people::approvals(self, each),

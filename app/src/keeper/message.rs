@@ -61,6 +61,8 @@ pub(crate) enum Request {
     StoreKey { name: String, key: SecretWord },
     /// Forget the key of a credential.
     RemoveKey { name: String },
+    /// Withdraw a credential from live runs; from one, when it is named.
+    Withdraw { name: String, from: Option<String> },
     /// Explain a decision on record.
     Explain { entry: u64 },
     /// Verify the log, also against a checkpoint somebody else kept.
@@ -73,6 +75,13 @@ pub(crate) enum Request {
     Introspect { audience: String, token: SecretWord },
     /// Is anyone there?
     Ping,
+}
+
+impl Request {
+    /// Whether it only takes authority away, and so is served whatever else is wrong (invariant 2).
+    pub(crate) fn only_takes_away(&self) -> bool {
+        matches!(self, Self::Halt(_) | Self::Revoke { .. } | Self::Withdraw { .. })
+    }
 }
 
 /// A secret on its way from the operator to the keeper, over a socket that only they can use. Wiped when dropped.

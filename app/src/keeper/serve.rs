@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::errors::{CliError, Kind};
 use crate::keeper::lock::State;
-use crate::keeper::message::{Reply, Request};
+use crate::keeper::message::Reply;
 use crate::keeper::reception::{Client, Place, Row, Seats};
 use crate::keeper::{Keeper, ballast};
 
@@ -189,7 +189,7 @@ fn attend(keeper: &Arc<Keeper>, mut client: Client, seats: &Arc<Seats>, heard: P
         Ok(request) => request,
         Err(error) => return client.say_once(&Reply::from(error)),
     };
-    if matches!(request, Request::Halt(_) | Request::Revoke { .. }) {
+    if request.only_takes_away() {
         return client.serve(keeper, &request);
     }
     let Some(_seat) = seats.take(client.uid, Row::Served) else { return client.say_once(&Reply::from(busy())) };

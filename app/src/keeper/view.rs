@@ -205,6 +205,9 @@ fn relinquished(what: &Relinquished) -> String {
         Relinquished::Resumed(scope) => format!("resumed: {}", scope_words(scope)),
         Relinquished::SandboxKilled { found } => format!("killed {found}"),
         Relinquished::DoorsClosed => "its doors closed".to_owned(),
+        Relinquished::Withdrawn { credential, lease } => {
+            format!("credential {credential} was withdrawn (lease {lease}), and the run goes on without it")
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
@@ -22,6 +23,7 @@ use super::git::GitDesk;
 use super::identity::nothing_to_hand_on;
 use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
+use super::loans::{LoanWatch, OnDoor, WITHDRAWN};
 use super::tokens::TokenDesk;
 use crate::config::{Config, CredentialConfig, Danger};
 
@@ -41,6 +43,8 @@ pub(super) struct OpenDoor {
     serials_from: u64,
     /// The certificate the sandbox must trust.
     pub(super) ca_pem: String,
+    loans: Vec<OnDoor>,
+    secrets: Option<Arc<SecretWatch>>,
 }
 
 /// What a run is lent for one sandbox, before its door has it.
@@ -48,6 +52,8 @@ pub(super) struct OpenDoor {
 pub(super) struct Lent {
     identity: Lease,
     loans: Vec<Loan>,
+    /// Under which leases.
+    on_door: Vec<OnDoor>,
     /// Where programs inside find the placeholders.
     pub(super) env: Vec<(String, Placeholder)>,
     /// What is looked for in what the sandbox writes and leaves.
@@ -107,7 +113,12 @@ impl Works {
         }
         let door = Arc::new(door);
         self.remember_door(&behalf.run, &door);
-        Ok(OpenDoor { door, serials_from: self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1), ca_pem })
+        // A withdrawal that came while it was being opened did not find it.
+        for loan in lending.on_door.iter().filter(|loan| self.on_loan.is_withdrawn(&loan.lease)) {
+            door.open_without(&loan.credential, WITHDRAWN).map_err(|error| ActError::Transient(error.to_string()))?;
+        }
+        let serials_from = self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1);
+        Ok(OpenDoor { door, serials_from, ca_pem, loans: lending.on_door, secrets: lending.watch })
     }
 }
 
@@ -140,7 +151,9 @@ impl Works {
             let CredentialConfig { field, scheme, env, .. } = config.credentials.get(name).ok_or_else(gone)?;
             let placeholder = Placeholder::of_bits(u128::from(self.draw()) << 64 | u128::from(self.draw()));
             lending.env.extend(env.iter().map(|env| (env.clone(), placeholder.clone())));
-            let secret = lent.remove(&Some(name.clone())).map(|kept| self.lent_secret(name, &kept)).transpose()?;
+            let kept = lent.remove(&Some(name.clone()));
+            lending.on_door.extend(kept.as_ref().map(|kept| OnDoor::new(name, kept)));
+            let secret = kept.map(|kept| self.lent_secret(name, &kept)).transpose()?;
             let (field, scheme) = (field.clone(), scheme.clone());
             lending.loans.push(Loan { credential: name.clone(), uses, field, scheme, placeholder, secret });
         }
@@ -190,9 +203,9 @@ impl OpenDoor {
         self.door.attach(&pairs).map_err(|error| ActError::Transient(error.to_string()))
     }
 
-    /// Answers the door while `inside` goes on, then closes it. Returns what `inside` did.
+    /// Answers the door, and watches what it was lent, while `inside` goes on, then closes it. Returns what `inside` did.
     pub(super) fn while_open<T>(
-        &self,
+        &mut self,
         works: &Works,
         behalf: &Behalf,
         (git, tokens): (Option<&GitDesk>, Option<&TokenDesk>),
@@ -200,12 +213,18 @@ impl OpenDoor {
         inside: impl FnOnce() -> T,
     ) -> T {
         let desk = Desk { works, behalf, git, tokens, doors, serials_from: self.serials_from };
+        let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
+        let (door, secrets) = (&self.door, self.secrets.as_deref());
+        let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
         std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
                 scope.spawn(|| self.door.serve(&desk).inspect_err(|error| desk.broke(error)));
             }
+            scope.spawn(|| watch.keep(loans, &is_over));
             let done = inside();
+            is_over.store(true, Ordering::Release);
+            works.on_loan.ring();
             if let Some(git) = git {
                 git.end();
             }

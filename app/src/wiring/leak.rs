@@ -18,6 +18,8 @@ impl Works {
         let barred = self.lending.keys.bar(credential, self.now());
         self.kill_run(run);
         let _what_may_live_is_asked_again_by_its_turn = self.take_leases_back(run);
+        // The same key is in the doors of every other run that was lent it.
+        self.withdraw_from_all(credential, "the credential was withdrawn from every run: it leaked");
         let owner = self.config().credentials.get(credential).map(|config| config.credential.owner.to_string());
         let clock = match &barred {
             Ok(()) => "it is lent no more until a new one is stored",

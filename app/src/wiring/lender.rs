@@ -9,22 +9,23 @@ use selvedge_domain::{CredentialName, LeaseId, LeaseState, RunId, Time, Workload
 use selvedge_factory::ports::{Clock, Lender, TakenBack};
 
 use super::Works;
+use super::loans::Renewal;
 
 impl Lender for Works {
     fn mint(&self, permit: &Permit<MintCredential>) -> Result<Minted, ActError> {
         let order = permit.order();
         let run = self.run(&order.run).map_err(|error| ActError::Transient(error.to_string()))?;
         let holder = WorkloadId::new(&self.trust_domain, order.run.clone(), run.trigger().agent.clone());
+        self.goes_on_loan(order);
         let lent = self.lending.leases.lend(permit, &holder, self.now()).map_err(|error| match error.is_lasting() {
             true => ActError::Permanent(error.to_string()),
             false => ActError::Transient(error.to_string()),
         })?;
         // What no door asked for itself waits in the vault for the run's door.
-        if let (Some(secret), Ok(mut vault)) =
-            (self.lending.identities.hand(&order.lease, lent.secret), self.vault.lock())
-        {
-            let kept = Kept { lease: order.lease.clone(), secret, ends: lent.minted.expires };
-            vault.entry(order.run.clone()).or_default().insert(order.credential.clone(), kept);
+        if let Some(secret) = self.lending.identities.hand(&order.lease, lent.secret) {
+            let ends = lent.minted.expires;
+            let renewal = Renewal::of(order, self.now(), ends);
+            self.keep_unless_withdrawn(order, Kept { lease: order.lease.clone(), secret, ends, renewal });
         }
         Ok(lent.minted)
     }
@@ -33,7 +34,10 @@ impl Lender for Works {
         self.drop_kept(lease);
         // Where the lease stands matters to the engine only when its own note cannot be read; assume the worst.
         match self.lending.leases.revoke(lease, LeaseState::Announced, self.now()) {
-            Ending::Revoked | Ending::Expired => TakenBack::Dead,
+            Ending::Revoked | Ending::Expired => {
+                self.comes_off_loan(lease);
+                TakenBack::Dead
+            }
             Ending::ExpiresAt(at) => TakenBack::Expires { at },
             Ending::Stuck { because, .. } => TakenBack::Stuck { because },
         }
@@ -45,9 +49,11 @@ pub(super) type Vault = BTreeMap<RunId, BTreeMap<Option<CredentialName>, Kept>>;
 
 /// A secret, and when it may not be used any more.
 pub(super) struct Kept {
-    lease: LeaseId,
+    pub(super) lease: LeaseId,
     pub(super) secret: Secret,
     pub(super) ends: Time,
+    /// When it is made anew, if it is.
+    pub(super) renewal: Option<Renewal>,
 }
 
 impl Works {
@@ -56,8 +62,29 @@ impl Works {
         self.vault.lock().ok().and_then(|mut vault| vault.remove(run)).unwrap_or_default()
     }
 
+    /// What was lent under this lease while the run works, for its door and once.
+    pub(super) fn take_lent_under(&self, run: &RunId, lease: &LeaseId) -> Option<Kept> {
+        let mut vault = self.vault.lock().ok()?;
+        let kept = vault.get_mut(run)?;
+        let name = kept.iter().find(|(_, kept)| kept.lease == *lease).map(|(name, _)| name.clone())?;
+        kept.remove(&name)
+    }
+
+    /// Keeps a secret for the run's door. One that was withdrawn while it was made is nobody's, and ends at once: the run goes
+    /// on without it.
+    fn keep_unless_withdrawn(&self, order: &MintCredential, kept: Kept) {
+        let is_kept = self.on_loan.unless_withdrawn(&order.lease, || {
+            if let Ok(mut vault) = self.vault.lock() {
+                vault.entry(order.run.clone()).or_default().insert(order.credential.clone(), kept);
+            }
+        });
+        if is_kept.is_none() {
+            let _what_may_live_is_asked_for_again = self.take_back(&order.lease);
+        }
+    }
+
     /// Forgets the secret of a lease that ends before any door fetched it.
-    fn drop_kept(&self, lease: &LeaseId) {
+    pub(super) fn drop_kept(&self, lease: &LeaseId) {
         if let Ok(mut vault) = self.vault.lock() {
             vault.values_mut().for_each(|kept| kept.retain(|_, kept| kept.lease != *lease));
             vault.retain(|_, kept| !kept.is_empty());

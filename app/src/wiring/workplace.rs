@@ -86,7 +86,7 @@ impl Workplace for Works {
         sandbox.destroy().map_err(transient)?;
         self.refuse_when_killed(&exit)?;
         if let Some(leaked) = watch.iter().find_map(|watch| leaked_in(watch, changes.as_ref().ok()?)) {
-            self.secret_leaked(&order.run, leaked, "what the agent left");
+            self.secret_leaked(&order.run, &leaked, "what the agent left");
             return Err(ActError::Halted(format!("credential `{leaked}` is in what the agent left")));
         }
         let (effect, follow_ups) = match (&agent.runtime, changes) {
@@ -206,7 +206,7 @@ impl Works {
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
         let Inside { reach, lending, git, tokens, purpose } = inside;
         let watch = lending.watch.clone();
-        let door = match reach.is_empty() && git.is_none() && behalf.identity == HasIdentity::No {
+        let mut door = match reach.is_empty() && git.is_none() && behalf.identity == HasIdentity::No {
             true => None,
             false => {
                 place.network = Network::Doors;
@@ -246,7 +246,7 @@ impl Works {
                 Event::RefusedCall { name, count } => doors.saw(Observation::CallRefused { call: name, count }),
             })
         };
-        let exit = match &door {
+        let exit = match &mut door {
             Some(door) => door.while_open(self, behalf, (git, tokens), doors, listen),
             None => listen(),
         };
@@ -488,7 +488,7 @@ impl<'a> Heard<'a> {
             Stream::Error => error,
         };
         let passed = sieve.pass(bytes);
-        let leaked = sieve.found().filter(|_| !self.has_leaked).cloned();
+        let leaked = sieve.found().filter(|_| !self.has_leaked);
         self.keep(stream, &passed);
         if let Some(credential) = leaked {
             self.has_leaked = true;
@@ -534,7 +534,7 @@ const CARGO_CACHE: &str = "/cache/cargo";
 pub(crate) const FOLLOW_UP: &str = "remediate ";
 
 /// Whose secret a change holds, if it holds one.
-fn leaked_in<'w>(watch: &'w SecretWatch, changes: &ChangeSet) -> Option<&'w CredentialName> {
+fn leaked_in(watch: &SecretWatch, changes: &ChangeSet) -> Option<CredentialName> {
     changes.changes().iter().find_map(|change| match change {
         Change::Write { path, content, .. } => {
             watch.found_in(content).or_else(|| watch.found_in(path.as_str().as_bytes()))

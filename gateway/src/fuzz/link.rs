@@ -11,10 +11,11 @@ use crate::courier::{Brought, Errand, answer};
 use crate::git::wanted::{GitAnswer, GitCall};
 use crate::http::path::CanonicalPath;
 use crate::identity::wanted::{Given, Wanted};
+use crate::loan::LoanChange;
 use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Refused, Verdict};
 use crate::wire::errand::{FromCourier, WireErrand};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{BadMessage, FromDoor, ToDoor, WireAsk, WireHello};
+use crate::wire::message::{self, BadMessage, FromDoor, ToDoor, WireAsk, WireHello, WireLoanChange};
 
 /// A frame is read alike by those who wait for it and those who do not, and not a byte beyond it.
 pub(super) fn frame(bytes: &[u8]) -> bool {
@@ -53,6 +54,7 @@ pub(super) fn from_door(bytes: &[u8]) -> bool {
             FromDoor::Refused(wire) => FromDoor::Refused(Refused::from(wire).into()),
             FromDoor::Identity { serial, wanted } => FromDoor::Identity { serial, wanted: Wanted::from(wanted).into() },
             FromDoor::Git { serial, call } => FromDoor::Git { serial, call: GitCall::try_from(call)?.into() },
+            FromDoor::LoanChanged { serial } => FromDoor::LoanChanged { serial },
         })
     })
 }
@@ -76,6 +78,10 @@ pub(super) fn to_door(bytes: &[u8]) -> bool {
             ToDoor::Answer { serial, verdict } => ToDoor::Answer { serial, verdict: Verdict::from(verdict).into() },
             ToDoor::Identity { serial, given } => ToDoor::Identity { serial, given: Given::from(given).into() },
             ToDoor::Git { serial, answer } => ToDoor::Git { serial, answer: GitAnswer::try_from(answer)?.into() },
+            ToDoor::Loan { serial, credential, change } => {
+                let credential = message::credential(&credential)?.to_string();
+                ToDoor::Loan { serial, credential, change: WireLoanChange::from(&LoanChange::try_from(change)?) }
+            }
             ToDoor::Close {} => ToDoor::Close {},
         })
     })

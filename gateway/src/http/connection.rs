@@ -50,6 +50,8 @@ struct Passed {
     response_bytes: u64,
     /// The server did not take all of the body, so the client's connection cannot be read on.
     is_cut_short: bool,
+    /// The client has part of an answer.
+    client_is_told: bool,
 }
 
 /// Why an exchange ended early.
@@ -149,11 +151,11 @@ impl Connection {
         let question = self.question(request, &endpoint, injection.as_ref());
         let allowed = self.context.link.ask(question).await.map_err(Refusal::from)?;
 
-        if let Some(injection) = &injection {
-            request.carry(injection.field.as_str(), &injection.value);
-        }
         let mut passed = Passed::default();
-        let forwarded = self.forward(request, &endpoint, body, injection.as_ref(), &mut passed).await;
+        let forwarded = match injection {
+            Some(_) => self.forward_while_lent(request, &endpoint, body, &mut passed).await,
+            None => self.forward(request, &endpoint, body, None, &mut passed).await,
+        };
         let outcome = match &forwarded {
             Ok((status, _)) => Outcome::Answered { status: *status },
             Err(Broken::Untold(refusal)) => failed(refusal.shown().code),
@@ -161,6 +163,28 @@ impl Connection {
         };
         self.context.link.finish(allowed, outcome, passed.request_bytes, passed.response_bytes).await;
         forwarded.map(|(_, next)| next)
+    }
+
+    /// Forwards a request with its credential for as long as that is lent: one that is withdrawn cuts what is under way.
+    async fn forward_while_lent(
+        &mut self,
+        request: &mut Exchange,
+        endpoint: &Endpoint,
+        body: BodyReader,
+        passed: &mut Passed,
+    ) -> Result<(u16, Next), Broken> {
+        // The keeper took its time to answer: what goes out is what is lent now.
+        let injection = lend::injection(&self.context.loans, request, endpoint)?.ok_or(Refusal::OutsideGrant)?;
+        request.carry(injection.field.as_str(), &injection.value);
+        let forwarded = tokio::select! {
+            biased;
+            () = injection.in_hand.withdrawn() => None,
+            forwarded = self.forward(request, endpoint, body, Some(&injection), passed) => Some(forwarded),
+        };
+        forwarded.unwrap_or_else(|| match lend::withdrawn(&self.context.loans, &injection.credential) {
+            Some(refusal) if !passed.client_is_told => Err(Broken::Untold(refusal)),
+            _ => Err(Broken::Told("credential_withdrawn")),
+        })
     }
 
     fn question(&self, request: &Exchange, endpoint: &Endpoint, injection: Option<&Injection>) -> Question {
@@ -198,6 +222,7 @@ impl Connection {
         let body = BodyReader::begin(response.framing, self.context.limits.response_body_bytes_max)
             .map_err(|_| Refusal::ResponseTooLong)?;
         let framing = response.framing_to_client();
+        passed.client_is_told = true;
         self.pass_back(head, &mut server, body, injection, framing, passed).await?;
         if !response.closes && !passed.is_cut_short {
             self.server = Some((endpoint.clone(), server));

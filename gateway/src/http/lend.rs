@@ -8,7 +8,7 @@ use super::fields::Field;
 use super::refusal::Refusal;
 use super::request::Exchange;
 use super::sieve::Sieve;
-use crate::loan::{FieldName, Held, Loans, forms_of, percent_decoded};
+use crate::loan::{FieldName, Held, InHand, Loans, forms_of, percent_decoded};
 
 /// A credential on its way into a request.
 pub(crate) struct Injection {
@@ -17,6 +17,8 @@ pub(crate) struct Injection {
     pub(crate) value: Vec<u8>,
     /// Every form of the secret that an answer must not bring back.
     pub(crate) forms: Vec<Vec<u8>>,
+    /// That it is under way.
+    pub(crate) in_hand: InHand,
 }
 
 /// What turned up where it must not.
@@ -44,11 +46,20 @@ pub(crate) fn injection(loans: &Loans, request: &Exchange, endpoint: &Endpoint) 
     if mints(request.method, request.path.as_str()) {
         return Err(Refusal::MintsCredentials);
     }
-    let value = held.value().ok_or_else(|| Refusal::NotLent(loan.credential.clone()))?;
-    let secret = loan.secret.as_ref().map(|(secret, _)| secret.expose().as_bytes()).unwrap_or_default();
-    let mut forms = forms_of(secret);
+    let in_hand = held.in_hand().ok_or_else(|| not_lent(held))?;
+    let value = loan.scheme.write(in_hand.secret());
+    let mut forms = forms_of(in_hand.secret().expose().as_bytes());
     forms.push(value.clone());
-    Ok(Some(Injection { credential: loan.credential.clone(), field: loan.field.clone(), value, forms }))
+    Ok(Some(Injection { credential: loan.credential.clone(), field: loan.field.clone(), value, forms, in_hand }))
+}
+
+/// What is said of a request whose credential was withdrawn while it was under way.
+pub(crate) fn withdrawn(loans: &Loans, credential: &CredentialName) -> Option<Refusal> {
+    loans.iter().find(|held| held.loan.credential == *credential).map(not_lent)
+}
+
+fn not_lent(held: &Held) -> Refusal {
+    Refusal::NotLent { credential: held.loan.credential.clone(), next_step: held.not_lent() }
 }
 
 /// Fields that carried somebody else's credential; the placeholder in its own field is none.
@@ -115,12 +126,10 @@ fn turned_up(loans: &Loans, request: &Exchange, held: Option<&Held>) -> Option<T
 /// What a run must not send: secrets in every form, and placeholders outside their place.
 fn forbidden(loans: &Loans) -> Vec<(Vec<u8>, Turned)> {
     let mut forbidden = Vec::new();
-    for loan in loans.iter() {
-        let credential = &loan.credential;
-        if let Some((secret, _)) = &loan.secret {
-            let forms = forms_of(secret.expose().as_bytes()).into_iter();
-            forbidden.extend(forms.map(|form| (form, Turned::Secret(credential.clone()))));
-        }
+    for held in loans.iter() {
+        let (loan, credential) = (&held.loan, &held.loan.credential);
+        let forms = held.secret_forms().into_iter();
+        forbidden.extend(forms.map(|form| (form, Turned::Secret(credential.clone()))));
         let forms = forms_of(loan.placeholder.as_str().as_bytes()).into_iter();
         forbidden.extend(forms.map(|form| (form, Turned::Placeholder(credential.clone()))));
     }
@@ -258,7 +267,7 @@ mod tests {
     fn without_its_credential_a_request_does_not_leave_a07() {
         for lasts in [None, Some(Duration::ZERO)] {
             let refused = injection(&loans(lasts), &exchange("GET /v1", ""), &endpoint());
-            assert!(matches!(refused, Err(Refusal::NotLent(_))));
+            assert!(matches!(refused, Err(Refusal::NotLent { .. })));
             assert!(injection(&loans(lasts), &exchange("GET /v2", ""), &endpoint()).unwrap().is_none());
         }
     }

@@ -35,7 +35,12 @@ pub(crate) enum Refusal {
     /// It would make a credential with the one that is lent.
     MintsCredentials,
     /// It needs a credential that is not lent, or not any more.
-    NotLent(CredentialName),
+    NotLent {
+        /// Which.
+        credential: CredentialName,
+        /// What the agent can do, and why there is none.
+        next_step: String,
+    },
     /// It needs a credential, which never goes out for a client that asked in clear text.
     LentInClear(CredentialName),
     /// No part of git's smart protocol, at the place where a repository is served.
@@ -86,7 +91,7 @@ impl Refusal {
                 (403, "foreign_credential", "leave credentials out: the factory brings its own")
             }
             Self::MintsCredentials => (403, "minting_denied", "work with the credential this task has"),
-            Self::NotLent(_) => (403, "credential_not_lent", "do without this request; the credential is not lent now"),
+            Self::NotLent { next_step, .. } => (403, "credential_not_lent", next_step.as_str()),
             Self::LentInClear(_) => show_dial(DialError::ClearText),
             Self::NotGit => (404, "not_git", "use git with the URL in SELVEDGE_GIT_URL; nothing else is here"),
             Self::NoSuchCall => (
@@ -118,7 +123,7 @@ impl Refusal {
             Self::TurnedUp(Turned::Secret(credential)) => Some(("secret_in_request", credential.to_string())),
             Self::ForeignCredential(field) => Some(("foreign_credential", field.clone())),
             Self::MintsCredentials => Some(("minting_denied", String::new())),
-            Self::NotLent(credential) => Some(("credential_not_lent", credential.to_string())),
+            Self::NotLent { credential, .. } => Some(("credential_not_lent", credential.to_string())),
             Self::LentInClear(credential) => Some(("clear_text_denied", credential.to_string())),
             Self::NotGit => Some(("not_git", String::new())),
             Self::NoSuchCall => Some(("no_such_call", String::new())),

@@ -6,12 +6,13 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use selvedge_domain::{CredentialName, Digest};
 use zeroize::Zeroizing;
 
-use super::Loan;
 use super::codes::wiped_forms_of;
+use super::{Loan, SecretText};
 use crate::http::sieve::MASK;
 
 /// How many bits of a form's sum are kept. They tell as much about a secret; with these, one place in some hundred thousand is
@@ -23,6 +24,12 @@ pub struct SecretWatch {
     salt: [u8; 16],
     /// What each byte adds to a sum.
     steps: Vec<u64>,
+    /// Of what was lent at first, and of each secret that came later. Only ever added to.
+    lent: RwLock<Vec<Traces>>,
+}
+
+/// What is kept of secrets that are looked for together.
+struct Traces {
     /// How many bytes are summed: as many as the shortest form has.
     window: usize,
     traces: Vec<Trace>,
@@ -42,32 +49,46 @@ struct Trace {
 pub struct SecretSieve<'a> {
     watch: &'a SecretWatch,
     held: Vec<u8>,
-    found: Option<&'a CredentialName>,
+    found: Option<CredentialName>,
 }
 
 impl SecretWatch {
     /// Looks for what these loans hold; none where they hold nothing. The bits are random, and for this watch alone.
     pub fn of(loans: &[Loan], bits: u128) -> Option<Self> {
-        let held = loans.iter().filter_map(|loan| Some((&loan.credential, &loan.secret.as_ref()?.0)));
-        let forms = held.flat_map(|(name, secret)| {
+        let salt = bits.to_be_bytes();
+        let steps = (0..=u8::MAX).map(|byte| step(&salt, byte)).collect();
+        let watch = Self { salt, steps, lent: RwLock::default() };
+        watch.look_for(loans.iter().filter_map(|loan| Some((&loan.credential, &loan.secret.as_ref()?.0))));
+        let is_empty = watch.lent().is_empty();
+        (!is_empty).then_some(watch)
+    }
+
+    /// Looks for this secret as well from here on: what was lent before is looked for all the same.
+    pub fn add(&self, credential: &CredentialName, secret: &SecretText) {
+        self.look_for(std::iter::once((credential, secret)));
+    }
+
+    fn look_for<'s>(&self, secrets: impl Iterator<Item = (&'s CredentialName, &'s SecretText)>) {
+        let forms = secrets.flat_map(|(name, secret)| {
             wiped_forms_of(secret.expose().as_bytes()).into_iter().map(move |form| (name, form))
         });
         let forms: Vec<_> = forms.collect();
-        let window = forms.iter().map(|(_, form)| form.len()).min()?;
-        let salt = bits.to_be_bytes();
-        let steps = (0..=u8::MAX).map(|byte| step(&salt, byte)).collect();
-        let mut watch = Self { salt, steps, window, traces: Vec::new() };
+        let Some(window) = forms.iter().map(|(_, form)| form.len()).min() else { return };
         let trace = |(name, form): &(&CredentialName, Zeroizing<Vec<u8>>)| Trace {
             credential: (*name).clone(),
             length: form.len(),
-            sum: kept(form.iter().take(window).fold(0, |sum, byte| watch.longer(sum, *byte))),
-            digest: watch.digest(form),
+            sum: kept(form.iter().take(window).fold(0, |sum, byte| self.longer(sum, *byte))),
+            digest: self.digest(form),
         };
         let mut traces: Vec<Trace> = forms.iter().map(trace).collect();
         // Where one begins another, the longer one is meant.
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.length));
-        watch.traces = traces;
-        Some(watch)
+        self.lent.write().unwrap_or_else(PoisonError::into_inner).push(Traces { window, traces });
+    }
+
+    /// Each addition leaves it whole.
+    fn lent(&self) -> RwLockReadGuard<'_, Vec<Traces>> {
+        self.lent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to look through a stream.
@@ -76,12 +97,20 @@ impl SecretWatch {
     }
 
     /// Whose secret `bytes` hold, if they hold one.
-    pub fn found_in(&self, bytes: &[u8]) -> Option<&CredentialName> {
+    pub fn found_in(&self, bytes: &[u8]) -> Option<CredentialName> {
         self.first_in(bytes).map(|(_, credential)| credential)
     }
 
-    /// Where the first is, and whose. Only bytes that can be written into a field are part of a form.
-    fn first_in(&self, bytes: &[u8]) -> Option<(Range<usize>, &CredentialName)> {
+    /// Where the first is, and whose; of two that begin in one place, the longer.
+    fn first_in(&self, bytes: &[u8]) -> Option<(Range<usize>, CredentialName)> {
+        let lent = self.lent();
+        let found = lent.iter().filter_map(|traces| self.first_of(traces, bytes));
+        let first = found.min_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
+        first.map(|(place, credential)| (place, credential.clone()))
+    }
+
+    /// Only bytes that can be written into a field are part of a form.
+    fn first_of<'t>(&self, traces: &'t Traces, bytes: &[u8]) -> Option<(Range<usize>, &'t CredentialName)> {
         let (mut sum, mut begin) = (0, 0);
         for (at, byte) in bytes.iter().enumerate() {
             if !byte.is_ascii_graphic() {
@@ -89,13 +118,13 @@ impl SecretWatch {
                 continue;
             }
             sum = self.longer(sum, *byte);
-            if at + 1 - begin > self.window {
-                sum = self.shorter(sum, bytes.get(begin).copied().unwrap_or_default());
+            if at + 1 - begin > traces.window {
+                sum = self.shorter(sum, bytes.get(begin).copied().unwrap_or_default(), traces.window);
                 begin += 1;
             }
             let place = bytes.get(begin..).unwrap_or_default();
-            if at + 1 - begin == self.window
-                && let Some(trace) = self.trace_at(place, kept(sum))
+            if at + 1 - begin == traces.window
+                && let Some(trace) = self.trace_at(traces, place, kept(sum))
             {
                 return Some((begin..begin + trace.length, &trace.credential));
             }
@@ -104,11 +133,11 @@ impl SecretWatch {
     }
 
     /// Which form `place` begins with, given the sum of its first bytes.
-    fn trace_at(&self, place: &[u8], sum: u64) -> Option<&Trace> {
+    fn trace_at<'t>(&self, traces: &'t Traces, place: &[u8], sum: u64) -> Option<&'t Trace> {
         let begins = |trace: &&Trace| {
             trace.sum == sum && place.get(..trace.length).is_some_and(|form| self.digest(form) == trace.digest)
         };
-        self.traces.iter().find(begins)
+        traces.traces.iter().find(begins)
     }
 
     fn digest(&self, form: &[u8]) -> Digest {
@@ -121,9 +150,9 @@ impl SecretWatch {
     }
 
     /// The sum of one byte more than a window without its first.
-    fn shorter(&self, sum: u64, first: u8) -> u64 {
+    fn shorter(&self, sum: u64, first: u8, window: usize) -> u64 {
         // Below 64, so it fits.
-        let turns = u32::try_from(self.window % 64).unwrap_or_default();
+        let turns = u32::try_from(window % 64).unwrap_or_default();
         sum ^ self.step(first).rotate_left(turns)
     }
 
@@ -159,8 +188,8 @@ impl SecretSieve<'_> {
     }
 
     /// Whose secret was found first, if one was.
-    pub fn found(&self) -> Option<&CredentialName> {
-        self.found
+    pub fn found(&self) -> Option<CredentialName> {
+        self.found.clone()
     }
 
     fn mask(&mut self) {
@@ -175,13 +204,15 @@ impl SecretSieve<'_> {
 
     /// INVARIANT: at least one, because a watch has at least one trace, and no form is empty.
     fn longest(&self) -> usize {
-        self.watch.traces.iter().map(|trace| trace.length).max().unwrap_or(1)
+        let lent = self.watch.lent();
+        lent.iter().flat_map(|lent| &lent.traces).map(|trace| trace.length).max().unwrap_or(1)
     }
 }
 
 impl fmt::Debug for SecretWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretWatch({} forms)", self.traces.len())
+        let forms: usize = self.lent().iter().map(|lent| lent.traces.len()).sum();
+        write!(f, "SecretWatch({forms} forms)")
     }
 }
 
@@ -189,7 +220,7 @@ impl fmt::Debug for SecretWatch {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{FieldName, Placeholder, Scheme, SecretText, forms_of};
+    use super::super::{FieldName, Placeholder, Scheme, forms_of};
     use super::*;
 
     const SECRETS: [&str; 2] = ["s3cr3t-value-0001", "another/secret+value=="];
@@ -211,7 +242,7 @@ mod tests {
         let mut sieve = watch.sieve();
         let mut out: Vec<u8> = pieces.iter().flat_map(|piece| sieve.pass(piece)).collect();
         out.extend(sieve.end());
-        (out, sieve.found().map(ToString::to_string))
+        (out, sieve.found().map(|name| name.to_string()))
     }
 
     #[test]
@@ -220,7 +251,7 @@ mod tests {
         for (index, secret) in SECRETS.iter().enumerate() {
             for form in forms_of(secret.as_bytes()) {
                 let text = [b"so: ", form.as_slice(), b"x\n"].concat();
-                assert_eq!(watch.found_in(&text).map(ToString::to_string), Some(format!("key-{index}")));
+                assert_eq!(watch.found_in(&text).map(|name| name.to_string()), Some(format!("key-{index}")));
                 let (out, found) = sifted(&watch, &[&text]);
                 assert_eq!(out, [b"so: ".to_vec(), vec![MASK; form.len()], b"x\n".to_vec()].concat());
                 assert_eq!(found, Some(format!("key-{index}")));
@@ -242,13 +273,31 @@ mod tests {
     fn no_run_of_a_secret_s_bytes_is_kept_a54() {
         // What a watch keeps, as bytes: nowhere are eight of a form's in a row.
         let watch = watch();
-        let sums = watch.traces.iter().flat_map(|trace| trace.sum.to_be_bytes());
-        let digests = watch.traces.iter().flat_map(|trace| *trace.digest.as_bytes());
+        let lent = watch.lent();
+        let traces = || lent.iter().flat_map(|lent| &lent.traces);
+        let sums = traces().flat_map(|trace| trace.sum.to_be_bytes());
+        let digests = traces().flat_map(|trace| *trace.digest.as_bytes());
         let kept: Vec<u8> = sums.chain(digests).chain(watch.steps.iter().flat_map(|step| step.to_be_bytes())).collect();
         for form in SECRETS.iter().flat_map(|secret| forms_of(secret.as_bytes())) {
             assert!(form.windows(8).all(|part| memchr::memmem::find(&kept, part).is_none()));
         }
-        assert!(watch.traces.iter().all(|trace| trace.sum < 1 << SUM_BITS));
+        assert!(traces().all(|trace| trace.sum < 1 << SUM_BITS));
+    }
+
+    /// A secret that came later is looked for in what was begun before.
+    #[test]
+    fn c7_what_is_lent_later_is_looked_for_too() {
+        let (watch, other) = (watch(), CredentialName::parse("other").unwrap());
+        let mut sieve = watch.sieve();
+        let mut passed = sieve.pass(b"so: s3cr3t-value-0003 ");
+        watch.add(&other, &SecretText::parse(b"s3cr3t-value-0003").unwrap());
+        assert_eq!((sieve.found(), watch.found_in(b"a s3cr3t-value-0003")), (None, Some(other.clone())));
+        passed.extend(sieve.pass(b"so: s3cr3t-value-00"));
+        passed.extend(sieve.pass(b"03."));
+        passed.extend(sieve.end());
+        assert_eq!(String::from_utf8(passed).unwrap(), "so: s3cr3t-value-0003 so: *****************.");
+        assert_eq!(sieve.found(), Some(other));
+        assert!(watch.found_in(SECRETS[0].as_bytes()).is_some(), "what was lent before is looked for all the same");
     }
 
     proptest! {

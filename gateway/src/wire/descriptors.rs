@@ -79,6 +79,7 @@ pub(crate) fn receive(channel: &mut UnixStream) -> Result<Vec<(ListenerKind, Own
         | ToDoor::Answer { .. }
         | ToDoor::Identity { .. }
         | ToDoor::Git { .. }
+        | ToDoor::Loan { .. }
         | ToDoor::Close {} => Err(PassError::Mismatch),
     }
 }

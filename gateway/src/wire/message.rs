@@ -12,7 +12,7 @@ use crate::danger;
 use crate::git::wanted::GitHost;
 use crate::git::wire::{WireGitAnswer, WireGitCall, WireGitHost};
 use crate::identity::wire::{WireGiven, WireWanted};
-use crate::loan::{FieldName, Loan, Placeholder, Scheme, SecretText};
+use crate::loan::{FieldName, Loan, LoanChange, Placeholder, Scheme, SecretText};
 use crate::protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
 
 /// The version both sides must speak.
@@ -45,6 +45,11 @@ pub(crate) enum ToDoor {
         serial: u64,
         answer: WireGitAnswer,
     },
+    Loan {
+        serial: u64,
+        credential: String,
+        change: WireLoanChange,
+    },
     Close {},
 }
 
@@ -59,6 +64,7 @@ pub(crate) enum FromDoor {
     Refused(WireRefused),
     Identity { serial: u64, wanted: WireWanted },
     Git { serial: u64, call: WireGitCall },
+    LoanChanged { serial: u64 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -108,6 +114,14 @@ struct WireLoan {
     placeholder: String,
     /// The secret, and for how many seconds.
     secret: Option<(Wiped<String>, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum WireLoanChange {
+    Withdrawn { because: String },
+    Renewed { secret: String, seconds: u64 },
+    Lapses { because: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -334,7 +348,44 @@ impl std::fmt::Debug for WireLoan {
     }
 }
 
-fn credential(name: &str) -> Result<CredentialName, BadMessage> {
+impl From<&LoanChange> for WireLoanChange {
+    fn from(change: &LoanChange) -> Self {
+        match change {
+            LoanChange::Withdrawn { because } => Self::Withdrawn { because: because.clone() },
+            LoanChange::Renewed { secret, lasts } => {
+                Self::Renewed { secret: secret.expose().to_owned(), seconds: lasts.as_secs() }
+            }
+            LoanChange::Lapses { because } => Self::Lapses { because: because.clone() },
+        }
+    }
+}
+
+impl TryFrom<WireLoanChange> for LoanChange {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireLoanChange) -> Result<Self, BadMessage> {
+        Ok(match wire {
+            WireLoanChange::Withdrawn { because } => Self::Withdrawn { because },
+            WireLoanChange::Renewed { secret, seconds } => Self::Renewed {
+                secret: SecretText::parse(secret.as_bytes()).map_err(|_| BadMessage("secret"))?,
+                lasts: Duration::from_secs(seconds),
+            },
+            WireLoanChange::Lapses { because } => Self::Lapses { because },
+        })
+    }
+}
+
+impl std::fmt::Debug for WireLoanChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Withdrawn { .. } => "Withdrawn",
+            Self::Renewed { .. } => "Renewed",
+            Self::Lapses { .. } => "Lapses",
+        })
+    }
+}
+
+pub(crate) fn credential(name: &str) -> Result<CredentialName, BadMessage> {
     CredentialName::parse(name).map_err(|_| BadMessage("credential"))
 }
 

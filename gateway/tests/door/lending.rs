@@ -1,11 +1,12 @@
 //! Credentials at the door: they go into the requests they are for, and nowhere else, and no answer brings them back.
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach};
-use selvedge_gateway::{FieldName, Loan, Placeholder, Scheme, SecretText};
+use selvedge_gateway::{FieldName, Loan, LoanChange, Outcome, Placeholder, Scheme, SecretText};
 
-use crate::world::{HOST, World, exchange};
+use crate::world::{HOST, World, exchange, wait_for};
 
 const SECRET: &str = "s3cr3t-value-of-the-operator";
 
@@ -183,4 +184,99 @@ fn a_door_shows_its_secret_to_nobody_s_eyes_in_proc() {
         let shown = std::fs::read(path).unwrap_or_default();
         assert!(!String::from_utf8_lossy(&shown).contains(SECRET), "{file}");
     }
+}
+
+fn withdrawn() -> LoanChange {
+    LoanChange::Withdrawn { because: "the credential was withdrawn from this run".to_owned() }
+}
+
+fn name() -> CredentialName {
+    CredentialName::parse("key").unwrap()
+}
+
+#[test]
+fn d12_a_withdrawn_credential_goes_into_no_request_and_the_client_is_told_why() {
+    let world = world();
+    assert!(ask(&world, "GET /lent/a", "", "").starts_with("HTTP/1.1 200"));
+    world.door.change_loan(&name(), &withdrawn()).unwrap();
+    let answer = ask(&world, "GET /lent/a", "", "");
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("credential_not_lent"), "{answer}");
+    assert!(answer.contains("the credential was withdrawn from this run"), "{answer}");
+    // For good, whatever comes after; and what needs no credential still leaves.
+    world.door.change_loan(&name(), &renewed("another-value-of-the-operator")).unwrap();
+    assert!(ask(&world, "GET /lent/a", "", "").contains("credential_not_lent"));
+    assert!(ask(&world, "GET /other", "", "").starts_with("HTTP/1.1 200"));
+    assert_eq!(world.upstream_heads().iter().filter(|head| head.contains("authorization")).count(), 1);
+    assert_eq!(world.wait_for_refused("credential_not_lent").detail, "key");
+}
+
+/// The server has the request and does not answer: nothing of it comes back any more.
+#[test]
+fn d12_a_request_under_way_with_a_withdrawn_credential_is_cut() {
+    let world = world();
+    let mut tls = world.tunnel("registry.example:443", HOST);
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    tls.write_all(request("/lent/silent").as_bytes()).unwrap();
+    wait_for("the request", || (world.tls.heads().len() == 1).then_some(()));
+    // The control: what goes out without is none of its business.
+    let mut other = world.tunnel("registry.example:443", HOST);
+    other.write_all(request("/silent").as_bytes()).unwrap();
+    wait_for("the other request", || (world.tls.heads().len() == 2).then_some(()));
+    world.door.change_loan(&name(), &withdrawn()).unwrap();
+    let answer = exchange(&mut tls, "");
+    assert!(answer.contains("credential_not_lent") && answer.contains("was withdrawn"), "{answer}");
+    assert_eq!(world.wait_for_done(1)[0].outcome, Outcome::Failed { code: "credential_not_lent".to_owned() });
+    assert_eq!(world.keeper.done.lock().unwrap().len(), 1);
+}
+
+/// What began to come back ends where it is, and looks like nothing that is whole.
+#[test]
+fn d12_an_answer_under_way_with_a_withdrawn_credential_is_cut() {
+    let world = world();
+    let mut tls = world.tunnel("registry.example:443", HOST);
+    tls.write_all(format!("GET /lent/half HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).unwrap();
+    let mut begun = [0; 17];
+    tls.read_exact(&mut begun).unwrap();
+    world.door.change_loan(&name(), &withdrawn()).unwrap();
+    let mut rest = Vec::new();
+    // Closed cleanly or not, it ends.
+    let _ended = tls.read_to_end(&mut rest);
+    assert!(String::from_utf8_lossy(&rest).ends_with("hello"), "{rest:?}");
+    assert_eq!(world.wait_for_done(1)[0].outcome, Outcome::Failed { code: "credential_withdrawn".to_owned() });
+}
+
+fn renewed(secret: &str) -> LoanChange {
+    let secret = SecretText::parse(secret.as_bytes()).unwrap();
+    LoanChange::Renewed { secret, lasts: Duration::from_secs(600) }
+}
+
+#[test]
+fn c1_a_renewed_credential_takes_the_place_of_the_old_one_from_one_request_to_the_next() {
+    let world = World::lending(vec![lent(Some(Duration::ZERO))]);
+    let lapses = LoanChange::Lapses { because: "policy did not let it be renewed".to_owned() };
+    world.door.change_loan(&name(), &lapses).unwrap();
+    assert!(ask(&world, "GET /lent/a", "", "").contains("policy did not let it be renewed"));
+    let mut tls = world.tunnel("registry.example:443", HOST);
+    for secret in ["first-value-of-the-operator", "second-value-of-the-operator"] {
+        world.door.change_loan(&name(), &renewed(secret)).unwrap();
+        let answer = exchange(&mut tls, &format!("GET /lent/a HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let heads = world.upstream_heads();
+        assert!(heads.last().unwrap().contains(&format!("authorization: Bearer {secret}\r\n")), "{heads:?}");
+    }
+    // It is looked for where it must not be, and masked where it comes back.
+    assert!(ask(&world, "POST /other", "", "second-value-of-the-operator").contains("secret_in_request"));
+}
+
+#[test]
+fn d12_a_door_that_does_not_confirm_is_killed() {
+    let world = world();
+    let process = world.door.process_id();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(i32::try_from(process).unwrap()).unwrap(),
+        rustix::process::Signal::STOP,
+    )
+    .unwrap();
+    assert!(world.door.change_loan(&name(), &withdrawn()).is_err());
+    wait_for("its end", || (!std::path::Path::new(&format!("/proc/{process}")).exists()).then_some(()));
 }

@@ -171,6 +171,8 @@ fn response(head: &str, path: &str) -> Vec<u8> {
             text("0\r\n\r\n"),
         ]
         .concat(),
+        "/silent" | "/lent/silent" => Vec::new(),
+        "/lent/half" => text("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello"),
         "/redirect" => text("HTTP/1.1 302 Found\r\nlocation: https://evil.example/\r\ncontent-length: 0\r\n\r\n"),
         "/cookie" => with("set-cookie: a=b\r\nalt-svc: h3=\":443\"\r\n", b"hello"),
         "/big" => with("", &vec![b'x'; 3 << 20]),

@@ -295,7 +295,7 @@ pub fn exchange(stream: &mut (impl Read + Write), request: &str) -> String {
     head + &body.unwrap_or_default()
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {

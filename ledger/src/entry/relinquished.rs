@@ -1,7 +1,7 @@
 //! `relinquished`: authority was taken away.
 
 use selvedge_authority::{HaltScope, Record, Relinquished};
-use selvedge_domain::{AgentName, RepoName, RunId};
+use selvedge_domain::{AgentName, CredentialName, LeaseId, RepoName, RunId};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Malformed, read_as};
@@ -19,6 +19,7 @@ enum ActV1 {
     Resumed { scope: ScopeV1 },
     SandboxKilled { found: String },
     DoorsClosed {},
+    Withdrawn { credential: String, lease: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,6 +38,9 @@ impl V1 {
             Relinquished::Resumed(scope) => ActV1::Resumed { scope: ScopeV1::store(scope) },
             Relinquished::SandboxKilled { found } => ActV1::SandboxKilled { found: found.clone() },
             Relinquished::DoorsClosed => ActV1::DoorsClosed {},
+            Relinquished::Withdrawn { credential, lease } => {
+                ActV1::Withdrawn { credential: credential.to_string(), lease: lease.to_string() }
+            }
         };
         Self { act }
     }
@@ -47,6 +51,10 @@ impl V1 {
             ActV1::Resumed { scope } => Relinquished::Resumed(scope.restore()?),
             ActV1::SandboxKilled { found } => Relinquished::SandboxKilled { found },
             ActV1::DoorsClosed {} => Relinquished::DoorsClosed,
+            ActV1::Withdrawn { credential, lease } => Relinquished::Withdrawn {
+                credential: CredentialName::parse(&credential)?,
+                lease: LeaseId::parse(&lease)?,
+            },
         }))
     }
 }

@@ -252,6 +252,7 @@ fn relinquished() -> impl Strategy<Value = Relinquished> {
         scope().prop_map(Relinquished::Resumed),
         text().prop_map(|found| Relinquished::SandboxKilled { found }),
         Just(Relinquished::DoorsClosed),
+        (credential(), lease_id()).prop_map(|(credential, lease)| Relinquished::Withdrawn { credential, lease }),
     ]
 }
 

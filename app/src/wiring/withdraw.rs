@@ -1,0 +1,200 @@
+//! Withdrawing a credential from live runs, which go on without it. Doors come first, the provider after them, the record last
+//! (invariant 2). Owns which leases are on loan and which of them were withdrawn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use selvedge_authority::{Class, Entry, Journal as _, Record, Relinquished, Verdict};
+use selvedge_domain::orders::MintCredential;
+use selvedge_domain::{Actor, CredentialName, Description, LeaseId, ResourceKind, RunId};
+use selvedge_factory::ports::{Clock as _, Lender as _, TakenBack};
+use selvedge_gateway::{Door, LoanChange};
+
+use super::Works;
+
+/// Credentials that were lent and are not known to be dead.
+#[derive(Default)]
+pub(super) struct OnLoan {
+    loans: Mutex<Loans>,
+    moved: Condvar,
+}
+
+#[derive(Default)]
+struct Loans {
+    lent: BTreeMap<LeaseId, (RunId, CredentialName)>,
+    /// For as long as the keeper lives: a person makes few of them.
+    withdrawn: BTreeSet<LeaseId>,
+    moves: u64,
+}
+
+impl OnLoan {
+    /// Does something unless the lease was withdrawn; nobody withdraws it meanwhile.
+    pub(super) fn unless_withdrawn<T>(&self, lease: &LeaseId, act: impl FnOnce() -> T) -> Option<T> {
+        let loans = self.loans();
+        (!loans.withdrawn.contains(lease)).then(act)
+    }
+
+    /// Whether it was withdrawn.
+    pub(super) fn is_withdrawn(&self, lease: &LeaseId) -> bool {
+        self.loans().withdrawn.contains(lease)
+    }
+
+    fn withdraw(&self, credential: &CredentialName, from: Option<&RunId>) -> Vec<(RunId, LeaseId)> {
+        let mut loans = self.loans();
+        let is_meant = |run: &RunId, name: &CredentialName| name == credential && from.is_none_or(|from| from == run);
+        let meant = loans.lent.iter().filter(|(_, (run, name))| is_meant(run, name));
+        let meant: Vec<_> = meant.map(|(lease, (run, _))| (run.clone(), lease.clone())).collect();
+        loans.withdrawn.extend(meant.iter().map(|(_, lease)| lease.clone()));
+        meant
+    }
+
+    /// How often something has moved. Ask before looking, so that what moves while looking is not slept through.
+    pub(super) fn moves(&self) -> u64 {
+        self.loans().moves
+    }
+
+    /// Says that something moved.
+    pub(super) fn ring(&self) {
+        let mut loans = self.loans();
+        loans.moves = loans.moves.wrapping_add(1);
+        drop(loans);
+        self.moved.notify_all();
+    }
+
+    /// Sleeps until something has moved since there were this many moves, but no longer than `at_most`.
+    pub(super) fn wait(&self, moves: u64, at_most: Duration) {
+        let _woken = self.moved.wait_timeout_while(self.loans(), at_most, |loans| loans.moves == moves);
+    }
+
+    /// Each statement leaves it whole.
+    fn loans(&self) -> MutexGuard<'_, Loans> {
+        self.loans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A credential that a run was lent, and that may live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LiveLoan {
+    pub(crate) run: RunId,
+    pub(crate) lease: LeaseId,
+    pub(crate) credential: CredentialName,
+    /// Until when, in words.
+    pub(crate) until: Option<String>,
+}
+
+impl Works {
+    /// Remembers a credential from before it is made.
+    pub(super) fn goes_on_loan(&self, order: &MintCredential) {
+        if let Some(credential) = &order.credential {
+            let loan = (order.run.clone(), credential.clone());
+            self.on_loan.loans().lent.insert(order.lease.clone(), loan);
+        }
+    }
+
+    /// It is dead.
+    pub(super) fn comes_off_loan(&self, lease: &LeaseId) {
+        self.on_loan.loans().lent.remove(lease);
+    }
+
+    /// Takes a credential out of the doors that have it, of one run or of all, and says which leases to end. No door that opens
+    /// from here on under one of these leases has it either.
+    pub(crate) fn withdraw_from_doors(
+        &self,
+        credential: &CredentialName,
+        from: Option<&RunId>,
+        because: &str,
+    ) -> Vec<LiveLoan> {
+        let known = self.on_loan.withdraw(credential, from);
+        for (_, lease) in &known {
+            self.drop_kept(lease);
+        }
+        let change = LoanChange::Withdrawn { because: because.to_owned() };
+        let doors = self.doors_of(from);
+        std::thread::scope(|threads| {
+            for door in &doors {
+                // One that is gone, or killed because it does not answer, has it no more.
+                threads.spawn(|| door.change_loan(credential, &change));
+            }
+        });
+        let mut loans: Vec<LiveLoan> = self.live_loans();
+        loans.retain(|loan| loan.credential == *credential && from.is_none_or(|from| *from == loan.run));
+        for (run, lease) in known {
+            if !loans.iter().any(|loan| loan.lease == lease) {
+                loans.push(LiveLoan { run, lease, credential: credential.clone(), until: None });
+            }
+        }
+        loans
+    }
+
+    /// The same for a key that nobody may use any more, with everything that follows. The run it was found out by is ended by
+    /// whoever calls.
+    pub(super) fn withdraw_from_all(&self, credential: &CredentialName, because: &str) {
+        let loans = self.withdraw_from_doors(credential, None, because);
+        std::thread::scope(|threads| {
+            for loan in &loans {
+                // What may live is asked for again by its run.
+                threads.spawn(|| self.take_back(&loan.lease));
+            }
+        });
+        // Withdrawn whether or not it can be recorded.
+        let _unrecorded = self.record_withdrawn(&loans, &Actor::Factory);
+    }
+
+    /// Ends one lease; whether it is dead.
+    pub(crate) fn end_loan(&self, loan: &LiveLoan) -> bool {
+        self.take_back(&loan.lease) == TakenBack::Dead
+    }
+
+    /// Records what was withdrawn, each in its run, and has live runs record what is dead. Whether all of it is on record.
+    pub(crate) fn record_withdrawn(&self, loans: &[LiveLoan], by: &Actor) -> bool {
+        let record = |loan: &LiveLoan| {
+            let what = Relinquished::Withdrawn { credential: loan.credential.clone(), lease: loan.lease.clone() };
+            let record = Record::Relinquished(what);
+            let (run, actor) = (Some(loan.run.clone()), by.clone());
+            let entry = Entry { at: self.now(), run, actor, owner: None, record };
+            self.ledger.append(entry, Class::Durable).is_ok()
+        };
+        let unrecorded = loans.iter().filter(|loan| !record(loan)).count();
+        self.on_loan.ring();
+        unrecorded == 0
+    }
+
+    /// Credentials that runs were lent and that may live, by the log.
+    pub(crate) fn live_loans(&self) -> Vec<LiveLoan> {
+        let mut live = Vec::new();
+        for open in self.ledger.open_runs().unwrap_or_default() {
+            let Ok(run) = self.run(&open.id) else { continue };
+            let alive: BTreeSet<&str> =
+                run.leases().iter().filter(|(_, state)| state.may_live()).map(|(lease, _)| lease.as_str()).collect();
+            if alive.is_empty() {
+                continue;
+            }
+            for recorded in self.ledger.entries(0, Some(run.id().clone())).filter_map(Result::ok) {
+                let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = recorded.entry.record else {
+                    continue;
+                };
+                let lease = order.text("lease").filter(|lease| alive.contains(lease));
+                if let (Some(credential), Some(Ok(lease))) = (lent_by(&order), lease.map(LeaseId::parse)) {
+                    let until = order.text("until").map(str::to_owned);
+                    live.push(LiveLoan { run: run.id().clone(), lease, credential, until });
+                }
+            }
+        }
+        live
+    }
+
+    fn doors_of(&self, run: Option<&RunId>) -> Vec<Arc<Door>> {
+        self.live(|live| {
+            let meant = live.iter().filter(|(of, _)| run.is_none_or(|run| run == *of));
+            meant.flat_map(|(_, live)| live.doors.iter().filter_map(Weak::upgrade)).collect()
+        })
+    }
+}
+
+/// The credential a mint was about; none for an identity document.
+pub(crate) fn lent_by(order: &Description) -> Option<CredentialName> {
+    (order.resource.kind == ResourceKind::Credential)
+        .then(|| CredentialName::parse(&order.resource.name).ok())
+        .flatten()
+}
