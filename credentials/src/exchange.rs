@@ -11,7 +11,7 @@ use selvedge_authority::Permit;
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, Method, Revocation, Time, WorkloadId};
 
-use crate::errand::{Body, Brought, Courier, Errand, form};
+use crate::errand::{Body, Brought, Courier, Errand, Reads, form};
 use crate::{Credential, Fresh, Handle, Issuer, Lost, Probe, Provider, ProviderError, Secret};
 
 /// How long the document we exchange lives: one exchange.
@@ -77,6 +77,7 @@ impl Exchange {
             body: Some(Body::Form(form(pairs))),
             wants: wants.iter().map(|pointer| (*pointer).to_owned()).collect(),
             counts: Vec::new(),
+            reads: Reads::Json,
         })?;
         Ok(brought)
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Body, Brought, Courier, CourierError, Errand, Exchange, Forgejo, GithubApp, Gitlab, OpenBao, Provider, Secret,
-    StoredKeyLoans,
+    Body, Brought, Courier, CourierError, Errand, Exchange, Forgejo, GithubApp, Gitlab, OpenBao, Provider, Reads,
+    Secret, StoredKeyLoans,
 };
 use selvedge_domain::Duration;
 use selvedge_gateway::courier::{self, Failed};
@@ -42,6 +42,10 @@ impl Courier for Couriers {
                 Body::Json(json) => ("application/json".to_owned(), json.expose().to_vec()),
                 Body::Form(form) => ("application/x-www-form-urlencoded".to_owned(), form.expose().to_vec()),
             }),
+            reads: match errand.reads {
+                Reads::Json => courier::Reads::Json,
+                Reads::Xml { why } => courier::Reads::Xml { why: why.to_owned() },
+            },
             wants: errand.wants.clone(),
             counts: errand.counts.clone(),
             dangers: dangers_at(&self.danger, &errand.endpoint),

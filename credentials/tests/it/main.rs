@@ -6,6 +6,7 @@
     reason = "a failing test is allowed to be blunt, and so are its helpers"
 )]
 
+mod aws;
 mod canary;
 mod crash;
 mod forgejo;

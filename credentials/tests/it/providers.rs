@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Courier, Ending, Exchange, ExchangeSettings, Forgejo, ForgejoSettings, GithubApp, GithubAppSettings, Gitlab,
-    GitlabRole, GitlabSettings, Leases, LendError, MintingKeys, OpenBao, OpenBaoSettings, Page, PermissionLevel,
-    Provider, Secret,
+    Aws, AwsSettings, Courier, Ending, Exchange, ExchangeSettings, Forgejo, ForgejoSettings, GithubApp,
+    GithubAppSettings, Gitlab, GitlabRole, GitlabSettings, Leases, LendError, MintingKeys, OpenBao, OpenBaoSettings,
+    Page, PermissionLevel, Provider, Secret,
 };
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, HostPattern, LeaseState, Revocation};
 
 use crate::vendors::github::{self, Github};
 use crate::vendors::{AUDIENCE, LIVES, Mood, Service, Trusting, Vendor};
-use crate::vendors::{forgejo, gitlab};
+use crate::vendors::{aws, forgejo, gitlab};
 use crate::world::{Cut, Disk, Fuse, NOW, Wired, holder, issuer, lease, order, permit, sealer, text};
 
 fn seconds(count: u64) -> Duration {
@@ -43,10 +43,11 @@ pub(crate) enum Kind {
     GithubApp,
     Gitlab,
     Forgejo,
+    Aws,
 }
 
-const KINDS: [Kind; 6] =
-    [Kind::OpenBao, Kind::Exchange, Kind::ExpiryOnly, Kind::GithubApp, Kind::Gitlab, Kind::Forgejo];
+const KINDS: [Kind; 7] =
+    [Kind::OpenBao, Kind::Exchange, Kind::ExpiryOnly, Kind::GithubApp, Kind::Gitlab, Kind::Forgejo, Kind::Aws];
 
 /// Those whose lost tokens carry their lease, and are found by it.
 const FOUND: [Kind; 2] = [Kind::Gitlab, Kind::Forgejo];
@@ -57,6 +58,7 @@ fn service(kind: Kind, disk: &Arc<Disk>) -> Box<dyn Service> {
         Kind::GithubApp => Box::new(Arc::<Github>::default()),
         Kind::Gitlab => Box::new(Arc::<gitlab::Gitlab>::default()),
         Kind::Forgejo => Box::new(Arc::<forgejo::Forgejo>::default()),
+        Kind::Aws => Box::new(aws::Sts::new(disk)),
     }
 }
 
@@ -78,6 +80,18 @@ pub(crate) fn github_app() -> GithubAppSettings {
         installation: github::INSTALLATION,
         repositories: ["shop".to_owned()].into(),
         permissions: [("contents".to_owned(), PermissionLevel::Read)].into(),
+    }
+}
+
+pub(crate) fn aws() -> AwsSettings {
+    AwsSettings {
+        credential: name(),
+        sts: page("/"),
+        role: aws::ROLE.to_owned(),
+        audience: aws::CLIENT.to_owned(),
+        session_lives: LIVES,
+        policy: None,
+        policy_arns: Vec::new(),
     }
 }
 
@@ -130,6 +144,7 @@ fn provider(kind: Kind, disk: &Arc<Disk>, fuse: &Arc<Fuse>, courier: Arc<dyn Cou
             };
             Arc::new(Forgejo::new(settings, minting_keys(disk, fuse), courier))
         }
+        Kind::Aws => Arc::new(Aws::new(aws(), issuer(disk), courier)),
     }
 }
 
@@ -148,18 +163,40 @@ fn world(kind: Kind, cut: Cut) -> World {
 }
 
 pub(crate) fn world_beside(kind: Kind, cut: Cut, disk: Arc<Disk>, service: Box<dyn Service>) -> World {
+    let fuse = Fuse::new(cut);
+    let made = |courier| provider(kind, &disk, &fuse, courier);
+    world_of(kind, Arc::clone(&disk), Arc::clone(&fuse), service, made)
+}
+
+/// The same with a provider of the test's own.
+pub(crate) fn world_with(
+    kind: Kind,
+    cut: Cut,
+    disk: Arc<Disk>,
+    service: Box<dyn Service>,
+    provider: impl Fn(Arc<dyn Courier>) -> Arc<dyn Provider>,
+) -> World {
+    world_of(kind, disk, Fuse::new(cut), service, provider)
+}
+
+fn world_of(
+    kind: Kind,
+    disk: Arc<Disk>,
+    fuse: Arc<Fuse>,
+    service: Box<dyn Service>,
+    provider: impl Fn(Arc<dyn Courier>) -> Arc<dyn Provider>,
+) -> World {
     // The keys of the issuer and of the operator are there before the power can go.
     let _keys = issuer(&disk);
     let key = match kind {
         Kind::Gitlab => gitlab::KEY.to_owned(),
         Kind::Forgejo => forgejo::PASSWORD.to_owned(),
-        Kind::OpenBao | Kind::Exchange | Kind::ExpiryOnly | Kind::GithubApp => github::pkcs1_pem(),
+        Kind::OpenBao | Kind::Exchange | Kind::ExpiryOnly | Kind::GithubApp | Kind::Aws => github::pkcs1_pem(),
     };
     minting_keys(&disk, &Fuse::new(Cut::Never)).put(&name(), &Secret::new(key.into_bytes()), NOW).unwrap();
-    let fuse = Fuse::new(cut);
     let vendor = Vendor::new(service, Arc::clone(&fuse), NOW);
     let store = Arc::new(Wired { disk: Arc::clone(&disk), fuse: Arc::clone(&fuse) });
-    let leases = Leases::new(sealer(), store, vec![provider(kind, &disk, &fuse, vendor.clone())]);
+    let leases = Leases::new(sealer(), store, vec![provider(vendor.clone())]);
     World { leases, vendor, fuse, disk }
 }
 
@@ -183,7 +220,7 @@ fn a_credential_is_made_with_the_run_s_own_document_and_dies_with_its_lease_c2_c
         let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
         match lent.minted.revocation {
             Revocation::ExpiryOnly(dies) => {
-                assert_eq!(kind, Kind::ExpiryOnly);
+                assert!(matches!(kind, Kind::ExpiryOnly | Kind::Aws), "{kind:?}");
                 assert_eq!(world.leases.revoke(&lease(1), live, NOW), Ending::ExpiresAt(dies), "it says so");
                 assert_eq!(world.vendor.live(), 1);
                 *world.vendor.now.lock().unwrap() = dies;

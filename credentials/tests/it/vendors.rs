@@ -1,6 +1,7 @@
 //! Strict stand-ins for services that cannot be had here, written from what their makers and the RFCs publish. Each refuses what
 //! the service refuses, and counts by itself what is alive.
 
+pub(crate) mod aws;
 pub(crate) mod forgejo;
 pub(crate) mod github;
 pub(crate) mod gitlab;
@@ -8,7 +9,7 @@ pub(crate) mod gitlab;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use selvedge_credentials::{Body, Brought, Courier, CourierError, Errand, Verifier};
+use selvedge_credentials::{Body, Brought, Courier, CourierError, Errand, Reads, Verifier};
 use selvedge_domain::{Duration, Method, Time};
 
 use crate::world::{Disk, Fuse, Wired, issuer};
@@ -31,6 +32,8 @@ pub(crate) enum Mood {
     Status(u16),
     /// It answers every request with this status, and says when to come back.
     Later(u16),
+    /// It answers every request with this status, and says this at that place of its answer.
+    Says(u16, &'static str, &'static str),
     /// It answers `200` and nothing that makes sense.
     Nonsense,
 }
@@ -226,6 +229,10 @@ impl Courier for Vendor {
                 let retry_after = Some(Duration::from_seconds(7));
                 return Ok(Brought { status, retry_after, found: BTreeMap::new() });
             }
+            Mood::Says(status, place, word) => {
+                let said = selvedge_credentials::Secret::new(word.as_bytes().to_vec());
+                return Ok(Brought { status, retry_after: None, found: [(place.to_owned(), said)].into() });
+            }
             Mood::Nonsense => return Err(CourierError::AnswerLost("the answer is not JSON".to_owned())),
             Mood::Mute => {
                 self.serve(errand);
@@ -255,9 +262,10 @@ fn brought(errand: &Errand, (status, body): (u16, serde_json::Value)) -> Brought
         };
         Some((pointer.clone(), selvedge_credentials::Secret::new(members.into_bytes())))
     };
-    let found = match status {
-        ..300 => errand.wants.iter().filter_map(value).chain(errand.counts.iter().filter_map(count)).collect(),
-        300.. => BTreeMap::new(),
+    let found = match (status, errand.reads) {
+        (..300, _) => errand.wants.iter().filter_map(value).chain(errand.counts.iter().filter_map(count)).collect(),
+        (300.., Reads::Xml { why }) => value(&why.to_owned()).into_iter().collect(),
+        (300.., Reads::Json) => BTreeMap::new(),
     };
     Brought { status, retry_after: (status == 429).then_some(Duration::from_seconds(7)), found }
 }

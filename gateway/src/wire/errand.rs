@@ -8,7 +8,7 @@ use selvedge_domain::Method;
 use serde::{Deserialize, Serialize};
 
 use super::message::{BadMessage, WireUpstream, endpoint};
-use crate::courier::{Brought, Errand};
+use crate::courier::{Brought, Errand, Reads};
 use crate::danger;
 use crate::loan::FieldName;
 
@@ -21,6 +21,8 @@ pub(crate) struct WireErrand {
     target: String,
     fields: Vec<(String, String)>,
     body: Option<(String, Vec<u8>)>,
+    /// Where a refusal says which it is, in an answer in XML.
+    xml_why: Option<String>,
     wants: Vec<String>,
     counts: Vec<String>,
     dangers: Vec<WireUpstream>,
@@ -53,6 +55,10 @@ impl From<&Errand> for WireErrand {
             target: errand.target.clone(),
             fields: errand.fields.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
             body: errand.body.clone(),
+            xml_why: match &errand.reads {
+                Reads::Json => None,
+                Reads::Xml { why } => Some(why.clone()),
+            },
             wants: errand.wants.clone(),
             counts: errand.counts.clone(),
             dangers: errand.dangers.iter().map(WireUpstream::from).collect(),
@@ -80,6 +86,7 @@ impl TryFrom<WireErrand> for Errand {
                 Some((media_type, _)) if !is_line(&media_type) => return Err(BadMessage("media type")),
                 body => body,
             },
+            reads: wire.xml_why.map_or(Reads::Json, |why| Reads::Xml { why }),
             wants: wire.wants,
             counts: wire.counts,
             dangers: wire.dangers.into_iter().map(danger::Upstream::try_from).collect::<Result<_, _>>()?,
