@@ -14,6 +14,7 @@ use selvedge_domain::{
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::http::path::CanonicalPath;
 
+mod aws;
 mod credentials;
 mod discover;
 mod file;

@@ -1,7 +1,8 @@
-//! Credentials that a door uses for its run: which requests they go into, how they are written there, and what stands for
-//! them inside. Owns that a secret goes into these requests and nowhere else; never knows where it comes from.
+//! Credentials that a door uses for its run: which requests they go into, how they are written there or sign them, and what
+//! stands for them inside. Owns that a secret goes into these requests and nowhere else; never knows where it comes from.
 
 mod codes;
+mod sigv4;
 mod watch;
 
 use std::fmt;
@@ -11,6 +12,8 @@ use selvedge_domain::{CredentialName, Endpoint, Method, Reach};
 
 use crate::http::fields::{is_hop_by_hop, is_token_byte};
 pub(crate) use codes::{forms_of, percent_decoded};
+pub use sigv4::{NotSigned, SignedFor};
+pub(crate) use sigv4::{SessionKeys, Signable, sha256_hex, stamp};
 pub use watch::{SecretSieve, SecretWatch};
 
 /// Shortest secret a door uses. A shorter one is met in ordinary traffic, or guessed by an agent that wants it barred.
@@ -18,6 +21,10 @@ pub const SECRET_BYTES_MIN: usize = 16;
 
 /// Longest secret a door uses; stateless tokens of forges have some 520 bytes, cloud tokens up to two thousand.
 pub const SECRET_BYTES_MAX: usize = 8 * 1024;
+
+/// Where AWS looks for a signature, and for the token of the session that made it.
+pub(crate) const AUTHORIZATION: &str = "authorization";
+pub(crate) const SESSION_TOKEN: &str = "x-amz-security-token";
 
 /// A request field that carries a credential, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +39,15 @@ pub enum Scheme {
     Basic(User),
     /// The secret alone.
     Plain,
+}
+
+/// How a credential goes into the requests it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// It is written into a field.
+    Field(FieldName, Scheme),
+    /// It signs each request, and its secret stays with the door. It is then the keys of one session, `<id>:<secret>:<token>`.
+    Signature(SignedFor),
 }
 
 /// The user of `Basic`.
@@ -59,10 +75,8 @@ pub struct Loan {
     pub credential: CredentialName,
     /// The requests it is for.
     pub uses: Vec<Reach>,
-    /// The field it goes into.
-    pub field: FieldName,
-    /// How it is written there.
-    pub scheme: Scheme,
+    /// How it goes into them.
+    pub way: Way,
     /// What stands for it inside.
     pub placeholder: Placeholder,
     /// The secret, and how long it may be used; none where nothing is lent, and then these requests are refused.
@@ -109,25 +123,57 @@ impl Loans {
 }
 
 impl Held {
-    /// The field's value, while the loan lasts.
-    pub(crate) fn value(&self) -> Option<Vec<u8>> {
+    /// The secret, while the loan lasts.
+    pub(crate) fn secret(&self) -> Option<&SecretText> {
         let (secret, _) = self.loan.secret.as_ref()?;
-        self.ends.is_some_and(|ends| Instant::now() < ends).then(|| self.loan.scheme.write(&secret.0))
+        self.ends.is_some_and(|ends| Instant::now() < ends).then_some(secret)
+    }
+
+    /// Whether a credential in this field would stand where ours goes.
+    pub(crate) fn goes_into(&self, field: &str) -> bool {
+        match &self.loan.way {
+            Way::Field(name, _) => field == name.0,
+            Way::Signature(_) => matches!(field, AUTHORIZATION | SESSION_TOKEN | "x-amz-s3session-token"),
+        }
     }
 
     /// Whether a client that was told the placeholder would write this.
     pub(crate) fn is_placeholder(&self, field: &str, value: &[u8]) -> bool {
-        if field != self.loan.field.0 {
-            return false;
+        let placeholder = self.loan.placeholder.0.as_bytes();
+        match &self.loan.way {
+            Way::Field(name, scheme) => field == name.0 && self.is_written(scheme, value),
+            // What a client signs with the placeholder for a key names it first.
+            Way::Signature(_) if field == AUTHORIZATION => {
+                let signed = value.strip_prefix(b"AWS4-HMAC-SHA256 Credential=");
+                let scope = signed.and_then(|signed| signed.strip_prefix(placeholder));
+                scope.is_some_and(|scope| scope.starts_with(b"/"))
+            }
+            Way::Signature(_) => field == SESSION_TOKEN && value == placeholder,
         }
-        let (scheme, rest) = split_scheme(value);
-        match &self.loan.scheme {
+    }
+
+    fn is_written(&self, scheme: &Scheme, value: &[u8]) -> bool {
+        let (word, rest) = split_scheme(value);
+        match scheme {
             Scheme::Plain => value == self.loan.placeholder.0.as_bytes(),
             // A client knows best how it writes a token: `token`, `Bearer` and `Basic` all mean this one.
-            Scheme::Bearer | Scheme::Basic(_) if scheme.eq_ignore_ascii_case(b"basic") => {
+            Scheme::Bearer | Scheme::Basic(_) if word.eq_ignore_ascii_case(b"basic") => {
                 codes::base64_decoded(rest).is_some_and(|pair| pair.ends_with(self.loan.placeholder.0.as_bytes()))
             }
             Scheme::Bearer | Scheme::Basic(_) => rest == self.loan.placeholder.0.as_bytes(),
+        }
+    }
+}
+
+impl Loan {
+    /// What of the secret must turn up nowhere, in every common form.
+    pub(crate) fn forms(&self) -> Vec<Vec<u8>> {
+        let Some((secret, _)) = &self.secret else { return Vec::new() };
+        match (&self.way, SessionKeys::parse(secret)) {
+            (Way::Signature(_), Some(keys)) => {
+                keys.secrets().iter().flat_map(|part| forms_of(part.as_bytes())).collect()
+            }
+            (Way::Signature(_), None) | (Way::Field(..), _) => forms_of(secret.0.as_bytes()),
         }
     }
 }
@@ -170,7 +216,9 @@ impl Scheme {
         (user.len() <= 255 && is_plain).then(|| Self::Basic(User(user.to_owned())))
     }
 
-    fn write(&self, secret: &str) -> Vec<u8> {
+    /// The secret as it is written into its field.
+    pub(crate) fn write(&self, secret: &SecretText) -> Vec<u8> {
+        let secret = &secret.0;
         match self {
             Self::Bearer => format!("Bearer {secret}").into_bytes(),
             Self::Basic(User(user)) => {
@@ -240,8 +288,7 @@ mod tests {
         let loan = Loan {
             credential: CredentialName::parse("key").unwrap(),
             uses: vec![uses],
-            field: FieldName::parse("Authorization").unwrap(),
-            scheme,
+            way: Way::Field(FieldName::parse("Authorization").unwrap(), scheme),
             placeholder: Placeholder::of_bits(7),
             secret: secret.map(|lasts| (SecretText::parse(b"s3cr3t-value-0001").unwrap(), lasts)),
         };
@@ -252,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_written_as_its_scheme_says() {
-        let value = |scheme| held(scheme, Some(LONG)).value().unwrap();
+        let value = |scheme: Scheme| scheme.write(held(scheme.clone(), Some(LONG)).secret().unwrap());
         assert_eq!(value(Scheme::Bearer), b"Bearer s3cr3t-value-0001");
         assert_eq!(value(Scheme::Plain), b"s3cr3t-value-0001");
         // `printf 'me:s3cr3t-value-0001' | base64`
@@ -261,8 +308,8 @@ mod tests {
 
     #[test]
     fn a_loan_that_ended_or_never_was_has_no_value_a07() {
-        assert_eq!(held(Scheme::Bearer, None).value(), None);
-        assert_eq!(held(Scheme::Bearer, Some(Duration::ZERO)).value(), None);
+        assert_eq!(held(Scheme::Bearer, None).secret(), None);
+        assert_eq!(held(Scheme::Bearer, Some(Duration::ZERO)).secret(), None);
     }
 
     #[test]

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_credentials::{
-    ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
+    AwsSettings, ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
 };
 use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
 use selvedge_factory::ports::Credential;
-use selvedge_gateway::{FieldName, Scheme};
+use selvedge_gateway::{FieldName, Scheme, Way};
 
 use super::file::{self, File};
 use super::{ConfigError, PLAIN_PATH, Reader, one_of, parse_endpoint, parse_rule};
 
 /// Where credentials can come from.
-const KINDS: [&str; 6] = ["static", "openbao", "oauth", "github-app", "gitlab", "forgejo"];
+const KINDS: [&str; 7] = ["static", "openbao", "oauth", "github-app", "gitlab", "forgejo", "aws"];
 
 /// Longest name of an environment variable.
 const VARIABLE_BYTES_MAX: usize = 100;
@@ -24,10 +24,9 @@ pub(crate) struct CredentialConfig {
     pub(crate) credential: Credential,
     pub(crate) source: Source,
     pub(crate) uses: BTreeSet<Reach>,
-    pub(crate) field: FieldName,
-    pub(crate) scheme: Scheme,
+    pub(crate) way: Way,
     /// Where a program in the sandbox finds the placeholder.
-    pub(crate) env: Option<String>,
+    pub(crate) env: Vec<String>,
 }
 
 /// Where a credential comes from.
@@ -45,6 +44,8 @@ pub(crate) enum Source {
     Gitlab(GitlabSettings),
     /// A token of an account.
     Forgejo(ForgejoSettings),
+    /// A session of a role.
+    Aws(AwsSettings),
 }
 
 /// What `selvedge credentials store` keeps for a credential.
@@ -65,7 +66,7 @@ impl Source {
     pub(crate) fn key_kept(&self) -> KeyKept {
         match self {
             Self::Static => KeyKept::Lent,
-            Self::OpenBao(_) | Self::Exchange(_) => KeyKept::None,
+            Self::OpenBao(_) | Self::Exchange(_) | Self::Aws(_) => KeyKept::None,
             Self::GithubApp(_) => KeyKept::OfApp,
             Self::Gitlab(_) | Self::Forgejo(_) => KeyKept::OfAccount,
         }
@@ -93,11 +94,6 @@ impl Reader<'_> {
             let because = "is empty: name the person or team that answers for this credential when it leaks";
             return self.bad(format!("{key}.owner"), because);
         };
-        let Some(field) = FieldName::parse(&written.header) else {
-            let because =
-                format!("`{}` cannot carry a credential; write a header such as `authorization`", written.header);
-            return self.bad(format!("{key}.header"), because);
-        };
         Ok(CredentialConfig {
             credential: Credential {
                 name,
@@ -107,14 +103,30 @@ impl Reader<'_> {
             },
             source,
             uses: self.uses(key, &written.uses)?,
-            field,
-            scheme: self.scheme(key, written)?,
-            env: self.variable(key, written.env.as_deref())?,
+            way: match &written.aws {
+                Some(aws) => self.signature(key, written, aws)?,
+                None => Way::Field(self.header(key, written)?, self.scheme(key, written)?),
+            },
+            env: match &written.aws {
+                Some(_) => self.aws_variables(key, written.env.as_deref())?,
+                None => self.variable(key, written.env.as_deref())?.into_iter().collect(),
+            },
         })
     }
 
+    fn header(&self, key: &str, written: &file::Credential) -> Result<FieldName, ConfigError> {
+        let name = written.header.as_deref().unwrap_or("authorization");
+        match FieldName::parse(name) {
+            Some(field) => Ok(field),
+            None => {
+                let because = format!("`{name}` cannot carry a credential; write a header such as `authorization`");
+                self.bad(format!("{key}.header"), because)
+            }
+        }
+    }
+
     fn source(&self, key: &str, name: &CredentialName, written: &file::Credential) -> Result<Source, ConfigError> {
-        let file::Credential { openbao, oauth, github_app, gitlab, forgejo, .. } = written;
+        let file::Credential { openbao, oauth, github_app, gitlab, forgejo, aws, .. } = written;
         let kind = written.kind.as_str();
         if !KINDS.contains(&kind) {
             return self.bad(format!("{key}.kind"), one_of(kind, KINDS));
@@ -125,19 +137,21 @@ impl Reader<'_> {
             ("github-app", github_app.is_some()),
             ("gitlab", gitlab.is_some()),
             ("forgejo", forgejo.is_some()),
+            ("aws", aws.is_some()),
         ];
         if tables.iter().any(|(name, is_there)| *is_there && *name != kind) {
             return self.bad(key, format!("has tables of another kind than `{kind}`; leave them out"));
         }
         let table = format!("{key}.{kind}");
-        match (openbao, oauth, github_app, gitlab, forgejo) {
+        match (openbao, oauth, github_app, gitlab, forgejo, aws) {
             (Some(bao), ..) => self.openbao(&table, name, bao),
             (_, Some(oauth), ..) => self.oauth(&table, name, oauth),
             (_, _, Some(app), ..) => self.github_app(&table, name, app),
-            (_, _, _, Some(gitlab), _) => self.gitlab(&table, name, gitlab),
-            (.., Some(forgejo)) => self.forgejo(&table, name, forgejo),
-            (None, None, None, None, None) if kind == "static" => Ok(Source::Static),
-            (None, None, None, None, None) => {
+            (_, _, _, Some(gitlab), ..) => self.gitlab(&table, name, gitlab),
+            (.., Some(forgejo), _) => self.forgejo(&table, name, forgejo),
+            (.., Some(aws)) => self.aws(key, name, written, aws),
+            (None, None, None, None, None, None) if kind == "static" => Ok(Source::Static),
+            (None, None, None, None, None, None) => {
                 self.bad(table, format!("is missing: `kind = \"{kind}\"` needs a table of that name"))
             }
         }
@@ -198,7 +212,7 @@ impl Reader<'_> {
         self.bad(key, format!("`{path}` is not a path; write such as `database/creds/readonly`"))
     }
 
-    fn lent_at_most(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
+    pub(super) fn lent_at_most(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
         self.span(&format!("{key}.lent_at_most"), text)
     }
 
@@ -215,7 +229,7 @@ impl Reader<'_> {
     }
 
     fn scheme(&self, key: &str, written: &file::Credential) -> Result<Scheme, ConfigError> {
-        let scheme = match (written.scheme.as_str(), &written.user) {
+        let scheme = match (written.scheme.as_deref().unwrap_or("bearer"), &written.user) {
             ("bearer", None) => Some(Scheme::Bearer),
             ("plain", None) => Some(Scheme::Plain),
             ("basic", Some(user)) => Scheme::basic(user),
@@ -231,7 +245,7 @@ impl Reader<'_> {
         }
     }
 
-    fn variable(&self, key: &str, name: Option<&str>) -> Result<Option<String>, ConfigError> {
+    pub(super) fn variable(&self, key: &str, name: Option<&str>) -> Result<Option<String>, ConfigError> {
         let Some(name) = name else { return Ok(None) };
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         let starts_well = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
@@ -261,7 +275,7 @@ impl Reader<'_> {
                 }
                 loans.insert(Loan { credential: name.clone(), uses: uses.clone() });
             }
-            if let Some(other) = config.env.as_deref().and_then(|env| variables.insert(env, name.clone())) {
+            if let Some(other) = config.env.iter().find_map(|env| variables.insert(env, name.clone())) {
                 return self.bad(key, format!("`{name}` and `{other}` have the same `env`; rename one"));
             }
         }
@@ -271,6 +285,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_gateway::Way;
+
     use crate::config::Config;
 
     const AGENT: &str = "[agent.a]\nruntime = \"command\"\ncommand = [\"true\"]\nowner = \"o\"\npurpose = \"p\"\nescalate = \"e\"\n\
@@ -288,7 +304,8 @@ mod tests {
         let agent = &config.agents.values().find(|agent| agent.agent.name.as_str() == "a").unwrap().agent;
         assert_eq!((agent.loans.len(), agent.reach.len()), (1, 1));
         let written = &config.credentials.values().next().unwrap();
-        assert_eq!((written.field.as_str(), written.credential.is_stored), ("authorization", true));
+        assert!(matches!(&written.way, Way::Field(field, _) if field.as_str() == "authorization"));
+        assert!(written.credential.is_stored);
     }
 
     #[test]

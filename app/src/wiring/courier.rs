@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Body, Brought, Courier, CourierError, Errand, Exchange, Forgejo, GithubApp, Gitlab, OpenBao, Provider, Reads,
+    Aws, Body, Brought, Courier, CourierError, Errand, Exchange, Forgejo, GithubApp, Gitlab, OpenBao, Provider, Reads,
     Secret, StoredKeyLoans,
 };
 use selvedge_domain::Duration;
@@ -83,6 +83,7 @@ impl Lending {
                 Source::Exchange(settings) => Some(Arc::new(Exchange::new(settings.clone(), issuer, couriers))),
                 Source::GithubApp(settings) => Some(Arc::new(GithubApp::new(settings.clone(), minting, couriers))),
                 Source::Gitlab(settings) => Some(Arc::new(Gitlab::new(settings.clone(), minting, couriers))),
+                Source::Aws(settings) => Some(Arc::new(Aws::new(settings.clone(), issuer, couriers))),
                 Source::Forgejo(settings) => Some(Arc::new(Forgejo::new(settings.clone(), minting, couriers))),
             }
         });

@@ -5,7 +5,7 @@ use std::fmt;
 
 use selvedge_domain::CredentialName;
 
-use super::{Loan, forms_of};
+use super::Loan;
 use crate::http::sieve::Sieve;
 
 /// The secrets of one run, in every common form.
@@ -23,11 +23,9 @@ pub struct SecretSieve<'a> {
 impl SecretWatch {
     /// Looks for what these loans hold; none where they hold nothing.
     pub fn of(loans: &[Loan]) -> Option<Self> {
-        let held = loans.iter().filter_map(|loan| Some((&loan.credential, &loan.secret.as_ref()?.0)));
-        let forms = held.flat_map(|(name, secret)| {
-            forms_of(secret.expose().as_bytes()).into_iter().map(|form| (name.clone(), form))
-        });
-        let forms: Vec<_> = forms.collect();
+        let forms =
+            |loan: &Loan| loan.forms().into_iter().map(|form| (loan.credential.clone(), form)).collect::<Vec<_>>();
+        let forms: Vec<_> = loans.iter().flat_map(forms).collect();
         (!forms.is_empty()).then_some(Self { forms })
     }
 
@@ -63,5 +61,37 @@ impl SecretSieve<'_> {
 impl fmt::Debug for SecretWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretWatch({} forms)", self.forms.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::loan::{Placeholder, SecretText, SignedFor, Way};
+
+    #[test]
+    fn the_keys_of_a_session_are_watched_for_one_by_one_in_every_common_form_c7() {
+        let (secret, token) = ("s3cr3t/of+a/session/00000001", "t0ken/of+a/session//00000001==");
+        let loan = Loan {
+            credential: CredentialName::parse("bucket").unwrap(),
+            uses: Vec::new(),
+            way: Way::Signature(SignedFor::parse("s3", "eu-central-1").unwrap()),
+            placeholder: Placeholder::of_bits(7),
+            secret: Some((
+                SecretText::parse(format!("ASIAEXAMPLE000001:{secret}:{token}").as_bytes()).unwrap(),
+                Duration::from_secs(60),
+            )),
+        };
+        let watch = SecretWatch::of(&[loan]).unwrap();
+        let percent = |text: &str| text.replace('/', "%2F").replace('+', "%2B").replace('=', "%3D");
+        let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+        for part in [secret, token] {
+            for form in [part.to_owned(), percent(part), hex(part), part.replace('/', "\\/")] {
+                assert!(watch.found_in(format!("export KEY={form}\n").as_bytes()).is_some(), "{form}");
+            }
+        }
+        assert!(watch.found_in(b"ASIAEXAMPLE000001").is_none(), "it stands in every signature");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach};
-use selvedge_gateway::{FieldName, Loan, Placeholder, Scheme, SecretText};
+use selvedge_gateway::{FieldName, Loan, Placeholder, Scheme, SecretText, Way};
 
 use crate::world::{HOST, World, exchange};
 
@@ -18,8 +18,7 @@ fn lent(lasts: Option<Duration>) -> Loan {
     Loan {
         credential: CredentialName::parse("key").unwrap(),
         uses: vec![uses(443), uses(80)],
-        field: FieldName::parse("authorization").unwrap(),
-        scheme: Scheme::Bearer,
+        way: Way::Field(FieldName::parse("authorization").unwrap(), Scheme::Bearer),
         placeholder: placeholder(),
         secret: lasts.map(|lasts| (SecretText::parse(SECRET.as_bytes()).unwrap(), lasts)),
     }
