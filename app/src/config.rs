@@ -17,6 +17,7 @@ use selvedge_gateway::http::path::CanonicalPath;
 mod aws;
 mod credentials;
 mod discover;
+mod federation;
 mod file;
 mod forge_tokens;
 mod propose;

@@ -39,7 +39,7 @@ mod x509_svid;
 pub use aws::{Aws, AwsSettings, SESSION_LIVES_AT_LEAST, SESSION_LIVES_AT_MOST};
 pub use documents::{BUNDLE_PATH, DISCOVERY_PATH, JWKS_PATH, bundle, discovery};
 pub use errand::{Body, Brought, Courier, CourierError, Errand, Reads};
-pub use exchange::{Exchange, ExchangeSettings, Page};
+pub use exchange::{Asks, Exchange, ExchangeSettings, Page};
 pub use forgejo::{Forgejo, ForgejoSettings};
 pub use github_app::{AppKey, GithubApp, GithubAppSettings, NotAnAppKey, PermissionLevel, REPOSITORIES_MAX};
 pub use gitlab::{Gitlab, GitlabRole, GitlabSettings};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_credentials::{
-    AwsSettings, ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
+    Asks, AwsSettings, ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
 };
 use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
 use selvedge_factory::ports::Credential;
@@ -13,7 +13,8 @@ use super::file::{self, File};
 use super::{ConfigError, PLAIN_PATH, Reader, one_of, parse_endpoint, parse_rule};
 
 /// Where credentials can come from.
-const KINDS: [&str; 7] = ["static", "openbao", "oauth", "github-app", "gitlab", "forgejo", "aws"];
+const KINDS: [&str; 9] =
+    ["static", "openbao", "oauth", "github-app", "gitlab", "forgejo", "aws", "anthropic", "openai"];
 
 /// Longest name of an environment variable.
 const VARIABLE_BYTES_MAX: usize = 100;
@@ -126,7 +127,7 @@ impl Reader<'_> {
     }
 
     fn source(&self, key: &str, name: &CredentialName, written: &file::Credential) -> Result<Source, ConfigError> {
-        let file::Credential { openbao, oauth, github_app, gitlab, forgejo, aws, .. } = written;
+        let file::Credential { openbao, oauth, github_app, gitlab, forgejo, aws, anthropic, openai, .. } = written;
         let kind = written.kind.as_str();
         if !KINDS.contains(&kind) {
             return self.bad(format!("{key}.kind"), one_of(kind, KINDS));
@@ -138,23 +139,26 @@ impl Reader<'_> {
             ("gitlab", gitlab.is_some()),
             ("forgejo", forgejo.is_some()),
             ("aws", aws.is_some()),
+            ("anthropic", anthropic.is_some()),
+            ("openai", openai.is_some()),
         ];
         if tables.iter().any(|(name, is_there)| *is_there && *name != kind) {
             return self.bad(key, format!("has tables of another kind than `{kind}`; leave them out"));
         }
         let table = format!("{key}.{kind}");
-        match (openbao, oauth, github_app, gitlab, forgejo, aws) {
-            (Some(bao), ..) => self.openbao(&table, name, bao),
-            (_, Some(oauth), ..) => self.oauth(&table, name, oauth),
-            (_, _, Some(app), ..) => self.github_app(&table, name, app),
-            (_, _, _, Some(gitlab), ..) => self.gitlab(&table, name, gitlab),
-            (.., Some(forgejo), _) => self.forgejo(&table, name, forgejo),
-            (.., Some(aws)) => self.aws(key, name, written, aws),
-            (None, None, None, None, None, None) if kind == "static" => Ok(Source::Static),
-            (None, None, None, None, None, None) => {
-                self.bad(table, format!("is missing: `kind = \"{kind}\"` needs a table of that name"))
-            }
-        }
+        let read = match kind {
+            "openbao" => openbao.as_ref().map(|bao| self.openbao(&table, name, bao)),
+            "oauth" => oauth.as_ref().map(|oauth| self.oauth(&table, name, oauth)),
+            "github-app" => github_app.as_ref().map(|app| self.github_app(&table, name, app)),
+            "gitlab" => gitlab.as_ref().map(|gitlab| self.gitlab(&table, name, gitlab)),
+            "forgejo" => forgejo.as_ref().map(|forgejo| self.forgejo(&table, name, forgejo)),
+            "aws" => aws.as_ref().map(|aws| self.aws(key, name, written, aws)),
+            "anthropic" => anthropic.as_ref().map(|anthropic| self.anthropic(&table, name, anthropic)),
+            "openai" => openai.as_ref().map(|openai| self.openai(&table, name, openai)),
+            _ => Some(Ok(Source::Static)),
+        };
+        let missing = || format!("is missing: `kind = \"{kind}\"` needs a table of that name");
+        read.unwrap_or_else(|| self.bad(&table, missing()))
     }
 
     fn openbao(&self, key: &str, name: &CredentialName, bao: &file::OpenBao) -> Result<Source, ConfigError> {
@@ -180,8 +184,7 @@ impl Reader<'_> {
             revocation: page("revocation", &oauth.revocation)?,
             introspection: page("introspection", &oauth.introspection)?,
             server: self.said(key, "server", &oauth.server)?,
-            audience: oauth.audience.clone(),
-            scope: oauth.scope.clone(),
+            asks: Asks::Exchange { audience: oauth.audience.clone(), scope: oauth.scope.clone() },
             token_lives_at_most: self.span(&format!("{key}.token_lives_at_most"), &oauth.token_lives_at_most)?,
         }))
     }

@@ -1,6 +1,7 @@
 //! The file as it is written: keys, defaults, and errors that say where and what was probably meant.
 
 pub(super) mod aws;
+pub(super) mod federation;
 pub(super) mod forge;
 
 use std::collections::BTreeMap;
@@ -191,7 +192,7 @@ pub(crate) struct Registry {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credential {
-    /// `static`: a key that `selvedge credentials store` keeps sealed. `openbao`, `oauth`: made for each run, with the run's own
+    /// `static`: a key that `selvedge credentials store` keeps sealed. `openbao`, `oauth`, `anthropic`, `openai`: made for each run, with the run's own
     /// identity document. `github-app`, `gitlab`, `forgejo`: made for each run, with a key that `selvedge credentials store` keeps sealed and that is
     /// lent to nobody. `aws`: made for each run, with its own identity document, and signs requests.
     pub(crate) kind: String,
@@ -229,6 +230,12 @@ pub(crate) struct Credential {
     /// For `kind = "forgejo"`: an account at a Forgejo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) forgejo: Option<forge::Forgejo>,
+    /// For `kind = "anthropic"`: a federation rule at Anthropic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) anthropic: Option<federation::Anthropic>,
+    /// For `kind = "openai"`: a workload identity provider at OpenAI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) openai: Option<federation::OpenAi>,
     /// For `kind = "aws"`: a role at AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) aws: Option<aws::Aws>,

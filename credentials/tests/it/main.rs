@@ -9,6 +9,7 @@
 mod aws;
 mod canary;
 mod crash;
+mod federation;
 mod forgejo;
 mod github_app;
 mod gitlab;

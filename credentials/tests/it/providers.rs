@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Aws, AwsSettings, Courier, Ending, Exchange, ExchangeSettings, Forgejo, ForgejoSettings, GithubApp,
+    Asks, Aws, AwsSettings, Courier, Ending, Exchange, ExchangeSettings, Forgejo, ForgejoSettings, GithubApp,
     GithubAppSettings, Gitlab, GitlabRole, GitlabSettings, Leases, LendError, MintingKeys, OpenBao, OpenBaoSettings,
     Page, PermissionLevel, Provider, Secret,
 };
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, HostPattern, LeaseState, Revocation};
 
+use crate::vendors::federation::{self, Maker};
 use crate::vendors::github::{self, Github};
 use crate::vendors::{AUDIENCE, LIVES, Mood, Service, Trusting, Vendor};
 use crate::vendors::{aws, forgejo, gitlab};
@@ -44,10 +45,24 @@ pub(crate) enum Kind {
     Gitlab,
     Forgejo,
     Aws,
+    Anthropic,
+    OpenAi,
 }
 
-const KINDS: [Kind; 7] =
-    [Kind::OpenBao, Kind::Exchange, Kind::ExpiryOnly, Kind::GithubApp, Kind::Gitlab, Kind::Forgejo, Kind::Aws];
+const KINDS: [Kind; 9] = [
+    Kind::OpenBao,
+    Kind::Exchange,
+    Kind::ExpiryOnly,
+    Kind::GithubApp,
+    Kind::Gitlab,
+    Kind::Forgejo,
+    Kind::Aws,
+    Kind::Anthropic,
+    Kind::OpenAi,
+];
+
+/// Those whose tokens nobody can end.
+const EXPIRES: [Kind; 4] = [Kind::ExpiryOnly, Kind::Aws, Kind::Anthropic, Kind::OpenAi];
 
 /// Those whose lost tokens carry their lease, and are found by it.
 const FOUND: [Kind; 2] = [Kind::Gitlab, Kind::Forgejo];
@@ -59,6 +74,8 @@ fn service(kind: Kind, disk: &Arc<Disk>) -> Box<dyn Service> {
         Kind::Gitlab => Box::new(Arc::<gitlab::Gitlab>::default()),
         Kind::Forgejo => Box::new(Arc::<forgejo::Forgejo>::default()),
         Kind::Aws => Box::new(aws::Sts::new(disk)),
+        Kind::Anthropic => Box::new(federation::Federation::new(Maker::Anthropic, disk)),
+        Kind::OpenAi => Box::new(federation::Federation::new(Maker::OpenAi, disk)),
     }
 }
 
@@ -95,6 +112,27 @@ pub(crate) fn aws() -> AwsSettings {
     }
 }
 
+pub(crate) fn federated(maker: Maker) -> ExchangeSettings {
+    let account = federation::ACCOUNT.to_owned();
+    ExchangeSettings {
+        credential: name(),
+        token: page("/v1/oauth/token"),
+        revocation: None,
+        introspection: None,
+        server: federation::AUDIENCE.to_owned(),
+        asks: match maker {
+            Maker::Anthropic => Asks::Anthropic {
+                rule: federation::RULE.to_owned(),
+                organization: federation::ORGANIZATION.to_owned(),
+                account,
+                workspace: Some(federation::WORKSPACE.to_owned()),
+            },
+            Maker::OpenAi => Asks::OpenAi { provider: federation::PROVIDER.to_owned(), account },
+        },
+        token_lives_at_most: LIVES,
+    }
+}
+
 fn provider(kind: Kind, disk: &Arc<Disk>, fuse: &Arc<Fuse>, courier: Arc<dyn Courier>) -> Arc<dyn Provider> {
     let can_revoke = kind == Kind::Exchange;
     match kind {
@@ -118,8 +156,7 @@ fn provider(kind: Kind, disk: &Arc<Disk>, fuse: &Arc<Fuse>, courier: Arc<dyn Cou
                 revocation: can_revoke.then(|| page("/revoke")),
                 introspection: can_revoke.then(|| page("/introspect")),
                 server: AUDIENCE.to_owned(),
-                audience: None,
-                scope: Some("read write:one".to_owned()),
+                asks: Asks::Exchange { audience: None, scope: Some("read write:one".to_owned()) },
                 token_lives_at_most: LIVES,
             };
             Arc::new(Exchange::new(settings, issuer(disk), courier))
@@ -145,6 +182,8 @@ fn provider(kind: Kind, disk: &Arc<Disk>, fuse: &Arc<Fuse>, courier: Arc<dyn Cou
             Arc::new(Forgejo::new(settings, minting_keys(disk, fuse), courier))
         }
         Kind::Aws => Arc::new(Aws::new(aws(), issuer(disk), courier)),
+        Kind::Anthropic => Arc::new(Exchange::new(federated(Maker::Anthropic), issuer(disk), courier)),
+        Kind::OpenAi => Arc::new(Exchange::new(federated(Maker::OpenAi), issuer(disk), courier)),
     }
 }
 
@@ -191,7 +230,7 @@ fn world_of(
     let key = match kind {
         Kind::Gitlab => gitlab::KEY.to_owned(),
         Kind::Forgejo => forgejo::PASSWORD.to_owned(),
-        Kind::OpenBao | Kind::Exchange | Kind::ExpiryOnly | Kind::GithubApp | Kind::Aws => github::pkcs1_pem(),
+        _ => github::pkcs1_pem(),
     };
     minting_keys(&disk, &Fuse::new(Cut::Never)).put(&name(), &Secret::new(key.into_bytes()), NOW).unwrap();
     let vendor = Vendor::new(service, Arc::clone(&fuse), NOW);
@@ -220,7 +259,7 @@ fn a_credential_is_made_with_the_run_s_own_document_and_dies_with_its_lease_c2_c
         let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
         match lent.minted.revocation {
             Revocation::ExpiryOnly(dies) => {
-                assert!(matches!(kind, Kind::ExpiryOnly | Kind::Aws), "{kind:?}");
+                assert!(EXPIRES.contains(&kind), "{kind:?}");
                 assert_eq!(world.leases.revoke(&lease(1), live, NOW), Ending::ExpiresAt(dies), "it says so");
                 assert_eq!(world.vendor.live(), 1);
                 *world.vendor.now.lock().unwrap() = dies;

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use selvedge_credentials::{Body, Errand, Reads};
 use selvedge_domain::{Duration, Method, Time};
 use serde_json::{Value, json};
 
-use super::{Service, pairs};
+use super::{Service, Untrusted, claims, pairs};
 use crate::world::{Disk, ISSUER, TRUST_DOMAIN, issuer};
 
 /// The role.
@@ -79,25 +78,10 @@ impl Sts {
     }
 
     fn trusts(&self, document: &str, role: &str, now: Time) -> Result<(), Refused> {
-        let invalid = (400, "InvalidIdentityToken");
-        let header = jsonwebtoken::decode_header(document).map_err(|_| invalid)?;
-        let key = self.keys.find(header.kid.as_deref().unwrap_or_default()).ok_or(invalid)?;
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_audience(&[CLIENT]);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
-        // Its clock is the stand-in's own.
-        validation.validate_exp = false;
-        let key = DecodingKey::from_jwk(key).unwrap();
-        let claims = jsonwebtoken::decode::<Value>(document, &key, &validation).map_err(|_| invalid)?.claims;
-        let (issued, expires) = (claims["iat"].as_u64().ok_or(invalid)?, claims["exp"].as_u64().ok_or(invalid)?);
-        let now = now.as_millis() / 1000;
-        if expires <= now {
-            return Err((400, "ExpiredTokenException"));
-        }
-        if issued > now || claims["sub"].as_str().is_none_or(str::is_empty) {
-            return Err(invalid);
-        }
+        let claims = claims(&self.keys, document, CLIENT, now).map_err(|untrusted| match untrusted {
+            Untrusted::Invalid => (400, "InvalidIdentityToken"),
+            Untrusted::Expired => (400, "ExpiredTokenException"),
+        })?;
         // The trust policy: `StringLike` on the subject.
         let subject = claims["sub"].as_str().unwrap();
         let is_ours =
