@@ -14,8 +14,10 @@ use selvedge_domain::{
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::http::path::CanonicalPath;
 
+mod aws;
 mod credentials;
 mod discover;
+mod federation;
 mod file;
 mod forge_tokens;
 mod propose;

@@ -31,10 +31,24 @@ pub struct Errand {
     pub fields: Vec<(&'static str, Secret)>,
     /// The body.
     pub body: Option<Body>,
-    /// JSON pointers (RFC 6901) to the values that are wanted of the answer.
+    /// How the answer is written.
+    pub reads: Reads,
+    /// JSON pointers (RFC 6901) to the values that are wanted of the answer; in XML, the names of elements on the way to one.
     pub wants: Vec<String>,
     /// JSON pointers to the lists and objects of the answer whose members are to be counted.
     pub counts: Vec<String>,
+}
+
+/// How a provider writes its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// JSON. A refusal is known by its status alone.
+    Json,
+    /// XML, and of a refusal the text at this path is brought as well.
+    Xml {
+        /// Where a refusal says which it is.
+        why: &'static str,
+    },
 }
 
 /// The body of an errand.

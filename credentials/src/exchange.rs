@@ -1,8 +1,9 @@
 //! Tokens of any authorisation server that trusts our issuer: OAuth 2.0 Token Exchange (RFC 8693) with the run's own identity
-//! document, revocation (RFC 7009) and introspection (RFC 7662) where the server has them.
+//! document, revocation (RFC 7009) and introspection (RFC 7662) where the server has them; and the exchanges that vendors of models
+//! have made of it, as they publish them (Anthropic's Workload Identity Federation, OpenAI's).
 //!
-//! A server without a revocation endpoint makes tokens that only expire, and leases of them say so. Checked against a stand-in
-//! written from these RFCs; not run against any vendor's service.
+//! A server without a revocation endpoint makes tokens that only expire, and leases of them say so. Checked against stand-ins
+//! written from these RFCs and pages; not run against any vendor's service.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use selvedge_authority::Permit;
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, Method, Revocation, Time, WorkloadId};
 
-use crate::errand::{Body, Brought, Courier, Errand, form};
-use crate::{Credential, Fresh, Handle, Issuer, Lost, Probe, Provider, ProviderError, Secret};
+use crate::errand::{Body, Brought, Courier, Errand, Reads, form};
+use crate::{Credential, Fresh, Handle, Issuer, Lost, Probe, Provider, ProviderError, SVID_LIFETIME_MAX, Secret};
 
 /// How long the document we exchange lives: one exchange.
 const SUBJECT_LIFETIME: Duration = Duration::from_seconds(60);
@@ -21,6 +22,7 @@ const SUBJECT_LIFETIME: Duration = Duration::from_seconds(60);
 const FOREIGN_LEEWAY: Duration = Duration::from_seconds(60);
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const BEARER_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
@@ -46,12 +48,40 @@ pub struct ExchangeSettings {
     pub introspection: Option<Page>,
     /// The audience our document is for: the server.
     pub server: String,
-    /// The audience the token is for, if the server asks for one.
-    pub audience: Option<String>,
-    /// The scopes asked for, separated by spaces.
-    pub scope: Option<String>,
+    /// What is asked of it.
+    pub asks: Asks,
     /// The longest a token lives: one whose answer is lost is dead after this.
     pub token_lives_at_most: Duration,
+}
+
+/// What an exchange asks for, and in whose words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asks {
+    /// RFC 8693, as a form.
+    Exchange {
+        /// The audience the token is for, if the server asks for one.
+        audience: Option<String>,
+        /// The scopes asked for, separated by spaces.
+        scope: Option<String>,
+    },
+    /// RFC 7523 with what Anthropic adds, in JSON.
+    Anthropic {
+        /// The federation rule that is to match.
+        rule: String,
+        /// The organization.
+        organization: String,
+        /// The service account the token acts as.
+        account: String,
+        /// The workspace it is for; none where the rule is enabled for one alone.
+        workspace: Option<String>,
+    },
+    /// RFC 8693 with what OpenAI adds, in JSON. A token there never outlives the document it was made with.
+    OpenAi {
+        /// The workload identity provider that knows our issuer.
+        provider: String,
+        /// The service account the token acts as.
+        account: String,
+    },
 }
 
 /// Exchanges documents for tokens.
@@ -65,18 +95,23 @@ pub struct Exchange {
 impl Exchange {
     /// Exchanges documents of `issuer`, and asks through `courier`.
     pub fn new(settings: ExchangeSettings, issuer: Arc<Issuer>, courier: Arc<dyn Courier>) -> Self {
-        Self { name: format!("oauth:{}", settings.credential), settings, issuer, courier }
+        Self { name: format!("{}:{}", settings.asks.kind(), settings.credential), settings, issuer, courier }
     }
 
     fn post(&self, page: &Page, pairs: &[(&str, &str)], wants: &[&str]) -> Result<Brought, ProviderError> {
+        self.send(page, Body::Form(form(pairs)), wants)
+    }
+
+    fn send(&self, page: &Page, body: Body, wants: &[&str]) -> Result<Brought, ProviderError> {
         let brought = self.courier.carry(&Errand {
             endpoint: page.endpoint.clone(),
             method: Method::Post,
             target: page.path.clone(),
             fields: Vec::new(),
-            body: Some(Body::Form(form(pairs))),
+            body: Some(body),
             wants: wants.iter().map(|pointer| (*pointer).to_owned()).collect(),
             counts: Vec::new(),
+            reads: Reads::Json,
         })?;
         Ok(brought)
     }
@@ -109,19 +144,11 @@ impl Provider for Exchange {
     }
 
     fn mint(&self, permit: &Permit<MintCredential>, holder: &WorkloadId, now: Time) -> Result<Fresh, ProviderError> {
-        let ExchangeSettings { token, server, audience, scope, token_lives_at_most, .. } = &self.settings;
-        let signed = self.issuer.sign_for(permit, holder, server, SUBJECT_LIFETIME, now);
+        let ExchangeSettings { token, server, asks, token_lives_at_most, .. } = &self.settings;
+        let signed = self.issuer.sign_for(permit, holder, server, asks.document_lives(), now);
         let (document, _) = signed.map_err(|error| ProviderError::new(error).that_made_nothing())?;
-        let document = String::from_utf8_lossy(document.expose()).into_owned();
-        let mut pairs = vec![
-            ("grant_type", GRANT),
-            ("subject_token", document.as_str()),
-            ("subject_token_type", JWT),
-            ("requested_token_type", ACCESS_TOKEN),
-        ];
-        pairs.extend(audience.iter().map(|audience| ("audience", audience.as_str())));
-        pairs.extend(scope.iter().map(|scope| ("scope", scope.as_str())));
-        let brought = self.post(token, &pairs, &["/access_token", "/expires_in", "/scope"])?;
+        let asked = asks.with(&String::from_utf8_lossy(document.expose()));
+        let brought = self.send(token, asked, &["/access_token", "/expires_in", "/scope"])?;
         if !brought.is_done() {
             return Err(brought.refusal("the exchange was refused"));
         }
@@ -178,7 +205,62 @@ impl Provider for Exchange {
     }
 
     fn lost(&self, begun: Time) -> Lost {
-        Lost::DiesAt(begun.after(SUBJECT_LIFETIME).after(self.settings.token_lives_at_most).after(FOREIGN_LEEWAY))
+        let ExchangeSettings { asks, token_lives_at_most, .. } = &self.settings;
+        Lost::DiesAt(begun.after(asks.document_lives()).after(*token_lives_at_most).after(FOREIGN_LEEWAY))
+    }
+}
+
+impl Asks {
+    /// Its name in sealed records.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Exchange { .. } => "oauth",
+            Self::Anthropic { .. } => "anthropic",
+            Self::OpenAi { .. } => "openai",
+        }
+    }
+
+    /// How long the document lives that is exchanged.
+    fn document_lives(&self) -> Duration {
+        match self {
+            Self::Exchange { .. } | Self::Anthropic { .. } => SUBJECT_LIFETIME,
+            // As long as the token is to live; no document of ours lives longer.
+            Self::OpenAi { .. } => SVID_LIFETIME_MAX,
+        }
+    }
+
+    /// The request, with the document that proves who asks.
+    fn with(&self, document: &str) -> Body {
+        match self {
+            Self::Exchange { audience, scope } => {
+                let mut pairs = vec![
+                    ("grant_type", GRANT),
+                    ("subject_token", document),
+                    ("subject_token_type", JWT),
+                    ("requested_token_type", ACCESS_TOKEN),
+                ];
+                pairs.extend(audience.iter().map(|audience| ("audience", audience.as_str())));
+                pairs.extend(scope.iter().map(|scope| ("scope", scope.as_str())));
+                Body::Form(form(&pairs))
+            }
+            Self::Anthropic { rule, organization, account, workspace } => {
+                let mut asked = serde_json::json!({
+                    "grant_type": BEARER_GRANT, "assertion": document, "federation_rule_id": rule,
+                    "organization_id": organization, "service_account_id": account,
+                });
+                if let (Some(workspace), Some(members)) = (workspace, asked.as_object_mut()) {
+                    members.insert("workspace_id".to_owned(), workspace.as_str().into());
+                }
+                Body::Json(Secret::new(asked.to_string().into_bytes()))
+            }
+            Self::OpenAi { provider, account } => {
+                let asked = serde_json::json!({
+                    "grant_type": GRANT, "subject_token": document, "subject_token_type": JWT,
+                    "identity_provider_id": provider, "service_account_id": account,
+                });
+                Body::Json(Secret::new(asked.to_string().into_bytes()))
+            }
+        }
     }
 }
 

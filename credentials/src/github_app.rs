@@ -14,7 +14,7 @@ use selvedge_authority::Permit;
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Method, Revocation, Time, WorkloadId};
 
-use crate::errand::{Body, Brought, Courier, Errand, UNDER_WAY_AT_MOST, bearer, plain};
+use crate::errand::{Body, Brought, Courier, Errand, Reads, UNDER_WAY_AT_MOST, bearer, plain};
 use crate::{Credential, Fresh, Handle, Lost, MintingKeys, Page, Probe, Provider, ProviderError, Secret, fields};
 
 pub use key::{AppKey, NotAnAppKey};
@@ -165,6 +165,7 @@ impl GithubApp {
             body: None,
             wants: Vec::new(),
             counts: Vec::new(),
+            reads: Reads::Json,
         }
     }
 }

@@ -12,7 +12,7 @@ use selvedge_authority::Permit;
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, LeaseId, Method, Revocation, Time, WorkloadId};
 
-use crate::errand::{Body, Brought, Courier, Errand, UNDER_WAY_AT_MOST};
+use crate::errand::{Body, Brought, Courier, Errand, Reads, UNDER_WAY_AT_MOST};
 use crate::{
     Credential, Fresh, Handle, Lost, MintingKeys, Page, Probe, Provider, ProviderError, Secret, fields, named,
 };
@@ -146,6 +146,7 @@ impl Gitlab {
             body: None,
             wants: Vec::new(),
             counts: Vec::new(),
+            reads: Reads::Json,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! of steps in which one is lent and ended ([`Leases`]). Knows no policy, no run, no database: what it must remember
 //! goes sealed into a [`SealedStore`], and which leases are outstanding is told to it.
 
+mod aws;
 mod ca;
 mod documents;
 mod errand;
@@ -35,9 +36,10 @@ mod verifier;
 mod x509;
 mod x509_svid;
 
+pub use aws::{Aws, AwsSettings, SESSION_LIVES_AT_LEAST, SESSION_LIVES_AT_MOST};
 pub use documents::{BUNDLE_PATH, DISCOVERY_PATH, JWKS_PATH, bundle, discovery};
-pub use errand::{Body, Brought, Courier, CourierError, Errand};
-pub use exchange::{Exchange, ExchangeSettings, Page};
+pub use errand::{Body, Brought, Courier, CourierError, Errand, Reads};
+pub use exchange::{Asks, Exchange, ExchangeSettings, Page};
 pub use forgejo::{Forgejo, ForgejoSettings};
 pub use github_app::{AppKey, GithubApp, GithubAppSettings, NotAnAppKey, PermissionLevel, REPOSITORIES_MAX};
 pub use gitlab::{Gitlab, GitlabRole, GitlabSettings};

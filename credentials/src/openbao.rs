@@ -10,7 +10,7 @@ use selvedge_authority::Permit;
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, Method, Revocation, Time, WorkloadId};
 
-use crate::errand::{Body, Brought, Courier, Errand};
+use crate::errand::{Body, Brought, Courier, Errand, Reads};
 use crate::{Credential, Fresh, Handle, Issuer, Lost, Probe, Provider, ProviderError, Secret, fields};
 
 /// How long the document we log in with lives: one login.
@@ -115,6 +115,7 @@ impl OpenBao {
             body,
             wants: wants.iter().map(|pointer| (*pointer).to_owned()).collect(),
             counts: Vec::new(),
+            reads: Reads::Json,
         })?;
         Ok(brought)
     }

@@ -4,6 +4,7 @@
 
 pub(crate) mod answer;
 mod process;
+pub(crate) mod xml;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,7 +40,9 @@ pub struct Errand {
     pub fields: Vec<(FieldName, Zeroizing<String>)>,
     /// The body and its media type.
     pub body: Option<(String, Zeroizing<Vec<u8>>)>,
-    /// JSON pointers (RFC 6901) to the values that are wanted of the answer.
+    /// How the answer is written.
+    pub reads: Reads,
+    /// JSON pointers (RFC 6901) to the values that are wanted of the answer; in XML, the names of elements on the way to one.
     pub wants: Vec<String>,
     /// JSON pointers to the lists and objects of the answer whose members are to be counted.
     pub counts: Vec<String>,
@@ -47,6 +50,18 @@ pub struct Errand {
     pub dangers: Vec<danger::Upstream>,
     /// Certificates that the provider is verified against, in PEM.
     pub roots_pem: String,
+}
+
+/// How a provider writes its answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reads {
+    /// JSON. What refuses may say so with whatever it likes, and is not read.
+    Json,
+    /// XML, and of a refusal the text at this path is wanted.
+    Xml {
+        /// Where a refusal says which it is.
+        why: String,
+    },
 }
 
 /// What came back.

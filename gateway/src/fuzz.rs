@@ -15,8 +15,10 @@ pub type Promise = fn(&[u8]) -> bool;
 /// Every promise, by the name of its fuzz target.
 pub const TARGETS: &[(&str, Promise)] = &[
     ("authority", http::authority),
+    ("aws_chunked", http::aws_chunked),
     ("body", http::body),
     ("courier_answer", link::courier_answer),
+    ("courier_xml", link::courier_xml),
     ("dns_message", dns::message),
     ("fields", http::fields),
     ("from_courier", link::from_courier),

@@ -3,6 +3,7 @@
 //! I/O. Never knows why something is allowed.
 
 pub mod authority;
+pub(crate) mod aws_chunked;
 pub mod body;
 pub(crate) mod certificates;
 mod connection;
@@ -16,6 +17,7 @@ pub(crate) mod refusal;
 pub mod request;
 pub mod response;
 pub(crate) mod sieve;
+mod sign;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,10 @@ use peer::Peer;
 /// Connections served at once per listener; package managers open a few dozen. More wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 128;
 
+/// Bodies a door holds whole at once, to sign them: as many as S3's clients send parts of one object, with what the limits let each
+/// have. More wait.
+pub(crate) const WHOLE_BODIES_MAX: usize = 10;
+
 /// How long to wait after the kernel refused to accept, for descriptors to become free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -52,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) authority: RunAuthority,
     pub(crate) dialer: Dialer,
     pub(crate) limits: Limits,
+    /// Room for the bodies that are read whole.
+    pub(crate) whole_bodies: Arc<Semaphore>,
 }
 
 /// Accepts connections until the door ends.

@@ -31,8 +31,8 @@ pub use git::wanted::{GitAnswer, GitCall, GitHost, GitService, GitWanted};
 pub use identity::wanted::{Bundles, Claims, Given, Wanted};
 pub use keeper::{DOOR_NAME, Door, DoorGone, Judge, Ready, RunAs, ServeError, StartError};
 pub use loan::{
-    FieldName, Loan, LoanChange, NotASecret, Placeholder, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Scheme, SecretSieve,
-    SecretText, SecretWatch, User,
+    FieldName, Loan, LoanChange, NotASecret, NotSigned, Placeholder, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Scheme,
+    SecretSieve, SecretText, SecretWatch, SignedFor, User, Way,
 };
 pub use process::main;
 pub use protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};

@@ -1,7 +1,8 @@
-//! Credentials that a door uses for its run: which requests they go into, how they are written there, and what stands for
-//! them inside. Owns that a secret goes into these requests and nowhere else; never knows where it comes from.
+//! Credentials that a door uses for its run: which requests they go into, how they are written there or sign them, and what
+//! stands for them inside. Owns that a secret goes into these requests and nowhere else; never knows where it comes from.
 
 mod codes;
+mod sigv4;
 mod watch;
 
 use std::fmt;
@@ -14,6 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::http::fields::{is_hop_by_hop, is_token_byte};
 pub(crate) use codes::{forms_of, percent_decoded};
+pub use sigv4::{NotSigned, SignedFor};
+pub(crate) use sigv4::{SessionKeys, Signable, sha256_hex, stamp};
 pub use watch::{SecretSieve, SecretWatch};
 
 /// Shortest secret a door uses. A shorter one is met in ordinary traffic, or guessed by an agent that wants it barred.
@@ -21,6 +24,10 @@ pub const SECRET_BYTES_MIN: usize = 16;
 
 /// Longest secret a door uses; stateless tokens of forges have some 520 bytes, cloud tokens up to two thousand.
 pub const SECRET_BYTES_MAX: usize = 8 * 1024;
+
+/// Where AWS looks for a signature, and for the token of the session that made it.
+pub(crate) const AUTHORIZATION: &str = "authorization";
+pub(crate) const SESSION_TOKEN: &str = "x-amz-security-token";
 
 /// A request field that carries a credential, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +42,15 @@ pub enum Scheme {
     Basic(User),
     /// The secret alone.
     Plain,
+}
+
+/// How a credential goes into the requests it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// It is written into a field.
+    Field(FieldName, Scheme),
+    /// It signs each request, and its secret stays with the door. It is then the keys of one session, `<id>:<secret>:<token>`.
+    Signature(SignedFor),
 }
 
 /// The user of `Basic`.
@@ -62,10 +78,8 @@ pub struct Loan {
     pub credential: CredentialName,
     /// The requests it is for.
     pub uses: Vec<Reach>,
-    /// The field it goes into.
-    pub field: FieldName,
-    /// How it is written there.
-    pub scheme: Scheme,
+    /// How it goes into them.
+    pub way: Way,
     /// What stands for it inside.
     pub placeholder: Placeholder,
     /// The secret, and how long it may be used; none where nothing is lent, and then these requests are refused.
@@ -213,7 +227,7 @@ impl Held {
 
     /// Every form of the secret that no request may hold.
     pub(crate) fn secret_forms(&self) -> Vec<Vec<u8>> {
-        self.standing().lent.as_ref().map(|lent| forms_of(lent.text.0.as_bytes())).unwrap_or_default()
+        self.standing().lent.as_ref().map(|lent| self.loan.way.forms(&lent.text)).unwrap_or_default()
     }
 
     /// Each statement leaves it whole.
@@ -221,16 +235,35 @@ impl Held {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a credential in this field would stand where ours goes.
+    pub(crate) fn goes_into(&self, field: &str) -> bool {
+        match &self.loan.way {
+            Way::Field(name, _) => field == name.0,
+            Way::Signature(_) => matches!(field, AUTHORIZATION | SESSION_TOKEN | "x-amz-s3session-token"),
+        }
+    }
+
     /// Whether a client that was told the placeholder would write this.
     pub(crate) fn is_placeholder(&self, field: &str, value: &[u8]) -> bool {
-        if field != self.loan.field.0 {
-            return false;
+        let placeholder = self.loan.placeholder.0.as_bytes();
+        match &self.loan.way {
+            Way::Field(name, scheme) => field == name.0 && self.is_written(scheme, value),
+            // What a client signs with the placeholder for a key names it first.
+            Way::Signature(_) if field == AUTHORIZATION => {
+                let signed = value.strip_prefix(b"AWS4-HMAC-SHA256 Credential=");
+                let scope = signed.and_then(|signed| signed.strip_prefix(placeholder));
+                scope.is_some_and(|scope| scope.starts_with(b"/"))
+            }
+            Way::Signature(_) => field == SESSION_TOKEN && value == placeholder,
         }
-        let (scheme, rest) = split_scheme(value);
-        match &self.loan.scheme {
+    }
+
+    fn is_written(&self, scheme: &Scheme, value: &[u8]) -> bool {
+        let (word, rest) = split_scheme(value);
+        match scheme {
             Scheme::Plain => value == self.loan.placeholder.0.as_bytes(),
             // A client knows best how it writes a token: `token`, `Bearer` and `Basic` all mean this one.
-            Scheme::Bearer | Scheme::Basic(_) if scheme.eq_ignore_ascii_case(b"basic") => {
+            Scheme::Bearer | Scheme::Basic(_) if word.eq_ignore_ascii_case(b"basic") => {
                 codes::base64_decoded(rest).is_some_and(|pair| pair.ends_with(self.loan.placeholder.0.as_bytes()))
             }
             Scheme::Bearer | Scheme::Basic(_) => rest == self.loan.placeholder.0.as_bytes(),
@@ -268,6 +301,23 @@ impl Replaced {
     pub(crate) async fn drained(self) {
         if let Some(lent) = self.0 {
             let _in_time = tokio::time::timeout(DRAINED_WITHIN, lent.in_use.closed()).await;
+        }
+    }
+}
+
+impl Way {
+    /// What of a secret that goes in this way must turn up nowhere, in every common form.
+    pub(crate) fn forms(&self, secret: &SecretText) -> Vec<Vec<u8>> {
+        self.wiped_forms(secret).iter().map(|form| form.to_vec()).collect()
+    }
+
+    /// The same for whoever does not keep them.
+    fn wiped_forms(&self, secret: &SecretText) -> Vec<Zeroizing<Vec<u8>>> {
+        match (self, SessionKeys::parse(secret)) {
+            (Self::Signature(_), Some(keys)) => {
+                keys.secrets().iter().flat_map(|part| codes::wiped_forms_of(part.as_bytes())).collect()
+            }
+            (Self::Signature(_), None) | (Self::Field(..), _) => codes::wiped_forms_of(secret.expose().as_bytes()),
         }
     }
 }
@@ -310,7 +360,7 @@ impl Scheme {
         (user.len() <= 255 && is_plain).then(|| Self::Basic(User(user.to_owned())))
     }
 
-    /// The field's value for this secret.
+    /// The secret as it is written into its field.
     pub(crate) fn write(&self, secret: &SecretText) -> Vec<u8> {
         let secret = secret.expose();
         match self {
@@ -382,8 +432,7 @@ mod tests {
         let loan = Loan {
             credential: CredentialName::parse("key").unwrap(),
             uses: vec![uses],
-            field: FieldName::parse("Authorization").unwrap(),
-            scheme,
+            way: Way::Field(FieldName::parse("Authorization").unwrap(), scheme),
             placeholder: Placeholder::of_bits(7),
             secret: secret.map(|lasts| (SecretText::parse(b"s3cr3t-value-0001").unwrap(), lasts)),
         };
@@ -394,10 +443,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_written_as_its_scheme_says() {
-        let value = |scheme| {
-            let held = held(scheme, Some(LONG));
-            held.loan.scheme.write(held.in_hand().unwrap().secret())
-        };
+        let value = |scheme: Scheme| scheme.write(held(scheme.clone(), Some(LONG)).in_hand().unwrap().secret());
         assert_eq!(value(Scheme::Bearer), b"Bearer s3cr3t-value-0001");
         assert_eq!(value(Scheme::Plain), b"s3cr3t-value-0001");
         // `printf 'me:s3cr3t-value-0001' | base64`

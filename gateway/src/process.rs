@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::confine;
 use crate::courier;
 use crate::dial::{Dialer, SystemResolver};
@@ -14,7 +16,7 @@ use crate::dns;
 use crate::git::door::GitDoor;
 use crate::git::spool::Lanes;
 use crate::http::certificates::{BadAuthority, RunAuthority};
-use crate::http::{self, Context};
+use crate::http::{self, Context, WHOLE_BODIES_MAX};
 use crate::identity;
 use crate::link::{ANSWER_TIMEOUT, Ended, Link};
 use crate::loan::Loans;
@@ -97,8 +99,9 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
     let git = hello.git.map(|host| GitDoor::new(host, lanes));
     let (link, messages) = Link::new(ANSWER_TIMEOUT);
     let loans = Loans::begin(hello.loans);
+    let whole_bodies = Arc::new(Semaphore::new(WHOLE_BODIES_MAX));
     let tokens = hello.tokens;
-    let context = Context { scope, link, loans, git, tokens, authority, dialer, limits: hello.limits };
+    let context = Context { scope, link, loans, git, tokens, authority, dialer, limits: hello.limits, whole_bodies };
     Ok(Prepared { context, messages, listeners, lease: hello.lease })
 }
 

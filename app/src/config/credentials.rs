@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_credentials::{
-    ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
+    Asks, AwsSettings, ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
 };
 use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
 use selvedge_factory::ports::Credential;
-use selvedge_gateway::{FieldName, Scheme};
+use selvedge_gateway::{FieldName, Scheme, Way};
 
 use super::file::{self, File};
 use super::{ConfigError, PLAIN_PATH, Reader, one_of, parse_endpoint, parse_rule};
 
 /// Where credentials can come from.
-const KINDS: [&str; 6] = ["static", "openbao", "oauth", "github-app", "gitlab", "forgejo"];
+const KINDS: [&str; 9] =
+    ["static", "openbao", "oauth", "github-app", "gitlab", "forgejo", "aws", "anthropic", "openai"];
 
 /// Longest name of an environment variable.
 const VARIABLE_BYTES_MAX: usize = 100;
@@ -24,10 +25,9 @@ pub(crate) struct CredentialConfig {
     pub(crate) credential: Credential,
     pub(crate) source: Source,
     pub(crate) uses: BTreeSet<Reach>,
-    pub(crate) field: FieldName,
-    pub(crate) scheme: Scheme,
+    pub(crate) way: Way,
     /// Where a program in the sandbox finds the placeholder.
-    pub(crate) env: Option<String>,
+    pub(crate) env: Vec<String>,
 }
 
 /// Where a credential comes from.
@@ -45,6 +45,8 @@ pub(crate) enum Source {
     Gitlab(GitlabSettings),
     /// A token of an account.
     Forgejo(ForgejoSettings),
+    /// A session of a role.
+    Aws(AwsSettings),
 }
 
 /// What `selvedge credentials store` keeps for a credential.
@@ -65,7 +67,7 @@ impl Source {
     pub(crate) fn key_kept(&self) -> KeyKept {
         match self {
             Self::Static => KeyKept::Lent,
-            Self::OpenBao(_) | Self::Exchange(_) => KeyKept::None,
+            Self::OpenBao(_) | Self::Exchange(_) | Self::Aws(_) => KeyKept::None,
             Self::GithubApp(_) => KeyKept::OfApp,
             Self::Gitlab(_) | Self::Forgejo(_) => KeyKept::OfAccount,
         }
@@ -93,11 +95,6 @@ impl Reader<'_> {
             let because = "is empty: name the person or team that answers for this credential when it leaks";
             return self.bad(format!("{key}.owner"), because);
         };
-        let Some(field) = FieldName::parse(&written.header) else {
-            let because =
-                format!("`{}` cannot carry a credential; write a header such as `authorization`", written.header);
-            return self.bad(format!("{key}.header"), because);
-        };
         Ok(CredentialConfig {
             credential: Credential {
                 name,
@@ -107,14 +104,30 @@ impl Reader<'_> {
             },
             source,
             uses: self.uses(key, &written.uses)?,
-            field,
-            scheme: self.scheme(key, written)?,
-            env: self.variable(key, written.env.as_deref())?,
+            way: match &written.aws {
+                Some(aws) => self.signature(key, written, aws)?,
+                None => Way::Field(self.header(key, written)?, self.scheme(key, written)?),
+            },
+            env: match &written.aws {
+                Some(_) => self.aws_variables(key, written.env.as_deref())?,
+                None => self.variable(key, written.env.as_deref())?.into_iter().collect(),
+            },
         })
     }
 
+    fn header(&self, key: &str, written: &file::Credential) -> Result<FieldName, ConfigError> {
+        let name = written.header.as_deref().unwrap_or("authorization");
+        match FieldName::parse(name) {
+            Some(field) => Ok(field),
+            None => {
+                let because = format!("`{name}` cannot carry a credential; write a header such as `authorization`");
+                self.bad(format!("{key}.header"), because)
+            }
+        }
+    }
+
     fn source(&self, key: &str, name: &CredentialName, written: &file::Credential) -> Result<Source, ConfigError> {
-        let file::Credential { openbao, oauth, github_app, gitlab, forgejo, .. } = written;
+        let file::Credential { openbao, oauth, github_app, gitlab, forgejo, aws, anthropic, openai, .. } = written;
         let kind = written.kind.as_str();
         if !KINDS.contains(&kind) {
             return self.bad(format!("{key}.kind"), one_of(kind, KINDS));
@@ -125,22 +138,27 @@ impl Reader<'_> {
             ("github-app", github_app.is_some()),
             ("gitlab", gitlab.is_some()),
             ("forgejo", forgejo.is_some()),
+            ("aws", aws.is_some()),
+            ("anthropic", anthropic.is_some()),
+            ("openai", openai.is_some()),
         ];
         if tables.iter().any(|(name, is_there)| *is_there && *name != kind) {
             return self.bad(key, format!("has tables of another kind than `{kind}`; leave them out"));
         }
         let table = format!("{key}.{kind}");
-        match (openbao, oauth, github_app, gitlab, forgejo) {
-            (Some(bao), ..) => self.openbao(&table, name, bao),
-            (_, Some(oauth), ..) => self.oauth(&table, name, oauth),
-            (_, _, Some(app), ..) => self.github_app(&table, name, app),
-            (_, _, _, Some(gitlab), _) => self.gitlab(&table, name, gitlab),
-            (.., Some(forgejo)) => self.forgejo(&table, name, forgejo),
-            (None, None, None, None, None) if kind == "static" => Ok(Source::Static),
-            (None, None, None, None, None) => {
-                self.bad(table, format!("is missing: `kind = \"{kind}\"` needs a table of that name"))
-            }
-        }
+        let read = match kind {
+            "openbao" => openbao.as_ref().map(|bao| self.openbao(&table, name, bao)),
+            "oauth" => oauth.as_ref().map(|oauth| self.oauth(&table, name, oauth)),
+            "github-app" => github_app.as_ref().map(|app| self.github_app(&table, name, app)),
+            "gitlab" => gitlab.as_ref().map(|gitlab| self.gitlab(&table, name, gitlab)),
+            "forgejo" => forgejo.as_ref().map(|forgejo| self.forgejo(&table, name, forgejo)),
+            "aws" => aws.as_ref().map(|aws| self.aws(key, name, written, aws)),
+            "anthropic" => anthropic.as_ref().map(|anthropic| self.anthropic(&table, name, anthropic)),
+            "openai" => openai.as_ref().map(|openai| self.openai(&table, name, openai)),
+            _ => Some(Ok(Source::Static)),
+        };
+        let missing = || format!("is missing: `kind = \"{kind}\"` needs a table of that name");
+        read.unwrap_or_else(|| self.bad(&table, missing()))
     }
 
     fn openbao(&self, key: &str, name: &CredentialName, bao: &file::OpenBao) -> Result<Source, ConfigError> {
@@ -166,8 +184,7 @@ impl Reader<'_> {
             revocation: page("revocation", &oauth.revocation)?,
             introspection: page("introspection", &oauth.introspection)?,
             server: self.said(key, "server", &oauth.server)?,
-            audience: oauth.audience.clone(),
-            scope: oauth.scope.clone(),
+            asks: Asks::Exchange { audience: oauth.audience.clone(), scope: oauth.scope.clone() },
             token_lives_at_most: self.span(&format!("{key}.token_lives_at_most"), &oauth.token_lives_at_most)?,
         }))
     }
@@ -198,7 +215,7 @@ impl Reader<'_> {
         self.bad(key, format!("`{path}` is not a path; write such as `database/creds/readonly`"))
     }
 
-    fn lent_at_most(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
+    pub(super) fn lent_at_most(&self, key: &str, text: &str) -> Result<Duration, ConfigError> {
         self.span(&format!("{key}.lent_at_most"), text)
     }
 
@@ -215,7 +232,7 @@ impl Reader<'_> {
     }
 
     fn scheme(&self, key: &str, written: &file::Credential) -> Result<Scheme, ConfigError> {
-        let scheme = match (written.scheme.as_str(), &written.user) {
+        let scheme = match (written.scheme.as_deref().unwrap_or("bearer"), &written.user) {
             ("bearer", None) => Some(Scheme::Bearer),
             ("plain", None) => Some(Scheme::Plain),
             ("basic", Some(user)) => Scheme::basic(user),
@@ -231,7 +248,7 @@ impl Reader<'_> {
         }
     }
 
-    fn variable(&self, key: &str, name: Option<&str>) -> Result<Option<String>, ConfigError> {
+    pub(super) fn variable(&self, key: &str, name: Option<&str>) -> Result<Option<String>, ConfigError> {
         let Some(name) = name else { return Ok(None) };
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         let starts_well = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
@@ -261,7 +278,7 @@ impl Reader<'_> {
                 }
                 loans.insert(Loan { credential: name.clone(), uses: uses.clone() });
             }
-            if let Some(other) = config.env.as_deref().and_then(|env| variables.insert(env, name.clone())) {
+            if let Some(other) = config.env.iter().find_map(|env| variables.insert(env, name.clone())) {
                 return self.bad(key, format!("`{name}` and `{other}` have the same `env`; rename one"));
             }
         }
@@ -271,6 +288,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_gateway::Way;
+
     use crate::config::Config;
 
     const AGENT: &str = "[agent.a]\nruntime = \"command\"\ncommand = [\"true\"]\nowner = \"o\"\npurpose = \"p\"\nescalate = \"e\"\n\
@@ -288,7 +307,8 @@ mod tests {
         let agent = &config.agents.values().find(|agent| agent.agent.name.as_str() == "a").unwrap().agent;
         assert_eq!((agent.loans.len(), agent.reach.len()), (1, 1));
         let written = &config.credentials.values().next().unwrap();
-        assert_eq!((written.field.as_str(), written.credential.is_stored), ("authorization", true));
+        assert!(matches!(&written.way, Way::Field(field, _) if field.as_str() == "authorization"));
+        assert!(written.credential.is_stored);
     }
 
     #[test]

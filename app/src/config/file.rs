@@ -1,5 +1,7 @@
 //! The file as it is written: keys, defaults, and errors that say where and what was probably meant.
 
+pub(super) mod aws;
+pub(super) mod federation;
 pub(super) mod forge;
 
 use std::collections::BTreeMap;
@@ -194,20 +196,20 @@ pub(crate) struct Registry {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credential {
-    /// `static`: a key that `selvedge credentials store` keeps sealed. `openbao`, `oauth`: made for each run, with the run's own
+    /// `static`: a key that `selvedge credentials store` keeps sealed. `openbao`, `oauth`, `anthropic`, `openai`: made for each run, with the run's own
     /// identity document. `github-app`, `gitlab`, `forgejo`: made for each run, with a key that `selvedge credentials store` keeps sealed and that is
-    /// lent to nobody.
+    /// lent to nobody. `aws`: made for each run, with its own identity document, and signs requests.
     pub(crate) kind: String,
     /// The person or team that answers for it.
     pub(crate) owner: String,
     /// What it is for: `PUT https://<host>/<path>`, one method and one path prefix each.
     pub(crate) uses: Vec<String>,
-    /// The header it goes into.
-    #[serde(default = "authorization")]
-    pub(crate) header: String,
-    /// How it is written there: `bearer`, `basic`, or `plain` for the bare secret.
-    #[serde(default = "bearer")]
-    pub(crate) scheme: String,
+    /// The header it goes into; without it, `authorization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) header: Option<String>,
+    /// How it is written there: `bearer`, `basic`, or `plain` for the bare secret; without it, `bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scheme: Option<String>,
     /// The user of `scheme = "basic"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<String>,
@@ -232,6 +234,15 @@ pub(crate) struct Credential {
     /// For `kind = "forgejo"`: an account at a Forgejo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) forgejo: Option<forge::Forgejo>,
+    /// For `kind = "anthropic"`: a federation rule at Anthropic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) anthropic: Option<federation::Anthropic>,
+    /// For `kind = "openai"`: a workload identity provider at OpenAI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) openai: Option<federation::OpenAi>,
+    /// For `kind = "aws"`: a role at AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) aws: Option<aws::Aws>,
 }
 
 /// An OpenBao or Vault, with a `jwt` auth method that trusts the factory's issuer.
@@ -380,16 +391,8 @@ fn approval_within() -> String {
     "24h".to_owned()
 }
 
-fn authorization() -> String {
-    "authorization".to_owned()
-}
-
 fn jwt() -> String {
     "jwt".to_owned()
-}
-
-fn bearer() -> String {
-    "bearer".to_owned()
 }
 
 fn lent_at_most() -> String {

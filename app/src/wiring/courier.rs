@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Body, Brought, Courier, CourierError, Errand, Exchange, Forgejo, GithubApp, Gitlab, OpenBao, Provider, Secret,
-    StoredKeyLoans,
+    Aws, Body, Brought, Courier, CourierError, Errand, Exchange, Forgejo, GithubApp, Gitlab, OpenBao, Provider, Reads,
+    Secret, StoredKeyLoans,
 };
 use selvedge_domain::Duration;
 use selvedge_gateway::courier::{self, Failed};
@@ -45,6 +45,10 @@ impl Courier for Couriers {
                     ("application/x-www-form-urlencoded".to_owned(), Zeroizing::new(form.expose().to_vec()))
                 }
             }),
+            reads: match errand.reads {
+                Reads::Json => courier::Reads::Json,
+                Reads::Xml { why } => courier::Reads::Xml { why: why.to_owned() },
+            },
             wants: errand.wants.clone(),
             counts: errand.counts.clone(),
             dangers: dangers_at(&self.danger, &errand.endpoint),
@@ -82,6 +86,7 @@ impl Lending {
                 Source::Exchange(settings) => Some(Arc::new(Exchange::new(settings.clone(), issuer, couriers))),
                 Source::GithubApp(settings) => Some(Arc::new(GithubApp::new(settings.clone(), minting, couriers))),
                 Source::Gitlab(settings) => Some(Arc::new(Gitlab::new(settings.clone(), minting, couriers))),
+                Source::Aws(settings) => Some(Arc::new(Aws::new(settings.clone(), issuer, couriers))),
                 Source::Forgejo(settings) => Some(Arc::new(Forgejo::new(settings.clone(), minting, couriers))),
             }
         });

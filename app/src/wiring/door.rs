@@ -148,14 +148,14 @@ impl Works {
         let mut lending = Lent::default();
         for (name, uses) in uses {
             let gone = || ActError::Permanent(format!("credential `{name}` is no longer configured"));
-            let CredentialConfig { field, scheme, env, .. } = config.credentials.get(name).ok_or_else(gone)?;
+            let CredentialConfig { way, env, .. } = config.credentials.get(name).ok_or_else(gone)?;
             let placeholder = Placeholder::of_bits(u128::from(self.draw()) << 64 | u128::from(self.draw()));
             lending.env.extend(env.iter().map(|env| (env.clone(), placeholder.clone())));
             let kept = lent.remove(&Some(name.clone()));
             lending.on_door.extend(kept.as_ref().map(|kept| OnDoor::new(name, kept)));
             let secret = kept.map(|kept| self.lent_secret(name, &kept)).transpose()?;
-            let (field, scheme) = (field.clone(), scheme.clone());
-            lending.loans.push(Loan { credential: name.clone(), uses, field, scheme, placeholder, secret });
+            let way = way.clone();
+            lending.loans.push(Loan { credential: name.clone(), uses, way, placeholder, secret });
         }
         let salt = u128::from(self.draw()) << 64 | u128::from(self.draw());
         lending.watch = SecretWatch::of(&lending.loans, salt).map(Arc::new);

@@ -6,8 +6,10 @@
     reason = "a failing test is allowed to be blunt, and so are its helpers"
 )]
 
+mod aws;
 mod canary;
 mod crash;
+mod federation;
 mod forgejo;
 mod github_app;
 mod gitlab;

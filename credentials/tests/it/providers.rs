@@ -4,16 +4,17 @@
 use std::sync::Arc;
 
 use selvedge_credentials::{
-    Courier, Ending, Exchange, ExchangeSettings, Forgejo, ForgejoSettings, GithubApp, GithubAppSettings, Gitlab,
-    GitlabRole, GitlabSettings, Leases, LendError, MintingKeys, OpenBao, OpenBaoSettings, Page, PermissionLevel,
-    Provider, Secret,
+    Asks, Aws, AwsSettings, Courier, Ending, Exchange, ExchangeSettings, Forgejo, ForgejoSettings, GithubApp,
+    GithubAppSettings, Gitlab, GitlabRole, GitlabSettings, Leases, LendError, MintingKeys, OpenBao, OpenBaoSettings,
+    Page, PermissionLevel, Provider, Secret,
 };
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, HostPattern, LeaseState, Revocation};
 
+use crate::vendors::federation::{self, Maker};
 use crate::vendors::github::{self, Github};
 use crate::vendors::{AUDIENCE, LIVES, Mood, Service, Trusting, Vendor};
-use crate::vendors::{forgejo, gitlab};
+use crate::vendors::{aws, forgejo, gitlab};
 use crate::world::{Cut, Disk, Fuse, NOW, Wired, holder, issuer, lease, order, permit, sealer, text};
 
 fn seconds(count: u64) -> Duration {
@@ -43,10 +44,25 @@ pub(crate) enum Kind {
     GithubApp,
     Gitlab,
     Forgejo,
+    Aws,
+    Anthropic,
+    OpenAi,
 }
 
-const KINDS: [Kind; 6] =
-    [Kind::OpenBao, Kind::Exchange, Kind::ExpiryOnly, Kind::GithubApp, Kind::Gitlab, Kind::Forgejo];
+const KINDS: [Kind; 9] = [
+    Kind::OpenBao,
+    Kind::Exchange,
+    Kind::ExpiryOnly,
+    Kind::GithubApp,
+    Kind::Gitlab,
+    Kind::Forgejo,
+    Kind::Aws,
+    Kind::Anthropic,
+    Kind::OpenAi,
+];
+
+/// Those whose tokens nobody can end.
+const EXPIRES: [Kind; 4] = [Kind::ExpiryOnly, Kind::Aws, Kind::Anthropic, Kind::OpenAi];
 
 /// Those whose lost tokens carry their lease, and are found by it.
 const FOUND: [Kind; 2] = [Kind::Gitlab, Kind::Forgejo];
@@ -57,6 +73,9 @@ fn service(kind: Kind, disk: &Arc<Disk>) -> Box<dyn Service> {
         Kind::GithubApp => Box::new(Arc::<Github>::default()),
         Kind::Gitlab => Box::new(Arc::<gitlab::Gitlab>::default()),
         Kind::Forgejo => Box::new(Arc::<forgejo::Forgejo>::default()),
+        Kind::Aws => Box::new(aws::Sts::new(disk)),
+        Kind::Anthropic => Box::new(federation::Federation::new(Maker::Anthropic, disk)),
+        Kind::OpenAi => Box::new(federation::Federation::new(Maker::OpenAi, disk)),
     }
 }
 
@@ -78,6 +97,39 @@ pub(crate) fn github_app() -> GithubAppSettings {
         installation: github::INSTALLATION,
         repositories: ["shop".to_owned()].into(),
         permissions: [("contents".to_owned(), PermissionLevel::Read)].into(),
+    }
+}
+
+pub(crate) fn aws() -> AwsSettings {
+    AwsSettings {
+        credential: name(),
+        sts: page("/"),
+        role: aws::ROLE.to_owned(),
+        audience: aws::CLIENT.to_owned(),
+        session_lives: LIVES,
+        policy: None,
+        policy_arns: Vec::new(),
+    }
+}
+
+pub(crate) fn federated(maker: Maker) -> ExchangeSettings {
+    let account = federation::ACCOUNT.to_owned();
+    ExchangeSettings {
+        credential: name(),
+        token: page("/v1/oauth/token"),
+        revocation: None,
+        introspection: None,
+        server: federation::AUDIENCE.to_owned(),
+        asks: match maker {
+            Maker::Anthropic => Asks::Anthropic {
+                rule: federation::RULE.to_owned(),
+                organization: federation::ORGANIZATION.to_owned(),
+                account,
+                workspace: Some(federation::WORKSPACE.to_owned()),
+            },
+            Maker::OpenAi => Asks::OpenAi { provider: federation::PROVIDER.to_owned(), account },
+        },
+        token_lives_at_most: LIVES,
     }
 }
 
@@ -104,8 +156,7 @@ fn provider(kind: Kind, disk: &Arc<Disk>, fuse: &Arc<Fuse>, courier: Arc<dyn Cou
                 revocation: can_revoke.then(|| page("/revoke")),
                 introspection: can_revoke.then(|| page("/introspect")),
                 server: AUDIENCE.to_owned(),
-                audience: None,
-                scope: Some("read write:one".to_owned()),
+                asks: Asks::Exchange { audience: None, scope: Some("read write:one".to_owned()) },
                 token_lives_at_most: LIVES,
             };
             Arc::new(Exchange::new(settings, issuer(disk), courier))
@@ -130,6 +181,9 @@ fn provider(kind: Kind, disk: &Arc<Disk>, fuse: &Arc<Fuse>, courier: Arc<dyn Cou
             };
             Arc::new(Forgejo::new(settings, minting_keys(disk, fuse), courier))
         }
+        Kind::Aws => Arc::new(Aws::new(aws(), issuer(disk), courier)),
+        Kind::Anthropic => Arc::new(Exchange::new(federated(Maker::Anthropic), issuer(disk), courier)),
+        Kind::OpenAi => Arc::new(Exchange::new(federated(Maker::OpenAi), issuer(disk), courier)),
     }
 }
 
@@ -148,18 +202,40 @@ fn world(kind: Kind, cut: Cut) -> World {
 }
 
 pub(crate) fn world_beside(kind: Kind, cut: Cut, disk: Arc<Disk>, service: Box<dyn Service>) -> World {
+    let fuse = Fuse::new(cut);
+    let made = |courier| provider(kind, &disk, &fuse, courier);
+    world_of(kind, Arc::clone(&disk), Arc::clone(&fuse), service, made)
+}
+
+/// The same with a provider of the test's own.
+pub(crate) fn world_with(
+    kind: Kind,
+    cut: Cut,
+    disk: Arc<Disk>,
+    service: Box<dyn Service>,
+    provider: impl Fn(Arc<dyn Courier>) -> Arc<dyn Provider>,
+) -> World {
+    world_of(kind, disk, Fuse::new(cut), service, provider)
+}
+
+fn world_of(
+    kind: Kind,
+    disk: Arc<Disk>,
+    fuse: Arc<Fuse>,
+    service: Box<dyn Service>,
+    provider: impl Fn(Arc<dyn Courier>) -> Arc<dyn Provider>,
+) -> World {
     // The keys of the issuer and of the operator are there before the power can go.
     let _keys = issuer(&disk);
     let key = match kind {
         Kind::Gitlab => gitlab::KEY.to_owned(),
         Kind::Forgejo => forgejo::PASSWORD.to_owned(),
-        Kind::OpenBao | Kind::Exchange | Kind::ExpiryOnly | Kind::GithubApp => github::pkcs1_pem(),
+        _ => github::pkcs1_pem(),
     };
     minting_keys(&disk, &Fuse::new(Cut::Never)).put(&name(), &Secret::new(key.into_bytes()), NOW).unwrap();
-    let fuse = Fuse::new(cut);
     let vendor = Vendor::new(service, Arc::clone(&fuse), NOW);
     let store = Arc::new(Wired { disk: Arc::clone(&disk), fuse: Arc::clone(&fuse) });
-    let leases = Leases::new(sealer(), store, vec![provider(kind, &disk, &fuse, vendor.clone())]);
+    let leases = Leases::new(sealer(), store, vec![provider(vendor.clone())]);
     World { leases, vendor, fuse, disk }
 }
 
@@ -183,7 +259,7 @@ fn a_credential_is_made_with_the_run_s_own_document_and_dies_with_its_lease_c2_c
         let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
         match lent.minted.revocation {
             Revocation::ExpiryOnly(dies) => {
-                assert_eq!(kind, Kind::ExpiryOnly);
+                assert!(EXPIRES.contains(&kind), "{kind:?}");
                 assert_eq!(world.leases.revoke(&lease(1), live, NOW), Ending::ExpiresAt(dies), "it says so");
                 assert_eq!(world.vendor.live(), 1);
                 *world.vendor.now.lock().unwrap() = dies;

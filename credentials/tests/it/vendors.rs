@@ -1,6 +1,8 @@
 //! Strict stand-ins for services that cannot be had here, written from what their makers and the RFCs publish. Each refuses what
 //! the service refuses, and counts by itself what is alive.
 
+pub(crate) mod aws;
+pub(crate) mod federation;
 pub(crate) mod forgejo;
 pub(crate) mod github;
 pub(crate) mod gitlab;
@@ -8,10 +10,12 @@ pub(crate) mod gitlab;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use selvedge_credentials::{Body, Brought, Courier, CourierError, Errand, Verifier};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use selvedge_credentials::{Body, Brought, Courier, CourierError, Errand, Reads, Verifier};
 use selvedge_domain::{Duration, Method, Time};
 
-use crate::world::{Disk, Fuse, Wired, issuer};
+use crate::world::{Disk, Fuse, ISSUER, Wired, issuer};
 
 /// The audience the stand-ins' trust is bound to.
 pub(crate) const AUDIENCE: &str = "https://vendor.example";
@@ -31,6 +35,8 @@ pub(crate) enum Mood {
     Status(u16),
     /// It answers every request with this status, and says when to come back.
     Later(u16),
+    /// It answers every request with this status, and says this at that place of its answer.
+    Says(u16, &'static str, &'static str),
     /// It answers `200` and nothing that makes sense.
     Nonsense,
 }
@@ -226,6 +232,10 @@ impl Courier for Vendor {
                 let retry_after = Some(Duration::from_seconds(7));
                 return Ok(Brought { status, retry_after, found: BTreeMap::new() });
             }
+            Mood::Says(status, place, word) => {
+                let said = selvedge_credentials::Secret::new(word.as_bytes().to_vec());
+                return Ok(Brought { status, retry_after: None, found: [(place.to_owned(), said)].into() });
+            }
             Mood::Nonsense => return Err(CourierError::AnswerLost("the answer is not JSON".to_owned())),
             Mood::Mute => {
                 self.serve(errand);
@@ -255,11 +265,40 @@ fn brought(errand: &Errand, (status, body): (u16, serde_json::Value)) -> Brought
         };
         Some((pointer.clone(), selvedge_credentials::Secret::new(members.into_bytes())))
     };
-    let found = match status {
-        ..300 => errand.wants.iter().filter_map(value).chain(errand.counts.iter().filter_map(count)).collect(),
-        300.. => BTreeMap::new(),
+    let found = match (status, errand.reads) {
+        (..300, _) => errand.wants.iter().filter_map(value).chain(errand.counts.iter().filter_map(count)).collect(),
+        (300.., Reads::Xml { why }) => value(&why.to_owned()).into_iter().collect(),
+        (300.., Reads::Json) => BTreeMap::new(),
     };
     Brought { status, retry_after: (status == 429).then_some(Duration::from_seconds(7)), found }
+}
+
+/// Why a document of ours is not believed.
+pub(crate) enum Untrusted {
+    Invalid,
+    Expired,
+}
+
+/// What a document says that an issuer signed with a key it publishes, as a library reads it that is not ours. The clock is the
+/// stand-in's own.
+pub(crate) fn claims(keys: &JwkSet, document: &str, audience: &str, now: Time) -> Result<serde_json::Value, Untrusted> {
+    let header = jsonwebtoken::decode_header(document).map_err(|_| Untrusted::Invalid)?;
+    let key = keys.find(header.kid.as_deref().unwrap_or_default()).ok_or(Untrusted::Invalid)?;
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_audience(&[audience]);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+    validation.validate_exp = false;
+    let key = DecodingKey::from_jwk(key).unwrap();
+    let decoded = jsonwebtoken::decode::<serde_json::Value>(document, &key, &validation);
+    let claims = decoded.map_err(|_| Untrusted::Invalid)?.claims;
+    let second = |name: &str| claims[name].as_u64().ok_or(Untrusted::Invalid);
+    let (issued, expires, now) = (second("iat")?, second("exp")?, now.as_millis() / 1000);
+    match (issued <= now, now < expires) {
+        (true, true) => Ok(claims),
+        (true, false) => Err(Untrusted::Expired),
+        (false, _) => Err(Untrusted::Invalid),
+    }
 }
 
 fn pairs(body: &str) -> BTreeMap<String, String> {

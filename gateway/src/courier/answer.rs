@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// Longest value that is brought back; stateless tokens of forges have some 520 bytes, cloud tokens up to two thousand.
-const VALUE_BYTES_MAX: usize = 8 * 1024;
+pub(super) const VALUE_BYTES_MAX: usize = 8 * 1024;
 
 /// Why an answer is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadAnswer {
     #[error("the answer is not JSON")]
     NotJson,
+    #[error("the answer is not XML")]
+    NotXml,
+    #[error("a value of the answer is there twice")]
+    Twice,
     #[error("a value of the answer is too long")]
     TooLong,
 }

@@ -1,11 +1,11 @@
 //! The courier's process: fences, one connection, one request, one answer. A failure says whether the provider was asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::answer::wanted;
-use super::{Brought, Errand, Failed};
+use super::{Brought, Errand, Failed, Reads, xml};
 use crate::confine;
 use crate::dial::{ClientLeg, Dialer, SystemResolver};
 use crate::http::body::{BodyReader, Framing};
@@ -66,12 +66,13 @@ async fn ask(errand: &Errand, dialer: &Dialer, scope: &Scope) -> Result<Brought,
     let response = parse_response(&head, errand.method).map_err(|_| lost("the provider's answer is malformed"))?;
     let body = read_body(&mut provider, &response).await.ok_or_else(|| lost("the provider's answer breaks off"))?;
     // What refuses says so with whatever it likes; only what grants has to make sense.
-    let (wants, counts) = match response.status {
-        ..300 => (errand.wants.as_slice(), errand.counts.as_slice()),
-        300.. => (&[][..], &[][..]),
+    let found = match (&errand.reads, response.status) {
+        (Reads::Json, ..300) => wanted(&body, &errand.wants, &errand.counts),
+        (Reads::Xml { .. }, ..300) => xml::wanted(&body, &errand.wants),
+        (Reads::Json, 300..) => Ok(BTreeMap::new()),
+        (Reads::Xml { why }, 300..) => Ok(xml::wanted(&body, std::slice::from_ref(why)).unwrap_or_default()),
     };
-    let found =
-        wanted(&body, wants, counts).map_err(|bad| Failed::AnswerLost(format!("the provider answered, and {bad}")))?;
+    let found = found.map_err(|bad| Failed::AnswerLost(format!("the provider answered, and {bad}")))?;
     Ok(Brought { status: response.status, retry_after: response.retry_after(), found })
 }
 
@@ -94,7 +95,10 @@ fn request(errand: &Errand) -> Vec<u8> {
     );
     // A provider may have a JSON of its own that it wants to be asked for.
     if !fields.iter().any(|(name, _)| name.as_str() == "accept") {
-        head.push_str("accept: application/json\r\n");
+        head.push_str(match errand.reads {
+            Reads::Json => "accept: application/json\r\n",
+            Reads::Xml { .. } => "accept: text/xml\r\n",
+        });
     }
     for (name, value) in fields {
         head.push_str(&format!("{}: {}\r\n", name.as_str(), value.as_str()));

@@ -3,6 +3,7 @@
 use selvedge_domain::Method;
 
 use crate::http::authority::Authority;
+use crate::http::aws_chunked;
 use crate::http::body::{BadBody, BodyReader, Framing, Piece, write_end, write_piece};
 use crate::http::credentials::is_credential_field;
 use crate::http::fields::{ValueBytes, head_length, is_hop_by_hop, is_token_byte, split_head};
@@ -142,6 +143,26 @@ pub(super) fn body(bytes: &[u8]) -> bool {
         body_holds(framing, bytes);
     }
     body_holds(Framing::Chunked, bytes)
+}
+
+/// What is taken out of S3's coding is what was put in, and nothing of the coding is part of it.
+pub(super) fn aws_chunked(bytes: &[u8]) -> bool {
+    let Some(decoded) = aws_chunked::decoded(bytes) else { return false };
+    assert!(decoded.body.len() < bytes.len());
+    let mut coded = Vec::new();
+    for chunk in decoded.body.chunks(7) {
+        coded.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        coded.extend_from_slice(chunk);
+        coded.extend_from_slice(b"\r\n");
+    }
+    coded.extend_from_slice(b"0\r\n");
+    if let Some((name, value)) = &decoded.checksum {
+        assert!([name, value].iter().all(|text| text.bytes().all(|b| b.is_ascii_graphic())), "it becomes a field");
+        coded.extend_from_slice(format!("{name}:{value}\r\n").as_bytes());
+    }
+    coded.extend_from_slice(b"\r\n");
+    assert_eq!(aws_chunked::decoded(&coded), Some(decoded));
+    true
 }
 
 fn body_holds(framing: Framing, bytes: &[u8]) -> bool {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::courier::{Brought, Errand, answer};
+use crate::courier::{Brought, Errand, answer, xml};
 use crate::git::wanted::{GitAnswer, GitCall};
 use crate::http::path::CanonicalPath;
 use crate::identity::wanted::{Given, Wanted};
@@ -127,6 +127,20 @@ pub(super) fn courier_answer(body: &[u8]) -> bool {
         assert!(pointers.contains(pointer) && value.len() <= 8 * 1024);
         let there = whole.pointer(pointer).unwrap();
         assert_eq!(there.as_str().map_or_else(|| there.to_string(), str::to_owned), *value);
+    }
+    true
+}
+
+/// The same of an answer in XML: texts of elements as they are there, none of them longer than is brought back.
+pub(super) fn courier_xml(body: &[u8]) -> bool {
+    let paths = ["", "/A", "/A/B", "/A/B/Key", "/A/B/Token", "/ErrorResponse/Error/Code"].map(str::to_owned);
+    let Ok(found) = xml::wanted(body, &paths) else { return false };
+    for (path, value) in &found {
+        assert!(paths.contains(path) && !path.is_empty() && value.len() <= 8 * 1024);
+        // What an element says is no element, whatever was escaped in it.
+        let escaped = value.replace('&', "&amp;").replace('<', "&lt;").replace('\r', "&#13;").replace("]]>", "]]&gt;");
+        let again = xml::wanted(format!("<A>{escaped}</A>").as_bytes(), &["/A".to_owned()]);
+        assert_eq!(again.unwrap().get("/A"), Some(value));
     }
     true
 }

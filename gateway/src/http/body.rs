@@ -32,6 +32,9 @@ pub enum BadBody {
     /// Fields after the last chunk.
     #[error("the body has a trailer")]
     Trailer,
+    /// A coding of its own that it announces and is not in, or is in and does not announce.
+    #[error("the body is not coded as its head says")]
+    Coding,
     /// The connection ended first.
     #[error("the body ended early")]
     Truncated,

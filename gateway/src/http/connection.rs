@@ -2,19 +2,21 @@
 //! came before it on the connection.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use selvedge_domain::Endpoint;
+use selvedge_domain::{Endpoint, Time};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Context;
 use super::body::{BadBody, BodyReader, Framing};
 use super::entry::{Entry, open_tunnel};
-use super::lend::{self, BodyWatch, Injection};
+use super::lend::{self, BodyWatch, Going, Injection};
 use super::peer::{Peer, ReadError, RelayError, Watch, relay};
 use super::refusal::Refusal;
 use super::request::{BadRequest, Exchange, REQUEST_HEAD_BYTES_MAX, Request, parse_request};
 use super::response::{RESPONSE_HEAD_BYTES_MAX, Response, parse_response};
 use super::sieve::{Sieve, mask_all};
+use super::sign;
 use crate::dial::ClientLeg;
 use crate::git::door as git;
 use crate::link::{Question, failed};
@@ -34,6 +36,14 @@ pub(crate) struct Connection {
     pub(crate) entry: Entry,
     /// The server's connection is this client's alone, so nothing another run sent can be on it.
     pub(crate) server: Option<(Endpoint, Peer)>,
+}
+
+/// A request's body on its way.
+enum Body {
+    /// From the client, as it comes.
+    Streamed(BodyReader),
+    /// Read whole, and looked through; with the room it takes.
+    Whole(Vec<u8>, OwnedSemaphorePermit),
 }
 
 /// What follows a request.
@@ -154,7 +164,7 @@ impl Connection {
         let mut passed = Passed::default();
         let forwarded = match injection {
             Some(_) => self.forward_while_lent(request, &endpoint, body, &mut passed).await,
-            None => self.forward(request, &endpoint, body, None, &mut passed).await,
+            None => self.forward(request, &endpoint, Body::Streamed(body), None, &mut passed).await,
         };
         let outcome = match &forwarded {
             Ok((status, _)) => Outcome::Answered { status: *status },
@@ -175,16 +185,27 @@ impl Connection {
     ) -> Result<(u16, Next), Broken> {
         // The keeper took its time to answer: what goes out is what is lent now.
         let injection = lend::injection(&self.context.loans, request, endpoint)?.ok_or(Refusal::OutsideGrant)?;
-        request.carry(injection.field.as_str(), &injection.value);
         let forwarded = tokio::select! {
             biased;
             () = injection.in_hand.withdrawn() => None,
-            forwarded = self.forward(request, endpoint, body, Some(&injection), passed) => Some(forwarded),
+            forwarded = self.put_in_and_forward(request, endpoint, body, &injection, passed) => Some(forwarded),
         };
         forwarded.unwrap_or_else(|| match lend::withdrawn(&self.context.loans, &injection.credential) {
             Some(refusal) if !passed.client_is_told => Err(Broken::Untold(refusal)),
             _ => Err(Broken::Told("credential_withdrawn")),
         })
+    }
+
+    async fn put_in_and_forward(
+        &mut self,
+        request: &mut Exchange,
+        endpoint: &Endpoint,
+        body: BodyReader,
+        injection: &Injection,
+        passed: &mut Passed,
+    ) -> Result<(u16, Next), Broken> {
+        let body = self.put_in(request, endpoint, body, injection).await?;
+        self.forward(request, endpoint, body, Some(injection), passed).await
     }
 
     fn question(&self, request: &Exchange, endpoint: &Endpoint, injection: Option<&Injection>) -> Question {
@@ -203,11 +224,59 @@ impl Connection {
         }
     }
 
+    /// Puts the credential into a request. One that signs needs all of it first; nothing of a body has left by then.
+    async fn put_in(
+        &mut self,
+        request: &mut Exchange,
+        endpoint: &Endpoint,
+        body: BodyReader,
+        injection: &Injection,
+    ) -> Result<Body, Broken> {
+        match &injection.going {
+            Going::Field(field, value) => {
+                request.carry(field.as_str(), value);
+                Ok(Body::Streamed(body))
+            }
+            Going::Signature(keys, signed_for) => {
+                let context = Arc::clone(&self.context);
+                let room = context.whole_bodies.clone().acquire_owned().await;
+                let room = room.map_err(|_| Broken::Told("door_closing"))?;
+                let bytes = self.read_whole(request, body).await?;
+                let bytes = sign::uncoded(request, bytes)?;
+                if let Some(turned) = BodyWatch::over(&context.loans).and_then(|watch| watch.turned_up_in(&bytes)) {
+                    return Err(Refusal::TurnedUp(turned).into());
+                }
+                let place = (endpoint, self.entry.port_default());
+                sign::sign(request, &bytes, (keys, signed_for), place, now());
+                Ok(Body::Whole(bytes, room))
+            }
+        }
+    }
+
+    /// Reads a body whole, having told the client to send it where it waits for that.
+    async fn read_whole(&mut self, request: &mut Exchange, body: BodyReader) -> Result<Vec<u8>, Broken> {
+        self.let_client_go_on(request).await?;
+        request.expects_continue = false;
+        match self.client.read_body(body).await {
+            Ok(bytes) => Ok(bytes),
+            Err(RelayError::Malformed(bad)) if bad != BadBody::Truncated => Err(Refusal::Body(bad).into()),
+            Err(_) => Err(Broken::Told("client_gone")),
+        }
+    }
+
+    async fn let_client_go_on(&mut self, request: &Exchange) -> Result<(), Broken> {
+        if request.expects_continue && request.framing != Framing::Empty {
+            let go_on = self.client.write(b"HTTP/1.1 100 Continue\r\n\r\n").await;
+            go_on.map_err(|_| Broken::Told("client_gone"))?;
+        }
+        Ok(())
+    }
+
     async fn forward(
         &mut self,
         request: &Exchange,
         endpoint: &Endpoint,
-        body: BodyReader,
+        body: Body,
         injection: Option<&Injection>,
         passed: &mut Passed,
     ) -> Result<(u16, Next), Broken> {
@@ -257,7 +326,7 @@ impl Connection {
         &mut self,
         request: &Exchange,
         endpoint: &Endpoint,
-        body: BodyReader,
+        body: Body,
         passed: &mut Passed,
     ) -> Result<(Peer, Response), Broken> {
         let kept = self.take_kept(endpoint).await;
@@ -270,7 +339,7 @@ impl Connection {
         match self.send_on(&mut server, request, endpoint, body, passed).await {
             Err(Broken::Untold(Refusal::ServerGone)) if may_repeat => {
                 let mut server = self.dial(endpoint).await?;
-                let nothing = BodyReader::begin(Framing::Empty, 0)?;
+                let nothing = Body::Streamed(BodyReader::begin(Framing::Empty, 0)?);
                 let response = self.send_on(&mut server, request, endpoint, nothing, passed).await?;
                 Ok((server, response))
             }
@@ -294,15 +363,25 @@ impl Connection {
         server: &mut Peer,
         request: &Exchange,
         endpoint: &Endpoint,
-        body: BodyReader,
+        body: Body,
         passed: &mut Passed,
     ) -> Result<Response, Broken> {
         let mut head = Vec::new();
         request.write_head(endpoint, self.entry.port_default(), &mut head);
-        if request.expects_continue && request.framing != Framing::Empty {
-            let go_on = self.client.write(b"HTTP/1.1 100 \r\n\r\n").await;
-            go_on.map_err(|_| Broken::Told("client_gone"))?;
-        }
+        let body = match body {
+            Body::Streamed(body) => body,
+            Body::Whole(bytes, _room) => {
+                head.extend_from_slice(&bytes);
+                passed.request_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                return match server.write(&head).await {
+                    Ok(()) => Ok(read_response(server, request).await?),
+                    Err(_) if request.framing == Framing::Empty => Err(Refusal::ServerGone.into()),
+                    // As where it is streamed: it may have answered and not read on.
+                    Err(_) => Ok(read_response(server, request).await?),
+                };
+            }
+        };
+        self.let_client_go_on(request).await?;
         let mut body_watch = BodyWatch::over(&self.context.loans);
         let watch = body_watch.as_mut().map_or(Watch::Unwatched, |watch| Watch::Stop(watch.sieve()));
         match relay(head, &mut self.client, body, watch, request.framing, server, &mut passed.request_bytes).await {
@@ -343,6 +422,12 @@ async fn read_response(server: &mut Peer, request: &Exchange) -> Result<Response
         ReadError::Head(_) => Refusal::ServerMalformed,
     })?;
     parse_response(&head, request.method).map_err(|_| Refusal::ServerMalformed)
+}
+
+/// What the host's clock says; a service refuses a signature that is more than some minutes off.
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn response_code(error: &RelayError) -> &'static str {

@@ -6,19 +6,26 @@ use selvedge_domain::{CredentialName, Endpoint, Method};
 
 use super::fields::Field;
 use super::refusal::Refusal;
-use super::request::Exchange;
+use super::request::{BadRequest, Exchange};
 use super::sieve::Sieve;
-use crate::loan::{FieldName, Held, InHand, Loans, forms_of, percent_decoded};
+use crate::loan::{FieldName, Held, InHand, Loans, SessionKeys, SignedFor, Way, forms_of, percent_decoded};
 
 /// A credential on its way into a request.
 pub(crate) struct Injection {
     pub(crate) credential: CredentialName,
-    pub(crate) field: FieldName,
-    pub(crate) value: Vec<u8>,
+    pub(crate) going: Going,
     /// Every form of the secret that an answer must not bring back.
     pub(crate) forms: Vec<Vec<u8>>,
     /// That it is under way.
     pub(crate) in_hand: InHand,
+}
+
+/// How it goes in.
+pub(crate) enum Going {
+    /// Written into a field.
+    Field(FieldName, Vec<u8>),
+    /// As a signature, once the whole request is known.
+    Signature(SessionKeys, SignedFor),
 }
 
 /// What turned up where it must not.
@@ -38,19 +45,39 @@ pub(crate) fn injection(loans: &Loans, request: &Exchange, endpoint: &Endpoint) 
     }
     let Some(held) = held else { return Ok(None) };
     let loan = &held.loan;
-    let is_foreign =
-        |field: &&Field| field.name == loan.field.as_str() && !held.is_placeholder(&field.name, &field.value);
-    if request.stripped.iter().any(|field| is_foreign(&field)) {
-        return Err(Refusal::ForeignCredential(loan.field.as_str().to_owned()));
+    let is_foreign = |field: &&Field| held.goes_into(&field.name) && !held.is_placeholder(&field.name, &field.value);
+    if let Some(field) = request.stripped.iter().find(is_foreign) {
+        return Err(Refusal::ForeignCredential(field.name.clone()));
     }
-    if mints(request.method, request.path.as_str()) {
-        return Err(Refusal::MintsCredentials);
+    let in_hand = held.in_hand().ok_or_else(|| not_lent(held));
+    let (going, in_hand) = match &loan.way {
+        Way::Field(_, _) if mints(request.method, request.path.as_str()) => return Err(Refusal::MintsCredentials),
+        Way::Field(field, scheme) => {
+            let in_hand = in_hand?;
+            (Going::Field(field.clone(), scheme.write(in_hand.secret())), in_hand)
+        }
+        // What makes credentials there is a service of its own, for which nothing is ever signed.
+        Way::Signature(signed_for) => {
+            refuse_second_resource(request)?;
+            let in_hand = in_hand?;
+            let keys = SessionKeys::parse(in_hand.secret()).ok_or_else(|| not_lent(held))?;
+            (Going::Signature(keys, signed_for.clone()), in_hand)
+        }
+    };
+    let mut forms = loan.way.forms(in_hand.secret());
+    if let Going::Field(_, value) = &going {
+        forms.push(value.clone());
     }
-    let in_hand = held.in_hand().ok_or_else(|| not_lent(held))?;
-    let value = loan.scheme.write(in_hand.secret());
-    let mut forms = forms_of(in_hand.secret().expose().as_bytes());
-    forms.push(value.clone());
-    Ok(Some(Injection { credential: loan.credential.clone(), field: loan.field.clone(), value, forms, in_hand }))
+    Ok(Some(Injection { credential: loan.credential.clone(), going, forms, in_hand }))
+}
+
+/// With these fields S3 reads another object than the path names, which nobody judged.
+fn refuse_second_resource(request: &Exchange) -> Result<(), BadRequest> {
+    let names_another = |name: &str| matches!(name, "x-amz-copy-source" | "x-amz-rename-source");
+    match request.fields().find(|field| names_another(&field.name)) {
+        Some(field) => Err(BadRequest::Override(field.name.clone())),
+        None => Ok(()),
+    }
 }
 
 /// What is said of a request whose credential was withdrawn while it was under way.
@@ -91,6 +118,12 @@ impl BodyWatch {
     /// The stream it looks at.
     pub(crate) fn sieve(&mut self) -> &mut Sieve {
         &mut self.sieve
+    }
+
+    /// What is in a body that is here whole.
+    pub(crate) fn turned_up_in(mut self, body: &[u8]) -> Option<Turned> {
+        self.sieve.pass(body);
+        self.turned_up()
     }
 
     /// What was found.
@@ -185,8 +218,7 @@ mod tests {
         Loans::begin(vec![Loan {
             credential: CredentialName::parse("key").unwrap(),
             uses: vec![uses],
-            field: FieldName::parse("authorization").unwrap(),
-            scheme: Scheme::Bearer,
+            way: Way::Field(FieldName::parse("authorization").unwrap(), Scheme::Bearer),
             placeholder: Placeholder::of_bits(7),
             secret: lasts.map(|lasts| (SecretText::parse(SECRET.as_bytes()).unwrap(), lasts)),
         }])
@@ -215,7 +247,7 @@ mod tests {
     fn a_credential_goes_into_what_it_is_for_with_or_without_its_placeholder_a50() {
         for fields in [String::new(), format!("Authorization: Bearer {}\r\n", placeholder())] {
             let injected = asked("GET /v1/items", &fields).unwrap().unwrap();
-            assert_eq!(injected.value, b"Bearer s3cr3t-value-0001");
+            assert!(matches!(injected.going, Going::Field(_, value) if value == b"Bearer s3cr3t-value-0001"));
             let wanted = format!("Authorization: Bearer {}\r\n", placeholder());
             let request = exchange("GET /v1/items", &wanted);
             assert_eq!(foreign_fields(&loans(None), &request, &endpoint()).count(), 0);
@@ -269,6 +301,57 @@ mod tests {
             let refused = injection(&loans(lasts), &exchange("GET /v1", ""), &endpoint());
             assert!(matches!(refused, Err(Refusal::NotLent { .. })));
             assert!(injection(&loans(lasts), &exchange("GET /v2", ""), &endpoint()).unwrap().is_none());
+        }
+    }
+
+    fn signing(lasts: Option<Duration>) -> Loans {
+        let uses =
+            Reach { endpoint: endpoint(), methods: [Method::Get, Method::Put].into(), path_prefix: "/v1".into() };
+        let secret = SecretText::parse(b"ASIAEXAMPLE000001:s3cr3t-of-a-session-01:t0ken-of-a-session-01").unwrap();
+        Loans::begin(vec![Loan {
+            credential: CredentialName::parse("key").unwrap(),
+            uses: vec![uses],
+            way: Way::Signature(SignedFor::parse("s3", "eu-central-1").unwrap()),
+            placeholder: Placeholder::of_bits(7),
+            secret: lasts.map(|lasts| (secret, lasts)),
+        }])
+    }
+
+    #[test]
+    fn what_signs_knows_its_placeholder_in_a_signature_and_refuses_what_others_signed_a50_a57() {
+        let ask = |fields: &str| {
+            injection(&signing(Some(Duration::from_secs(60))), &exchange("PUT /v1/keys/a", fields), &endpoint())
+        };
+        let signed = |id: &str| {
+            format!("Authorization: AWS4-HMAC-SHA256 Credential={id}/20260101/x/s3/aws4_request, Signature=0\r\n")
+        };
+        for fields in [String::new(), signed(&placeholder()), format!("X-Amz-Security-Token: {}\r\n", placeholder())] {
+            let injected = ask(&fields).unwrap().unwrap();
+            assert!(matches!(injected.going, Going::Signature(..)), "{fields}: and `keys` is the name of an object");
+        }
+        for fields in [
+            signed("AKIASOMEBODYELSE0001"),
+            "X-Amz-Security-Token: stolen\r\n".to_owned(),
+            "X-Amz-S3session-Token: stolen\r\n".to_owned(),
+            "Authorization: Bearer stolen\r\n".to_owned(),
+        ] {
+            assert!(matches!(ask(&fields), Err(Refusal::ForeignCredential(_))), "{fields}");
+        }
+        // Longer than the placeholder, or in a field that is not its own.
+        for fields in [signed(&format!("{}0", placeholder())), format!("Cookie: {}\r\n", placeholder())] {
+            assert!(matches!(ask(&fields), Err(Refusal::TurnedUp(Turned::Placeholder(_)))), "{fields}");
+        }
+        assert!(matches!(ask("X-Amz-Copy-Source: /b/k\r\n"), Err(Refusal::Request(BadRequest::Override(_)))));
+    }
+
+    #[test]
+    fn each_part_of_a_session_is_a_secret_but_for_its_id_c7() {
+        for (part, is_secret) in
+            [("s3cr3t-of-a-session-01", true), ("t0ken-of-a-session-01", true), ("ASIAEXAMPLE000001", false)]
+        {
+            let request = exchange("GET /v2", &format!("X-Note: {part}\r\n"));
+            let turned = injection(&signing(Some(Duration::from_secs(60))), &request, &endpoint());
+            assert_eq!(matches!(turned, Err(Refusal::TurnedUp(Turned::Secret(_)))), is_secret, "{part}");
         }
     }
 

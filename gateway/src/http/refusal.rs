@@ -137,13 +137,13 @@ impl Refusal {
         }
     }
 
-    /// Writes the response.
+    /// Writes the response. With a reason: botocore, which waits before it sends a body, takes no line without one for an answer.
     pub(crate) fn write(&self, closes: bool, out: &mut Vec<u8>) {
         let Shown { status, code, next_step } = self.shown();
         let body = serde_json::json!({ "code": code, "next_step": next_step }).to_string();
         let connection = if closes { "connection: close\r\n" } else { "" };
         let head = format!(
-            "HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncontent-length: {}\r\n{connection}\r\n",
+            "HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{connection}\r\n",
             body.len()
         );
         out.extend_from_slice(head.as_bytes());

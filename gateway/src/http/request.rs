@@ -236,16 +236,33 @@ impl Exchange {
     /// asked for no part sends the whole, which every client of ranges has to take (RFC 9110 section 14.2).
     pub fn carry(&mut self, name: &str, value: &[u8]) {
         let hides = |field: &str| matches!(field, "accept-encoding" | "range" | "if-range");
-        self.fields.retain(|field| field.name != name && !hides(&field.name));
+        self.fields.retain(|field| !hides(&field.name));
+        self.set(name, value);
+    }
+
+    /// Has a field say this, in place of whatever it said.
+    pub(crate) fn set(&mut self, name: &str, value: &[u8]) {
+        self.remove(name);
         self.fields.push(Field { name: name.to_owned(), value: value.to_vec() });
+    }
+
+    /// Takes a field off.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.fields.retain(|field| field.name != name);
+    }
+
+    /// The value of `host` for the server at `endpoint`, whose scheme implies `port_default`.
+    pub(crate) fn host_field(endpoint: &Endpoint, port_default: u16) -> String {
+        let port = if endpoint.port == port_default { String::new() } else { format!(":{}", endpoint.port) };
+        format!("{}{port}", endpoint.host)
     }
 
     /// Writes the head for the server at `endpoint`, whose scheme implies `port_default`.
     pub fn write_head(&self, endpoint: &Endpoint, port_default: u16, out: &mut Vec<u8>) {
         let query = self.query.as_ref().map_or(String::new(), |query| format!("?{}", query.as_str()));
-        let port = if endpoint.port == port_default { String::new() } else { format!(":{}", endpoint.port) };
-        let (method, path, host) = (self.method.as_str(), self.path.as_str(), &endpoint.host);
-        out.extend_from_slice(format!("{method} {path}{query} HTTP/1.1\r\nhost: {host}{port}\r\n").as_bytes());
+        let host = Self::host_field(endpoint, port_default);
+        let (method, path) = (self.method.as_str(), self.path.as_str());
+        out.extend_from_slice(format!("{method} {path}{query} HTTP/1.1\r\nhost: {host}\r\n").as_bytes());
         self.fields.write(out);
         write_framing(self.framing, out);
         out.extend_from_slice(b"\r\n");

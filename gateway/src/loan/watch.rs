@@ -4,6 +4,7 @@
 //! Whoever looks handles bytes from an agent and must not have the secret meanwhile (invariant 11). So none is kept: of each
 //! form there is a salted digest, and a few bits of a rolling sum by which nearly every place is passed over.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -11,8 +12,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use selvedge_domain::{CredentialName, Digest};
 use zeroize::Zeroizing;
 
-use super::codes::wiped_forms_of;
-use super::{Loan, SecretText};
+use super::{Loan, SecretText, Way};
 use crate::http::sieve::MASK;
 
 /// How many bits of a form's sum are kept. They tell as much about a secret; with these, one place in some hundred thousand is
@@ -24,6 +24,8 @@ pub struct SecretWatch {
     salt: [u8; 16],
     /// What each byte adds to a sum.
     steps: Vec<u64>,
+    /// How each credential goes into a request, which says what of it is a secret.
+    ways: BTreeMap<CredentialName, Way>,
     /// Of what was lent at first, and of each secret that came later. Only ever added to.
     lent: RwLock<Vec<Traces>>,
 }
@@ -57,7 +59,8 @@ impl SecretWatch {
     pub fn of(loans: &[Loan], bits: u128) -> Option<Self> {
         let salt = bits.to_be_bytes();
         let steps = (0..=u8::MAX).map(|byte| step(&salt, byte)).collect();
-        let watch = Self { salt, steps, lent: RwLock::default() };
+        let ways = loans.iter().map(|loan| (loan.credential.clone(), loan.way.clone())).collect();
+        let watch = Self { salt, steps, ways, lent: RwLock::default() };
         watch.look_for(loans.iter().filter_map(|loan| Some((&loan.credential, &loan.secret.as_ref()?.0))));
         let is_empty = watch.lent().is_empty();
         (!is_empty).then_some(watch)
@@ -70,7 +73,11 @@ impl SecretWatch {
 
     fn look_for<'s>(&self, secrets: impl Iterator<Item = (&'s CredentialName, &'s SecretText)>) {
         let forms = secrets.flat_map(|(name, secret)| {
-            wiped_forms_of(secret.expose().as_bytes()).into_iter().map(move |form| (name, form))
+            let forms = match self.ways.get(name) {
+                Some(way) => way.wiped_forms(secret),
+                None => super::codes::wiped_forms_of(secret.expose().as_bytes()),
+            };
+            forms.into_iter().map(move |form| (name, form))
         });
         let forms: Vec<_> = forms.collect();
         let Some(window) = forms.iter().map(|(_, form)| form.len()).min() else { return };
@@ -220,7 +227,7 @@ impl fmt::Debug for SecretWatch {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{FieldName, Placeholder, Scheme, forms_of};
+    use super::super::{FieldName, Placeholder, Scheme, SignedFor, forms_of};
     use super::*;
 
     const SECRETS: [&str; 2] = ["s3cr3t-value-0001", "another/secret+value=="];
@@ -229,8 +236,7 @@ mod tests {
         let loan = |(index, secret): (usize, &&str)| Loan {
             credential: CredentialName::parse(&format!("key-{index}")).unwrap(),
             uses: vec![],
-            field: FieldName::parse("authorization").unwrap(),
-            scheme: Scheme::Bearer,
+            way: Way::Field(FieldName::parse("authorization").unwrap(), Scheme::Bearer),
             placeholder: Placeholder::of_bits(7),
             secret: Some((SecretText::parse(secret.as_bytes()).unwrap(), std::time::Duration::ZERO)),
         };
@@ -298,6 +304,30 @@ mod tests {
         assert_eq!(String::from_utf8(passed).unwrap(), "so: s3cr3t-value-0003 so: *****************.");
         assert_eq!(sieve.found(), Some(other));
         assert!(watch.found_in(SECRETS[0].as_bytes()).is_some(), "what was lent before is looked for all the same");
+    }
+
+    #[test]
+    fn the_keys_of_a_session_are_watched_for_one_by_one_in_every_common_form_c7() {
+        let (secret, token) = ("s3cr3t/of+a/session/00000001", "t0ken/of+a/session//00000001==");
+        let loan = Loan {
+            credential: CredentialName::parse("bucket").unwrap(),
+            uses: Vec::new(),
+            way: Way::Signature(SignedFor::parse("s3", "eu-central-1").unwrap()),
+            placeholder: Placeholder::of_bits(7),
+            secret: Some((
+                SecretText::parse(format!("ASIAEXAMPLE000001:{secret}:{token}").as_bytes()).unwrap(),
+                std::time::Duration::from_secs(60),
+            )),
+        };
+        let watch = SecretWatch::of(&[loan], 9).unwrap();
+        let percent = |text: &str| text.replace('/', "%2F").replace('+', "%2B").replace('=', "%3D");
+        let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+        for part in [secret, token] {
+            for form in [part.to_owned(), percent(part), hex(part), part.replace('/', "\\/")] {
+                assert!(watch.found_in(format!("export KEY={form}\n").as_bytes()).is_some(), "{form}");
+            }
+        }
+        assert!(watch.found_in(b"ASIAEXAMPLE000001").is_none(), "it stands in every signature");
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{BadMessage, WireUpstream, endpoint};
 use super::wiped::Wiped;
-use crate::courier::{Brought, Errand};
+use crate::courier::{Brought, Errand, Reads};
 use crate::danger;
 use crate::loan::FieldName;
 
@@ -22,6 +22,8 @@ pub(crate) struct WireErrand {
     target: String,
     fields: Vec<(String, Wiped<String>)>,
     body: Option<(String, Wiped<Vec<u8>>)>,
+    /// Where a refusal says which it is, in an answer in XML.
+    xml_why: Option<String>,
     wants: Vec<String>,
     counts: Vec<String>,
     dangers: Vec<WireUpstream>,
@@ -58,6 +60,10 @@ impl From<&Errand> for WireErrand {
                 .map(|(name, value)| (name.as_str().to_owned(), Wiped(value.clone())))
                 .collect(),
             body: errand.body.clone().map(|(media_type, bytes)| (media_type, Wiped(bytes))),
+            xml_why: match &errand.reads {
+                Reads::Json => None,
+                Reads::Xml { why } => Some(why.clone()),
+            },
             wants: errand.wants.clone(),
             counts: errand.counts.clone(),
             dangers: errand.dangers.iter().map(WireUpstream::from).collect(),
@@ -85,6 +91,7 @@ impl TryFrom<WireErrand> for Errand {
                 Some((media_type, _)) if !is_line(&media_type) => return Err(BadMessage("media type")),
                 body => body.map(|(media_type, Wiped(bytes))| (media_type, bytes)),
             },
+            reads: wire.xml_why.map_or(Reads::Json, |why| Reads::Xml { why }),
             wants: wire.wants,
             counts: wire.counts,
             dangers: wire.dangers.into_iter().map(danger::Upstream::try_from).collect::<Result<_, _>>()?,

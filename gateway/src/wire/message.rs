@@ -12,7 +12,7 @@ use crate::danger;
 use crate::git::wanted::GitHost;
 use crate::git::wire::{WireGitAnswer, WireGitCall, WireGitHost};
 use crate::identity::wire::{WireGiven, WireWanted};
-use crate::loan::{FieldName, Loan, LoanChange, Placeholder, Scheme, SecretText};
+use crate::loan::{FieldName, Loan, LoanChange, Placeholder, Scheme, SecretText, SignedFor, Way};
 use crate::protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
 
 /// The version both sides must speak.
@@ -109,8 +109,7 @@ pub(crate) struct WireUpstream {
 struct WireLoan {
     credential: String,
     uses: Vec<WireReach>,
-    field: String,
-    scheme: WireScheme,
+    way: WireWay,
     placeholder: String,
     /// The secret, and for how many seconds.
     secret: Option<(Wiped<String>, u64)>,
@@ -122,6 +121,13 @@ pub(crate) enum WireLoanChange {
     Withdrawn { because: String },
     Renewed { secret: String, seconds: u64 },
     Lapses { because: String },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WireWay {
+    Field { name: String, scheme: WireScheme },
+    Signature { service: String, region: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -306,12 +312,7 @@ impl From<&Loan> for WireLoan {
         Self {
             credential: loan.credential.to_string(),
             uses: loan.uses.iter().map(WireReach::from).collect(),
-            field: loan.field.as_str().to_owned(),
-            scheme: match &loan.scheme {
-                Scheme::Bearer => WireScheme::Bearer,
-                Scheme::Plain => WireScheme::Plain,
-                Scheme::Basic(user) => WireScheme::Basic { user: user.as_str().to_owned() },
-            },
+            way: WireWay::from(&loan.way),
             placeholder: loan.placeholder.as_str().to_owned(),
             secret: loan.secret.as_ref().map(|(secret, lasts)| (secret.expose().to_owned().into(), lasts.as_secs())),
         }
@@ -329,14 +330,47 @@ impl TryFrom<WireLoan> for Loan {
         Ok(Self {
             credential: credential(&wire.credential)?,
             uses: wire.uses.into_iter().map(Reach::try_from).collect::<Result<_, _>>()?,
-            field: FieldName::parse(&wire.field).ok_or(BadMessage("field"))?,
-            scheme: match wire.scheme {
-                WireScheme::Bearer => Scheme::Bearer,
-                WireScheme::Plain => Scheme::Plain,
-                WireScheme::Basic { user } => Scheme::basic(&user).ok_or(BadMessage("user"))?,
-            },
+            way: Way::try_from(wire.way)?,
             placeholder: Placeholder::parse(&wire.placeholder).ok_or(BadMessage("placeholder"))?,
             secret: secret.transpose()?,
+        })
+    }
+}
+
+impl From<&Way> for WireWay {
+    fn from(way: &Way) -> Self {
+        match way {
+            Way::Field(name, scheme) => Self::Field {
+                name: name.as_str().to_owned(),
+                scheme: match scheme {
+                    Scheme::Bearer => WireScheme::Bearer,
+                    Scheme::Plain => WireScheme::Plain,
+                    Scheme::Basic(user) => WireScheme::Basic { user: user.as_str().to_owned() },
+                },
+            },
+            Way::Signature(signed_for) => {
+                Self::Signature { service: signed_for.service().to_owned(), region: signed_for.region().to_owned() }
+            }
+        }
+    }
+}
+
+impl TryFrom<WireWay> for Way {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireWay) -> Result<Self, BadMessage> {
+        Ok(match wire {
+            WireWay::Field { name, scheme } => Self::Field(
+                FieldName::parse(&name).ok_or(BadMessage("field"))?,
+                match scheme {
+                    WireScheme::Bearer => Scheme::Bearer,
+                    WireScheme::Plain => Scheme::Plain,
+                    WireScheme::Basic { user } => Scheme::basic(&user).ok_or(BadMessage("user"))?,
+                },
+            ),
+            WireWay::Signature { service, region } => {
+                Self::Signature(SignedFor::parse(&service, &region).map_err(|_| BadMessage("signature"))?)
+            }
         })
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use selvedge_domain::{Endpoint, HostPattern, Method};
-use selvedge_gateway::courier::{Brought, Errand, Failed, carry};
+use selvedge_gateway::courier::{Brought, Errand, Failed, Reads, carry};
 use selvedge_gateway::{FieldName, RunAs, danger};
 
 use crate::upstream::{PublicAuthority, Upstream};
@@ -24,6 +24,7 @@ fn errand(public: &PublicAuthority, upstream: &Upstream, target: &str) -> Errand
         target: target.to_owned(),
         fields: vec![(FieldName::parse("x-vault-token").unwrap(), "s3cr3t-of-the-factory".to_owned().into())],
         body: Some(("application/json".to_owned(), b"{\"role\":\"r\"}".to_vec().into())),
+        reads: Reads::Json,
         wants: vec!["/auth/client_token".to_owned()],
         counts: vec!["/auth/policies".to_owned()],
         dangers: vec![danger::Upstream {

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach};
-use selvedge_gateway::{FieldName, Loan, LoanChange, Outcome, Placeholder, Scheme, SecretText};
+use selvedge_gateway::{FieldName, Loan, LoanChange, Outcome, Placeholder, Scheme, SecretText, Way};
 
 use crate::world::{HOST, World, exchange, wait_for};
 
@@ -19,8 +19,7 @@ fn lent(lasts: Option<Duration>) -> Loan {
     Loan {
         credential: CredentialName::parse("key").unwrap(),
         uses: vec![uses(443), uses(80)],
-        field: FieldName::parse("authorization").unwrap(),
-        scheme: Scheme::Bearer,
+        way: Way::Field(FieldName::parse("authorization").unwrap(), Scheme::Bearer),
         placeholder: placeholder(),
         secret: lasts.map(|lasts| (SecretText::parse(SECRET.as_bytes()).unwrap(), lasts)),
     }

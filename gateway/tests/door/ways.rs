@@ -84,8 +84,7 @@ fn lent() -> Loan {
     Loan {
         credential: CredentialName::parse("key").unwrap(),
         uses: vec![uses(443), uses(80)],
-        field: FieldName::parse("authorization").unwrap(),
-        scheme: Scheme::Bearer,
+        way: selvedge_gateway::Way::Field(FieldName::parse("authorization").unwrap(), Scheme::Bearer),
         placeholder: Placeholder::of_bits(0x5e1f),
         secret: Some((SecretText::parse(SECRET.as_bytes()).unwrap(), Duration::from_secs(600))),
     }
