@@ -6,7 +6,7 @@ use std::time::Duration;
 use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach};
 use selvedge_gateway::{FieldName, Loan, LoanChange, Outcome, Placeholder, Scheme, SecretText, Way};
 
-use crate::world::{HOST, World, exchange, wait_for};
+use crate::world::{HOST, World, connect, exchange, wait_for};
 
 const SECRET: &str = "s3cr3t-value-of-the-operator";
 
@@ -91,6 +91,35 @@ fn a51_what_comes_back_does_not_hold_what_went_out() {
     // The control: it did go out, and what is no secret comes back as it was.
     assert!(world.upstream_heads().iter().all(|head| head.contains(SECRET)));
     assert!(ask(&world, "GET /lent/a", "", "").ends_with("hello"));
+}
+
+#[test]
+fn a51_what_went_out_does_not_come_back_in_any_common_form() {
+    let world = world();
+    let encode = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let forms = [
+        SECRET.to_owned(),
+        encode(SECRET),
+        encode(&format!("Authorization: Bearer {SECRET}")),
+        encode(&format!("x{SECRET}")),
+        hex(SECRET),
+        hex(SECRET).to_uppercase(),
+    ];
+    let body = forms.join("\n");
+    let answer = format!("HTTP/1.1 500 Oops\r\nx-debug: {}\r\ncontent-length: {}\r\n\r\n{body}", forms[2], body.len());
+    world.tls.answer("/lent/debug", answer.clone().into_bytes());
+    let request = format!("GET /lent/debug HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    // The control: without a door the server's answer arrives as it is.
+    assert_eq!(exchange(&mut world.tls_to_upstream(connect(world.tls.address)), &request), answer);
+    let came = exchange(&mut world.tunnel("registry.example:443", HOST), &request);
+    assert!(came.starts_with("HTTP/1.1 500") && came.len() > body.len(), "{came}");
+    // Of base64 around it, the digits that say something else as well are left.
+    let inside = [SECRET.to_owned(), encode(SECRET)[..36].to_owned(), hex(SECRET), hex(SECRET).to_uppercase()];
+    for form in inside.iter().chain([&encode(&format!("Authorization: Bearer {SECRET}"))[32..64].to_owned()]) {
+        assert!(answer.contains(form.as_str()) && !came.contains(form.as_str()), "{form}: {came}");
+    }
+    assert_eq!(world.wait_for_refused("secret_masked").detail, "key");
 }
 
 #[test]

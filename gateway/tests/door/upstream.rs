@@ -35,6 +35,8 @@ impl PublicAuthority {
     pub fn make() -> Self {
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        // A name other than its servers have by default: some libraries take a certificate under its issuer's name for its own.
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a public authority");
         let key = rcgen::KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         Self { issuer: rcgen::Issuer::new(params, key), pem }

@@ -11,6 +11,8 @@ use crate::world::{HOST, World, connect, exchange};
 const SECRET: &str = "s3cr3t-value-of-the-operator";
 const STOLEN: &str = "Authorization: Bearer stolen-from-the-repository\r\n";
 
+const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+
 /// A way from a client to the door. The first two are protected, the others in clear text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -102,7 +104,7 @@ fn refused(code: &str) -> Outcome {
 }
 
 #[test]
-fn a40_a50_a57_every_request_comes_to_the_same_on_every_way_in() {
+fn a17_a20_a40_a45_a50_a57_every_request_comes_to_the_same_on_every_way_in() {
     let world = World::lending(vec![lent()]);
     let bearer = format!("Authorization: Bearer {}\r\n", Placeholder::of_bits(0x5e1f).as_str());
     let denied = Outcome { code: Some("policy_denied".to_owned()), left: None, ..passes("GET", "/denied/b", 403) };
@@ -114,6 +116,7 @@ fn a40_a50_a57_every_request_comes_to_the_same_on_every_way_in() {
         (("GET", "/crates/a", &bearer), refused("placeholder_misplaced")),
         (("GET", "/crates/a?access_token=x", ""), refused("foreign_credential")),
         (("GET", "/crates/a", "Accept: application/dns-message\r\n"), refused("dns_over_https_denied")),
+        (("GET", "/crates/a", WEBSOCKET), refused("upgrade_denied")),
         (("DELETE", "/crates/a", ""), Outcome { asked: Some(("/crates/a".into(), None)), ..refused("outside_grant") }),
     ] {
         for way in WAYS {
@@ -137,7 +140,9 @@ fn a40_a50_a57_every_request_comes_to_the_same_on_every_way_in() {
         }
     }
     // Whoever looks finds what the door decided by itself; the rest was the keeper's answer.
-    for code in ["placeholder_misplaced", "foreign_credential", "dns_over_https_denied", "clear_text_denied"] {
+    for code in
+        ["placeholder_misplaced", "foreign_credential", "dns_over_https_denied", "upgrade_denied", "clear_text_denied"]
+    {
         world.wait_for_refused(code);
     }
     world.wait_for_refused("foreign_credential_stripped");
@@ -145,13 +150,14 @@ fn a40_a50_a57_every_request_comes_to_the_same_on_every_way_in() {
 
 /// The control: without a door in between, each of these reaches the server as it was sent.
 #[test]
-fn a17_a20_a40_a57_without_a_door_all_of_it_reaches_the_server() {
+fn a17_a20_a40_a45_a57_without_a_door_all_of_it_reaches_the_server() {
     let world = World::start();
     for (method, path, fields) in [
         ("GET", "/denied/b", ""),
         ("GET", "/crates/a", STOLEN),
         ("GET", "/crates/a?access_token=x", ""),
         ("GET", "/crates/a", "Accept: application/dns-message\r\n"),
+        ("GET", "/crates/a", WEBSOCKET),
         ("DELETE", "/crates/a", ""),
     ] {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n");
