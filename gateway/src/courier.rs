@@ -14,6 +14,7 @@ use std::time::Duration;
 use selvedge_domain::{Endpoint, Method};
 
 use crate::danger;
+use crate::dial::proxy::UpstreamProxy;
 use crate::keeper::{RunAs, spawn};
 use crate::loan::FieldName;
 use crate::wire::errand::{FromCourier, WireErrand};
@@ -46,6 +47,8 @@ pub struct Errand {
     pub dangers: Vec<danger::Upstream>,
     /// Certificates that the provider is verified against, in PEM.
     pub roots_pem: String,
+    /// The proxy that leads there, unless `dangers` name it.
+    pub proxy: Option<UpstreamProxy>,
 }
 
 /// What came back.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use selvedge_domain::{CredentialName, Endpoint, Method, Reach, RunId};
 
 use crate::danger;
+use crate::dial::proxy::UpstreamProxy;
 use crate::git::wanted::GitHost;
 use crate::loan::Loan;
 
@@ -32,6 +33,8 @@ pub struct Hello {
     pub git: Option<GitHost>,
     /// How much may pass.
     pub limits: Limits,
+    /// The proxy everything leaves through but what `dangers` name, if there is one.
+    pub proxy: Option<UpstreamProxy>,
 }
 
 /// A credential a door holds for its run, in memory only.

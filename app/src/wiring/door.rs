@@ -99,6 +99,7 @@ impl Works {
             loans: lending.loans,
             git: git.map(GitDesk::host).transpose()?,
             limits: Limits::default(),
+            proxy: self.way_out().upstream().map_err(ActError::Permanent)?,
         };
         let started = Door::start(&self.executable, door_rights(), &hello);
         let (door, Ready { ca_pem, fences }) = started.map_err(|error| ActError::Transient(format!("{error}")))?;

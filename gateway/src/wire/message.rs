@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::errand::WireErrand;
 use crate::danger;
+use crate::dial::proxy::{ProxyLogin, UpstreamProxy};
 use crate::git::wanted::GitHost;
 use crate::git::wire::{WireGitAnswer, WireGitCall, WireGitHost};
 use crate::identity::wire::{WireGiven, WireWanted};
@@ -81,6 +82,15 @@ pub(crate) struct WireHello {
     git: Option<WireGitHost>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
+    proxy: Option<WireProxy>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireProxy {
+    host: String,
+    port: u16,
+    login: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -219,6 +229,7 @@ impl From<&Hello> for WireHello {
             git: hello.git.as_ref().map(WireGitHost::from),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
+            proxy: hello.proxy.as_ref().map(WireProxy::from),
         }
     }
 }
@@ -244,6 +255,7 @@ impl TryFrom<WireHello> for Hello {
                 request_body_bytes_max: wire.request_body_bytes_max,
                 response_body_bytes_max: wire.response_body_bytes_max,
             },
+            proxy: wire.proxy.map(UpstreamProxy::try_from).transpose()?,
         })
     }
 }
@@ -294,6 +306,30 @@ impl TryFrom<WireUpstream> for danger::Upstream {
             port: wire.port,
             transport: if wire.is_clear { danger::Transport::Clear } else { danger::Transport::Tls },
         })
+    }
+}
+
+impl From<&UpstreamProxy> for WireProxy {
+    fn from(proxy: &UpstreamProxy) -> Self {
+        let login = proxy.login.as_ref().map(|login| login.expose().to_owned());
+        Self { host: proxy.host.to_string(), port: proxy.port, login }
+    }
+}
+
+impl TryFrom<WireProxy> for UpstreamProxy {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireProxy) -> Result<Self, BadMessage> {
+        let login = wire.login.map(|login| ProxyLogin::parse(login).ok_or(BadMessage("login")));
+        let Endpoint { host, port } = endpoint(&wire.host, wire.port)?;
+        Ok(Self { host, port, login: login.transpose()? })
+    }
+}
+
+/// A frame that carries secrets is not for anybody's eyes.
+impl std::fmt::Debug for WireProxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WireProxy({}:{})", self.host, self.port)
     }
 }
 
@@ -535,6 +571,7 @@ mod tests {
             loans: vec![],
             git: None,
             limits: Limits::default(),
+            proxy: None,
         };
         let mut wire = WireHello::from(&hello);
         assert_eq!(Hello::try_from(WireHello::from(&hello)).unwrap().lease, hello.lease);
