@@ -67,6 +67,7 @@ pub(crate) struct Config {
     pub(crate) registries: BTreeMap<String, RegistryConfig>,
     pub(crate) credentials: BTreeMap<CredentialName, CredentialConfig>,
     pub(crate) danger: Vec<Danger>,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) toolchains: Vec<PathBuf>,
     pub(crate) advisories: Option<PathBuf>,
     pub(crate) advisories_remote: Option<String>,
@@ -121,6 +122,15 @@ pub(crate) struct Danger {
     pub(crate) address: std::net::IpAddr,
     /// Speak plain HTTP to this port instead of TLS to the port that was asked for.
     pub(crate) plain_port: Option<u16>,
+}
+
+/// A proxy that everything leaves through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    pub(crate) host: HostPattern,
+    pub(crate) port: u16,
+    /// Whom it knows us as.
+    pub(crate) user: Option<String>,
 }
 
 /// Work that starts by the clock.
@@ -180,6 +190,7 @@ impl Reader<'_> {
             registries,
             credentials,
             danger: self.danger(file)?,
+            proxy: self.proxy(&file.network)?,
             toolchains: self.toolchains(&file.factory)?,
             advisories: advisories.transpose()?,
             advisories_remote: file.advisories.remote.clone(),

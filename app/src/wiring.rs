@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
-use selvedge_credentials::{IssuerName, Leases, MasterKey, MintingKeys, Sealer, StoredKeys};
+use selvedge_credentials::{IssuerName, Leases, MasterKey, MintingKeys, ProxyPassword, Sealer, StoredKeys};
 use selvedge_domain::{AgentName, Digest, LeaseId, RepoName, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
@@ -35,6 +35,7 @@ mod leak;
 mod lender;
 mod loans;
 pub(crate) mod paths;
+mod proxy;
 mod queue;
 mod registry;
 mod repositories;
@@ -98,6 +99,7 @@ pub(crate) struct Lending {
     identities: identity::Identities,
     pub(crate) keys: Arc<StoredKeys>,
     pub(crate) minting: Arc<MintingKeys>,
+    pub(crate) proxy: Arc<ProxyPassword>,
     store: Arc<sealed::Shelf>,
     leases: Leases,
 }
@@ -381,8 +383,9 @@ impl Lending {
         let identities = identity::Identities::open(name, &sealer, shelf, now()).map_err(|error| failed(&error))?;
         let keys = Arc::new(StoredKeys::new(Arc::clone(&sealer), store.clone()));
         let minting = Arc::new(MintingKeys::new(Arc::clone(&sealer), store.clone()));
+        let proxy = Arc::new(ProxyPassword::new(Arc::clone(&sealer), store.clone()));
         let leases = Leases::new(sealer, store.clone(), Vec::new());
-        Ok(Self { identities, keys, minting, store, leases })
+        Ok(Self { identities, keys, minting, proxy, store, leases })
     }
 }
 

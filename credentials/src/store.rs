@@ -19,6 +19,8 @@ pub enum Purpose {
     StoredKey,
     /// A key that somebody stored to make credentials with; never lent.
     MintingKey,
+    /// The password of the proxy that everything leaves through.
+    ProxyPassword,
 }
 
 /// Where a sealed record is kept. Bound into the sealing, so that a record cannot be moved.
@@ -70,6 +72,7 @@ impl Purpose {
             Self::Lease => "lease",
             Self::StoredKey => "stored-key",
             Self::MintingKey => "minting-key",
+            Self::ProxyPassword => "proxy-password",
         }
     }
 }

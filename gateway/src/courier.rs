@@ -16,6 +16,7 @@ use selvedge_domain::{Endpoint, Method};
 use zeroize::Zeroizing;
 
 use crate::danger;
+use crate::dial::proxy::UpstreamProxy;
 use crate::keeper::{RunAs, spawn};
 use crate::loan::FieldName;
 use crate::wire::errand::{FromCourier, WireErrand};
@@ -50,6 +51,8 @@ pub struct Errand {
     pub dangers: Vec<danger::Upstream>,
     /// Certificates that the provider is verified against, in PEM.
     pub roots_pem: String,
+    /// The proxy that leads there, unless `dangers` name it.
+    pub proxy: Option<UpstreamProxy>,
 }
 
 /// How a provider writes its answers.

@@ -1,7 +1,9 @@
 //! Opens connections to upstreams. Owns that a name is resolved once, after the keeper allowed, that every answer is looked
-//! at, and that the very address that was looked at is dialled; never knows what is said on the connection.
+//! at, and that the very address that was looked at is dialled, or that a proxy the operator named is asked instead;
+//! never knows what is said on the connection.
 
 pub mod address;
+pub(crate) mod proxy;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -19,8 +21,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::danger::Transport;
 use crate::http::certificates::BadAuthority;
-use crate::http::peer::Peer;
+use crate::http::peer::{Peer, Stream};
 use crate::scope::Scope;
+use proxy::UpstreamProxy;
 
 /// How long name resolution may take: two tries of a stub resolver.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +67,16 @@ pub(crate) enum DialError {
     TimedOut,
     #[error("clear text to this server was not named by the operator")]
     ClearText,
+    #[error("the proxy does not take the connection, or breaks off")]
+    ProxyUnreachable,
+    #[error("the proxy takes too long to connect")]
+    ProxySilent,
+    #[error("the proxy wants another user or password: see `proxy_user` and `selvedge credentials store --proxy`")]
+    ProxyLogin,
+    #[error("the proxy refuses to connect to this server")]
+    ProxyRefused,
+    #[error("the proxy's answer is none to `CONNECT`")]
+    ProxyMalformed,
 }
 
 /// Whether the client spoke TLS to the door.
@@ -77,11 +90,16 @@ pub(crate) enum ClientLeg {
 pub(crate) struct Dialer {
     resolver: Box<dyn Resolve>,
     tls: TlsConnector,
+    proxy: Option<UpstreamProxy>,
 }
 
 impl Dialer {
-    /// Takes the certificates upstreams are verified against.
-    pub(crate) fn new(roots_pem: &str, resolver: Box<dyn Resolve>) -> Result<Self, BadAuthority> {
+    /// Takes the certificates upstreams are verified against, and the proxy that leads to them.
+    pub(crate) fn new(
+        roots_pem: &str,
+        resolver: Box<dyn Resolve>,
+        proxy: Option<UpstreamProxy>,
+    ) -> Result<Self, BadAuthority> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(roots_pem.as_bytes()) {
             roots.add_parsable_certificates([certificate.map_err(|_| BadAuthority::Roots)?]);
@@ -93,12 +111,17 @@ impl Dialer {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { resolver, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { resolver, tls: TlsConnector::from(Arc::new(config)), proxy })
     }
 
-    /// Connects to `endpoint`: where the operator said, or else to a global address of its name, with TLS.
+    /// Connects to `endpoint`: where the operator said, or else through their proxy, or to a global address of its name, with TLS.
     pub(crate) async fn dial(&self, endpoint: &Endpoint, leg: ClientLeg, scope: &Scope) -> Result<Peer, DialError> {
         let named: Vec<_> = scope.named_upstreams(endpoint).cloned().collect();
+        if let (true, ClientLeg::Tls, Some(proxy)) = (named.is_empty(), leg, &self.proxy) {
+            let connected = proxy::connect(proxy, endpoint, self.resolver.as_ref()).await?;
+            let spoken = timeout(CONNECT_TIMEOUT, self.speak_tls(connected.into_stream(), endpoint)).await;
+            return spoken.map_err(|_| DialError::TimedOut)?;
+        }
         let targets: Vec<_> = if named.is_empty() && leg == ClientLeg::Tls {
             let addresses = self.resolve(endpoint).await?;
             addresses.into_iter().map(|address| (SocketAddr::new(address, endpoint.port), Transport::Tls)).collect()
@@ -154,13 +177,15 @@ impl Dialer {
         let _ = stream.set_nodelay(true);
         match transport {
             Transport::Clear => Ok(Peer::new(stream)),
-            Transport::Tls => {
-                let host = endpoint.host.as_str().trim_matches(['[', ']']).to_owned();
-                let name = ServerName::try_from(host).map_err(|_| DialError::NotVerified)?;
-                let stream = self.tls.connect(name, stream).await.map_err(|_| DialError::NotVerified)?;
-                Ok(Peer::new(stream))
-            }
+            Transport::Tls => self.speak_tls(stream, endpoint).await,
         }
+    }
+
+    async fn speak_tls(&self, stream: impl Stream + 'static, endpoint: &Endpoint) -> Result<Peer, DialError> {
+        let host = endpoint.host.as_str().trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(host).map_err(|_| DialError::NotVerified)?;
+        let stream = self.tls.connect(name, stream).await.map_err(|_| DialError::NotVerified)?;
+        Ok(Peer::new(stream))
     }
 }
 
@@ -213,6 +238,7 @@ mod tests {
             git: None,
             tokens: None,
             limits: Limits::default(),
+            proxy: None,
         })
     }
 
@@ -220,7 +246,7 @@ mod tests {
     fn dial(answers: &[&[&str]], dangers: Vec<Upstream>, leg: ClientLeg) -> (Option<DialError>, usize) {
         let parse = |answer: &&[&str]| answer.iter().map(|address| address.parse().unwrap()).collect();
         let answers = Arc::new(Mutex::new(answers.iter().map(parse).collect()));
-        let dialer = Dialer::new("", Box::new(Scripted(Arc::clone(&answers)))).unwrap();
+        let dialer = Dialer::new("", Box::new(Scripted(Arc::clone(&answers))), None).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dialled = runtime.block_on(dialer.dial(&endpoint(), leg, &scope(dangers)));
         let left = answers.lock().unwrap().len();

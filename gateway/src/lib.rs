@@ -27,6 +27,7 @@ mod scope;
 pub mod tokens;
 mod wire;
 
+pub use dial::proxy::{ProxyLogin, UpstreamProxy};
 pub use git::wanted::{GitAnswer, GitCall, GitHost, GitService, GitWanted};
 pub use identity::wanted::{Bundles, Claims, Given, Wanted};
 pub use keeper::{DOOR_NAME, Door, DoorGone, Judge, Ready, RunAs, ServeError, StartError};

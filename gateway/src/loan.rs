@@ -322,6 +322,11 @@ impl Way {
     }
 }
 
+/// What `Basic` carries (RFC 7617).
+pub(crate) fn basic_pair(user: &str, password: &str) -> String {
+    codes::base64(format!("{user}:{password}").as_bytes())
+}
+
 /// What a value carries in base64, behind its scheme; nothing where it is none.
 pub(crate) fn decoded(value: &[u8]) -> Vec<u8> {
     codes::base64_decoded(split_scheme(value).1).unwrap_or_default()
@@ -365,9 +370,7 @@ impl Scheme {
         let secret = secret.expose();
         match self {
             Self::Bearer => format!("Bearer {secret}").into_bytes(),
-            Self::Basic(User(user)) => {
-                format!("Basic {}", codes::base64(format!("{user}:{secret}").as_bytes())).into_bytes()
-            }
+            Self::Basic(User(user)) => format!("Basic {}", basic_pair(user, secret)).into_bytes(),
             Self::Plain => secret.as_bytes().to_vec(),
         }
     }

@@ -83,7 +83,7 @@ struct Prepared {
 fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorError> {
     let made = Hello::try_from(hello).map_err(DoorError::from).and_then(|hello| {
         let authority = RunAuthority::make(&hello.ca_common_name, hello.life)?;
-        let dialer = Dialer::new(&hello.roots_pem, Box::new(SystemResolver))?;
+        let dialer = Dialer::new(&hello.roots_pem, Box::new(SystemResolver), hello.proxy.clone())?;
         Ok((hello, authority, dialer))
     });
     let (hello, authority, dialer) = made.inspect_err(|error| {

@@ -7,6 +7,7 @@ use selvedge_domain::{CredentialName, Endpoint, Method, Reach, RunId};
 use zeroize::Zeroizing;
 
 use crate::danger;
+use crate::dial::proxy::UpstreamProxy;
 use crate::git::wanted::GitHost;
 use crate::loan::Loan;
 
@@ -35,6 +36,8 @@ pub struct Hello {
     pub tokens: Option<Endpoint>,
     /// How much may pass.
     pub limits: Limits,
+    /// The proxy everything leaves through but what `dangers` name, if there is one.
+    pub proxy: Option<UpstreamProxy>,
 }
 
 /// A credential a door holds for its run, in memory only, and wiped when dropped.

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use selvedge_domain::{Endpoint, HostPattern, Method, Reach};
 
 use crate::danger;
+use crate::dial::proxy::UpstreamProxy;
 use crate::protocol::Hello;
 
 /// Synthetic addresses are `127.1.0.1` and on: a /16 of loopback that nothing else uses. It bounds the hosts of a grant.
@@ -20,6 +21,7 @@ pub(crate) struct Scope {
     names: BTreeMap<HostPattern, Ipv4Addr>,
     /// What this door answers for itself; never dialled.
     own: Vec<Endpoint>,
+    proxy_port: Option<u16>,
 }
 
 impl Scope {
@@ -35,13 +37,15 @@ impl Scope {
             dangers: hello.dangers.clone(),
             names: hosts.into_iter().zip(addresses).collect(),
             own,
+            proxy_port: hello.proxy.as_ref().map(|proxy| proxy.port),
         }
     }
 
     /// One endpoint and nothing else, for whoever asks no keeper.
-    pub(crate) fn alone(endpoint: &Endpoint, dangers: Vec<danger::Upstream>) -> Self {
+    pub(crate) fn alone(endpoint: &Endpoint, dangers: Vec<danger::Upstream>, proxy: Option<&UpstreamProxy>) -> Self {
         let reach = Reach { endpoint: endpoint.clone(), methods: BTreeSet::new(), path_prefix: "/".to_owned() };
-        Self { reach: vec![reach], dangers, names: BTreeMap::new(), own: Vec::new() }
+        let proxy_port = proxy.map(|proxy| proxy.port);
+        Self { reach: vec![reach], dangers, names: BTreeMap::new(), own: Vec::new(), proxy_port }
     }
 
     /// Whether any request to this endpoint can be within the grant.
@@ -69,9 +73,29 @@ impl Scope {
         HostPattern::parse(name).and_then(|name| self.names.get(&name).copied())
     }
 
-    /// Every TCP port a door may dial.
+    /// Every TCP port a door may dial: the proxy's where there is one, whatever is granted.
     pub(crate) fn ports(&self) -> BTreeSet<u16> {
-        let granted = self.reach.iter().map(|reach| reach.endpoint.port);
-        granted.chain(self.dangers.iter().map(|upstream| upstream.port)).collect()
+        let granted = self.reach.iter().map(|reach| reach.endpoint.port).filter(|_| self.proxy_port.is_none());
+        granted.chain(self.proxy_port).chain(self.dangers.iter().map(|upstream| upstream.port)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_with_a_proxy_dials_no_granted_port() {
+        let endpoint = |port| Endpoint { host: HostPattern::parse("registry.example").unwrap(), port };
+        let danger = danger::Upstream {
+            endpoint: endpoint(80),
+            address: [10, 0, 0, 8].into(),
+            port: 8080,
+            transport: danger::Transport::Clear,
+        };
+        let host = HostPattern::parse("proxy.example").unwrap();
+        let proxy = UpstreamProxy { host, port: 3128, login: None };
+        let ports = |proxy| Scope::alone(&endpoint(443), vec![danger.clone()], proxy).ports();
+        assert_eq!((ports(None), ports(Some(&proxy))), ([443, 8080].into(), [3128, 8080].into()));
     }
 }

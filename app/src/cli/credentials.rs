@@ -24,12 +24,20 @@ pub(crate) enum Credentials {
     /// credential is lent; that of any other kind makes what is lent, and is lent to nobody.
     Store {
         /// The credential, as `selvedge.toml` names it.
-        name: String,
+        #[arg(required_unless_present = "proxy")]
+        name: Option<String>,
+        /// The password of the proxy that everything leaves through instead.
+        #[arg(long, conflicts_with = "name")]
+        proxy: bool,
     },
     /// Forget a key, and withdraw what was lent of it from live runs, which go on without it.
     Remove {
         /// The credential.
-        name: String,
+        #[arg(required_unless_present = "proxy")]
+        name: Option<String>,
+        /// The password of the proxy instead.
+        #[arg(long, conflicts_with = "name")]
+        proxy: bool,
     },
     /// Withdraw a credential from live runs, which go on without it: their doors forget it, requests under way with it are cut,
     /// and it is ended where it was made. A later attempt is decided on anew.
@@ -46,13 +54,24 @@ impl Credentials {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         match self {
             Self::List => list(common, output),
-            Self::Store { name } => {
+            Self::Store { name: None, .. } => {
+                let request = Request::StoreProxyPassword { password: secret_from_input(output, "password")? };
+                let value = ask(common, output, &request)?;
+                output.line(format!("the password of `{}` at the proxy is stored, sealed", text(&value, "user")));
+                Ok(0)
+            }
+            Self::Store { name: Some(name), .. } => {
                 let request = Request::StoreKey { name: name.clone(), key: secret_from_input(output, "key")? };
                 let value = ask(common, output, &request)?;
                 output.line(format!("the key of `{name}` is stored, sealed; {} answers for it", text(&value, "owner")));
                 Ok(0)
             }
-            Self::Remove { name } => {
+            Self::Remove { name: None, .. } => {
+                ask(common, output, &Request::RemoveProxyPassword)?;
+                output.line("the password of the proxy is forgotten; without it nothing new leaves");
+                Ok(0)
+            }
+            Self::Remove { name: Some(name), .. } => {
                 let value = ask(common, output, &Request::RemoveKey { name: name.clone() })?;
                 output.line(format!("the key of `{name}` is forgotten here; it lives on until its issuer ends it"));
                 say_withdrawn(output, name, &value);

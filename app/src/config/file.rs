@@ -34,12 +34,28 @@ pub(crate) struct File {
     /// Credentials that doors use for agents, by name. Their secrets are never here.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) credential: BTreeMap<String, Credential>,
+    /// How doors and couriers leave.
+    #[serde(skip_serializing_if = "Network::is_empty")]
+    pub(crate) network: Network,
     /// Where advisories come from.
     #[serde(skip_serializing_if = "Advisories::is_empty")]
     pub(crate) advisories: Advisories,
     /// What weakens safety. Each use is recorded.
     #[serde(skip_serializing_if = "DangerTable::is_empty")]
     pub(crate) danger: DangerTable,
+}
+
+/// How doors and couriers leave.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Network {
+    /// A proxy that everything leaves through but what `danger.addresses` names: `http://proxy.example:3128`. It resolves names in
+    /// our place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy: Option<String>,
+    /// The user the proxy knows us as. Its password is stored with `selvedge credentials store --proxy`, never here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy_user: Option<String>,
 }
 
 /// The factory as a whole.
@@ -364,6 +380,12 @@ impl Agent {
 impl Advisories {
     fn is_empty(&self) -> bool {
         self.path.is_none() && self.remote.is_none()
+    }
+}
+
+impl Network {
+    fn is_empty(&self) -> bool {
+        self.proxy.is_none() && self.proxy_user.is_none()
     }
 }
 

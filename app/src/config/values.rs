@@ -6,10 +6,11 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use selvedge_credentials::{AUDIENCE_BYTES_MAX, IssuerName, OWN_AUDIENCE};
-use selvedge_domain::Duration;
+use selvedge_domain::{Duration, HostPattern};
+use selvedge_gateway::ProxyLogin;
 
-use super::file::{Factory, Limits};
-use super::{AD_HOC, ConfigError, Reader, Runtime, one_of};
+use super::file::{Factory, Limits, Network};
+use super::{AD_HOC, ConfigError, Proxy, Reader, Runtime, one_of};
 
 impl Reader<'_> {
     /// The trust domain is also the host of the issuer's URL, so both have to accept it.
@@ -40,6 +41,34 @@ impl Reader<'_> {
             return self.bad(format!("{key}.audiences"), because);
         }
         Ok(written.iter().cloned().collect())
+    }
+
+    /// `http://<host>:<port>` and nothing else: a password in it would lie in the configuration.
+    pub(super) fn proxy(&self, network: &Network) -> Result<Option<Proxy>, ConfigError> {
+        let user = network.proxy_user.clone();
+        let Some(written) = &network.proxy else {
+            return match user {
+                None => Ok(None),
+                Some(_) => self.bad("network.proxy_user", "is for a proxy, and `network.proxy` names none"),
+            };
+        };
+        if written.contains('@') {
+            let because = "holds a user; name it in `proxy_user`, and store its password with `selvedge credentials store --proxy`";
+            return self.bad("network.proxy", because);
+        }
+        let named = written.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        let named = named.and_then(|named| named.rsplit_once(':'));
+        let parsed = named.and_then(|(host, port)| Some((HostPattern::parse(host)?, port.parse().ok()?)));
+        let Some((host, port @ 1..)) = parsed else {
+            let because =
+                format!("`{written}` is not a proxy; write `http://<host>:<port>`, which is spoken to in clear text");
+            return self.bad("network.proxy", because);
+        };
+        // What cannot be written for `Basic` whatever the password.
+        if user.as_ref().is_some_and(|user| ProxyLogin::new(user, "x").is_none()) {
+            return self.bad("network.proxy_user", "is not a user: letters, digits and signs without a colon");
+        }
+        Ok(Some(Proxy { host, port, user }))
     }
 
     pub(super) fn publish(&self, factory: &Factory) -> Result<Option<PathBuf>, ConfigError> {

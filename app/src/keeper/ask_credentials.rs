@@ -8,7 +8,7 @@ use selvedge_authority::{Class, Entry, Journal as _, KeyChange, Record, Verdict}
 use selvedge_credentials::{AppKey, Secret, Standing};
 use selvedge_domain::{Actor, CredentialName, Description, Field, Method, Person, Reach, RunId, Time, Verb};
 use selvedge_factory::ports::Clock;
-use selvedge_gateway::SecretText;
+use selvedge_gateway::{ProxyLogin, SecretText};
 use serde_json::{Value, json};
 
 use super::ask_stop::REVOKE_WITHIN;
@@ -50,6 +50,40 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
         }
     }
     Ok(json!({ "credential": name.as_str(), "owner": config.credential.owner.as_str() }))
+}
+
+/// What the log calls the password of the proxy.
+const PROXY: &str = "network.proxy";
+
+/// Keeps the password of the proxy. It is recorded first, like a key.
+pub(super) fn store_proxy(keeper: &Keeper, password: &SecretWord, uid: u32) -> Result<Value, CliError> {
+    own(uid)?;
+    let config = keeper.works.config();
+    let user = config.proxy.as_ref().and_then(|proxy| proxy.user.as_deref());
+    let Some(user) = user else {
+        return Err(CliError::new(Kind::NotFound, "no proxy that wants a password is configured")
+            .hint("name it in `selvedge.toml`: `[network] proxy = \"http://<host>:<port>\"` and `proxy_user`"));
+    };
+    if ProxyLogin::new(user, password.expose()).is_none() {
+        let because = "the password of a proxy has 1 to 255 printable ASCII characters";
+        return Err(CliError::new(Kind::Usage, because).hint("selvedge credentials store --proxy < password"));
+    }
+    record(keeper, &proxy_name()?, KeyChange::Stored, uid)?;
+    let secret = Secret::new(password.expose().as_bytes().to_vec());
+    keeper.works.lending.proxy.put(&secret).map_err(|error| CliError::caused(Kind::State, &error))?;
+    Ok(json!({ "user": user }))
+}
+
+/// Forgets the password of the proxy. What is open already stays open; nothing new leaves.
+pub(super) fn remove_proxy(keeper: &Keeper, uid: u32) -> Result<Value, CliError> {
+    own(uid)?;
+    keeper.works.lending.proxy.remove().map_err(|error| CliError::caused(Kind::State, &error))?;
+    record(keeper, &proxy_name()?, KeyChange::Removed, uid)?;
+    Ok(json!({}))
+}
+
+fn proxy_name() -> Result<CredentialName, CliError> {
+    CredentialName::parse(PROXY).map_err(|error| CliError::caused(Kind::Internal, &error))
 }
 
 /// Forgets a key. Taking authority away comes before its record (invariant 2).

@@ -135,6 +135,8 @@ impl Keeper {
             Request::Credentials => super::ask_credentials::list(self, each),
             Request::StoreKey { name, key } => super::ask_credentials::store(self, name, key, uid),
             Request::RemoveKey { name } => super::ask_credentials::remove(self, name, uid),
+            Request::StoreProxyPassword { password } => super::ask_credentials::store_proxy(self, password, uid),
+            Request::RemoveProxyPassword => super::ask_credentials::remove_proxy(self, uid),
             Request::Withdraw { name, from } => super::ask_credentials::withdraw(self, name, from.as_deref(), uid),
             Request::Can { agent } => super::ask_look::can(self, agent),
             Request::Explain { entry } => super::ask_look::explain(self, *entry),

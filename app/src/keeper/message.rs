@@ -61,6 +61,10 @@ pub(crate) enum Request {
     StoreKey { name: String, key: SecretWord },
     /// Forget the key of a credential.
     RemoveKey { name: String },
+    /// Store the password of the proxy.
+    StoreProxyPassword { password: SecretWord },
+    /// Forget the password of the proxy.
+    RemoveProxyPassword,
     /// Withdraw a credential from live runs; from one, when it is named.
     Withdraw { name: String, from: Option<String> },
     /// Explain a decision on record.

@@ -15,6 +15,7 @@ use selvedge_sandbox::DOOR_ID;
 use zeroize::Zeroizing;
 
 use super::door::dangers_at;
+use super::proxy::WayOut;
 use super::{Lending, Works};
 use crate::config::{Config, Danger, Source};
 
@@ -23,6 +24,7 @@ struct Couriers {
     executable: PathBuf,
     roots_pem: String,
     danger: Vec<Danger>,
+    way_out: WayOut,
 }
 
 impl Courier for Couriers {
@@ -53,6 +55,7 @@ impl Courier for Couriers {
             counts: errand.counts.clone(),
             dangers: dangers_at(&self.danger, &errand.endpoint),
             roots_pem: self.roots_pem.clone(),
+            proxy: self.way_out.upstream().map_err(CourierError::NotAsked)?,
         };
         let brought = courier::carry(&self.executable, door_rights(), &errand).map_err(|failed| match failed {
             Failed::NotAsked(why) => CourierError::NotAsked(why),
@@ -75,7 +78,9 @@ pub(super) fn door_rights() -> RunAs {
 impl Lending {
     /// Every provider the configuration names.
     pub(super) fn providers(&self, config: &Config, executable: PathBuf, roots_pem: String) -> Vec<Arc<dyn Provider>> {
-        let couriers: Arc<dyn Courier> = Arc::new(Couriers { executable, roots_pem, danger: config.danger.clone() });
+        let way_out = WayOut { proxy: config.proxy.clone(), password: Arc::clone(&self.proxy) };
+        let danger = config.danger.clone();
+        let couriers: Arc<dyn Courier> = Arc::new(Couriers { executable, roots_pem, danger, way_out });
         let stored: Arc<dyn Provider> = Arc::new(StoredKeyLoans::new(Arc::clone(&self.keys), self.store.clone()));
         let elsewhere = config.credentials.values().filter_map(|credential| -> Option<Arc<dyn Provider>> {
             let (issuer, couriers) = (Arc::clone(&self.identities.issuer), Arc::clone(&couriers));

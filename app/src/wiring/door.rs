@@ -103,6 +103,7 @@ impl Works {
             git: git.map(GitDesk::host).transpose()?,
             tokens: tokens.map(TokenDesk::place).transpose()?,
             limits: Limits::default(),
+            proxy: self.way_out().upstream().map_err(ActError::Permanent)?,
         };
         let started = Door::start(&self.executable, door_rights(), &hello);
         let (door, Ready { ca_pem, fences }) = started.map_err(|error| ActError::Transient(format!("{error}")))?;

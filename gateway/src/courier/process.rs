@@ -39,8 +39,9 @@ pub(crate) fn run(channel: &mut UnixStream, errand: WireErrand) {
 
 fn go(errand: &Errand) -> Result<Brought, Failed> {
     let not_asked = |error: &dyn std::fmt::Display| Failed::NotAsked(error.to_string());
-    let dialer = Dialer::new(&errand.roots_pem, Box::new(SystemResolver)).map_err(|error| not_asked(&error))?;
-    let scope = Scope::alone(&errand.endpoint, errand.dangers.clone());
+    let proxy = errand.proxy.clone();
+    let dialer = Dialer::new(&errand.roots_pem, Box::new(SystemResolver), proxy).map_err(|error| not_asked(&error))?;
+    let scope = Scope::alone(&errand.endpoint, errand.dangers.clone(), errand.proxy.as_ref());
     let fences: BTreeSet<Fence> = confine::confine(scope.ports()).into_iter().collect();
     if let Some(missing) = FENCES.iter().find(|fence| !fences.contains(fence)) {
         return Err(Failed::NotAsked(format!(

@@ -128,6 +128,14 @@ impl Refusal {
             Self::NotGit => Some(("not_git", String::new())),
             Self::NoSuchCall => Some(("no_such_call", String::new())),
             Self::NotServed => Some(("not_served", String::new())),
+            // Whoever runs the proxy can mend it, and only the operator knows them.
+            Self::Dial(
+                error @ (DialError::ProxyUnreachable
+                | DialError::ProxySilent
+                | DialError::ProxyLogin
+                | DialError::ProxyRefused
+                | DialError::ProxyMalformed),
+            ) => Some((show_dial(*error).1, error.to_string())),
             Self::NotAllowed(NotAllowed::Denied { .. })
             | Self::Dial(_)
             | Self::ServerGone
@@ -184,6 +192,11 @@ fn show_dial(error: DialError) -> (u16, &'static str, &'static str) {
         DialError::NotVerified => (502, "server_not_verified", "this server does not prove its name"),
         DialError::TimedOut => (504, "server_silent", "try again later"),
         DialError::ClearText => (403, "clear_text_denied", "use https"),
+        DialError::ProxyUnreachable => (502, "proxy_unreachable", "try again later; the operator was told"),
+        DialError::ProxySilent => (504, "proxy_silent", "try again later; the operator was told"),
+        DialError::ProxyLogin => (502, "proxy_login", "do without this request; the operator was told"),
+        DialError::ProxyRefused => (403, "proxy_refused", "do without this server; the operator was told"),
+        DialError::ProxyMalformed => (502, "proxy_malformed", "try again later; the operator was told"),
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use selvedge_domain::Method;
 use serde::{Deserialize, Serialize};
 
-use super::message::{BadMessage, WireUpstream, endpoint};
+use super::message::{BadMessage, WireProxy, WireUpstream, endpoint};
 use super::wiped::Wiped;
 use crate::courier::{Brought, Errand, Reads};
 use crate::danger;
+use crate::dial::proxy::UpstreamProxy;
 use crate::loan::FieldName;
 
 #[derive(Serialize, Deserialize)]
@@ -28,6 +29,7 @@ pub(crate) struct WireErrand {
     counts: Vec<String>,
     dangers: Vec<WireUpstream>,
     roots_pem: String,
+    proxy: Option<WireProxy>,
 }
 
 /// Courier to keeper.
@@ -68,6 +70,7 @@ impl From<&Errand> for WireErrand {
             counts: errand.counts.clone(),
             dangers: errand.dangers.iter().map(WireUpstream::from).collect(),
             roots_pem: errand.roots_pem.clone(),
+            proxy: errand.proxy.as_ref().map(WireProxy::from),
         }
     }
 }
@@ -96,6 +99,7 @@ impl TryFrom<WireErrand> for Errand {
             counts: wire.counts,
             dangers: wire.dangers.into_iter().map(danger::Upstream::try_from).collect::<Result<_, _>>()?,
             roots_pem: wire.roots_pem,
+            proxy: wire.proxy.map(UpstreamProxy::try_from).transpose()?,
         })
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::errand::WireErrand;
 use super::wiped::Wiped;
 use crate::danger;
+use crate::dial::proxy::{ProxyLogin, UpstreamProxy};
 use crate::git::wanted::GitHost;
 use crate::git::wire::{WireGitAnswer, WireGitCall, WireGitHost};
 use crate::identity::wire::{WireGiven, WireWanted};
@@ -83,6 +84,15 @@ pub(crate) struct WireHello {
     tokens: Option<(String, u16)>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
+    proxy: Option<WireProxy>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireProxy {
+    host: String,
+    port: u16,
+    login: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -228,6 +238,7 @@ impl From<&Hello> for WireHello {
             tokens: hello.tokens.as_ref().map(|at| (at.host.to_string(), at.port)),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
+            proxy: hello.proxy.as_ref().map(WireProxy::from),
         }
     }
 }
@@ -254,6 +265,7 @@ impl TryFrom<WireHello> for Hello {
                 request_body_bytes_max: wire.request_body_bytes_max,
                 response_body_bytes_max: wire.response_body_bytes_max,
             },
+            proxy: wire.proxy.map(UpstreamProxy::try_from).transpose()?,
         })
     }
 }
@@ -304,6 +316,30 @@ impl TryFrom<WireUpstream> for danger::Upstream {
             port: wire.port,
             transport: if wire.is_clear { danger::Transport::Clear } else { danger::Transport::Tls },
         })
+    }
+}
+
+impl From<&UpstreamProxy> for WireProxy {
+    fn from(proxy: &UpstreamProxy) -> Self {
+        let login = proxy.login.as_ref().map(|login| login.expose().to_owned());
+        Self { host: proxy.host.to_string(), port: proxy.port, login }
+    }
+}
+
+impl TryFrom<WireProxy> for UpstreamProxy {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireProxy) -> Result<Self, BadMessage> {
+        let login = wire.login.map(|login| ProxyLogin::parse(login).ok_or(BadMessage("login")));
+        let Endpoint { host, port } = endpoint(&wire.host, wire.port)?;
+        Ok(Self { host, port, login: login.transpose()? })
+    }
+}
+
+/// A frame that carries secrets is not for anybody's eyes.
+impl std::fmt::Debug for WireProxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WireProxy({}:{})", self.host, self.port)
     }
 }
 
@@ -574,6 +610,7 @@ mod tests {
             git: None,
             tokens: None,
             limits: Limits::default(),
+            proxy: None,
         };
         let mut wire = WireHello::from(&hello);
         assert_eq!(Hello::try_from(WireHello::from(&hello)).unwrap().lease, hello.lease);

@@ -34,6 +34,7 @@ fn errand(public: &PublicAuthority, upstream: &Upstream, target: &str) -> Errand
             transport: danger::Transport::Tls,
         }],
         roots_pem: public.pem.clone(),
+        proxy: None,
     }
 }
 

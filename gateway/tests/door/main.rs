@@ -14,6 +14,8 @@ mod lifecycle;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod signing;
 #[cfg(test)]
 mod upstream;

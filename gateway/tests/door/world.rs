@@ -15,8 +15,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use selvedge_domain::{Endpoint, HostPattern, Method, Reach, RunId};
 use selvedge_gateway::{
-    Ask, Done, Door, Hello, Judge, Lease, Limits, ListenerKind, Loan, Ready, Refused, RunAs, ServeError, Verdict,
-    danger,
+    Ask, Done, Door, Hello, Judge, Lease, Limits, ListenerKind, Loan, Ready, Refused, RunAs, ServeError, UpstreamProxy,
+    Verdict, danger,
 };
 
 use crate::upstream::{PublicAuthority, Upstream};
@@ -95,10 +95,23 @@ impl World {
         Self::start_lending(Path::new(DOOR_PROGRAM), RunAs::Keeper, loans)
     }
 
+    /// One whose door leaves through a proxy, to what speaks TLS at least.
+    pub fn through(proxy: UpstreamProxy) -> Self {
+        Self::start_told(Path::new(DOOR_PROGRAM), RunAs::Keeper, |hello| {
+            hello.proxy = Some(proxy);
+            hello.dangers.retain(|danger| danger.transport == danger::Transport::Clear);
+        })
+    }
+
     fn start_lending(program: &Path, run_as: RunAs, loans: Vec<Loan>) -> Self {
+        Self::start_told(program, run_as, |hello| hello.loans = loans)
+    }
+
+    fn start_told(program: &Path, run_as: RunAs, tell: impl FnOnce(&mut Hello)) -> Self {
         let public = PublicAuthority::make();
         let [tls, clear, other] = [Upstream::tls(&public, HOST), Upstream::clear(), Upstream::clear()];
-        let told = Hello { loans, ..hello(&public, [&tls, &clear, &other]) };
+        let mut told = hello(&public, [&tls, &clear, &other]);
+        tell(&mut told);
         let (door, ready) = Door::start(program, run_as, &told).unwrap();
         let [proxy, captured_tls, captured_clear] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -244,6 +257,7 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         git: None,
         tokens: None,
         limits: LIMITS,
+        proxy: None,
     }
 }
 
