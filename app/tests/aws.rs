@@ -170,6 +170,7 @@ fn the_sdk_as_it_is_shipped_works_through_the_door_with_keys_that_are_worth_noth
     assert_eq!(state["live"], 2);
     let known = scene.json(&["credentials", "list"])["credentials"].clone();
     assert!(known.as_array().unwrap().iter().all(|known| known["live"].as_array().unwrap().len() == 1), "{known}");
+    assert!(known.as_array().unwrap().iter().all(|known| text(known, "dies").contains("before its time")), "{known}");
     // And nothing of them is anywhere but with the service.
     assert!(!show.contains("canary") && !output.contains("canary"), "{show}");
 }

@@ -63,6 +63,15 @@ pub(crate) enum KeyKept {
 }
 
 impl Source {
+    /// Whether nobody can end what it gives before its time.
+    pub(crate) fn only_expires(&self) -> bool {
+        match self {
+            Self::Aws(_) => true,
+            Self::Exchange(settings) => settings.revocation.is_none(),
+            Self::Static | Self::OpenBao(_) | Self::GithubApp(_) | Self::Gitlab(_) | Self::Forgejo(_) => false,
+        }
+    }
+
     /// What is kept for it.
     pub(crate) fn key_kept(&self) -> KeyKept {
         match self {

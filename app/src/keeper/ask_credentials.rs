@@ -223,9 +223,10 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
             "last_lent": history.lent.get(name).map(ToString::to_string),
             "last_used": history.last_used.get(name).map(ToString::to_string),
             "live": live.iter().filter(|loan| loan.credential == *name).map(shown).collect::<Vec<_>>(),
-            "dies": match credential.credential.is_stored {
-                true => "the loan ends with its run; the key lives on until its issuer is told to end it",
-                false => "with its run",
+            "dies": match (credential.credential.is_stored, credential.source.only_expires()) {
+                (true, _) => "the loan ends with its run; the key lives on until its issuer is told to end it",
+                (false, true) => "the loan ends with its run; nobody can end it before its time, and its run settles after that",
+                (false, false) => "with its run",
             },
         });
         each(&Reply::element("credentials", shown));

@@ -18,7 +18,7 @@ const CODING: &str = "content-encoding";
 /// Takes a whole body out of the coding its client signed or checked it in, and has the head say what is left. In the coding
 /// nothing could be looked for, and its signatures are the client's own.
 pub(crate) fn uncoded(request: &mut Exchange, body: Vec<u8>) -> Result<Vec<u8>, BadBody> {
-    let is_coded = text(request, PAYLOAD).is_some_and(|payload| payload.starts_with("STREAMING-"));
+    let is_coded = text(request, PAYLOAD).is_some_and(|payload| payload.contains("STREAMING-"));
     let codings: Vec<String> =
         text(request, CODING).unwrap_or_default().split(',').map(|coding| coding.trim().to_ascii_lowercase()).collect();
     let is_named = codings.iter().any(|coding| coding == "aws-chunked");
@@ -42,10 +42,10 @@ pub(crate) fn uncoded(request: &mut Exchange, body: Vec<u8>) -> Result<Vec<u8>, 
 
 fn take_out(request: &mut Exchange, coded: &[u8]) -> Result<Vec<u8>, BadBody> {
     let decoded = aws_chunked::decoded(coded).ok_or(BadBody::Coding)?;
-    let announced = text(request, CODED_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    let trailer = text(request, CODED_TRAILER).map(str::to_ascii_lowercase);
+    let announced = text(request, CODED_LENGTH).map(|length| length.parse::<usize>().ok());
+    let trailer = text(request, CODED_TRAILER).map(|trailer| trailer.to_ascii_lowercase());
     let brought = decoded.checksum.as_ref().map(|(name, _)| name.clone());
-    if announced.is_some_and(|length| length != decoded.body.len()) || trailer != brought {
+    if announced.is_some_and(|length| length != Some(decoded.body.len())) || trailer != brought {
         return Err(BadBody::Coding);
     }
     request.remove(CODED_LENGTH);
@@ -87,9 +87,11 @@ pub(crate) fn sign(
     request.set(AUTHORIZATION, signed.as_bytes());
 }
 
-fn text<'a>(request: &'a Exchange, name: &str) -> Option<&'a str> {
-    let field = request.fields().find(|field| field.name == name)?;
-    std::str::from_utf8(&field.value).ok()
+/// What a field says; one that comes twice says both (RFC 9110 section 5.2), as whoever answers reads it.
+fn text(request: &Exchange, name: &str) -> Option<String> {
+    let fields = request.fields().filter(|field| field.name == name);
+    let values: Vec<_> = fields.map(|field| String::from_utf8_lossy(&field.value).into_owned()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 #[cfg(test)]
@@ -163,6 +165,16 @@ mod tests {
             ("checksum-crc32", "checksum-sha1"),
             ("X-Amz-Trailer: x-amz-checksum-crc32\r\n", ""),
             ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", "UNSIGNED-PAYLOAD"),
+            // Said twice, and one of it something else.
+            (
+                "X-Amz-Decoded-Content-Length: 5\r\n",
+                "X-Amz-Decoded-Content-Length: 5\r\nX-Amz-Decoded-Content-Length: 6\r\n",
+            ),
+            ("X-Amz-Trailer", "X-Amz-Trailer: x-amz-checksum-sha1\r\nX-Amz-Trailer"),
+            (
+                "STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\nContent-Encoding: gzip, aws-chunked",
+                "UNSIGNED-PAYLOAD\r\nContent-Encoding: gzip\r\nContent-Encoding: aws-chunked",
+            ),
         ] {
             assert!(fields.contains(from), "{from}");
             let mut request = exchange(&fields.replacen(from, to, 1));
