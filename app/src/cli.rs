@@ -10,6 +10,7 @@ use crate::output::{Output, Stream};
 
 mod audit;
 mod credentials;
+mod identities;
 mod identity;
 mod init;
 mod inspect;
@@ -90,6 +91,8 @@ enum Command {
     /// List the credentials doors use for agents, store or remove their keys.
     #[command(subcommand)]
     Credentials(credentials::Credentials),
+    /// List standing identities and secrets: owner, age, last use, what each was granted and used, and what is live.
+    Identities(identities::Identities),
     /// Check or explain the policies in force.
     #[command(subcommand)]
     Policy(inspect::Policy),
@@ -178,6 +181,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Revoke(revoke) => revoke.run(common, output),
         Command::Can(can) => can.run(common, output),
         Command::Credentials(credentials) => credentials.run(common, output),
+        Command::Identities(identities) => identities.run(common, output),
         Command::Policy(policy) => policy.run(common, output),
         Command::Audit(audit) => audit.run(common, output),
         Command::Identity(identity) => identity.run(common, output),

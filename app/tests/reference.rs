@@ -30,6 +30,7 @@ const COMMANDS: &[&str] = &[
     "credentials list",
     "credentials store",
     "credentials remove",
+    "identities",
     "policy",
     "policy check",
     "policy explain",

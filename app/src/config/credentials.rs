@@ -26,6 +26,8 @@ pub(crate) struct CredentialConfig {
     pub(crate) uses: BTreeSet<Reach>,
     pub(crate) field: FieldName,
     pub(crate) scheme: Scheme,
+    /// How long a person's word for its key is good.
+    pub(crate) recertify: Duration,
     /// Where a program in the sandbox finds the placeholder.
     pub(crate) env: Option<String>,
 }
@@ -77,7 +79,7 @@ impl Reader<'_> {
         let read = |(name, written): (&String, &file::Credential)| {
             let key = format!("credential.{name}");
             let name = CredentialName::parse(name).or_else(|bad| self.bad(&key, bad.to_string()))?;
-            Ok((name.clone(), self.credential(&key, name, written)?))
+            Ok((name.clone(), self.credential(&key, name, written, file)?))
         };
         file.credential.iter().map(read).collect()
     }
@@ -87,6 +89,7 @@ impl Reader<'_> {
         key: &str,
         name: CredentialName,
         written: &file::Credential,
+        file: &File,
     ) -> Result<CredentialConfig, ConfigError> {
         let source = self.source(key, &name, written)?;
         let Some(owner) = Owner::parse(&written.owner) else {
@@ -109,6 +112,7 @@ impl Reader<'_> {
             uses: self.uses(key, &written.uses)?,
             field,
             scheme: self.scheme(key, written)?,
+            recertify: self.recertify(key, written.recertify.as_deref(), file)?,
             env: self.variable(key, written.env.as_deref())?,
         })
     }

@@ -1,16 +1,15 @@
 //! Configured credentials: storing and removing keys, and what is known of each: since when, lent to whom, used for what.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use selvedge_authority::{Class, Entry, Journal as _, KeyChange, Record, Verdict};
+use selvedge_authority::{Class, Entry, Journal as _, KeyChange, Record};
 use selvedge_credentials::{AppKey, Secret, Standing};
-use selvedge_domain::{Actor, CredentialName, Description, Field, Method, Person, Reach, Time, Verb};
+use selvedge_domain::{Actor, CredentialName, Person, Time};
 use selvedge_factory::ports::Clock;
 use selvedge_gateway::SecretText;
 use serde_json::{Value, json};
 
 use super::hall::Keeper;
 use super::message::{Reply, SecretWord};
+use super::usage::{Meant, Usage};
 use crate::config::{CredentialConfig, KeyKept};
 use crate::errors::{CliError, Kind};
 
@@ -70,8 +69,7 @@ pub(super) fn remove(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, Cli
 pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     let works = &keeper.works;
     let config = works.config();
-    let history = History::read(keeper)?;
-    let live = live_loans(keeper)?;
+    let usage = Usage::read(keeper, &config, Time::from_millis(0))?;
     for (name, credential) in &config.credentials {
         let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
         let kept = credential.source.key_kept();
@@ -88,8 +86,13 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
             None => (None, None),
         };
         let borrowers = config.agents.values().filter(|agent| agent.agent.loans.iter().any(|l| l.credential == *name));
-        let used = history.used.get(name);
-        let surplus = credential.uses.iter().filter(|uses| !used.is_some_and(|used| used.contains(*uses)));
+        let used = usage.credentials.get(name);
+        let surplus = credential.uses.iter().filter(|uses| !used.is_some_and(|used| used.uses.contains_key(*uses)));
+        let live = usage.leases.iter().filter(|(_, lent)| lent.what == Some(Meant::Credential(name.to_string())));
+        let live = live.map(|(lease, lent)| {
+            let until = lent.expires().map(|until| until.to_string());
+            json!({ "lease": lease.as_str(), "run": lent.run.as_str(), "until": until })
+        });
         let shown = json!({
             "credential": name.as_str(),
             "kind": if credential.credential.is_stored { "static" } else { "minted" },
@@ -100,9 +103,9 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
             "uses": credential.uses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "never_used": surplus.map(ToString::to_string).collect::<Vec<_>>(),
             "agents": borrowers.map(|agent| agent.agent.name.as_str()).collect::<Vec<_>>(),
-            "last_lent": history.lent.get(name).map(ToString::to_string),
-            "last_used": history.last_used.get(name).map(ToString::to_string),
-            "live": live.get(name).cloned().unwrap_or_default(),
+            "last_lent": used.and_then(|used| used.last_lent).map(|at| at.to_string()),
+            "last_used": used.and_then(|used| used.last_used).map(|at| at.to_string()),
+            "live": live.collect::<Vec<_>>(),
             "dies": match credential.credential.is_stored {
                 true => "the loan ends with its run; the key lives on until its issuer is told to end it",
                 false => "with its run",
@@ -111,95 +114,6 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
         each(&Reply::element("credentials", shown));
     }
     Ok(json!({ "credentials": [] }))
-}
-
-/// What the log says of credentials.
-#[derive(Default)]
-struct History {
-    lent: BTreeMap<CredentialName, Time>,
-    last_used: BTreeMap<CredentialName, Time>,
-    /// Which of the configured uses were ever made.
-    used: BTreeMap<CredentialName, BTreeSet<Reach>>,
-}
-
-impl History {
-    /// One pass over the log.
-    fn read(keeper: &Keeper) -> Result<Self, CliError> {
-        let config = keeper.works.config();
-        let mut history = Self::default();
-        for recorded in keeper.works.ledger.entries(0, None) {
-            let entry = recorded.map_err(|error| CliError::caused(Kind::Ledger, &error))?.entry;
-            let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = entry.record else { continue };
-            match order.verb {
-                Verb::CredentialMint => {
-                    if let Some(name) = minted(&order) {
-                        history.lent.insert(name, entry.at);
-                    }
-                }
-                Verb::HttpRequest => {
-                    let Some((name, credential)) =
-                        used(&order).and_then(|name| config.credentials.get_key_value(&name))
-                    else {
-                        continue;
-                    };
-                    history.last_used.insert(name.clone(), entry.at);
-                    let made = credential.uses.iter().filter(|uses| covers(uses, &order)).cloned();
-                    history.used.entry(name.clone()).or_default().extend(made);
-                }
-                _ => {}
-            }
-        }
-        Ok(history)
-    }
-}
-
-/// The credential a mint was about; none for an identity document.
-fn minted(order: &Description) -> Option<CredentialName> {
-    (order.resource.kind == selvedge_domain::ResourceKind::Credential)
-        .then(|| CredentialName::parse(&order.resource.name).ok())
-        .flatten()
-}
-
-/// The credential that went into a request.
-fn used(order: &Description) -> Option<CredentialName> {
-    order.text("credential").filter(|name| *name != "none").and_then(|name| CredentialName::parse(name).ok())
-}
-
-fn covers(uses: &Reach, order: &Description) -> bool {
-    let port = order.fields.iter().find_map(|(name, field)| match field {
-        Field::Number(port) if *name == "port" => Some(*port),
-        _ => None,
-    });
-    let is_there =
-        order.text("host") == Some(uses.endpoint.host.as_str()) && port == Some(i64::from(uses.endpoint.port));
-    match (order.text("method").and_then(Method::parse), order.text("path")) {
-        (Some(method), Some(path)) if is_there => uses.covers(&uses.endpoint, method, path),
-        _ => false,
-    }
-}
-
-/// Leases that may live, by the credential they lend.
-fn live_loans(keeper: &Keeper) -> Result<BTreeMap<CredentialName, Vec<Value>>, CliError> {
-    let works = &keeper.works;
-    let mut live: BTreeMap<CredentialName, Vec<Value>> = BTreeMap::new();
-    let open = works.ledger.open_runs().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
-    for run in open {
-        let Ok(run) = works.run(&run.id) else { continue };
-        let alive: BTreeSet<&str> =
-            run.leases().iter().filter(|(_, state)| state.may_live()).map(|(lease, _)| lease.as_str()).collect();
-        if alive.is_empty() {
-            continue;
-        }
-        for recorded in works.ledger.entries(0, Some(run.id().clone())).filter_map(Result::ok) {
-            let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = recorded.entry.record else { continue };
-            let lease = order.text("lease").filter(|lease| alive.contains(lease)).map(str::to_owned);
-            if let (Some(name), Some(lease)) = (minted(&order), lease) {
-                let shown = json!({ "lease": lease, "run": run.id().as_str(), "until": order.text("until") });
-                live.entry(name).or_default().push(shown);
-            }
-        }
-    }
-    Ok(live)
 }
 
 fn configured(keeper: &Keeper, name: &str) -> Result<(CredentialName, CredentialConfig), CliError> {

@@ -90,6 +90,11 @@ impl Keeper {
         }
     }
 
+    /// Whether slots see to every run that is not over.
+    pub(super) fn is_at_work(&self) -> bool {
+        !self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
+    }
+
     /// Ends what only follows, so that this process can go.
     pub(super) fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
@@ -133,6 +138,7 @@ impl Keeper {
             Request::Log => super::ask_look::log(self, listener, each),
             Request::Proposals => super::ask_look::proposals(self, each),
             Request::Credentials => super::ask_credentials::list(self, each),
+            Request::Identities { days } => super::ask_identities::list(self, *days, each),
             Request::StoreKey { name, key } => super::ask_credentials::store(self, name, key, uid),
             Request::RemoveKey { name } => super::ask_credentials::remove(self, name, uid),
             Request::Can { agent } => super::ask_look::can(self, agent),

@@ -56,6 +56,8 @@ pub(crate) enum Request {
     Can { agent: String },
     /// List credentials.
     Credentials,
+    /// List what stands and what lives; uses count that were made in the last days.
+    Identities { days: u32 },
     /// Store the key of a credential.
     StoreKey { name: String, key: SecretWord },
     /// Forget the key of a credential.
