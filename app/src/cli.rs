@@ -10,6 +10,7 @@ use crate::output::{Output, Stream};
 
 mod audit;
 mod credentials;
+mod doctor;
 mod identities;
 mod identity;
 mod init;
@@ -52,8 +53,8 @@ enum Command {
     Demo(local::Demo),
     /// Set a repository up, or add it to a factory: configuration and a bare clone, all in the state directory.
     Init(init::Init),
-    /// Say what this machine can fence, layer by layer, and what to do about what is missing.
-    Doctor,
+    /// Say what this machine can fence, layer by layer, and what to do about what is missing; or try a credential for real.
+    Doctor(doctor::Doctor),
     /// Give an agent a task, or run any program as an ad-hoc governed worker.
     Run(work::Run),
     /// Look for vulnerable dependencies and remediate them.
@@ -162,7 +163,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
     match &cli.command {
         Command::Demo(demo) => demo.run(common, output),
         Command::Init(init) => init.run(common, output),
-        Command::Doctor => local::doctor(common, output),
+        Command::Doctor(doctor) => doctor.run(common, output),
         Command::Run(run) => run.run(common, output),
         Command::Scan(scan) => scan.run(common, output),
         Command::Serve => work::serve_command(common, output),

@@ -20,6 +20,7 @@ mod file;
 mod forge_tokens;
 mod propose;
 mod rights;
+mod trials;
 mod values;
 
 pub(crate) use credentials::{CredentialConfig, KeyKept, Source};
@@ -98,6 +99,8 @@ pub(crate) struct AgentConfig {
     pub(crate) rights: Vec<Right>,
     /// How long a person's word for it is good.
     pub(crate) recertify: Duration,
+    /// The credential that this built-in agent tries; none for all others.
+    pub(crate) tries: Option<CredentialName>,
     pub(crate) runtime: Runtime,
     pub(crate) minimum_release_age_days: u32,
     pub(crate) memory_bytes: u64,
@@ -251,6 +254,11 @@ impl Reader<'_> {
             agent.recertify = self.recertify(AD_HOC, None, file)?;
             agents.insert(agent.agent.name.clone(), agent);
         }
+        for credential in credentials.values() {
+            if let Some(agent) = self.trial(file, credential)? {
+                agents.insert(agent.agent.name.clone(), agent);
+            }
+        }
         Ok(agents)
     }
 
@@ -303,6 +311,7 @@ impl Reader<'_> {
             agent,
             rights: Vec::new(),
             recertify: RECERTIFY_DEFAULT,
+            tries: None,
             runtime,
             minimum_release_age_days: written.minimum_release_age_days,
             memory_bytes: limits.memory_mib.saturating_mul(1 << 20),

@@ -3,6 +3,7 @@
 
 mod ask_audit;
 mod ask_credentials;
+mod ask_doctor;
 mod ask_identities;
 mod ask_identity;
 mod ask_look;
@@ -19,6 +20,7 @@ mod pool;
 mod reception;
 mod schedule;
 mod serve;
+mod trial;
 mod usage;
 mod view;
 

@@ -31,6 +31,7 @@ mod store;
 mod stored;
 mod svid;
 mod token;
+mod trouble;
 mod verifier;
 mod x509;
 mod x509_svid;
@@ -59,6 +60,7 @@ pub use token::{
     AccessToken, Code, Considered, DELEGATION_DEPTH_MAX, Inquirer, Introspected, Issued, Link, METADATA_PATH, Parent,
     Refusal, Reply, Served, TaskContext, TokenEndpoint, metadata,
 };
+pub use trouble::Trouble;
 pub use verifier::{Claims, Refused, Verifier, Why};
 pub use x509::{NotAKey, SubjectKey, X509Issuer};
 pub use x509_svid::OwnX509;

@@ -10,6 +10,7 @@ use selvedge_factory::ports::Credential;
 use selvedge_gateway::{FieldName, Scheme};
 
 use super::file::{self, File};
+use super::trials::Probe;
 use super::{ConfigError, PLAIN_PATH, Reader, one_of, parse_endpoint, parse_rule};
 
 /// Where credentials can come from.
@@ -26,6 +27,8 @@ pub(crate) struct CredentialConfig {
     pub(crate) uses: BTreeSet<Reach>,
     pub(crate) field: FieldName,
     pub(crate) scheme: Scheme,
+    /// What it is tried with.
+    pub(crate) probe: Option<Probe>,
     /// How long a person's word for its key is good.
     pub(crate) recertify: Duration,
     /// Where a program in the sandbox finds the placeholder.
@@ -101,7 +104,9 @@ impl Reader<'_> {
                 format!("`{}` cannot carry a credential; write a header such as `authorization`", written.header);
             return self.bad(format!("{key}.header"), because);
         };
+        let uses = self.uses(key, &written.uses)?;
         Ok(CredentialConfig {
+            probe: self.probe(key, written.probe.as_deref(), &uses)?,
             credential: Credential {
                 name,
                 owner,
@@ -109,7 +114,7 @@ impl Reader<'_> {
                 lent_at_most: self.lent_at_most(key, &written.lent_at_most)?,
             },
             source,
-            uses: self.uses(key, &written.uses)?,
+            uses,
             field,
             scheme: self.scheme(key, written)?,
             recertify: self.recertify(key, written.recertify.as_deref(), file)?,

@@ -222,6 +222,9 @@ pub(crate) struct Credential {
     /// How long it may be lent.
     #[serde(default = "lent_at_most")]
     pub(crate) lent_at_most: String,
+    /// One harmless request within its uses, with which `selvedge doctor NAME` tries it: `GET https://<host>/<path>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) probe: Option<String>,
     /// How long a person's word for its key is good: `90d`. `selvedge identities certify` gives it anew, and so does storing a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recertify: Option<String>,

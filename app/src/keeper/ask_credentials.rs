@@ -116,7 +116,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
     Ok(json!({ "credentials": [] }))
 }
 
-fn configured(keeper: &Keeper, name: &str) -> Result<(CredentialName, CredentialConfig), CliError> {
+pub(super) fn configured(keeper: &Keeper, name: &str) -> Result<(CredentialName, CredentialConfig), CliError> {
     let config = keeper.works.config();
     let name = CredentialName::parse(name).map_err(|error| CliError::caused(Kind::Usage, &error))?;
     let found = config.credentials.get(&name).cloned();

@@ -91,8 +91,10 @@ impl Census<'_> {
                 _ => {}
             }
         }
-        let is_built_in = name.as_str() == AD_HOC && config.rights.is_empty();
+        let is_built_in = config.tries.is_some() || (name.as_str() == AD_HOC && config.rights.is_empty());
+        // What tries a credential is vouched for with it.
         let (since, span) = (used.first, config.recertify);
+        let word = since.filter(|_| config.tries.is_none());
         Standing {
             name: format!("agent:{name}"),
             kind: if is_built_in { "built-in agent" } else { "agent" },
@@ -102,8 +104,8 @@ impl Census<'_> {
             last_used: used.last,
             rotated: None,
             rotates: None,
-            recertify_by: since.map(|since| since.after(span)),
-            tenure: self.tenure(since, span),
+            recertify_by: word.map(|word| word.after(span)),
+            tenure: self.tenure(word, span),
             rights,
             surplus,
             runs: Some(used.runs),

@@ -139,6 +139,8 @@ impl Keeper {
             Request::Proposals => super::ask_look::proposals(self, each),
             Request::Credentials => super::ask_credentials::list(self, each),
             Request::Identities { days } => super::ask_identities::list(self, *days, each),
+            Request::Try { credential, of: None } => super::ask_doctor::attempt(self, credential, uid, listener, each),
+            Request::Try { credential, of: Some(run) } => super::ask_doctor::report(self, credential, run),
             Request::StoreKey { name, key } => super::ask_credentials::store(self, name, key, uid),
             Request::RemoveKey { name } => super::ask_credentials::remove(self, name, uid),
             Request::Can { agent } => super::ask_look::can(self, agent),

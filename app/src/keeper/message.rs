@@ -58,6 +58,8 @@ pub(crate) enum Request {
     Credentials,
     /// List what stands and what lives; uses count that were made in the last days.
     Identities { days: u32 },
+    /// Make, use and end a credential, to see whether that works; or say how a trial went.
+    Try { credential: String, of: Option<String> },
     /// Store the key of a credential.
     StoreKey { name: String, key: SecretWord },
     /// Forget the key of a credential.
