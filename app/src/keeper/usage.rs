@@ -137,6 +137,7 @@ impl Usage {
             | Record::Relinquished(_)
             | Record::Observed(_)
             | Record::KeeperStarted { .. }
+            | Record::TenureChanged { .. }
             | Record::RulesChanged { .. } => {}
         }
     }
