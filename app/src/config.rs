@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
     AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, Owner, Reach, RepoName,
-    Sensitivity, Trust,
+    Sensitivity, Tenure, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::http::path::CanonicalPath;
@@ -306,6 +306,7 @@ impl Reader<'_> {
                 Some(text) => self.span(key, text)?,
                 None => ATTEMPT_AT_MOST_DEFAULT,
             },
+            tenure: Tenure::Active,
         };
         Ok(AgentConfig {
             agent,

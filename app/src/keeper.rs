@@ -9,6 +9,7 @@ mod ask_identity;
 mod ask_look;
 mod ask_people;
 mod ask_stop;
+mod ask_tenure;
 mod ask_work;
 mod ballast;
 mod census;

@@ -41,6 +41,7 @@ mod rules;
 mod sealed;
 mod store;
 mod tape;
+mod tenure;
 mod workplace;
 
 pub(crate) use rules::CurrentJudge;
@@ -48,6 +49,7 @@ pub(crate) use store::ClaimedStore;
 #[cfg(test)]
 pub(crate) use tape::FRAME_BYTES_MAX;
 pub(crate) use tape::Reel;
+pub(crate) use tenure::{Vouched, Word};
 
 /// How long a kill may take before it is reported as failed. Killing a sandbox takes milliseconds.
 const KILL_WITHIN: Duration = Duration::from_secs(30);
@@ -69,6 +71,7 @@ pub(crate) struct Works {
     vault: Mutex<lender::Vault>,
     live: Mutex<BTreeMap<RunId, Live>>,
     halts: RwLock<BTreeSet<HaltScope>>,
+    words: RwLock<tenure::Words>,
     swept: Mutex<Vec<String>>,
     probing: Mutex<()>,
     executable: PathBuf,
@@ -121,6 +124,7 @@ impl Works {
         Self::clear_landings(&state);
         let lending = Lending::open(&state, &ledger, &config.issuer)?;
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+        let words = tenure::Words::read(&ledger).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
             forge: open_forge(&state, Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?)))?,
             ledger,
@@ -132,6 +136,7 @@ impl Works {
             vault: Mutex::default(),
             live: Mutex::default(),
             halts: RwLock::new(halts.into_iter().collect()),
+            words: RwLock::new(words),
             swept: Mutex::new(swept),
             probing: Mutex::default(),
             executable: executable()?,

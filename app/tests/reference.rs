@@ -31,6 +31,8 @@ const COMMANDS: &[&str] = &[
     "credentials store",
     "credentials remove",
     "identities",
+    "identities certify",
+    "identities offboard",
     "policy",
     "policy check",
     "policy explain",

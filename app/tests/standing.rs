@@ -226,3 +226,114 @@ fn how_long_a_word_is_good_is_read_or_refused_by_its_key() {
     let said = scene("", "", "").run(&["identities", "--days", "0"]);
     assert!(said.status == 100 && said.err.contains("--days"), "{said:?}");
 }
+
+fn outcome(run: &Value) -> &str {
+    text(run, "outcome")
+}
+
+fn said_about(scene: &Scene, what: &str) -> Vec<(String, String)> {
+    let log = scene.run(&["audit", "show", "--json"]).ok().out;
+    let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let about = entries.filter(|entry| entry["kind"] == "tenure_changed" && entry["detail"]["of"] == what);
+    about.map(|entry| (text(&entry, "actor").to_owned(), text(&entry, "summary").to_owned())).collect()
+}
+
+#[test]
+fn a_key_that_nobody_vouched_for_in_time_is_not_lent_b6() {
+    let scene = scene("", "", "recertify = \"1s\"");
+    store(&scene, "api").ok();
+    eventually("a second is over", || (identity(&scene, "credential:api")["state"] == "overdue").then_some(()));
+    let fetch = format!("curl -sS --fail https://{HOST}/v1/items");
+    let run = call(&scene, &fetch);
+    assert_eq!(outcome(&run), "refused", "{run}");
+    let because = text(&run, "because");
+    assert!(because.contains("guard.overdue-is-not-lent") && because.contains("selvedge identities certify"), "{run}");
+    assert_eq!(scene.json(&["ps"])["unvouched"], json!(["credential:api is overdue"]));
+    assert!(scene.run(&["credentials", "list"]).ok().out.contains("OVERDUE and not lent"));
+    // Who vouches, and when, is on record, and the time runs from there.
+    let before = identity(&scene, "credential:api");
+    let vouched = scene.json(&["identities", "certify", "api"]);
+    assert_eq!(vouched["identity"], "credential:api");
+    let after = identity(&scene, "credential:api");
+    assert!(before["certified_by"].is_null() && after["certified_by"] == vouched["by"], "{after}");
+    assert!(text(&after, "recertify_by") > text(&before, "recertify_by"), "{before} {after}");
+    let said = said_about(&scene, "credential:api");
+    assert_eq!(said.len(), 1);
+    assert!(said[0].0.starts_with("person:uid-") && said[0].1.contains("team-api@example.org"), "{said:?}");
+    // Whoever stores a new key vouches for it; and so does a policy of the operator's that knows better.
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), config.replace("recertify = \"1s\"", "recertify = \"90d\"")).unwrap();
+    assert_eq!(outcome(&call(&scene, &fetch)), "nothing_to_do");
+    scene.run(&["audit", "verify"]).ok();
+}
+
+#[test]
+fn what_somebody_owned_who_left_is_used_by_nobody_until_another_vouches_for_it_b6() {
+    let scene = scene("", "", "");
+    store(&scene, "api").ok();
+    let fetch = format!("curl -sS --fail https://{HOST}/v1/items");
+    let said = scene.json(&["identities", "offboard", "team-api@example.org"]);
+    assert_eq!(said["ended"], json!(["credential:api"]));
+    let run = call(&scene, &fetch);
+    assert!(outcome(&run) == "refused" && text(&run, "because").contains("guard.offboarded"), "{run}");
+    let check = scene.run(&["identities", "--check"]);
+    assert!(check.status == OVERDUE && check.out.contains("credential:api is offboarded"), "{check:?}");
+    assert_eq!(said_about(&scene, "owner:team-api@example.org").len(), 1);
+    // What others own goes on.
+    let other = scene.run(&["run", "--command", "true"]);
+    assert_eq!(other.status, 0, "{other:?}");
+
+    scene.run(&["identities", "certify", "credential:api"]).ok();
+    assert_eq!(outcome(&call(&scene, &fetch)), "nothing_to_do");
+    // It is used again, and whoever is named for it is still not there.
+    let check = scene.run(&["identities", "--check"]);
+    assert!(check.status == OVERDUE && check.out.contains("whom the configuration names, has left"), "{check:?}");
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), config.replace("team-api@example.org", "team-new@example.org")).unwrap();
+    scene.run(&["identities", "--check"]).ok();
+}
+
+#[test]
+fn whoever_left_does_not_vouch_for_what_they_owned_b6() {
+    let scene = scene("", "", "");
+    let id = std::process::Command::new("id").arg("-un").output().unwrap();
+    let me = String::from_utf8(id.stdout).unwrap().trim().to_owned();
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), config.replace("team-api@example.org", &format!("{me}@example.org"))).unwrap();
+    store(&scene, "api").ok();
+    scene.run(&["identities", "certify", "api"]).ok();
+    let owner = format!("{me}@example.org");
+    scene.run(&["identities", "offboard", &owner]).ok();
+    for name in ["api", "credential:api", &owner] {
+        scene.run(&["identities", "certify", name]).refused(102, &["was offboarded"]);
+    }
+    assert_eq!(identity(&scene, "credential:api")["state"], "offboarded");
+    scene.run(&["identities", "certify", "ghost"]).refused(107, &["`ghost`"]);
+    scene.run(&["identities", "offboard", "api:caller"]).refused(107, &["`api:caller`"]);
+}
+
+#[test]
+fn an_agent_whose_owner_left_is_stopped_and_not_admitted_until_another_is_named_b6() {
+    let scene = scene("", "", "");
+    store(&scene, "api").ok();
+    let serving = scene.serve();
+    scene.run(&["run", "--agent", "caller", &format!("curl -sS https://{HOST}/v1/items; sleep 600")]).ok();
+    eventually("the key is in use", || identity(&scene, "credential:api")["last_used"].is_string().then_some(()));
+    let run = text(&scene.runs()[0], "run").to_owned();
+    let said = scene.json(&["identities", "offboard", "agent:caller"]);
+    assert_eq!((&said["ended"], &said["stopped"]), (&json!(["agent:caller"]), &json!([run])));
+    eventually("it has ended and holds nothing", || {
+        let whole = scene.json(&["identities"]);
+        (scene.runs()[0]["outcome"] == "halted" && whole["live"].as_array().unwrap().is_empty()).then_some(())
+    });
+    let refused = call(&scene, "true");
+    assert!(outcome(&refused) == "refused" && text(&refused, "because").contains("guard.offboarded"), "{refused}");
+    drop(serving);
+    // The next keeper knows it from the record.
+    assert_eq!(outcome(&call(&scene, "true")), "refused");
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    let (before, caller) = config.split_once("[agent.caller]").unwrap();
+    let named = format!("{before}[agent.caller]{}", caller.replacen("team@example.org", "team-new@example.org", 1));
+    std::fs::write(scene.config(), named).unwrap();
+    assert_eq!(outcome(&call(&scene, "true")), "nothing_to_do");
+}

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use selvedge_authority::{ActError, Code, Denial, Funnel, JournalError, Observation, Stop};
 use selvedge_domain::orders::{MintCredential, Minted};
-use selvedge_domain::{Event, LeaseEvent, LeaseId, RepoName, RunId, Time};
+use selvedge_domain::{Event, LeaseEvent, LeaseId, RepoName, RunId, Tenure, Time};
 
 use crate::cycle::{Desk, Factory};
 use crate::doorkeeper::{Gatekeeper, busy};
@@ -25,6 +25,7 @@ pub(crate) struct Lending<'a> {
     repo: RepoName,
     until: Time,
     ttl_seconds: u64,
+    tenure: Tenure,
     asked: Mutex<u32>,
 }
 
@@ -36,6 +37,7 @@ impl<'a> Lending<'a> {
             repo: desk.repository.name.clone(),
             until: desk.grant.until,
             ttl_seconds: (desk.agent.attempt_at_most.as_millis() / 1000).min(LIFETIME_SECONDS_MAX),
+            tenure: desk.agent.tenure,
             asked: Mutex::new(0),
         }
     }
@@ -62,6 +64,7 @@ impl<'a> Lending<'a> {
             credential: None,
             uses: Vec::new(),
             is_stored: false,
+            tenure: self.tenure,
             lease: lease.clone(),
             run: run.clone(),
             repo: self.repo.clone(),

@@ -111,6 +111,9 @@ fn show(output: &Output, credential: &Value) {
             (None, None) => output.line(format!("  {key} is not stored: selvedge credentials store {name}")),
         }
     }
+    if let state @ ("overdue" | "offboarded") = text(credential, "state") {
+        output.line(format!("  {} and not lent: selvedge identities certify credential:{name}", state.to_uppercase()));
+    }
     for uses in words("uses") {
         let never = if words("never_used").contains(&uses) { "   (never used)" } else { "" };
         output.line(format!("  for {uses}{never}"));

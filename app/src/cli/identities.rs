@@ -1,6 +1,6 @@
 //! `identities`: what stands and what lives, with who answers for it, and whether all of it should.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::Common;
@@ -11,7 +11,10 @@ use crate::output::Output;
 
 /// List standing identities and secrets, what each was granted and used, and what is live.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Identities {
+    #[command(subcommand)]
+    act: Option<Act>,
     /// Say only what is wrong, and end with status 115 when something is overdue, nobody's, or an orphan.
     #[arg(long)]
     check: bool,
@@ -20,8 +23,43 @@ pub(crate) struct Identities {
     days: u32,
 }
 
+/// Say something about what stands; it is recorded, and by whom.
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Vouch for it: you looked, it is still needed, and somebody answers for it. Good for as long as its `recertify` says.
+    Certify {
+        /// `agent:NAME`, `credential:NAME`, `factory` (its own keys), or an owner who is back; a name alone if only one has it.
+        name: String,
+    },
+    /// Whoever answers for it has left: nothing uses it until somebody else vouches for it or another owner is configured, and
+    /// runs that use it end now.
+    Offboard {
+        /// An owner, `agent:NAME`, `credential:NAME`, or `factory`; a name alone if only one has it.
+        name: String,
+    },
+}
+
 impl Identities {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        match &self.act {
+            None => self.list(common, output),
+            Some(Act::Certify { name }) => {
+                let value = ask(common, output, &Request::Certify { name: name.clone() })?;
+                let (what, owner) = (text(&value, "identity"), text(&value, "owner"));
+                output.line(format!("{what} is vouched for from {} on; {owner} answers for it", text(&value, "at")));
+                Ok(0)
+            }
+            Some(Act::Offboard { name }) => {
+                let value = ask(common, output, &Request::Offboard { name: name.clone() })?;
+                output.line(format!("{} is offboarded", text(&value, "offboarded")));
+                say(output, &value, "ended", "is not used any more");
+                say(output, &value, "stopped", "was stopped, and what it was lent is taken back");
+                Ok(0)
+            }
+        }
+    }
+
+    fn list(&self, common: &Common, output: &Output) -> Result<u8, CliError> {
         let value = ask(common, output, &Request::Identities { days: self.days })?;
         if !self.check {
             for identity in list(&value, "identities") {
@@ -34,6 +72,12 @@ impl Identities {
         let problems = list(&value, "problems");
         conclude(output, &value, &problems);
         Ok(if self.check && !problems.is_empty() { Kind::Overdue as u8 } else { 0 })
+    }
+}
+
+fn say(output: &Output, value: &Value, list_name: &str, what: &str) {
+    for name in list(value, list_name).into_iter().filter_map(Value::as_str) {
+        output.line(format!("  {name} {what}"));
     }
 }
 
@@ -59,7 +103,11 @@ fn show(output: &Output, identity: &Value, whole: &Value) {
         (last, next) => output.line(format!("  replaced at {last}; the next takes over at {next}")),
     }
     if text(identity, "recertify_by") != "-" {
-        output.line(format!("  to be certified again by {}", text(identity, "recertify_by")));
+        let last = match text(identity, "certified_at") {
+            "-" => "never certified".to_owned(),
+            at => format!("certified at {at} by {}", text(identity, "certified_by")),
+        };
+        output.line(format!("  {last}; to be certified again by {}", text(identity, "recertify_by")));
     }
     for right in list(identity, "granted") {
         let used = match right.get("last_used").and_then(Value::as_str) {

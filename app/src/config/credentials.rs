@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_credentials::{
     ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
 };
-use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
+use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach, Tenure};
 use selvedge_factory::ports::Credential;
 use selvedge_gateway::{FieldName, Scheme};
 
@@ -112,6 +112,7 @@ impl Reader<'_> {
                 owner,
                 is_stored: source == Source::Static,
                 lent_at_most: self.lent_at_most(key, &written.lent_at_most)?,
+                tenure: Tenure::Active,
             },
             source,
             uses,

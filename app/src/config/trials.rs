@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use selvedge_domain::{AgentName, Autonomy, Intent, Loan, May, Method, Reach, Trust};
+use selvedge_domain::{AgentName, Autonomy, Intent, Loan, May, Method, Reach, Tenure, Trust};
 use selvedge_factory::ports::Agent;
 
 use super::file::{File, Limits};
@@ -86,6 +86,7 @@ impl Reader<'_> {
                 loans: [Loan { credential: of.clone(), uses: reach.clone() }].into(),
                 level: String::new(),
                 attempt_at_most: LASTS_AT_MOST,
+                tenure: Tenure::Active,
             },
             rights: Vec::new(),
             recertify: RECERTIFY_DEFAULT,

@@ -98,6 +98,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
             "kind": if credential.credential.is_stored { "static" } else { "minted" },
             "needs_key": kept != KeyKept::None,
             "owner": credential.credential.owner.as_str(),
+            "state": works.credential_vouched(credential).tenure.as_str(),
             "stored_since": since.map(|since| since.to_string()),
             "leaked_at": leaked.map(|at| at.to_string()),
             "uses": credential.uses.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -22,7 +22,7 @@ pub(super) fn list(keeper: &Keeper, days: u32, each: &mut dyn FnMut(&Reply)) -> 
     let window = DAY.as_millis().saturating_mul(u64::from(days));
     let since = Time::from_millis(now.as_millis().saturating_sub(window));
     let usage = Usage::read(keeper, &config, since)?;
-    let census = Census { keeper, config: &config, usage: &usage, now };
+    let census = Census { keeper, config: &config, usage: &usage };
     let mut problems = Vec::new();
     for standing in census.standing()? {
         problems.extend(trouble(&standing));
@@ -61,13 +61,15 @@ fn shown(standing: &Standing, now: Time) -> Value {
         "kind": standing.kind,
         "owner": standing.owner.as_str(),
         "purpose": standing.purpose,
-        "state": standing.tenure.as_str(),
+        "state": standing.vouched.tenure.as_str(),
         "since": time(standing.since),
         "age_days": standing.since.map(|since| now.since(since).as_millis() / DAY.as_millis()),
         "last_used": time(standing.last_used),
         "last_rotated": time(standing.rotated),
         "rotates_at": time(standing.rotates),
-        "recertify_by": time(standing.recertify_by),
+        "certified_at": time(standing.vouched.certified.as_ref().map(|(at, _)| *at)),
+        "certified_by": standing.vouched.certified.as_ref().map(|(_, by)| by.to_string()),
+        "recertify_by": time(standing.vouched.until),
         "runs": standing.runs,
         "granted": standing.rights,
         "surplus": standing.surplus,
@@ -76,15 +78,40 @@ fn shown(standing: &Standing, now: Time) -> Value {
 
 /// What a check stops at.
 fn trouble(standing: &Standing) -> Option<Value> {
-    let name = &standing.name;
-    match standing.tenure {
-        Tenure::Active | Tenure::Due | Tenure::Offboarded => None,
+    let Standing { name, owner, vouched, .. } = standing;
+    // The factory's own keys are vouched for together.
+    let what = if name.starts_with("factory:") { "factory" } else { name.as_str() };
+    match vouched.tenure {
         Tenure::Overdue => {
-            let by = standing.recertify_by.map_or_else(String::new, |by| format!(" since {by}"));
-            let what = format!("{name} is overdue{by}: {} has to look whether it is still needed", standing.owner);
-            Some(problem("overdue", name, what, "take it out, or give it a longer `recertify`"))
+            let by = vouched.until.map_or_else(String::new, |by| format!(" since {by}"));
+            let said = format!("{name} is overdue{by}: {owner} has to look whether it is still needed");
+            let remedy = format!("selvedge identities certify {what}; or take it out");
+            Some(problem("overdue", name, said, &remedy))
         }
+        Tenure::Offboarded => {
+            let said = format!("{name} is offboarded and not used: {owner}, who answered for it, has left");
+            let remedy =
+                format!("name another owner in `selvedge.toml`, selvedge identities certify {what}, or take it out");
+            Some(problem("offboarded", name, said, &remedy))
+        }
+        Tenure::Active | Tenure::Due if vouched.owner_left => {
+            let said = format!("{name} is vouched for, and {owner}, whom the configuration names, has left");
+            Some(problem("owner_left", name, said, "name another owner in `selvedge.toml`"))
+        }
+        Tenure::Active | Tenure::Due => None,
     }
+}
+
+/// What nobody vouches for, in one line each: for lists that people look at anyway.
+pub(super) fn unvouched(keeper: &Keeper) -> Vec<String> {
+    let (works, config) = (&keeper.works, keeper.works.config());
+    let agents = config.agents.values().filter(|config| config.tries.is_none());
+    let agents = agents.map(|config| (format!("agent:{}", config.agent.name), works.agent_vouched(config).tenure));
+    let credentials = config.credentials.values();
+    let credentials = credentials
+        .map(|config| (format!("credential:{}", config.credential.name), works.credential_vouched(config).tenure));
+    let ended = agents.chain(credentials).filter(|(_, tenure)| matches!(tenure, Tenure::Overdue | Tenure::Offboarded));
+    ended.map(|(name, tenure)| format!("{name} is {tenure}")).collect()
 }
 
 fn problem(code: &str, subject: &str, what: String, remedy: &str) -> Value {

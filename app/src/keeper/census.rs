@@ -5,20 +5,20 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use selvedge_credentials::Standing as Stored;
-use selvedge_domain::{AgentName, CredentialName, Duration, Owner, Tenure, Time, Trust};
+use selvedge_domain::{AgentName, CredentialName, Duration, Owner, Time, Trust};
 use serde_json::{Value, json};
 
 use super::hall::Keeper;
 use super::usage::{AgentUse, CredentialUse, Usage};
 use crate::config::{AD_HOC, AgentConfig, Config, CredentialConfig, KeyKept, What};
 use crate::errors::{CliError, Kind};
+use crate::wiring::Vouched;
 
 /// What is there to be counted.
 pub(super) struct Census<'a> {
     pub(super) keeper: &'a Keeper,
     pub(super) config: &'a Config,
     pub(super) usage: &'a Usage,
-    pub(super) now: Time,
 }
 
 /// An identity or a secret that lives on when a run has ended.
@@ -36,9 +36,7 @@ pub(super) struct Standing {
     pub(super) rotated: Option<Time>,
     /// When the next one takes over by itself.
     pub(super) rotates: Option<Time>,
-    /// When somebody's word for it ends; none where there is nothing yet to answer for.
-    pub(super) recertify_by: Option<Time>,
-    pub(super) tenure: Tenure,
+    pub(super) vouched: Vouched,
     /// What was granted, and when it was used last.
     pub(super) rights: Vec<Value>,
     /// What was granted and not used, each with what to take out.
@@ -92,20 +90,16 @@ impl Census<'_> {
             }
         }
         let is_built_in = config.tries.is_some() || (name.as_str() == AD_HOC && config.rights.is_empty());
-        // What tries a credential is vouched for with it.
-        let (since, span) = (used.first, config.recertify);
-        let word = since.filter(|_| config.tries.is_none());
         Standing {
             name: format!("agent:{name}"),
             kind: if is_built_in { "built-in agent" } else { "agent" },
             owner: config.agent.owner.clone(),
             purpose: config.agent.purpose.clone(),
-            since,
+            since: used.first,
             last_used: used.last,
             rotated: None,
             rotates: None,
-            recertify_by: word.map(|word| word.after(span)),
-            tenure: self.tenure(word, span),
+            vouched: self.keeper.works.agent_vouched(config),
             rights,
             surplus,
             runs: Some(used.runs),
@@ -140,8 +134,7 @@ impl Census<'_> {
             last_used: used.last_used,
             rotated: kept.and(self.usage.keys.get(name).copied().flatten()),
             rotates: None,
-            recertify_by: kept.map(|kept| kept.after(config.recertify)),
-            tenure: self.tenure(kept, config.recertify),
+            vouched: self.keeper.works.credential_vouched(config),
             rights,
             surplus,
             runs: None,
@@ -211,16 +204,11 @@ impl Census<'_> {
             last_used: key.last_used,
             rotated: key.rotation.map(|(since, _)| since),
             rotates: key.rotation.map(|(_, due)| due),
-            recertify_by: word.map(|word| word.after(self.config.recertify)),
-            tenure: self.tenure(word, self.config.recertify),
+            vouched: self.keeper.works.factory_vouched(word),
             rights: Vec::new(),
             surplus: Vec::new(),
             runs: None,
         }
-    }
-
-    fn tenure(&self, word: Option<Time>, span: Duration) -> Tenure {
-        word.map_or(Tenure::Active, |word| Tenure::at(self.now, word, span))
     }
 }
 

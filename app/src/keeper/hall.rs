@@ -141,6 +141,8 @@ impl Keeper {
             Request::Identities { days } => super::ask_identities::list(self, *days, each),
             Request::Try { credential, of: None } => super::ask_doctor::attempt(self, credential, uid, listener, each),
             Request::Try { credential, of: Some(run) } => super::ask_doctor::report(self, credential, run),
+            Request::Certify { name } => super::ask_tenure::certify(self, name, uid),
+            Request::Offboard { name } => super::ask_tenure::offboard(self, name, uid, listener),
             Request::StoreKey { name, key } => super::ask_credentials::store(self, name, key, uid),
             Request::RemoveKey { name } => super::ask_credentials::remove(self, name, uid),
             Request::Can { agent } => super::ask_look::can(self, agent),

@@ -60,6 +60,10 @@ pub(crate) enum Request {
     Identities { days: u32 },
     /// Make, use and end a credential, to see whether that works; or say how a trial went.
     Try { credential: String, of: Option<String> },
+    /// Vouch for what stands when no run does.
+    Certify { name: String },
+    /// Whoever answered for it has left.
+    Offboard { name: String },
     /// Store the key of a credential.
     StoreKey { name: String, key: SecretWord },
     /// Forget the key of a credential.
