@@ -44,6 +44,8 @@ struct Shelf {
     /// Live tokens, each with the password made under it.
     tokens: BTreeMap<String, String>,
     made: usize,
+    /// How often anybody asked to log in.
+    logins: usize,
     /// Requests to the API, and whether each carried a password that was alive.
     used: Vec<(String, bool)>,
     fault: Fault,
@@ -117,6 +119,7 @@ fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, shelf: &mut Shelf) 
             _ => Some((200, "{}".to_owned())),
         };
     }
+    shelf.logins += usize::from(head.starts_with("POST /v1/auth/jwt/login"));
     let token = field("x-vault-token: ").unwrap_or_default();
     let is_known = shelf.tokens.contains_key(&token);
     Some(match (head.split(" HTTP/1.1").next().unwrap(), shelf.fault) {
@@ -166,6 +169,13 @@ fn scene(vendor: &Vendor) -> Scene {
         ),
     );
     scene
+}
+
+fn store_old(scene: &Scene) {
+    let mut command = scene.command(&["credentials", "store", "old"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"stored-canary-91\n").unwrap();
+    Said::of(&child.wait_with_output().unwrap()).ok();
 }
 
 fn step(tried: &Value, name: &str) -> Value {
@@ -221,8 +231,11 @@ fn what_is_wrong_with_a_provider_is_named_with_what_to_do_and_nothing_is_alive_b
         (Fault::Api(500), "use", "service_in_trouble", "whoever runs it"),
     ] {
         vendor.has(fault);
+        let before = vendor.shelf.lock().unwrap().logins;
         let said = scene.run(&["doctor", "api", "--json"]);
         assert_eq!(said.status, 112, "{fault:?}: {said:?}");
+        // Whoever tries a provider wants to know, and not to insist.
+        assert_eq!(vendor.shelf.lock().unwrap().logins, before + 1, "{fault:?}");
         let tried = said.document();
         let failed = step(&tried, at);
         assert_eq!((text(&failed, "state"), text(&failed, "reason")), ("failed", reason), "{fault:?}: {tried}");
@@ -237,8 +250,7 @@ fn what_is_wrong_with_a_provider_is_named_with_what_to_do_and_nothing_is_alive_b
             );
         }
     }
-    // One question for each, however it was answered: whoever tries wants to know, and not to insist.
-    assert_eq!(vendor.used().len(), 3);
+    assert_eq!(vendor.used().len(), 3, "one request for each that came so far");
     vendor.has(Fault::None);
     assert_eq!(scene.json(&["doctor", "api"])["verdict"], "works");
 }
@@ -311,13 +323,7 @@ fn a_stored_key_is_tried_after_a_person_s_yes_and_policy_has_the_last_word_b6_c5
     let missing = scene.run(&["doctor", "bare"]);
     missing.refused(101, &["nothing says what credential `bare` is tried with", "probe ="]);
     scene.run(&["doctor", "ghost"]).refused(107, &["`ghost` is not configured"]);
-    let store = |key: &[u8]| {
-        let mut command = scene.command(&["credentials", "store", "old"]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(key).unwrap();
-        Said::of(&child.wait_with_output().unwrap()).ok()
-    };
-    store(b"stored-canary-91\n");
+    store_old(&scene);
     let said = scene.run(&["doctor", "old", "--json"]);
     let tried = said.document();
     assert_eq!((said.status, text(&tried, "verdict")), (103, "waits"), "{tried}");
@@ -346,6 +352,26 @@ fn a_stored_key_is_tried_after_a_person_s_yes_and_policy_has_the_last_word_b6_c5
     assert_eq!(said.status, 112, "{tried}");
     assert!(tried["steps"].to_string().contains("test.no-trials"), "{tried}");
     assert_eq!(vendor.used().len(), 1);
+}
+
+#[test]
+fn a_trial_that_waited_for_a_person_is_told_from_its_record_b6_d5() {
+    assert!(common::is_root(), "needs root: only root can say yes as somebody else");
+    let vendor = Vendor::start();
+    let scene = scene(&vendor);
+    store_old(&scene);
+    let _serving = scene.serve();
+    let waits = scene.run(&["doctor", "old", "--json"]);
+    let run = text(&waits.document(), "run").to_owned();
+    assert_eq!(waits.status, 103, "{waits:?}");
+    let approval = scene.json(&["approvals"])["approvals"][0].clone();
+    assert!(scene.command_as(65533, &["approve", text(&approval, "approval")]).status().unwrap().success());
+    let tried = eventually("the trial goes on", || {
+        let said = scene.run(&["doctor", "old", "--of", &run, "--json"]);
+        (said.status == 0).then(|| said.document())
+    });
+    assert_eq!((&tried["verdict"], tried["run"].as_str()), (&json!("works"), Some(run.as_str())));
+    assert_eq!(vendor.used(), [("GET /v1/health HTTP/1.1".to_owned(), true)]);
 }
 
 #[test]

@@ -127,9 +127,10 @@ fn show(output: &Output, credential: &Value) {
     let live: Vec<&Value> = credential.get("live").and_then(Value::as_array).into_iter().flatten().collect();
     for loan in &live {
         output.line(format!(
-            "  lent now: {} to {} until {}",
+            "  lent now: {} to {} of {} until {}",
             text(loan, "lease"),
             text(loan, "run"),
+            text(loan, "agent"),
             text(loan, "until")
         ));
     }

@@ -100,7 +100,7 @@ fn show(output: &Output, identity: &Value, whole: &Value) {
     match (text(identity, "last_rotated"), text(identity, "rotates_at")) {
         ("-", "-") => {}
         (last, "-") => output.line(format!("  replaced at {last}")),
-        (last, next) => output.line(format!("  replaced at {last}; the next takes over at {next}")),
+        (last, next) => output.line(format!("  in use since {last}; the next takes over at {next}")),
     }
     if text(identity, "recertify_by") != "-" {
         let last = match text(identity, "certified_at") {

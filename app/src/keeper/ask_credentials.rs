@@ -91,7 +91,8 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
         let live = usage.leases.iter().filter(|(_, lent)| lent.what == Some(Meant::Credential(name.to_string())));
         let live = live.map(|(lease, lent)| {
             let until = lent.expires().map(|until| until.to_string());
-            json!({ "lease": lease.as_str(), "run": lent.run.as_str(), "until": until })
+            let agent = lent.agent.as_ref().map(|agent| agent.as_str());
+            json!({ "lease": lease.as_str(), "run": lent.run.as_str(), "agent": agent, "until": until })
         });
         let shown = json!({
             "credential": name.as_str(),

@@ -162,28 +162,28 @@ impl Census<'_> {
         let keys = [
             OwnKey {
                 name: "log",
-                purpose: "signs the checkpoints of the log; its name is the log's, so it is never replaced",
+                purpose: "signing the checkpoints of the log; the log is named by it, so it is never replaced",
                 since: made_at(&state.at("ledger").join("log.key")).or(self.usage.begins),
                 last_used: last,
                 rotation: None,
             },
             OwnKey {
                 name: "master",
-                purpose: "seals every other secret; kept in the file `master.key` of the state directory",
+                purpose: "sealing every other secret; kept in the file `master.key` of the state directory",
                 since: made_at(&state.at("master.key")),
                 last_used: last,
                 rotation: None,
             },
             OwnKey {
                 name: "identity-tokens",
-                purpose: "signs the JWT-SVIDs of runs; the next one takes over by itself",
+                purpose: "signing the JWT-SVIDs of runs; the next one takes over by itself",
                 since: Some(tokens.0),
                 last_used: self.usage.last_identity,
                 rotation: Some(tokens),
             },
             OwnKey {
                 name: "identity-certificates",
-                purpose: "signs the X.509-SVIDs of runs; the next one takes over by itself",
+                purpose: "signing the X.509-SVIDs of runs; the next one takes over by itself",
                 since: Some(certificates.0),
                 last_used: self.usage.last_identity,
                 rotation: Some(certificates),
