@@ -97,6 +97,9 @@ fn show(output: &Output, identity: &Value, whole: &Value) {
     let age =
         identity.get("age_days").and_then(Value::as_u64).map_or_else(String::new, |days| format!(", {days} days"));
     output.line(format!("  there since {}{age}; last used {}", text(identity, "since"), text(identity, "last_used")));
+    if text(identity, "leaked_at") != "-" {
+        output.line(format!("  LEAKED at {} and not lent any more", text(identity, "leaked_at")));
+    }
     match (text(identity, "last_rotated"), text(identity, "rotates_at")) {
         ("-", "-") => {}
         (last, "-") => output.line(format!("  replaced at {last}")),

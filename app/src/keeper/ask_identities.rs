@@ -67,6 +67,7 @@ fn shown(standing: &Standing, now: Time) -> Value {
         "last_used": time(standing.last_used),
         "last_rotated": time(standing.rotated),
         "rotates_at": time(standing.rotates),
+        "leaked_at": time(standing.leaked),
         "certified_at": time(standing.vouched.certified.as_ref().map(|(at, _)| *at)),
         "certified_by": standing.vouched.certified.as_ref().map(|(_, by)| by.to_string()),
         "recertify_by": time(standing.vouched.until),
@@ -79,6 +80,12 @@ fn shown(standing: &Standing, now: Time) -> Value {
 /// What a check stops at.
 fn trouble(standing: &Standing) -> Option<Value> {
     let Standing { name, owner, vouched, .. } = standing;
+    if let Some(at) = standing.leaked {
+        let said = format!(
+            "the key of {name} was seen at {at} where it must not be, and is not lent: {owner} ends it at its issuer"
+        );
+        return Some(problem("leaked", name, said, "then store the new one: selvedge credentials store"));
+    }
     // The factory's own keys are vouched for together.
     let what = if name.starts_with("factory:") { "factory" } else { name.as_str() };
     match vouched.tenure {

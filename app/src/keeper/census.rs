@@ -37,6 +37,8 @@ pub(super) struct Standing {
     /// When the next one takes over by itself.
     pub(super) rotates: Option<Time>,
     pub(super) vouched: Vouched,
+    /// When its key was seen where it must not be; it is not lent any more.
+    pub(super) leaked: Option<Time>,
     /// What was granted, and when it was used last.
     pub(super) rights: Vec<Value>,
     /// What was granted and not used, each with what to take out.
@@ -100,6 +102,7 @@ impl Census<'_> {
             rotated: None,
             rotates: None,
             vouched: self.keeper.works.agent_vouched(config),
+            leaked: None,
             rights,
             surplus,
             runs: Some(used.runs),
@@ -109,12 +112,12 @@ impl Census<'_> {
     fn credential(&self, name: &CredentialName, config: &CredentialConfig) -> Result<Standing, CliError> {
         let unseen = CredentialUse::default();
         let used = self.usage.credentials.get(name).unwrap_or(&unseen);
-        let (kind, kept) = match config.source.key_kept() {
+        let (kind, (kept, leaked)) = match config.source.key_kept() {
             KeyKept::Lent => ("stored key", self.stored(name)?),
-            KeyKept::OfApp => ("minting key of an app", self.minting(name)?),
-            KeyKept::OfAccount => ("minting key of an account", self.minting(name)?),
+            KeyKept::OfApp => ("minting key of an app", (self.minting(name)?, None)),
+            KeyKept::OfAccount => ("minting key of an account", (self.minting(name)?, None)),
             // There is nothing of it here that lives on: each run shows its own identity.
-            KeyKept::None => ("made with each run's identity", None),
+            KeyKept::None => ("made with each run's identity", (None, None)),
         };
         let key = format!("credential.{name}.uses");
         let (mut rights, mut surplus) = (Vec::new(), Vec::new());
@@ -135,18 +138,20 @@ impl Census<'_> {
             rotated: kept.and(self.usage.keys.get(name).copied().flatten()),
             rotates: None,
             vouched: self.keeper.works.credential_vouched(config),
+            leaked,
             rights,
             surplus,
             runs: None,
         })
     }
 
-    /// Since when the key that is lent is there. One that leaked is none: it is not lent any more.
-    fn stored(&self, name: &CredentialName) -> Result<Option<Time>, CliError> {
+    /// Since when the key that is lent is there, or when it leaked.
+    fn stored(&self, name: &CredentialName) -> Result<(Option<Time>, Option<Time>), CliError> {
         let standing = self.keeper.works.lending.keys.standing(name);
         match standing.map_err(|error| CliError::caused(Kind::State, &error))? {
-            Some(Stored::StoredSince(since)) => Ok(Some(since)),
-            Some(Stored::LeakedAt(_)) | None => Ok(None),
+            Some(Stored::StoredSince(since)) => Ok((Some(since), None)),
+            Some(Stored::LeakedAt(at)) => Ok((None, Some(at))),
+            None => Ok((None, None)),
         }
     }
 
@@ -205,6 +210,7 @@ impl Census<'_> {
             rotated: key.rotation.map(|(since, _)| since),
             rotates: key.rotation.map(|(_, due)| due),
             vouched: self.keeper.works.factory_vouched(word),
+            leaked: None,
             rights: Vec::new(),
             surplus: Vec::new(),
             runs: None,
