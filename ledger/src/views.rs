@@ -1,7 +1,7 @@
 //! What people and the factory look at: runs, proposals, halts, live leases, findings, and the log itself.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
-use selvedge_authority::{HaltScope, Record, Relinquished};
+use selvedge_authority::{Entry, HaltScope, Record, Relinquished};
 use selvedge_domain::{
     AgentName, ApprovalId, CommitId, Description, LeaseId, LeaseState, ProposalNumber, RepoName, Run, RunId, Time,
     TriggerId,
@@ -241,22 +241,27 @@ impl Ledger {
         })
     }
 
-    /// What people said last of each thing that stands, with the number of the entry. The entries themselves are read: a
-    /// word that is only in a projection is none.
-    pub fn tenures(&self) -> Result<Vec<Recorded>, ReadError> {
-        self.read(|db| {
+    /// What people said last of each thing that stands, oldest first, with the number of the entry; `u64::MAX` for what waits
+    /// in the reserve. The entries themselves are read: a word that is only in a projection is none.
+    pub fn tenures(&self) -> Result<Vec<(u64, Entry)>, ReadError> {
+        // The reserve first, as for halts.
+        let is_word = |entry: &Entry| matches!(entry.record, Record::TenureChanged { .. });
+        let reserved = self.reserved().into_iter().filter(is_word).map(|entry| (u64::MAX, entry));
+        let mut words = self.read(|db| {
             let mut statement = db.prepare_cached("SELECT of, seq FROM p_tenure ORDER BY seq")?;
             let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
             let rows = rows.collect::<Result<Vec<(String, i64)>, _>>()?;
             let said = |(about, seq): (String, i64)| {
                 let recorded = entry_at(db, from_sql(seq))?;
                 match &recorded.entry.record {
-                    Record::TenureChanged { of, .. } if of.to_string() == about => Ok(recorded),
+                    Record::TenureChanged { of, .. } if of.to_string() == about => Ok((recorded.seq, recorded.entry)),
                     _ => Err(ReadError::Projection { because: format!("entry {seq} says nothing of `{about}`") }),
                 }
             };
-            rows.into_iter().map(said).collect()
-        })
+            rows.into_iter().map(said).collect::<Result<Vec<_>, ReadError>>()
+        })?;
+        words.extend(reserved);
+        Ok(words)
     }
 
     /// When an agent's first run began; none when it never ran.

@@ -182,7 +182,7 @@ pub(crate) fn approvals(common: &Common, output: &mut Output) -> Result<u8, CliE
 pub(crate) fn ask(common: &Common, output: &Output, request: &Request) -> Result<Value, CliError> {
     let state = State::locate(common.state.as_deref())?;
     let session = match request {
-        Request::Halt(_) | Request::Revoke { .. } => connect_to_stop(&state)?,
+        Request::Halt(_) | Request::Revoke { .. } | Request::Offboard { .. } => connect_to_stop(&state)?,
         _ => connect(&state)?,
     };
     let value = session.ask(request, &mut |reply| super::work::show(output, reply))?;

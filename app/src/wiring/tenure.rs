@@ -49,9 +49,9 @@ impl Words {
     /// What the log has.
     pub(super) fn read(ledger: &Ledger) -> Result<Self, ReadError> {
         let mut words = Self::default();
-        for recorded in ledger.tenures()? {
-            let (seq, at, by) = (recorded.seq, recorded.entry.at, recorded.entry.actor);
-            if let Record::TenureChanged { of, owner, change } = recorded.entry.record {
+        for (seq, entry) in ledger.tenures()? {
+            let (at, by) = (entry.at, entry.actor);
+            if let Record::TenureChanged { of, owner, change } = entry.record {
                 words.said.insert(of, Word { seq, at, by, owner, change });
             }
         }

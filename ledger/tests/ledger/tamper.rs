@@ -247,7 +247,7 @@ fn a_word_for_something_that_is_only_in_a_projection_is_none_b6_a106() {
     ledger.append_entry(entry(10, None, said(TenureChange::Certified)), Class::Durable).unwrap();
     let left = ledger.append_entry(entry(20, None, said(TenureChange::Offboarded)), Class::Durable).unwrap();
     let last = ledger.tenures().unwrap();
-    assert_eq!(last.iter().map(|said| said.seq).collect::<Vec<_>>(), [left], "what was said last counts");
+    assert_eq!(last.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [left], "what was said last counts");
     ledger.rebuild_projections().unwrap();
     assert_eq!(ledger.tenures().unwrap(), last);
 
