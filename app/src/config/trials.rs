@@ -58,8 +58,10 @@ impl Reader<'_> {
             let because = format!("makes an agent `{name}`, and there is one of that name; rename `[agent.{name}]`");
             return self.bad(key, because);
         }
+        // First of all it is told to read no file of settings: the tree it runs in is somebody's.
         let command = [
             "curl",
+            "--disable",
             "--silent",
             "--show-error",
             "--globoff",
