@@ -11,6 +11,8 @@ use crate::output::{Output, Stream};
 
 mod audit;
 mod credentials;
+mod doctor;
+mod identities;
 mod identity;
 mod init;
 mod inspect;
@@ -52,8 +54,8 @@ enum Command {
     Demo(local::Demo),
     /// Set a repository up, or add it to a factory: configuration and a bare clone, all in the state directory.
     Init(init::Init),
-    /// Say what this machine can fence, layer by layer, and what to do about what is missing.
-    Doctor,
+    /// Say what this machine can fence, layer by layer, and what to do about what is missing; or try a credential for real.
+    Doctor(doctor::Doctor),
     /// Give an agent a task, or run any program as an ad-hoc governed worker.
     Run(work::Run),
     /// Look for vulnerable dependencies and remediate them.
@@ -91,6 +93,8 @@ enum Command {
     /// List the credentials doors use for agents, store or remove their keys, or withdraw one from live runs.
     #[command(subcommand)]
     Credentials(credentials::Credentials),
+    /// List standing identities and secrets: owner, age, last use, what each was granted and used, and what is live.
+    Identities(identities::Identities),
     /// Check or explain the policies in force.
     #[command(subcommand)]
     Policy(inspect::Policy),
@@ -168,7 +172,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
     match &cli.command {
         Command::Demo(demo) => demo.run(common, output),
         Command::Init(init) => init.run(common, output),
-        Command::Doctor => local::doctor(common, output),
+        Command::Doctor(doctor) => doctor.run(common, output),
         Command::Run(run) => run.run(common, output),
         Command::Scan(scan) => scan.run(common, output),
         Command::Serve => work::serve_command(common, output),
@@ -187,6 +191,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Revoke(revoke) => revoke.run(common, output),
         Command::Can(can) => can.run(common, output),
         Command::Credentials(credentials) => credentials.run(common, output),
+        Command::Identities(identities) => identities.run(common, output),
         Command::Policy(policy) => policy.run(common, output),
         Command::Audit(audit) => audit.run(common, output),
         Command::Identity(identity) => identity.run(common, output),

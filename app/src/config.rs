@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
     AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, Owner, Reach, RepoName,
-    Sensitivity, Trust,
+    Sensitivity, Tenure, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::http::path::CanonicalPath;
@@ -21,18 +21,24 @@ mod federation;
 mod file;
 mod forge_tokens;
 mod propose;
+mod rights;
+mod trials;
 mod values;
 
 pub(crate) use credentials::{CredentialConfig, KeyKept, Source};
 pub(crate) use discover::discover;
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
 pub(crate) use propose::{Proposal, propose};
+pub(crate) use rights::{Right, What};
 
 /// Largest configuration we read.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// Longest an attempt may last; credentials live no longer (requirement C1).
 const ATTEMPT_AT_MOST_DEFAULT: Duration = Duration::from_seconds(900);
+
+/// How long a person's word is good where nobody says: a quarter, as reviews of access commonly are.
+const RECERTIFY_DEFAULT: Duration = Duration::from_seconds(90 * 86_400);
 
 /// The agent that runs programs named at the command line. Built in, at trust `draft`; a configuration may narrow it.
 pub(crate) const AD_HOC: &str = "ad-hoc";
@@ -54,6 +60,10 @@ pub(crate) enum ConfigError {
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) issuer: IssuerName,
+    /// Who answers for the factory's own keys.
+    pub(crate) owner: Owner,
+    /// How long a person's word for what the factory itself has is good.
+    pub(crate) recertify: Duration,
     /// Where the keys of identities are published.
     pub(crate) publish: Option<PathBuf>,
     pub(crate) level: Option<String>,
@@ -88,6 +98,12 @@ pub(crate) struct RepoConfig {
 #[derive(Debug, Clone)]
 pub(crate) struct AgentConfig {
     pub(crate) agent: Agent,
+    /// Its grant as it is written; empty for the built-in agent that nobody configured.
+    pub(crate) rights: Vec<Right>,
+    /// How long a person's word for it is good.
+    pub(crate) recertify: Duration,
+    /// The credential that this built-in agent tries; none for all others.
+    pub(crate) tries: Option<CredentialName>,
     pub(crate) runtime: Runtime,
     /// What the tokens a run hands on may spend in all.
     pub(crate) budget: u64,
@@ -179,6 +195,8 @@ impl Reader<'_> {
         let advisories = file.advisories.path.as_deref().map(|path| self.absolute("advisories.path", path));
         Ok(Config {
             issuer: self.issuer(&file.factory)?,
+            owner: self.owner(&file.factory)?,
+            recertify: self.recertify("factory", None, file)?,
             publish: self.publish(&file.factory)?,
             level: self.level(&file.factory)?,
             people: self.people(&file.factory)?,
@@ -241,12 +259,20 @@ impl Reader<'_> {
         let mut agents = BTreeMap::new();
         for (name, written) in &file.agent {
             let key = format!("agent.{name}");
-            let agent = self.agent(&key, name, written, registries, credentials)?;
+            let mut agent = self.agent(&key, name, written, registries, credentials)?;
+            agent.rights = self.rights(&key, written, registries)?;
+            agent.recertify = self.recertify(&key, written.recertify.as_deref(), file)?;
             agents.insert(agent.agent.name.clone(), agent);
         }
         if !file.agent.contains_key(AD_HOC) {
-            let agent = self.agent(AD_HOC, AD_HOC, &file::Agent::ad_hoc(file), registries, credentials)?;
+            let mut agent = self.agent(AD_HOC, AD_HOC, &file::Agent::ad_hoc(file), registries, credentials)?;
+            agent.recertify = self.recertify(AD_HOC, None, file)?;
             agents.insert(agent.agent.name.clone(), agent);
+        }
+        for credential in credentials.values() {
+            if let Some(agent) = self.trial(file, credential)? {
+                agents.insert(agent.agent.name.clone(), agent);
+            }
         }
         Ok(agents)
     }
@@ -295,9 +321,13 @@ impl Reader<'_> {
                 Some(text) => self.span(key, text)?,
                 None => ATTEMPT_AT_MOST_DEFAULT,
             },
+            tenure: Tenure::Active,
         };
         Ok(AgentConfig {
             agent,
+            rights: Vec::new(),
+            recertify: RECERTIFY_DEFAULT,
+            tries: None,
             runtime,
             budget: written.budget,
             minimum_release_age_days: written.minimum_release_age_days,

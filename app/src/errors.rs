@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Halted = 113,
     /// An attack got through, in `demo`.
     Breached = 114,
+    /// Something standing is overdue or nobody's, or an orphan lives, in `identities --check`.
+    Overdue = 115,
     /// A fault of the factory itself.
     Internal = 119,
 }
@@ -58,6 +60,7 @@ impl Kind {
         Self::Failed,
         Self::Halted,
         Self::Breached,
+        Self::Overdue,
         Self::Internal,
     ];
 
@@ -79,6 +82,7 @@ impl Kind {
             Self::Failed => "failed",
             Self::Halted => "halted",
             Self::Breached => "breached",
+            Self::Overdue => "overdue",
             Self::Internal => "internal",
         }
     }
@@ -101,6 +105,7 @@ impl Kind {
             Self::Failed => "the run failed",
             Self::Halted => "a halt covers it; `selvedge resume` lifts that",
             Self::Breached => "in `demo`: an attack got through",
+            Self::Overdue => "in `identities --check`: something is overdue, nobody's, or an orphan that may live",
             Self::Internal => "a fault of the factory itself",
         }
     }

@@ -3,12 +3,16 @@
 
 mod ask_audit;
 mod ask_credentials;
+mod ask_doctor;
+mod ask_identities;
 mod ask_identity;
 mod ask_look;
 mod ask_people;
 mod ask_stop;
+mod ask_tenure;
 mod ask_work;
 mod ballast;
+mod census;
 mod client;
 mod hall;
 mod lock;
@@ -17,6 +21,8 @@ mod pool;
 mod reception;
 mod schedule;
 mod serve;
+mod trial;
+mod usage;
 mod view;
 
 pub(crate) use ask_audit::{export, verify};

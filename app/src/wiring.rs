@@ -43,6 +43,7 @@ mod rules;
 mod sealed;
 mod store;
 mod tape;
+mod tenure;
 mod tokens;
 mod withdraw;
 mod workplace;
@@ -53,7 +54,8 @@ pub(crate) use store::ClaimedStore;
 #[cfg(test)]
 pub(crate) use tape::FRAME_BYTES_MAX;
 pub(crate) use tape::Reel;
-pub(crate) use withdraw::{LiveLoan, lent_by};
+pub(crate) use tenure::{Vouched, Word};
+pub(crate) use withdraw::LiveLoan;
 
 /// How long a kill may take before it is reported as failed. Killing a sandbox takes milliseconds.
 const KILL_WITHIN: Duration = Duration::from_secs(30);
@@ -77,6 +79,7 @@ pub(crate) struct Works {
     on_loan: withdraw::OnLoan,
     live: Mutex<BTreeMap<RunId, Live>>,
     halts: RwLock<BTreeSet<HaltScope>>,
+    words: RwLock<tenure::Words>,
     swept: Mutex<Vec<String>>,
     probing: Mutex<()>,
     executable: PathBuf,
@@ -132,6 +135,7 @@ impl Works {
         let lending = Lending::open(&state, &ledger, &config.issuer)?;
         let git = Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?));
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+        let words = tenure::Words::read(&ledger).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
             forge: open_forge(&state, Arc::<jailed_git::JailedGit>::clone(&git))?,
             git,
@@ -145,6 +149,7 @@ impl Works {
             on_loan: withdraw::OnLoan::default(),
             live: Mutex::default(),
             halts: RwLock::new(halts.into_iter().collect()),
+            words: RwLock::new(words),
             swept: Mutex::new(swept),
             probing: Mutex::default(),
             executable: executable()?,

@@ -178,3 +178,53 @@ fn a_token_whose_answer_was_lost_is_found_by_its_lease_and_deleted_c4_a07() {
     assert!(shelf.lock().unwrap().used.iter().all(|(_, is_live)| *is_live), "and none is used dead");
     drop(serving);
 }
+
+#[test]
+fn a_key_that_makes_tokens_is_tried_and_an_overdue_one_makes_none_b6() {
+    let (port, shelf) = start();
+    let scene = scene(port);
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    let tried = format!("[credential.issues]\nprobe = \"GET https://{FORGE}/api/v4/projects/7/issues\"\n");
+    let config = config.replace("[credential.issues]\n", &tried);
+    std::fs::write(scene.config(), &config).unwrap();
+    let doctor = || {
+        let said = scene.run(&["doctor", "issues", "--json"]);
+        assert!(!said.out.contains("canary"), "{said:?}");
+        (said.status, said.document())
+    };
+    let mint = |tried: &Value| tried["steps"][1].clone();
+
+    let (status, tried) = doctor();
+    assert_eq!((status, text(&mint(&tried), "reason")), (112, "key_not_stored"), "{tried}");
+    // One that its forge has ended, or that has expired there.
+    store(&scene, "glpat-canary-of-last-year-0000").ok();
+    let (status, tried) = doctor();
+    assert_eq!((status, text(&mint(&tried), "reason")), (112, "key_refused"), "{tried}");
+    store(&scene, KEY).ok();
+    let (status, tried) = doctor();
+    assert_eq!((status, text(&tried, "verdict")), (0, "works"), "{tried}");
+    {
+        let shelf = shelf.lock().unwrap();
+        assert_eq!((shelf.made, shelf.live.len(), shelf.used.len()), (1, 0, 1), "counted by the forge");
+    }
+    let listed = scene.json(&["identities"])["identities"].clone();
+    let kind =
+        |name: &str| listed.as_array().unwrap().iter().find(|one| one["identity"] == name).unwrap()["kind"].clone();
+    assert_eq!(
+        (kind("credential:issues"), kind("agent:doctor-issues")),
+        (json!("minting key of an account"), json!("built-in agent"))
+    );
+
+    std::fs::write(
+        scene.config(),
+        config.replace("[credential.issues]\n", "[credential.issues]\nrecertify = \"1s\"\n"),
+    )
+    .unwrap();
+    common::eventually("nobody vouched in time", || {
+        (scene.json(&["credentials", "list"])["credentials"][0]["state"] == "overdue").then_some(())
+    });
+    let (status, tried) = doctor();
+    assert_eq!((status, text(&mint(&tried), "reason")), (112, "denied"), "{tried}");
+    assert!(text(&mint(&tried), "said").contains("guard.overdue-is-not-lent"), "{tried}");
+    assert_eq!(shelf.lock().unwrap().made, 1, "the forge was not asked");
+}

@@ -270,6 +270,8 @@ fn a_key_that_turns_up_in_a_request_is_barred_and_its_run_halted_c7() {
     assert!(service.seen().iter().all(|(line, _)| !line.contains(KEY)));
     let known = credential(&scene);
     assert!(known["leaked_at"].is_string() && known["stored_since"].is_null(), "{known}");
+    let check = scene.run(&["identities", "--check"]);
+    assert!(check.status == 115 && check.out.contains("leaked: the key of credential:api"), "{check:?}");
     // Nobody borrows it until a new one is stored.
     let again = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
     assert_eq!(again["outcome"], "failed", "{again}");

@@ -2,7 +2,7 @@
 
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, CredentialName, Deed, Description, Digest, Event, LeaseId, Owner, RepoName, RunId,
-    Time, Trigger, TriggerId, Verb,
+    TenureChange, Time, Trigger, TriggerId, Verb, Vouchee,
 };
 
 use crate::Verdict;
@@ -94,6 +94,15 @@ pub enum Record {
         credential: CredentialName,
         /// What happened to its key.
         change: KeyChange,
+    },
+    /// A person vouched for what stands when no run does, or said that whoever answered for it has left (requirement B6).
+    TenureChanged {
+        /// Whom or what it is about.
+        of: Vouchee,
+        /// Who answered for it then.
+        owner: Owner,
+        /// What they said.
+        change: TenureChange,
     },
     /// The operator changed the policies or the configuration, and from here on the new ones decide (requirement D12).
     RulesChanged {

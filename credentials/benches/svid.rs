@@ -145,6 +145,7 @@ fn permit_to_mint(run: RunId, lease: LeaseId) -> Permit<MintCredential> {
         audience: OWN_AUDIENCE.to_owned(),
         uses: Vec::new(),
         is_stored: false,
+        tenure: selvedge_domain::Tenure::Active,
         until: Time::from_millis(u64::MAX),
         ttl_seconds: 300,
     };

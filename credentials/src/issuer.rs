@@ -161,6 +161,11 @@ impl Issuer {
         Ok(())
     }
 
+    /// Since when the key in use signs.
+    pub fn signs_since(&self) -> Time {
+        self.keys().used_since()
+    }
+
     /// When [`Self::rotate`] is due.
     pub fn rotation_due(&self) -> Time {
         self.keys().due()

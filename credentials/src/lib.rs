@@ -33,6 +33,7 @@ mod store;
 mod stored;
 mod svid;
 mod token;
+mod trouble;
 mod verifier;
 mod x509;
 mod x509_svid;
@@ -63,6 +64,7 @@ pub use token::{
     AccessToken, AccessTokens, Code, Considered, DELEGATION_DEPTH_MAX, Inquirer, Introspected, Issued, Link,
     METADATA_PATH, Parent, Refusal, Reply, Served, TaskContext, TokenEndpoint, metadata,
 };
+pub use trouble::Trouble;
 pub use verifier::{Claims, Refused, Verifier, Why};
 pub use x509::{NotAKey, SubjectKey, X509Issuer};
 pub use x509_svid::OwnX509;

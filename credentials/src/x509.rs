@@ -133,6 +133,11 @@ impl X509Issuer {
         Ok(())
     }
 
+    /// Since when the authority in use signs.
+    pub fn signs_since(&self) -> Time {
+        self.keys().used_since()
+    }
+
     /// When [`Self::rotate`] is due.
     pub fn rotation_due(&self) -> Time {
         self.keys().due()

@@ -20,6 +20,7 @@ mod name;
 mod order;
 mod run;
 mod task;
+mod tenure;
 mod time;
 mod trust;
 
@@ -36,5 +37,6 @@ pub use name::{AgentName, BadName, CredentialName, RepoName};
 pub use order::{Description, Field, Order, Resource, ResourceKind, Verb, orders};
 pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};
 pub use task::{Intent, Lineage, Task, Trigger, TriggerSource};
+pub use tenure::{Tenure, TenureChange, Vouchee};
 pub use time::{Duration, Time};
 pub use trust::{Autonomy, Risk, Sensitivity, Trust};

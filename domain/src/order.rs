@@ -217,6 +217,14 @@ impl Description {
             Field::Text(_) | Field::Number(_) | Field::Flag(_) | Field::Words(_) => None,
         })
     }
+
+    /// The number fact with this name.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.fields.iter().find_map(|(field, value)| match value {
+            Field::Number(number) if *field == name => Some(*number),
+            Field::Text(_) | Field::Number(_) | Field::Flag(_) | Field::Words(_) => None,
+        })
+    }
 }
 
 impl Field {

@@ -168,10 +168,11 @@ impl Factory<'_> {
     /// May the factory act on this trigger at all? Nothing is touched before (requirement A3).
     fn admit(&self, run: &Run) -> Result<Event, Halt> {
         let desk = self.desk(run)?;
-        let order = AdmitTask { trigger: run.trigger().clone(), intent: desk.agent.intent };
+        let (intent, tenure) = (desk.agent.intent, desk.agent.tenure);
+        let order = AdmitTask { trigger: run.trigger().clone(), intent, tenure };
         let task = desk.funnel(self).perform(order, |permit| {
             let base = self.repositories.base(permit)?;
-            let AdmitTask { trigger, intent } = permit.order().clone();
+            let AdmitTask { trigger, intent, .. } = permit.order().clone();
             Ok(Task { id: TaskId::from_entropy(derived(run.id(), "task")), trigger, intent, base })
         })?;
         Ok(Event::Admitted(Box::new(task)))

@@ -133,6 +133,7 @@ impl Desk {
             audience: OWN_AUDIENCE.to_owned(),
             uses: Vec::new(),
             is_stored: false,
+            tenure: self.agent.tenure,
             until: self.grant.until,
             ttl_seconds: self.agent.attempt_at_most.as_millis() / 1000,
         }
@@ -150,6 +151,7 @@ impl Desk {
             audience: String::new(),
             uses: uses.to_vec(),
             is_stored: credential.is_stored,
+            tenure: credential.tenure,
             ttl_seconds: self.lent_seconds(credential),
             ..self.identity_order(run, lease)
         }
@@ -162,6 +164,7 @@ impl Desk {
             credential: credential.name.clone(),
             uses: uses.to_vec(),
             ttl_seconds: self.lent_seconds(credential),
+            tenure: credential.tenure,
         }
     }
 

@@ -11,8 +11,8 @@ use selvedge_domain::orders::{
 };
 use selvedge_domain::{
     AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Digest, Duration, Intent, LeaseId, Loan,
-    May, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, Time, TreeId, Trigger, TriggerId,
-    Trust, Verified,
+    May, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, Tenure, Time, TreeId, Trigger,
+    TriggerId, Trust, Verified,
 };
 
 /// Draws random bits.
@@ -91,6 +91,8 @@ pub struct Agent {
     pub level: String,
     /// How long one attempt, and so its credentials, may last.
     pub attempt_at_most: Duration,
+    /// Whether somebody answers for it.
+    pub tenure: Tenure,
 }
 
 /// A configured credential. Whoever owns it answers for it when it leaks (requirement B6).
@@ -104,6 +106,8 @@ pub struct Credential {
     pub is_stored: bool,
     /// How long it may be lent.
     pub lent_at_most: Duration,
+    /// Whether somebody answers for its key.
+    pub tenure: Tenure,
 }
 
 /// A repository the factory looks after.

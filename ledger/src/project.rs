@@ -78,6 +78,10 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
                 detail
             ])?;
         }
+        Record::TenureChanged { of, .. } => {
+            db.prepare_cached("INSERT INTO p_tenure VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
+                .execute(params![of.to_string(), to_sql(seq)])?;
+        }
         Record::Decided { .. }
         | Record::NotDone { .. }
         | Record::Observed(_)

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use selvedge_authority::{Entry, Record, Relinquished};
-use selvedge_domain::{Actor, Owner, RunId, Time};
+use selvedge_domain::{Actor, Owner, RunId, TenureChange, Time};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -117,7 +117,11 @@ impl Reserve {
 
 /// Whether an entry may use the reserve: only what takes authority away.
 pub(crate) fn may_use(entry: &Entry) -> bool {
-    matches!(entry.record, Record::Relinquished(_))
+    match &entry.record {
+        Record::Relinquished(_) => true,
+        Record::TenureChanged { change, .. } => *change == TenureChange::Offboarded,
+        _ => false,
+    }
 }
 
 fn shortened(entry: &Entry) -> Entry {

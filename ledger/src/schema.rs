@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 /// The layout of the log and the working state. A newer one is refused.
 pub(crate) const FORMAT: i64 = 1;
 /// The layout and meaning of the projections. Any other number means: rebuild.
-pub(crate) const PROJECTIONS: i64 = 1;
+pub(crate) const PROJECTIONS: i64 = 2;
 
 const LOG: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -47,6 +47,7 @@ DROP TABLE IF EXISTS p_approval;
 DROP TABLE IF EXISTS p_proposal;
 DROP TABLE IF EXISTS p_halt;
 DROP TABLE IF EXISTS p_finding;
+DROP TABLE IF EXISTS p_tenure;
 CREATE TABLE p_trigger (
     id TEXT PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, repo TEXT NOT NULL, agent TEXT NOT NULL, run TEXT
 ) STRICT, WITHOUT ROWID;
@@ -76,11 +77,22 @@ CREATE TABLE p_halt (scope TEXT PRIMARY KEY, at INTEGER NOT NULL, by TEXT NOT NU
 CREATE TABLE p_finding (
     seq INTEGER PRIMARY KEY, run TEXT, at INTEGER NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL
 ) STRICT;
+CREATE TABLE p_tenure (of TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// Every projection, for rebuilding and comparing.
-pub(crate) const PROJECTION_NAMES: [&str; 9] =
-    ["p_trigger", "p_run", "p_lease", "p_deed", "p_order", "p_approval", "p_proposal", "p_halt", "p_finding"];
+pub(crate) const PROJECTION_NAMES: [&str; 10] = [
+    "p_trigger",
+    "p_run",
+    "p_lease",
+    "p_deed",
+    "p_order",
+    "p_approval",
+    "p_proposal",
+    "p_halt",
+    "p_finding",
+    "p_tenure",
+];
 
 /// Creates the tables of an empty log.
 pub(crate) fn create(db: &Connection) -> rusqlite::Result<()> {

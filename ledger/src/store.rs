@@ -237,6 +237,7 @@ impl Store {
             | Record::Observed(_)
             | Record::KeeperStarted { .. }
             | Record::KeyChanged { .. }
+            | Record::TenureChanged { .. }
             | Record::RulesChanged { .. } => Ok(None),
         }
     }

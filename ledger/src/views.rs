@@ -1,7 +1,7 @@
 //! What people and the factory look at: runs, proposals, halts, live leases, findings, and the log itself.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
-use selvedge_authority::{HaltScope, Record, Relinquished};
+use selvedge_authority::{Entry, HaltScope, Record, Relinquished};
 use selvedge_domain::{
     AgentName, ApprovalId, CommitId, Description, LeaseId, LeaseState, ProposalNumber, RepoName, Run, RunId, Time,
     TriggerId,
@@ -10,7 +10,7 @@ use selvedge_domain::{
 use crate::error::ReadError;
 use crate::ledger::Ledger;
 use crate::project;
-use crate::rows::{Recorded, from_sql, to_sql, visit_rows};
+use crate::rows::{Recorded, entry_at, from_sql, to_sql, visit_rows};
 use crate::scope::{parse_scope, scope_text};
 use crate::store::replay_run;
 
@@ -238,6 +238,38 @@ impl Ledger {
                 });
             }
             Ok(findings)
+        })
+    }
+
+    /// What people said last of each thing that stands, oldest first, with the number of the entry; `u64::MAX` for what waits
+    /// in the reserve. The entries themselves are read: a word that is only in a projection is none.
+    pub fn tenures(&self) -> Result<Vec<(u64, Entry)>, ReadError> {
+        // The reserve first, as for halts.
+        let is_word = |entry: &Entry| matches!(entry.record, Record::TenureChanged { .. });
+        let reserved = self.reserved().into_iter().filter(is_word).map(|entry| (u64::MAX, entry));
+        let mut words = self.read(|db| {
+            let mut statement = db.prepare_cached("SELECT of, seq FROM p_tenure ORDER BY seq")?;
+            let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+            let rows = rows.collect::<Result<Vec<(String, i64)>, _>>()?;
+            let said = |(about, seq): (String, i64)| {
+                let recorded = entry_at(db, from_sql(seq))?;
+                match &recorded.entry.record {
+                    Record::TenureChanged { of, .. } if of.to_string() == about => Ok((recorded.seq, recorded.entry)),
+                    _ => Err(ReadError::Projection { because: format!("entry {seq} says nothing of `{about}`") }),
+                }
+            };
+            rows.into_iter().map(said).collect::<Result<Vec<_>, ReadError>>()
+        })?;
+        words.extend(reserved);
+        Ok(words)
+    }
+
+    /// When an agent's first run began; none when it never ran.
+    pub fn first_run_of(&self, agent: &AgentName) -> Result<Option<Time>, ReadError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached("SELECT min(began_at) FROM p_run WHERE agent = ?1")?;
+            let first: Option<i64> = statement.query_row([agent.as_str()], |row| row.get(0))?;
+            Ok(first.map(|millis| Time::from_millis(from_sql(millis))))
         })
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use selvedge_authority::HaltScope;
 use selvedge_domain::{
     Actor, AgentName, Autonomy, CredentialName, Duration, Endpoint, HostPattern, Intent, Lineage, Loan, May, Method,
-    Owner, Person, Reach, RepoName, Sensitivity, Trigger, TriggerId, TriggerSource, Trust,
+    Owner, Person, Reach, RepoName, Sensitivity, Tenure, Trigger, TriggerId, TriggerSource, Trust,
 };
 use selvedge_factory::ports::{Agent, Credential, Repository};
 
@@ -164,6 +164,7 @@ fn agent(name: &str, intent: Intent) -> Agent {
         audiences: BTreeSet::new(),
         level: "full".to_owned(),
         attempt_at_most: ATTEMPT_AT_MOST,
+        tenure: Tenure::Active,
     }
 }
 
@@ -191,6 +192,7 @@ pub(crate) fn credential(name: &CredentialName) -> Credential {
         owner: Owner::parse("team-shop@acme.example").expect("an owner"),
         is_stored: name.as_str() == STORED_KEY,
         lent_at_most: ATTEMPT_AT_MOST,
+        tenure: Tenure::Active,
     }
 }
 

@@ -160,6 +160,9 @@ fn show(output: &Output, credential: &Value) {
             (None, None) => output.line(format!("  {key} is not stored: selvedge credentials store {name}")),
         }
     }
+    if let state @ ("overdue" | "offboarded") = text(credential, "state") {
+        output.line(format!("  {} and not lent: selvedge identities certify credential:{name}", state.to_uppercase()));
+    }
     for uses in words("uses") {
         let never = if words("never_used").contains(&uses) { "   (never used)" } else { "" };
         output.line(format!("  for {uses}{never}"));
@@ -173,9 +176,10 @@ fn show(output: &Output, credential: &Value) {
     let live: Vec<&Value> = credential.get("live").and_then(Value::as_array).into_iter().flatten().collect();
     for loan in &live {
         output.line(format!(
-            "  lent now: {} to {} until {}",
+            "  lent now: {} to {} of {} until {}",
             text(loan, "lease"),
             text(loan, "run"),
+            text(loan, "agent"),
             text(loan, "until")
         ));
     }

@@ -80,6 +80,9 @@ impl Ps {
         for scope in value.get("halts").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("halted: {}", scope.as_str().unwrap_or("-")));
         }
+        for what in value.get("unvouched").and_then(Value::as_array).into_iter().flatten() {
+            output.line(format!("{}; `selvedge identities --check` says what to do", what.as_str().unwrap_or("-")));
+        }
         for queued in value.get("queued").and_then(Value::as_array).into_iter().flatten() {
             none = false;
             let (trigger, agent, repo) = (text(queued, "trigger"), text(queued, "agent"), text(queued, "repo"));

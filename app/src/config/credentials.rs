@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_credentials::{
     Asks, AwsSettings, ExchangeSettings, ForgejoSettings, GithubAppSettings, GitlabSettings, OpenBaoSettings, Page,
 };
-use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach};
+use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach, Tenure};
 use selvedge_factory::ports::Credential;
 use selvedge_gateway::{FieldName, Scheme, Way};
 
 use super::file::{self, File};
+use super::trials::Probe;
 use super::{ConfigError, PLAIN_PATH, Reader, one_of, parse_endpoint, parse_rule};
 
 /// Where credentials can come from.
@@ -26,6 +27,10 @@ pub(crate) struct CredentialConfig {
     pub(crate) source: Source,
     pub(crate) uses: BTreeSet<Reach>,
     pub(crate) way: Way,
+    /// What it is tried with.
+    pub(crate) probe: Option<Probe>,
+    /// How long a person's word for its key is good.
+    pub(crate) recertify: Duration,
     /// Where a program in the sandbox finds the placeholder.
     pub(crate) env: Vec<String>,
 }
@@ -88,7 +93,7 @@ impl Reader<'_> {
         let read = |(name, written): (&String, &file::Credential)| {
             let key = format!("credential.{name}");
             let name = CredentialName::parse(name).or_else(|bad| self.bad(&key, bad.to_string()))?;
-            Ok((name.clone(), self.credential(&key, name, written)?))
+            Ok((name.clone(), self.credential(&key, name, written, file)?))
         };
         file.credential.iter().map(read).collect()
     }
@@ -98,21 +103,26 @@ impl Reader<'_> {
         key: &str,
         name: CredentialName,
         written: &file::Credential,
+        file: &File,
     ) -> Result<CredentialConfig, ConfigError> {
         let source = self.source(key, &name, written)?;
         let Some(owner) = Owner::parse(&written.owner) else {
             let because = "is empty: name the person or team that answers for this credential when it leaks";
             return self.bad(format!("{key}.owner"), because);
         };
+        let uses = self.uses(key, &written.uses)?;
         Ok(CredentialConfig {
+            probe: self.probe(key, written.probe.as_deref(), &uses)?,
             credential: Credential {
                 name,
                 owner,
                 is_stored: source == Source::Static,
                 lent_at_most: self.lent_at_most(key, &written.lent_at_most)?,
+                tenure: Tenure::Active,
             },
             source,
-            uses: self.uses(key, &written.uses)?,
+            uses,
+            recertify: self.recertify(key, written.recertify.as_deref(), file)?,
             way: match &written.aws {
                 Some(aws) => self.signature(key, written, aws)?,
                 None => Way::Field(self.header(key, written)?, self.scheme(key, written)?),

@@ -70,6 +70,12 @@ pub(crate) struct Factory {
     /// A directory that a web server serves under that URL: the keys of identities are written there for relying parties.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<PathBuf>,
+    /// The person or team that answers for the factory's own keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
+    /// How long a person's word for an agent, a credential or the factory's own keys is good, where nothing else is said: `90d`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recertify: Option<String>,
     /// The level of sandbox every run needs: `full` or `user`. Chosen by who runs the keeper when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sandbox: Option<String>,
@@ -158,6 +164,9 @@ pub(crate) struct Agent {
     /// How long one attempt, and so its credentials, may last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempt_at_most: Option<String>,
+    /// How long a person's word for it is good: `90d`. `selvedge identities certify` gives it anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recertify: Option<String>,
     /// How old a release must be before it is taken up.
     #[serde(default = "release_age")]
     pub(crate) minimum_release_age_days: u32,
@@ -235,6 +244,12 @@ pub(crate) struct Credential {
     /// How long it may be lent.
     #[serde(default = "lent_at_most")]
     pub(crate) lent_at_most: String,
+    /// One harmless request within its uses, with which `selvedge doctor NAME` tries it: `GET https://<host>/<path>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) probe: Option<String>,
+    /// How long a person's word for its key is good: `90d`. `selvedge identities certify` gives it anew, and so does storing a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recertify: Option<String>,
     /// For `kind = "openbao"`: an OpenBao or Vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) openbao: Option<OpenBao>,
@@ -345,6 +360,8 @@ impl Default for Factory {
             trust_domain: "selvedge.internal".to_owned(),
             issuer: None,
             publish: None,
+            owner: None,
+            recertify: None,
             sandbox: None,
             people: None,
             slots: 2,
@@ -371,6 +388,7 @@ impl Agent {
             audiences: Vec::new(),
             budget: 0,
             attempt_at_most: None,
+            recertify: None,
             minimum_release_age_days: release_age(),
             limits: Limits::default(),
         }

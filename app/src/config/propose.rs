@@ -173,6 +173,7 @@ fn remediator(owner: &str) -> Agent {
         audiences: Vec::new(),
         budget: 0,
         attempt_at_most: None,
+        recertify: None,
         minimum_release_age_days: 7,
         limits: Limits::default(),
     }

@@ -6,11 +6,11 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use selvedge_credentials::{AUDIENCE_BYTES_MAX, IssuerName, OWN_AUDIENCE};
-use selvedge_domain::{Duration, HostPattern};
+use selvedge_domain::{Duration, HostPattern, Owner};
 use selvedge_gateway::ProxyLogin;
 
-use super::file::{Factory, Limits, Network};
-use super::{AD_HOC, ConfigError, Proxy, Reader, Runtime, one_of};
+use super::file::{Factory, File, Limits, Network};
+use super::{AD_HOC, ConfigError, Proxy, RECERTIFY_DEFAULT, Reader, Runtime, one_of};
 
 impl Reader<'_> {
     /// The trust domain is also the host of the issuer's URL, so both have to accept it.
@@ -73,6 +73,25 @@ impl Reader<'_> {
 
     pub(super) fn publish(&self, factory: &Factory) -> Result<Option<PathBuf>, ConfigError> {
         factory.publish.as_deref().map(|path| self.absolute("factory.publish", path)).transpose()
+    }
+
+    /// Whoever set the factory up, where nobody is named.
+    pub(super) fn owner(&self, factory: &Factory) -> Result<Owner, ConfigError> {
+        match Owner::parse(factory.owner.as_deref().unwrap_or("the operator")) {
+            Some(owner) => Ok(owner),
+            None => {
+                self.bad("factory.owner", "is empty: name the person or team that answers for the factory's own keys")
+            }
+        }
+    }
+
+    /// How long a person's word for an agent, a credential or the factory is good.
+    pub(super) fn recertify(&self, key: &str, own: Option<&str>, file: &File) -> Result<Duration, ConfigError> {
+        match (own, file.factory.recertify.as_deref()) {
+            (Some(own), _) => self.span(&format!("{key}.recertify"), own),
+            (None, Some(all)) => self.span("factory.recertify", all),
+            (None, None) => Ok(RECERTIFY_DEFAULT),
+        }
     }
 
     pub(super) fn level(&self, factory: &Factory) -> Result<Option<String>, ConfigError> {

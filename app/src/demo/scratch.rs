@@ -179,6 +179,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         audiences: Vec::new(),
         budget: 0,
         attempt_at_most: Some("5m".to_owned()),
+        recertify: None,
         minimum_release_age_days: 7,
         limits,
     }

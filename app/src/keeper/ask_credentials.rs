@@ -1,12 +1,12 @@
 //! Configured credentials: storing and removing keys, and what is known of each: since when, lent to whom, used for what.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use selvedge_authority::{Class, Entry, Journal as _, KeyChange, Record, Verdict};
+use selvedge_authority::{Class, Entry, Journal as _, KeyChange, Record};
 use selvedge_credentials::{AppKey, Secret, Standing};
-use selvedge_domain::{Actor, CredentialName, Description, Field, Method, Person, Reach, RunId, Time, Verb};
+use selvedge_domain::{Actor, CredentialName, Person, RunId, Time};
 use selvedge_factory::ports::Clock;
 use selvedge_gateway::{ProxyLogin, SecretText};
 use serde_json::{Value, json};
@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use super::ask_stop::REVOKE_WITHIN;
 use super::hall::Keeper;
 use super::message::{Reply, SecretWord};
+use super::usage::{Meant, Usage};
 use crate::config::{CredentialConfig, KeyKept};
 use crate::errors::{CliError, Kind};
-use crate::wiring::{LiveLoan, WITHDRAWN, lent_by};
+use crate::wiring::{LiveLoan, WITHDRAWN};
 
 /// Keeps a key for a configured credential. It is recorded first: what cannot be recorded is not kept.
 pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> Result<Value, CliError> {
@@ -190,8 +191,7 @@ fn take_away(keeper: &Arc<Keeper>, name: &CredentialName, from: Option<&RunId>, 
 pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     let works = &keeper.works;
     let config = works.config();
-    let history = History::read(keeper)?;
-    let live = works.live_loans();
+    let usage = Usage::read(keeper, &config, Time::from_millis(0))?;
     for (name, credential) in &config.credentials {
         let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
         let kept = credential.source.key_kept();
@@ -208,21 +208,28 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
             None => (None, None),
         };
         let borrowers = config.agents.values().filter(|agent| agent.agent.loans.iter().any(|l| l.credential == *name));
-        let used = history.used.get(name);
-        let surplus = credential.uses.iter().filter(|uses| !used.is_some_and(|used| used.contains(*uses)));
+        let used = usage.credentials.get(name);
+        let surplus = credential.uses.iter().filter(|uses| !used.is_some_and(|used| used.uses.contains_key(*uses)));
+        let live = usage.leases.iter().filter(|(_, lent)| lent.what == Some(Meant::Credential(name.to_string())));
+        let live = live.map(|(lease, lent)| {
+            let until = lent.expires().map(|until| until.to_string());
+            let agent = lent.agent.as_ref().map(|agent| agent.as_str());
+            json!({ "lease": lease.as_str(), "run": lent.run.as_str(), "agent": agent, "until": until })
+        });
         let shown = json!({
             "credential": name.as_str(),
             "kind": if credential.credential.is_stored { "static" } else { "minted" },
             "needs_key": kept != KeyKept::None,
             "owner": credential.credential.owner.as_str(),
+            "state": works.credential_vouched(credential).tenure.as_str(),
             "stored_since": since.map(|since| since.to_string()),
             "leaked_at": leaked.map(|at| at.to_string()),
             "uses": credential.uses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "never_used": surplus.map(ToString::to_string).collect::<Vec<_>>(),
             "agents": borrowers.map(|agent| agent.agent.name.as_str()).collect::<Vec<_>>(),
-            "last_lent": history.lent.get(name).map(ToString::to_string),
-            "last_used": history.last_used.get(name).map(ToString::to_string),
-            "live": live.iter().filter(|loan| loan.credential == *name).map(shown).collect::<Vec<_>>(),
+            "last_lent": used.and_then(|used| used.last_lent).map(|at| at.to_string()),
+            "last_used": used.and_then(|used| used.last_used).map(|at| at.to_string()),
+            "live": live.collect::<Vec<_>>(),
             "dies": match (credential.credential.is_stored, credential.source.only_expires()) {
                 (true, _) => "the loan ends with its run; the key lives on until its issuer is told to end it",
                 (false, true) => "the loan ends with its run; nobody can end it before its time, and its run settles after that",
@@ -234,69 +241,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
     Ok(json!({ "credentials": [] }))
 }
 
-/// What the log says of credentials.
-#[derive(Default)]
-struct History {
-    lent: BTreeMap<CredentialName, Time>,
-    last_used: BTreeMap<CredentialName, Time>,
-    /// Which of the configured uses were ever made.
-    used: BTreeMap<CredentialName, BTreeSet<Reach>>,
-}
-
-impl History {
-    /// One pass over the log.
-    fn read(keeper: &Keeper) -> Result<Self, CliError> {
-        let config = keeper.works.config();
-        let mut history = Self::default();
-        for recorded in keeper.works.ledger.entries(0, None) {
-            let entry = recorded.map_err(|error| CliError::caused(Kind::Ledger, &error))?.entry;
-            let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = entry.record else { continue };
-            match order.verb {
-                Verb::CredentialMint => {
-                    if let Some(name) = lent_by(&order) {
-                        history.lent.insert(name, entry.at);
-                    }
-                }
-                Verb::HttpRequest => {
-                    let Some((name, credential)) =
-                        used(&order).and_then(|name| config.credentials.get_key_value(&name))
-                    else {
-                        continue;
-                    };
-                    history.last_used.insert(name.clone(), entry.at);
-                    let made = credential.uses.iter().filter(|uses| covers(uses, &order)).cloned();
-                    history.used.entry(name.clone()).or_default().extend(made);
-                }
-                _ => {}
-            }
-        }
-        Ok(history)
-    }
-}
-
-/// The credential that went into a request.
-fn used(order: &Description) -> Option<CredentialName> {
-    order.text("credential").filter(|name| *name != "none").and_then(|name| CredentialName::parse(name).ok())
-}
-
-fn covers(uses: &Reach, order: &Description) -> bool {
-    let port = order.fields.iter().find_map(|(name, field)| match field {
-        Field::Number(port) if *name == "port" => Some(*port),
-        _ => None,
-    });
-    let is_there =
-        order.text("host") == Some(uses.endpoint.host.as_str()) && port == Some(i64::from(uses.endpoint.port));
-    match (order.text("method").and_then(Method::parse), order.text("path")) {
-        (Some(method), Some(path)) if is_there => uses.covers(&uses.endpoint, method, path),
-        _ => false,
-    }
-}
-
-fn shown(loan: &LiveLoan) -> Value {
-    json!({ "lease": loan.lease.as_str(), "run": loan.run.as_str(), "until": loan.until })
-}
-
-fn configured(keeper: &Keeper, name: &str) -> Result<(CredentialName, CredentialConfig), CliError> {
+pub(super) fn configured(keeper: &Keeper, name: &str) -> Result<(CredentialName, CredentialConfig), CliError> {
     let config = keeper.works.config();
     let name = CredentialName::parse(name).map_err(|error| CliError::caused(Kind::Usage, &error))?;
     let found = config.credentials.get(&name).cloned();

@@ -40,7 +40,10 @@ pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value,
         each(&Reply::element("queued", queued));
     }
     let halts = ledger.halts().map_err(|error| unreadable(&error))?;
-    Ok(json!({ "runs": [], "queued": [], "halts": halts.iter().map(view::scope_words).collect::<Vec<_>>() }))
+    Ok(json!({
+        "runs": [], "queued": [], "halts": halts.iter().map(view::scope_words).collect::<Vec<_>>(),
+        "unvouched": super::ask_identities::unvouched(keeper),
+    }))
 }
 
 /// One run in a list.

@@ -86,7 +86,12 @@ fn known(keeper: &Keeper, scope: &HaltScope) -> Result<(), CliError> {
 
 /// Stops dispatch, then kills what is alive in scope and takes back what it was lent: doors first, all runs at once, and
 /// without waiting for whatever their slots are busy with.
-fn stop(keeper: &Arc<Keeper>, scope: HaltScope, uid: u32, listener: &dyn Listener) -> Result<Value, CliError> {
+pub(super) fn stop(
+    keeper: &Arc<Keeper>,
+    scope: HaltScope,
+    uid: u32,
+    listener: &dyn Listener,
+) -> Result<Value, CliError> {
     let works = &keeper.works;
     works.set_halt(&scope);
     let covered = |run: &RunId| match &scope {

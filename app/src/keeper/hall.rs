@@ -90,6 +90,11 @@ impl Keeper {
         }
     }
 
+    /// Whether slots see to every run that is not over.
+    pub(super) fn is_at_work(&self) -> bool {
+        !self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
+    }
+
     /// Ends what only follows, so that this process can go.
     pub(super) fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
@@ -133,6 +138,11 @@ impl Keeper {
             Request::Log => super::ask_look::log(self, listener, each),
             Request::Proposals => super::ask_look::proposals(self, each),
             Request::Credentials => super::ask_credentials::list(self, each),
+            Request::Identities { days } => super::ask_identities::list(self, *days, each),
+            Request::Try { credential, of: None } => super::ask_doctor::attempt(self, credential, uid, listener, each),
+            Request::Try { credential, of: Some(run) } => super::ask_doctor::report(self, credential, run),
+            Request::Certify { name } => super::ask_tenure::certify(self, name, uid),
+            Request::Offboard { name } => super::ask_tenure::offboard(self, name, uid, listener),
             Request::StoreKey { name, key } => super::ask_credentials::store(self, name, key, uid),
             Request::RemoveKey { name } => super::ask_credentials::remove(self, name, uid),
             Request::StoreProxyPassword { password } => super::ask_credentials::store_proxy(self, password, uid),

@@ -57,6 +57,14 @@ pub(crate) enum Request {
     Can { agent: String },
     /// List credentials.
     Credentials,
+    /// List what stands and what lives; uses count that were made in the last days.
+    Identities { days: u32 },
+    /// Make, use and end a credential, to see whether that works; or say how a trial went.
+    Try { credential: String, of: Option<String> },
+    /// Vouch for what stands when no run does.
+    Certify { name: String },
+    /// Whoever answered for it has left.
+    Offboard { name: String },
     /// Store the key of a credential.
     StoreKey { name: String, key: SecretWord },
     /// Forget the key of a credential.
@@ -84,7 +92,7 @@ pub(crate) enum Request {
 impl Request {
     /// Whether it only takes authority away, and so is served whatever else is wrong (invariant 2).
     pub(crate) fn only_takes_away(&self) -> bool {
-        matches!(self, Self::Halt(_) | Self::Revoke { .. } | Self::Withdraw { .. })
+        matches!(self, Self::Halt(_) | Self::Revoke { .. } | Self::Withdraw { .. } | Self::Offboard { .. })
     }
 }
 

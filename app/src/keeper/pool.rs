@@ -9,7 +9,7 @@ use selvedge_factory::ports::Clock;
 use selvedge_ledger::Claim;
 
 use super::hall::Keeper;
-use crate::wiring::{ClaimedStore, CurrentJudge, Purpose};
+use crate::wiring::{ClaimedStore, CurrentJudge, Purpose, Works};
 
 /// How long a claim lasts without a heartbeat. One keeper holds a state directory, so only its own death ends one early.
 pub(crate) const CLAIM: selvedge_domain::Duration = selvedge_domain::Duration::from_seconds(24 * 3600);
@@ -42,6 +42,13 @@ pub(crate) fn slot(keeper: &Arc<Keeper>) {
     }
 }
 
+/// How often an act of this run is tried. Whoever tries a credential wants to know what happens, and not what happens in the end.
+fn tries_of(works: &Works, claim: &Claim) -> u32 {
+    let Ok(run) = works.run(&claim.run) else { return TRIES_MAX };
+    let is_trial = works.config().agents.get(&run.trigger().agent).is_some_and(|agent| agent.tries.is_some());
+    if is_trial { 1 } else { TRIES_MAX }
+}
+
 /// Takes one run as far as it goes.
 fn serve(keeper: &Keeper, claim: &Claim) {
     let works = &keeper.works;
@@ -56,6 +63,7 @@ fn serve(keeper: &Keeper, claim: &Claim) {
     if claim.taken_over && works.factory(&store, &judge).recover(&claim.run).is_err() {
         return;
     }
+    let most = tries_of(works, claim);
     loop {
         let standing = works.factory(&store, &judge).turn(&claim.run);
         keeper.moved();
@@ -65,8 +73,8 @@ fn serve(keeper: &Keeper, claim: &Claim) {
                 break;
             }
             Ok(Standing::Waiting(_)) | Err(_) => break,
-            Ok(Standing::Again { because }) if tries + 1 >= TRIES_MAX => {
-                let because = format!("gave up after {TRIES_MAX} tries: {because}");
+            Ok(Standing::Again { because }) if tries + 1 >= most => {
+                let because = if most == 1 { because } else { format!("gave up after {most} tries: {because}") };
                 if works.factory(&store, &judge).give_up(&claim.run, &because).is_err() {
                     break;
                 }

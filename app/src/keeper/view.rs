@@ -1,7 +1,7 @@
 //! How records look to people and scripts: stable snake_case fields, and one line each.
 
 use selvedge_authority::{Entry, HaltScope, KeyChange, Observation, Record, Relinquished, Verdict};
-use selvedge_domain::{Deed, Description, Event, Field, LeaseEvent};
+use selvedge_domain::{Deed, Description, Event, Field, LeaseEvent, TenureChange};
 use serde_json::{Value, json};
 
 /// One entry of the log.
@@ -101,6 +101,14 @@ fn record(record: &Record) -> (&'static str, String, Value) {
                 KeyChange::Removed => format!("the key of credential `{credential}` is removed"),
             },
             json!({ "credential": credential.as_str() }),
+        ),
+        Record::TenureChanged { of, owner, change } => (
+            "tenure_changed",
+            match change {
+                TenureChange::Certified => format!("{of} is vouched for; {owner} answers for it"),
+                TenureChange::Offboarded => format!("{of} is offboarded: {owner}, who answered for it, has left"),
+            },
+            json!({ "of": of.to_string(), "owner": owner.as_str() }),
         ),
         Record::RulesChanged { configuration, policies } => (
             "rules_changed",

@@ -79,6 +79,14 @@ impl Identities {
     }
 }
 
+impl super::Lending {
+    /// Since when the keys of tokens and of certificates sign, and when the next ones take over.
+    pub(crate) fn rotations(&self) -> [(Time, Time); 2] {
+        let Identities { issuer, x509, .. } = &self.identities;
+        [(issuer.signs_since(), issuer.rotation_due()), (x509.signs_since(), x509.rotation_due())]
+    }
+}
+
 impl Works {
     /// Rotates keys that are due and publishes what relying parties read, where that changed. Says what went wrong.
     pub(crate) fn tend_keys(&self) -> Result<(), String> {

@@ -168,6 +168,7 @@ mod tests {
             audience: String::new(),
             uses: Vec::new(),
             is_stored,
+            tenure: selvedge_domain::Tenure::Active,
             until: Time::from_millis(until),
             ttl_seconds: 900,
         }

@@ -8,8 +8,10 @@ use super::Works;
 impl Registry for Works {
     fn agent(&self, name: &AgentName) -> Option<Agent> {
         let config = self.config();
-        let mut agent = config.agents.get(name)?.agent.clone();
+        let configured = config.agents.get(name)?;
+        let mut agent = configured.agent.clone();
         agent.level = self.driver_level().to_string();
+        agent.tenure = self.agent_vouched(configured).tenure;
         Some(agent)
     }
 
@@ -18,7 +20,9 @@ impl Registry for Works {
     }
 
     fn credential(&self, name: &CredentialName) -> Option<Credential> {
-        self.config().credentials.get(name).map(|config| config.credential.clone())
+        let config = self.config();
+        let configured = config.credentials.get(name)?;
+        Some(Credential { tenure: self.credential_vouched(configured).tenure, ..configured.credential.clone() })
     }
 
     fn configuration(&self) -> Digest {

@@ -183,6 +183,7 @@ pub(crate) fn order(number: u64, audience: &str) -> MintCredential {
         audience: audience.to_owned(),
         uses: Vec::new(),
         is_stored: false,
+        tenure: selvedge_domain::Tenure::Active,
         until: NOW.after(Duration::from_seconds(3600)),
         ttl_seconds: 3600,
     }

@@ -1,7 +1,7 @@
 //! `task.admit`: take a trigger on.
 
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{Intent, Task, Trigger};
+use crate::{Intent, Task, Tenure, Trigger};
 
 /// Take this trigger on, for this intent. Nothing is touched before this is allowed (requirement A3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct AdmitTask {
     pub trigger: Trigger,
     /// What the work would be for.
     pub intent: Intent,
+    /// How its agent stands.
+    pub tenure: Tenure,
 }
 
 impl Order for AdmitTask {
@@ -30,6 +32,7 @@ impl Order for AdmitTask {
                 ("agent", Field::from(self.trigger.agent.as_str())),
                 ("text", Field::from(self.trigger.text.as_str())),
                 ("argv", Field::Words(self.trigger.argv.clone())),
+                ("tenure", Field::from(self.tenure.fact())),
             ],
         }
     }

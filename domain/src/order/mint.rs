@@ -1,7 +1,7 @@
 //! `credential.mint`: make one credential for one run.
 
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{CredentialName, LeaseId, Reach, RepoName, Revocation, RunId, Time};
+use crate::{CredentialName, LeaseId, Reach, RepoName, Revocation, RunId, Tenure, Time};
 
 /// Make the credential that this lease stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct MintCredential {
     pub uses: Vec<Reach>,
     /// Whether it is a key that is stored and lives on when the run has ended (requirement C5).
     pub is_stored: bool,
+    /// How the configured credential stands; for an identity document, the agent.
+    pub tenure: Tenure,
     /// Latest moment it may work.
     pub until: Time,
     /// Lifetime in seconds, as policy sees it.
@@ -56,6 +58,7 @@ impl Order for MintCredential {
                 ("ttl_seconds", Field::Number(i64::try_from(self.ttl_seconds).unwrap_or(i64::MAX))),
                 ("uses", Field::Words(self.uses.iter().map(ToString::to_string).collect())),
                 ("stored", Field::Flag(self.is_stored)),
+                ("tenure", Field::from(self.tenure.fact())),
             ],
         }
     }

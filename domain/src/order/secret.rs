@@ -1,7 +1,7 @@
 //! `secret.use`: let a run borrow a key that is stored and lives on when the run has ended.
 
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{CredentialName, Reach, RepoName, RunId};
+use crate::{CredentialName, Reach, RepoName, RunId, Tenure};
 
 /// Let this run's doors use this stored key for these requests. Its facts are the same whenever the run asks, so that a yes
 /// is good for every attempt of this run and for no other run. The lease is an order of its own, `credential.mint`.
@@ -17,6 +17,8 @@ pub struct UseSecret {
     pub uses: Vec<Reach>,
     /// For how many seconds at most.
     pub ttl_seconds: u64,
+    /// How the key stands.
+    pub tenure: Tenure,
 }
 
 /// A stored key may be lent to the run.
@@ -39,6 +41,7 @@ impl Order for UseSecret {
                 ("run", Field::from(self.run.as_str())),
                 ("uses", Field::Words(self.uses.iter().map(ToString::to_string).collect())),
                 ("ttl_seconds", Field::Number(i64::try_from(self.ttl_seconds).unwrap_or(i64::MAX))),
+                ("tenure", Field::from(self.tenure.fact())),
             ],
         }
     }

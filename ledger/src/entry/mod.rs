@@ -18,6 +18,7 @@ mod relinquished;
 mod roundtrip;
 mod rules_changed;
 mod run_began;
+mod tenure_changed;
 mod triggered;
 
 use selvedge_authority::Record;
@@ -111,6 +112,7 @@ pub(crate) fn encode(record: &Record) -> Result<Stored, DecodeError> {
             stored(&keeper_started::V1::store(version, configuration, policies.as_ref()))
         }
         Record::KeyChanged { credential, change } => stored(&key_changed::V1::store(credential, *change)),
+        Record::TenureChanged { of, owner, change } => stored(&tenure_changed::V1::store(of, owner, *change)),
         Record::RulesChanged { configuration, policies } => {
             stored(&rules_changed::V1::store(configuration, policies.as_ref()))
         }
@@ -138,6 +140,7 @@ pub(crate) fn decode(kind: &str, version: u32, body: &str) -> Result<Record, Dec
         observed::V1::NAME => observed::V1::read(version, body),
         keeper_started::V1::NAME => keeper_started::V1::read(version, body),
         key_changed::V1::NAME => key_changed::V1::read(version, body),
+        tenure_changed::V1::NAME => tenure_changed::V1::read(version, body),
         rules_changed::V1::NAME => rules_changed::V1::read(version, body),
         _ => None,
     };

@@ -10,9 +10,9 @@ use selvedge_authority::{Code, Denial, HaltScope, KeyChange, Observation, Policy
 use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, Pushed, Ran};
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, CheckReport, CommitId, CredentialName, Deed, Description, Digest, Effect, EffectKind,
-    Event, Failure, Field, Intent, LeaseEvent, LeaseId, Lineage, Outcome, Person, ProposalNumber, RepoName, Resource,
-    ResourceKind, Revocation, RunId, Task, TaskId, TestCount, TestName, Time, TreeId, Trigger, TriggerId,
-    TriggerSource, Trust, Verb, Verified, WaitKind, WorkloadId,
+    Event, Failure, Field, Intent, LeaseEvent, LeaseId, Lineage, Outcome, Owner, Person, ProposalNumber, RepoName,
+    Resource, ResourceKind, Revocation, RunId, Task, TaskId, TenureChange, TestCount, TestName, Time, TreeId, Trigger,
+    TriggerId, TriggerSource, Trust, Verb, Verified, Vouchee, WaitKind, WorkloadId,
 };
 
 use super::{decode, encode};
@@ -272,6 +272,20 @@ fn observation() -> impl Strategy<Value = Observation> {
     ]
 }
 
+fn owner() -> impl Strategy<Value = Owner> {
+    "[a-z]{1,8}@[a-z]{1,8}".prop_map(|text| Owner::parse(&text).unwrap())
+}
+
+fn vouchee() -> impl Strategy<Value = Vouchee> {
+    let agent = "[a-z]{1,8}".prop_map(|name| Vouchee::Agent(AgentName::parse(&name).unwrap()));
+    prop_oneof![
+        agent,
+        credential().prop_map(Vouchee::Credential),
+        Just(Vouchee::Factory),
+        owner().prop_map(Vouchee::Owner)
+    ]
+}
+
 fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         trigger().prop_map(|trigger| Record::Triggered(Box::new(trigger))),
@@ -297,6 +311,8 @@ fn record() -> impl Strategy<Value = Record> {
         }),
         (credential(), prop_oneof![Just(KeyChange::Stored), Just(KeyChange::Removed)])
             .prop_map(|(credential, change)| Record::KeyChanged { credential, change }),
+        (vouchee(), owner(), prop_oneof![Just(TenureChange::Certified), Just(TenureChange::Offboarded)])
+            .prop_map(|(of, owner, change)| Record::TenureChanged { of, owner, change }),
         (digest(), option::of(digest()))
             .prop_map(|(configuration, policies)| Record::RulesChanged { configuration, policies }),
     ]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use selvedge_authority::{Class, HaltScope, Journal, JournalError, Record, Relinquished};
+use selvedge_domain::{Owner, TenureChange, Vouchee};
 use selvedge_ledger::{Ledger, OpenError, WriteError, danger};
 
 use crate::support::*;
@@ -80,15 +81,23 @@ fn on_a_full_disk_only_taking_authority_away_is_recorded() {
         ledger.append(killed(at), Class::Durable).expect("so are hundreds of kills");
     }
     assert_eq!(ledger.halts().unwrap(), [HaltScope::All], "the halt is in force at once");
+    let (of, owner) = (Vouchee::Factory, Owner::parse("team@example.org").unwrap());
+    let word = |change| Record::TenureChanged { of: of.clone(), owner: owner.clone(), change };
+    let left = entry(303, None, word(TenureChange::Offboarded));
+    ledger.append(left.clone(), Class::Durable).expect("so is that somebody left (B6)");
+    assert_eq!(ledger.tenures().unwrap(), [(u64::MAX, left.clone())], "in force at once");
+    let vouched = ledger.append(entry(304, None, word(TenureChange::Certified)), Class::Durable);
+    assert!(vouched.is_err(), "vouching gives authority back");
     assert_eq!(ledger.head().unwrap().size, written, "the log itself did not grow");
 
     std::fs::remove_file(ballast).unwrap();
     ledger.append_entry(not_done(400, None, "there is room again"), Class::Durable).unwrap();
-    assert_eq!(ledger.head().unwrap().size, written + 302);
+    assert_eq!(ledger.head().unwrap().size, written + 303);
+    assert_eq!(ledger.tenures().unwrap(), [(written + 301, left)]);
     let acts = ledger.entries(written, None).map(|recorded| recorded.unwrap().entry).take(2).collect::<Vec<_>>();
     assert_eq!(acts, [halted(2), killed(3)], "moved into the log in order, before anything newer");
     assert_eq!(ledger.halts().unwrap(), [HaltScope::All]);
-    assert_eq!(ledger.verify(None).unwrap().entries, written + 302);
+    assert_eq!(ledger.verify(None).unwrap().entries, written + 303);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use selvedge_authority::{Class, Journal as _, JournalError, Record};
-use selvedge_domain::{ApprovalId, Deed, Digest, Order as _};
+use selvedge_domain::{ApprovalId, Deed, Digest, Order as _, Owner, TenureChange, Vouchee};
 use selvedge_ledger::{
     AnchorProblem, Checkpoint, Ledger, OpenError, OpenOptions, PublicKey, VerifyError, danger, verify_file,
 };
@@ -236,6 +236,27 @@ fn a_yes_or_a_deed_that_is_only_in_a_projection_is_none_a106() {
     }
     db.execute("INSERT INTO p_deed VALUES (?1, ?2, 0)", (run.as_str(), order.digest().as_bytes())).unwrap();
     assert!(matches!(ledger.recall(run, &order.digest()), Err(JournalError::Read(_))));
+}
+
+#[test]
+fn a_word_for_something_that_is_only_in_a_projection_is_none_b6_a106() {
+    let place = Place::new();
+    let ledger = place.open();
+    let (of, owner) = (Vouchee::Factory, Owner::parse("team@example.org").unwrap());
+    let said = |change| Record::TenureChanged { of: of.clone(), owner: owner.clone(), change };
+    ledger.append_entry(entry(10, None, said(TenureChange::Certified)), Class::Durable).unwrap();
+    let left = ledger.append_entry(entry(20, None, said(TenureChange::Offboarded)), Class::Durable).unwrap();
+    let last = ledger.tenures().unwrap();
+    assert_eq!(last.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [left], "what was said last counts");
+    ledger.rebuild_projections().unwrap();
+    assert_eq!(ledger.tenures().unwrap(), last);
+
+    let db = Connection::open(place.database()).unwrap();
+    db.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    for forged in ["UPDATE p_tenure SET seq = 99", "UPDATE p_tenure SET seq = 0, of = 'agent:fixer'"] {
+        assert_eq!(db.execute(forged, []).unwrap(), 1);
+        assert!(ledger.tenures().is_err(), "{forged}");
+    }
 }
 
 #[test]

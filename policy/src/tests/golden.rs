@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use selvedge_authority::{Context, Judge as _, Question, Subject, Verdict};
-use selvedge_domain::{Autonomy, Description, Intent, Method, Sensitivity, Trust, Verb};
+use selvedge_domain::{Autonomy, Description, Intent, Method, Sensitivity, Tenure, Trust, Verb};
 
 use super::world::{
-    admit, agent, approve_others, approve_own, borrow, check, delegate, enqueue, http, merge_others, merge_own,
-    mint_for, names, person, plain, propose, propose_with_gate, push, push_git, question, read_git, untyped, work,
+    admit, admit_for, agent, approve_others, approve_own, borrow, borrow_standing, check, credential, delegate,
+    enqueue, http, merge_others, merge_own, mint_for, mint_standing, names, person, plain, propose, propose_with_gate,
+    push, push_git, question, read_git, untyped, work,
 };
 use crate::Policies;
 
@@ -63,6 +64,15 @@ fn orders() -> Vec<(String, Description)> {
         ("credential.mint, forever".to_owned(), mint_for("cloud", u64::MAX)),
         ("secret.use, 900 seconds".to_owned(), borrow(900)),
         ("secret.use, 901 seconds".to_owned(), borrow(901)),
+        ("secret.use, overdue".to_owned(), borrow_standing(900, Tenure::Overdue)),
+        ("secret.use, offboarded".to_owned(), borrow_standing(900, Tenure::Offboarded)),
+        ("task.admit, of an overdue agent".to_owned(), admit_for(Tenure::Overdue)),
+        ("task.admit, of an offboarded agent".to_owned(), admit_for(Tenure::Offboarded)),
+        ("credential.mint, own identity, agent overdue".to_owned(), mint_standing(None, Tenure::Overdue)),
+        ("credential.mint, own identity, agent offboarded".to_owned(), mint_standing(None, Tenure::Offboarded)),
+        ("credential.mint, credential due".to_owned(), mint_standing(Some(credential()), Tenure::Due)),
+        ("credential.mint, credential overdue".to_owned(), mint_standing(Some(credential()), Tenure::Overdue)),
+        ("credential.mint, credential offboarded".to_owned(), mint_standing(Some(credential()), Tenure::Offboarded)),
         ("delegate".to_owned(), delegate(300)),
         ("sandbox.start, work".to_owned(), work()),
         ("sandbox.start, check".to_owned(), check()),

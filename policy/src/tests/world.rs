@@ -10,8 +10,8 @@ use selvedge_domain::orders::{
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Description, Digest, Endpoint,
     Grant, HostPattern, Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber, RepoName,
-    Resource, ResourceKind, RunId, Sensitivity, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb,
-    Verified, WorkloadId,
+    Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource,
+    Trust, Verb, Verified, WorkloadId,
 };
 
 use crate::Policies;
@@ -83,7 +83,12 @@ pub(crate) fn trigger() -> Trigger {
 }
 
 pub(crate) fn admit() -> Description {
-    AdmitTask { trigger: trigger(), intent: Intent::ProposeChange }.describe()
+    admit_for(Tenure::Active)
+}
+
+/// For an agent that stands like this.
+pub(crate) fn admit_for(tenure: Tenure) -> Description {
+    AdmitTask { trigger: trigger(), intent: Intent::ProposeChange, tenure }.describe()
 }
 
 pub(crate) fn enqueue(depth: usize) -> Description {
@@ -102,8 +107,40 @@ pub(crate) fn mint(ttl_seconds: u64) -> Description {
 pub(crate) fn mint_for(audience: &str, ttl_seconds: u64) -> Description {
     let (lease, audience, until) = (LeaseId::from_entropy(3), audience.to_owned(), Time::from_millis(9));
     let (credential, uses, is_stored) = (None, Vec::new(), false);
-    MintCredential { lease, run: run(), repo: repo(), credential, audience, uses, is_stored, until, ttl_seconds }
-        .describe()
+    let tenure = Tenure::Active;
+    MintCredential {
+        lease,
+        run: run(),
+        repo: repo(),
+        credential,
+        audience,
+        uses,
+        is_stored,
+        until,
+        ttl_seconds,
+        tenure,
+    }
+    .describe()
+}
+
+/// A configured credential that stands like this, or an identity document of an agent that does.
+pub(crate) fn mint_standing(credential: Option<CredentialName>, tenure: Tenure) -> Description {
+    let (lease, until) = (LeaseId::from_entropy(3), Time::from_millis(9));
+    let audience = if credential.is_some() { "" } else { "selvedge" }.to_owned();
+    let (uses, is_stored, ttl_seconds) = (Vec::new(), false, 900);
+    MintCredential {
+        lease,
+        run: run(),
+        repo: repo(),
+        credential,
+        audience,
+        uses,
+        is_stored,
+        until,
+        ttl_seconds,
+        tenure,
+    }
+    .describe()
 }
 
 pub(crate) fn delegate(ttl_seconds: u64) -> Description {
@@ -112,12 +149,17 @@ pub(crate) fn delegate(ttl_seconds: u64) -> Description {
     Delegate { lease, run: run(), repo: repo(), to, audience, grant, ttl_seconds, depth: 1, budget: 0 }.describe()
 }
 
-fn credential() -> CredentialName {
+pub(crate) fn credential() -> CredentialName {
     CredentialName::parse("crates").unwrap()
 }
 
 pub(crate) fn borrow(ttl_seconds: u64) -> Description {
-    UseSecret { run: run(), repo: repo(), credential: credential(), uses: Vec::new(), ttl_seconds }.describe()
+    borrow_standing(ttl_seconds, Tenure::Active)
+}
+
+/// A stored key that stands like this.
+pub(crate) fn borrow_standing(ttl_seconds: u64, tenure: Tenure) -> Description {
+    UseSecret { run: run(), repo: repo(), credential: credential(), uses: Vec::new(), ttl_seconds, tenure }.describe()
 }
 
 fn commit(letter: &str) -> CommitId {

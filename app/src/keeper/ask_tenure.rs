@@ -1,0 +1,142 @@
+//! Vouching for what stands when no run does, and saying that whoever answered for it has left (requirement B6). Both are recorded:
+//! vouching before it counts, for it gives authority back; leaving after it counts, for it only takes authority away.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use selvedge_authority::{Class, Entry, HaltScope, Record};
+use selvedge_domain::{Actor, AgentName, CredentialName, Owner, Person, RunId, Tenure, TenureChange, Vouchee};
+use selvedge_factory::ports::Clock;
+use serde_json::{Value, json};
+
+use super::ask_stop;
+use super::hall::{Keeper, Listener};
+use crate::config::Config;
+use crate::errors::{CliError, Kind};
+use crate::wiring::Word;
+
+/// A person answers for it from now on.
+pub(super) fn certify(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, CliError> {
+    let (of, owner) = resolve(&keeper.works.config(), name)?;
+    let has_left = |of: &Vouchee| {
+        let word = keeper.works.word_about(of);
+        word.is_some_and(|word| word.change == TenureChange::Offboarded && word.owner == owner)
+    };
+    let left = has_left(&of) || has_left(&Vouchee::Owner(owner.clone()));
+    if left && is_account_of(uid, &owner) {
+        return Err(CliError::new(Kind::Refused, format!("{owner} was offboarded, and does not vouch for {of}"))
+            .hint("somebody else vouches for it, or `selvedge.toml` names another owner"));
+    }
+    let change = TenureChange::Certified;
+    let seq = record(keeper, &of, &owner, change, uid).map_err(|error| error.hint("nobody vouches for it yet"))?;
+    let (at, by) = (keeper.works.now(), Actor::Person(Person::from_uid(uid)));
+    keeper.works.take_word(of.clone(), Word { seq, at, by: by.clone(), owner: owner.clone(), change });
+    keeper.moved();
+    Ok(json!({ "identity": of.to_string(), "owner": owner.as_str(), "by": by.to_string(), "at": at.to_string() }))
+}
+
+/// Whoever answered for it has left: it is not used any more, and what uses it now is ended.
+pub(super) fn offboard(keeper: &Arc<Keeper>, name: &str, uid: u32, listener: &dyn Listener) -> Result<Value, CliError> {
+    let works = &keeper.works;
+    let (of, owner) = resolve(&works.config(), name)?;
+    let change = TenureChange::Offboarded;
+    let (at, by) = (works.now(), Actor::Person(Person::from_uid(uid)));
+    let word = |seq| Word { seq, at, by: by.clone(), owner: owner.clone(), change };
+    // Before it is recorded, and so after everything that is.
+    works.take_word(of.clone(), word(u64::MAX));
+    let recorded = record(keeper, &of, &owner, change, uid);
+    if let Ok(seq) = &recorded {
+        works.take_word(of.clone(), word(*seq));
+    }
+    let (agents, credentials) = ended(keeper);
+    let mut stopped = Vec::new();
+    for run in using(keeper, &agents, &credentials) {
+        ask_stop::stop(keeper, HaltScope::Run(run.clone()), uid, listener)?;
+        stopped.push(run.to_string());
+    }
+    recorded.map_err(|error| {
+        error.hint("it is in force until this keeper ends; say it again when the log can be written")
+    })?;
+    let names = agents.iter().map(|name| format!("agent:{name}"));
+    let names: Vec<String> = names.chain(credentials.iter().map(|name| format!("credential:{name}"))).collect();
+    Ok(json!({ "offboarded": of.to_string(), "owner": owner.as_str(), "ended": names, "stopped": stopped }))
+}
+
+/// Every agent and credential that nobody answers for any more.
+fn ended(keeper: &Keeper) -> (BTreeSet<AgentName>, BTreeSet<CredentialName>) {
+    let (works, config) = (&keeper.works, keeper.works.config());
+    let agents = config.agents.values().filter(|agent| works.agent_vouched(agent).tenure == Tenure::Offboarded);
+    let credentials =
+        config.credentials.values().filter(|config| works.credential_vouched(config).tenure == Tenure::Offboarded);
+    (
+        agents.map(|config| config.agent.name.clone()).collect(),
+        credentials.map(|config| config.credential.name.clone()).collect(),
+    )
+}
+
+/// Runs under way that are of these agents, or may borrow these credentials.
+fn using(keeper: &Keeper, agents: &BTreeSet<AgentName>, credentials: &BTreeSet<CredentialName>) -> Vec<RunId> {
+    let config = keeper.works.config();
+    let borrows = |agent: &AgentName| {
+        let loans = config.agents.get(agent).map(|config| &config.agent.loans);
+        loans.is_some_and(|loans| loans.iter().any(|loan| credentials.contains(&loan.credential)))
+    };
+    let open = keeper.works.ledger.open_runs().unwrap_or_default().into_iter();
+    open.filter(|run| agents.contains(&run.agent) || borrows(&run.agent)).map(|run| run.id).collect()
+}
+
+/// What is meant, and who answers for it: `agent:NAME`, `credential:NAME`, `factory`, an owner, or a name that is only one of these.
+fn resolve(config: &Config, name: &str) -> Result<(Vouchee, Owner), CliError> {
+    let known = known(config);
+    let is_meant = |(of, _): &&(Vouchee, Owner)| match of {
+        Vouchee::Agent(agent) => agent.as_str() == name || of.to_string() == name,
+        Vouchee::Credential(credential) => credential.as_str() == name || of.to_string() == name,
+        Vouchee::Owner(owner) => owner.as_str() == name || of.to_string() == name,
+        Vouchee::Factory => of.to_string() == name,
+    };
+    let found: Vec<&(Vouchee, Owner)> = known.iter().filter(is_meant).collect();
+    match found.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => {
+            let all: Vec<String> = known.iter().map(|(of, _)| of.to_string()).collect();
+            Err(CliError::new(Kind::NotFound, format!("nothing that stands is called `{name}`"))
+                .hint(format!("there are: {}", all.join(", "))))
+        }
+        more => {
+            let all: Vec<String> = more.iter().map(|(of, _)| of.to_string()).collect();
+            Err(CliError::new(Kind::Usage, format!("`{name}` could be more than one"))
+                .hint(format!("write one of: {}", all.join(", "))))
+        }
+    }
+}
+
+/// Everything that somebody answers for, and everybody who does.
+fn known(config: &Config) -> Vec<(Vouchee, Owner)> {
+    let agents = config.agents.values().filter(|config| config.tries.is_none());
+    let agents = agents.map(|config| (Vouchee::Agent(config.agent.name.clone()), config.agent.owner.clone()));
+    let credentials = config.credentials.values().map(|config| &config.credential);
+    let credentials = credentials.map(|own| (Vouchee::Credential(own.name.clone()), own.owner.clone()));
+    let mut known: Vec<(Vouchee, Owner)> = agents.chain(credentials).collect();
+    known.push((Vouchee::Factory, config.owner.clone()));
+    let owners: BTreeSet<Owner> = known.iter().map(|(_, owner)| owner.clone()).collect();
+    known.extend(owners.into_iter().map(|owner| (Vouchee::Owner(owner.clone()), owner)));
+    known
+}
+
+/// Whether this uid is the account of that owner: its name is the owner, or what stands before the owner's `@`.
+fn is_account_of(uid: u32, owner: &Owner) -> bool {
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = accounts.lines().find_map(|line| match line.split(':').collect::<Vec<_>>().as_slice() {
+        [name, _, number, ..] if number.parse() == Ok(uid) => Some((*name).to_owned()),
+        _ => None,
+    });
+    let owner = owner.as_str();
+    name.is_some_and(|name| owner == name || owner.split_once('@').is_some_and(|(local, _)| local == name))
+}
+
+fn record(keeper: &Keeper, of: &Vouchee, owner: &Owner, change: TenureChange, uid: u32) -> Result<u64, CliError> {
+    let record = Record::TenureChanged { of: of.clone(), owner: owner.clone(), change };
+    let actor = Actor::Person(Person::from_uid(uid));
+    let entry = Entry { at: keeper.works.now(), run: None, actor, owner: None, record };
+    keeper.works.ledger.append_entry(entry, Class::Durable).map_err(|error| CliError::caused(Kind::Ledger, &error))
+}
