@@ -395,3 +395,23 @@ fn a_key_that_is_removed_or_leaks_is_withdrawn_from_every_live_run_c7_d12() {
         drop(serving);
     }
 }
+
+/// Taking away needs no configuration and no keeper that is alive (invariant 2).
+#[test]
+fn a_credential_is_withdrawn_without_a_configuration_from_what_a_dead_keeper_left_d12_g5() {
+    let service = Service::start();
+    let scene = scene(&service);
+    unasked(&scene);
+    store(&scene, KEY).ok();
+    let serving = scene.serve();
+    let run = begun(&scene, &service);
+    serving.kill();
+    let sound = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), "garbage").unwrap();
+    let said = scene.json(&["credentials", "withdraw", "api"]);
+    let none = serde_json::json!([]);
+    assert_eq!((&said["runs"], &said["may_still_live"]), (&serde_json::json!([run]), &none), "{said}");
+    scene.run(&["credentials", "list"]).refused(101, &["selvedge.toml"]);
+    std::fs::write(scene.config(), sound).unwrap();
+    assert!(scene.run(&["show", &run]).ok().out.contains("credential api was withdrawn"));
+}

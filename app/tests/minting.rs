@@ -455,3 +455,17 @@ fn a_keeper_that_is_killed_after_a_renewal_leaves_nothing_alive_c4_a56() {
     let run = scene.runs()[0].clone();
     assert_eq!(run["stage"], "closing", "it may live, so its run does not settle: {run}");
 }
+
+/// What was lent later is looked for as well: the agent guesses it, as one that a careless service told would know it.
+#[test]
+fn a_renewed_credential_in_what_an_agent_prints_goes_no_further_c7() {
+    let vendor = Vendor::start();
+    vendor.shelf.lock().unwrap().lasts = Some(4);
+    let scene = scene(&vendor, "");
+    let backwards: String = "canary-password-0003".chars().rev().collect();
+    let run = call(&scene, &format!("{}; echo so: $(echo {backwards} | rev); sleep 60", ask_until("enough")));
+    assert_eq!(run["outcome"], "halted", "{run}");
+    let output = scene.run(&["output", text(&run, "run")]).ok().out;
+    assert!(output.contains("so: ********************") && !output.contains("canary-password"), "{output}");
+    assert_eq!(vendor.live(), 0);
+}

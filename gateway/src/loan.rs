@@ -148,8 +148,8 @@ pub(crate) struct InHand {
     _in_use: signal::Receiver<()>,
 }
 
-/// A secret that has a successor, and may still be under way.
-#[must_use = "wait for it before the old secret is ended"]
+/// A secret that is not lent any more, and may still be under way.
+#[must_use = "wait for it before the change is confirmed"]
 pub(crate) struct Replaced(Option<Arc<Lent>>);
 
 impl Loans {
@@ -187,14 +187,14 @@ impl Held {
         Self { loan, standing, withdrawn: signal::Sender::new(false) }
     }
 
-    /// Gives the secret that was replaced.
+    /// Gives the secret that is not lent any more.
     fn change(&self, change: &LoanChange) -> Option<Arc<Lent>> {
         let mut standing = self.standing();
         match change {
             LoanChange::Withdrawn { because } => {
-                *standing = Standing { lent: None, because: Some(because.clone()) };
+                standing.because = Some(because.clone());
                 self.withdrawn.send_replace(true);
-                None
+                standing.lent.take()
             }
             // A renewal that a withdrawal overtook, or that was never lent, gives nothing back.
             LoanChange::Renewed { .. } if standing.lent.is_none() => None,
@@ -467,7 +467,17 @@ mod tests {
     fn a_withdrawn_loan_is_forgotten_for_good_and_says_why_d12() {
         let held = held(Scheme::Bearer, Some(LONG));
         assert!(!held.secret_forms().is_empty());
-        held.change(&LoanChange::Withdrawn { because: "it was withdrawn".to_owned() });
+        let under_way = held.in_hand().unwrap();
+        let old = held.change(&LoanChange::Withdrawn { because: "it was withdrawn".to_owned() });
+        // Confirmed once what was under way is cut.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut drained = std::pin::pin!(Replaced(old).drained());
+            assert!(tokio::time::timeout(Duration::from_millis(1), &mut drained).await.is_err());
+            under_way.withdrawn().await;
+            drop(under_way);
+            drained.await;
+        });
         for change in [renewed(), LoanChange::Lapses { because: "policy".to_owned() }] {
             assert!(held.in_hand().is_none() && held.secret_forms().is_empty());
             assert_eq!(held.not_lent(), "do without this request; it was withdrawn");

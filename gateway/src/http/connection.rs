@@ -159,12 +159,15 @@ impl Connection {
         }
         let body = BodyReader::begin(request.framing, self.context.limits.request_body_bytes_max)?;
         let question = self.question(request, &endpoint, injection.as_ref());
+        // While the keeper thinks nothing is under way yet that a renewal or a withdrawal would have to wait for.
+        let is_lent = injection.is_some();
+        drop(injection);
         let allowed = self.context.link.ask(question).await.map_err(Refusal::from)?;
 
         let mut passed = Passed::default();
-        let forwarded = match injection {
-            Some(_) => self.forward_while_lent(request, &endpoint, body, &mut passed).await,
-            None => self.forward(request, &endpoint, Body::Streamed(body), None, &mut passed).await,
+        let forwarded = match is_lent {
+            true => self.forward_while_lent(request, &endpoint, body, &mut passed).await,
+            false => self.forward(request, &endpoint, Body::Streamed(body), None, &mut passed).await,
         };
         let outcome = match &forwarded {
             Ok((status, _)) => Outcome::Answered { status: *status },
