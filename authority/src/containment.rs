@@ -6,7 +6,7 @@ use selvedge_domain::orders::{
     OpenProposal, PushGit, ReadGit, StartWork, UseSecret,
 };
 
-use selvedge_domain::{CredentialName, Grant, Loan, May, Order, Reach, Trust};
+use selvedge_domain::{Ceiling, CredentialName, Grant, Loan, May, Order, Reach, TriggerSource, Trust};
 
 /// Why an order lies outside a grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -175,8 +175,17 @@ impl Granted for MergeProposal {
 }
 
 impl Granted for EnqueueTask {
+    /// What is queued for later needs the word for it; a child is given no more than its giver holds (requirement B4), and one
+    /// that was given nothing in particular could do whatever its agent may.
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
-        needs(grant, May::FollowUp, Trust::Observe)
+        match (self.trigger.source, &self.trigger.lineage.within) {
+            (TriggerSource::Child, Some(handed)) => {
+                needs(grant, May::Delegate, Trust::Observe)?;
+                if Ceiling::from(grant).contains(&handed.ceiling) { Ok(()) } else { Err(Outside::Wider) }
+            }
+            (TriggerSource::Child, None) => Err(Outside::Wider),
+            _ => needs(grant, May::FollowUp, Trust::Observe),
+        }
     }
 }
 
@@ -191,9 +200,61 @@ impl Granted for GrantApproval {
 mod tests {
     use std::collections::BTreeSet;
 
-    use selvedge_domain::{AgentName, LeaseId, RepoName, RunId, Time, WorkloadId};
+    use selvedge_domain::{
+        Actor, AgentName, Endpoint, Handed, HostPattern, LeaseId, Lineage, Method, RepoName, RunId, Time, Trigger,
+        TriggerId, WorkloadId,
+    };
 
     use super::*;
+
+    #[test]
+    fn a_child_is_given_no_more_than_its_giver_holds_b4() {
+        let reach = |path: &str| Reach {
+            endpoint: Endpoint { host: HostPattern::parse("files.example").unwrap(), port: 443 },
+            methods: [Method::Get].into(),
+            path_prefix: path.to_owned(),
+        };
+        let held = Grant {
+            trust: Trust::Propose,
+            may: [May::Read, May::Write, May::Delegate].into(),
+            reach: [reach("/public")].into(),
+            audiences: BTreeSet::new(),
+            loans: BTreeSet::new(),
+            until: Time::from_millis(10),
+        };
+        let asked = |source: TriggerSource, ceiling: Option<Ceiling>| {
+            let within = ceiling.map(|ceiling| Box::new(Handed { ceiling, depth: 1, budget: 0 }));
+            let trigger = Trigger {
+                id: TriggerId::from_entropy(1),
+                source,
+                by: Actor::Factory,
+                repo: RepoName::parse("acme/shop").unwrap(),
+                agent: AgentName::parse("reader").unwrap(),
+                text: String::new(),
+                argv: Vec::new(),
+                lineage: Lineage { within, ..Lineage::outside() },
+            };
+            EnqueueTask { trigger }
+        };
+        let (all, child) = (Ceiling::from(&held), TriggerSource::Child);
+        let less =
+            Ceiling { trust: Trust::Draft, may: [May::Read].into(), reach: [reach("/public/a")].into(), ..all.clone() };
+        for given in [&all, &less] {
+            assert_eq!(asked(child, Some(given.clone())).within(&held), Ok(()));
+        }
+        for wider in [
+            Ceiling { trust: Trust::Land, ..less.clone() },
+            Ceiling { may: [May::OpenProposal].into(), ..less.clone() },
+            Ceiling { reach: [reach("/")].into(), ..less.clone() },
+            Ceiling { audiences: ["cloud".to_owned()].into(), ..less.clone() },
+        ] {
+            assert_eq!(asked(child, Some(wider)).within(&held), Err(Outside::Wider));
+        }
+        assert_eq!(asked(child, None).within(&held), Err(Outside::Wider), "it could do whatever its agent may");
+        let idle = Grant { may: [May::Read, May::Write, May::FollowUp].into(), ..held.clone() };
+        assert_eq!(asked(child, Some(less.clone())).within(&idle), Err(Outside::May(May::Delegate)));
+        assert_eq!(asked(TriggerSource::FollowUp, Some(less)).within(&held), Err(Outside::May(May::FollowUp)));
+    }
 
     #[test]
     fn nobody_gives_away_more_than_they_hold_a58() {

@@ -195,12 +195,28 @@ impl Reach {
             && narrower.methods.is_subset(&self.methods)
             && is_beneath(&self.path_prefix, &narrower.path_prefix)
     }
+
+    /// The requests that both cover, if there are any.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        let longer = match is_beneath(&self.path_prefix, &other.path_prefix) {
+            true => other,
+            false => self,
+        };
+        let methods = self.methods.intersection(&other.methods).copied().collect();
+        self.overlaps(other).then(|| Self { methods, ..longer.clone() })
+    }
 }
 
 impl Loan {
     /// Whether every use `narrower` allows is allowed here, of the same credential.
     pub fn contains(&self, narrower: &Self) -> bool {
         self.credential == narrower.credential && self.uses.contains(&narrower.uses)
+    }
+
+    /// What both may be used for: requests that both cover, with the same credential.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        let uses = self.uses.meet(&other.uses).filter(|_| self.credential == other.credential)?;
+        Some(Self { credential: self.credential.clone(), uses })
     }
 }
 

@@ -5,6 +5,7 @@
 //! alone.
 
 mod actor;
+mod ceiling;
 mod change;
 mod check;
 mod deed;
@@ -25,6 +26,7 @@ mod time;
 mod trust;
 
 pub use actor::{Actor, Owner, Person, WorkloadId};
+pub use ceiling::Ceiling;
 pub use change::{BadPath, Change, ChangeSet, FileMode, RepoPath, is_deceptive};
 pub use check::{CheckReport, Failure, HeldBecause, TestCount, TestName, Verified};
 pub use deed::{Deed, Remembered};
@@ -36,7 +38,7 @@ pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
 pub use name::{AgentName, BadName, CredentialName, RepoName};
 pub use order::{Description, Field, Order, Resource, ResourceKind, Verb, orders};
 pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};
-pub use task::{Intent, Lineage, Task, Trigger, TriggerSource};
+pub use task::{Handed, Intent, Lineage, Task, Trigger, TriggerSource};
 pub use tenure::{Tenure, TenureChange, Vouchee};
 pub use time::{Duration, Time};
 pub use trust::{Autonomy, Risk, Sensitivity, Trust};

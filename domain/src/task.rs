@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{Actor, AgentName, CommitId, Digest, RepoName, RunId, TaskId, TriggerId, Trust};
+use crate::{Actor, AgentName, Ceiling, CommitId, Digest, RepoName, RunId, TaskId, TriggerId, Trust};
 
 /// What asked for work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +16,8 @@ pub enum TriggerSource {
     Schedule,
     /// A finished run.
     FollowUp,
+    /// A run at work, for a child with less than it holds itself.
+    Child,
 }
 
 /// A request for work, as it arrived. Its text is frozen: a later edit is another trigger.
@@ -50,6 +52,19 @@ pub struct Lineage {
     pub ceiling: Trust,
     /// Where the work starts when it builds on what an ancestor proposed; otherwise the branch head at admission.
     pub starts_from: Option<CommitId>,
+    /// What a run in the chain gave when it asked for a child; none where nobody did. Nothing below uses more.
+    pub within: Option<Box<Handed>>,
+}
+
+/// What a run that asks for a child hands it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handed {
+    /// What it may use at most.
+    pub ceiling: Ceiling,
+    /// How often authority was handed on, this time included.
+    pub depth: u32,
+    /// What it may spend, in millionths of the unit the operator counts in. It is taken off what its giver has left.
+    pub budget: u64,
 }
 
 /// A piece of work, fixed when it was admitted.
@@ -79,7 +94,13 @@ pub enum Intent {
 impl Lineage {
     /// Work that comes from outside the factory.
     pub fn outside() -> Self {
-        Self { ancestors: Vec::new(), agents: BTreeSet::new(), ceiling: Trust::Release, starts_from: None }
+        Self {
+            ancestors: Vec::new(),
+            agents: BTreeSet::new(),
+            ceiling: Trust::Release,
+            starts_from: None,
+            within: None,
+        }
     }
 
     /// How many runs of ours lie behind this work.
@@ -95,7 +116,29 @@ impl Lineage {
         child.agents.insert(agent.clone());
         child.ceiling = self.ceiling.min(trust);
         child.starts_from = None;
+        // What was given to spend was given once.
+        if let Some(handed) = &mut child.within {
+            handed.budget = 0;
+        }
         child
+    }
+
+    /// Whether a run of the chain that this hangs on is the one with this id: what ends that run ends this.
+    pub fn hangs_on(&self, run: &RunId) -> bool {
+        self.within.is_some() && self.ancestors.contains(run)
+    }
+}
+
+impl Handed {
+    /// All of it, a word for each.
+    fn words(&self) -> Vec<String> {
+        let Self { ceiling, depth, budget } = self;
+        let mut words = vec![format!("trust {}", ceiling.trust), format!("depth {depth}"), format!("budget {budget}")];
+        words.extend(ceiling.may_words().into_iter().map(|may| format!("may {may}")));
+        words.extend(ceiling.reach_words().into_iter().map(|reach| format!("reach {reach}")));
+        words.extend(ceiling.audiences.iter().map(|audience| format!("audience {audience}")));
+        words.extend(ceiling.loan_words().into_iter().map(|loan| format!("loan {loan}")));
+        words
     }
 }
 
@@ -104,13 +147,16 @@ impl Trigger {
     pub fn digest(&self) -> Digest {
         let by = self.by.to_string();
         let fixed = [self.source.as_str(), &by, self.repo.as_str(), self.agent.as_str(), &self.text];
-        Digest::of_parts(fixed.into_iter().chain(self.argv.iter().map(String::as_str)).map(str::as_bytes))
+        // A child has no program of its own, so that these are never taken for its words.
+        let handed = self.lineage.within.as_ref().map(|handed| handed.words()).unwrap_or_default();
+        let asked = self.argv.iter().chain(&handed).map(String::as_str);
+        Digest::of_parts(fixed.into_iter().chain(asked).map(str::as_bytes))
     }
 }
 
 impl TriggerSource {
     /// Every source.
-    pub const ALL: &'static [Self] = &[Self::Command, Self::Scan, Self::Schedule, Self::FollowUp];
+    pub const ALL: &'static [Self] = &[Self::Command, Self::Scan, Self::Schedule, Self::FollowUp, Self::Child];
 
     /// The word in records.
     pub fn as_str(self) -> &'static str {
@@ -119,6 +165,7 @@ impl TriggerSource {
             Self::Scan => "scan",
             Self::Schedule => "schedule",
             Self::FollowUp => "follow-up",
+            Self::Child => "child",
         }
     }
 
@@ -156,6 +203,47 @@ impl fmt::Display for Intent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_handed_on_goes_down_the_chain_and_is_spent_once_b4() {
+        let agent = AgentName::parse("fixer").unwrap();
+        let ceiling = Ceiling {
+            trust: Trust::Draft,
+            may: BTreeSet::from([crate::May::Read]),
+            reach: BTreeSet::new(),
+            audiences: BTreeSet::new(),
+            loans: BTreeSet::new(),
+        };
+        let (giver, child) = (RunId::from_entropy(1), RunId::from_entropy(2));
+        let mut lineage = Lineage::outside().child(&giver, &agent, Trust::Propose);
+        assert!(!lineage.hangs_on(&giver), "a follow-up was given nothing");
+        lineage.within = Some(Box::new(Handed { ceiling: ceiling.clone(), depth: 1, budget: 5 }));
+        let follow_up = lineage.child(&child, &agent, Trust::Release);
+        assert_eq!(follow_up.within, Some(Box::new(Handed { ceiling, depth: 1, budget: 0 })));
+        assert!(follow_up.hangs_on(&giver) && follow_up.hangs_on(&child) && lineage.hangs_on(&giver));
+        assert!(!lineage.hangs_on(&child));
+    }
+
+    #[test]
+    fn a_trigger_s_fingerprint_holds_what_was_handed_on_b4() {
+        let repo = RepoName::parse("acme/shop").unwrap();
+        let agent = AgentName::parse("fixer").unwrap();
+        let with = |budget| {
+            let ceiling = Ceiling {
+                trust: Trust::Draft,
+                may: BTreeSet::new(),
+                reach: BTreeSet::new(),
+                audiences: BTreeSet::new(),
+                loans: BTreeSet::new(),
+            };
+            let within = Some(Box::new(Handed { ceiling, depth: 1, budget }));
+            let (id, by, text) = (TriggerId::from_entropy(1), Actor::Factory, String::new());
+            let lineage = Lineage { within, ..Lineage::outside() };
+            let (source, repo, agent) = (TriggerSource::Child, repo.clone(), agent.clone());
+            Trigger { id, source, by, repo, agent, text, argv: Vec::new(), lineage }.digest()
+        };
+        assert_ne!(with(1), with(2));
+    }
 
     #[test]
     fn a_child_never_gains_trust_and_remembers_every_agent() {

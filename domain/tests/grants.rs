@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use selvedge_domain::{CredentialName, Endpoint, Grant, HostPattern, Loan, May, Method, Reach, Time, Trust};
+use selvedge_domain::{Ceiling, CredentialName, Endpoint, Grant, HostPattern, Loan, May, Method, Reach, Time, Trust};
 
 /// Few hosts, ports and paths, so that what is drawn is often comparable.
 fn endpoint() -> impl Strategy<Value = Endpoint> {
@@ -128,6 +128,31 @@ proptest! {
         if c.contains(&a) {
             prop_assert!(c.contains(&b));
         }
+    }
+
+    #[test]
+    fn a_child_may_what_lies_in_both_and_nothing_more_b4_a58(one in grant(), other in grant(), third in grant()) {
+        let until = Time::from_millis(0);
+        let [one, other, third] = [one, other, third].map(|grant| Ceiling::from(&grant));
+        let means = |ceiling: &Ceiling| {
+            let Ceiling { trust, may, reach, audiences, loans } = ceiling.clone();
+            allowed(&Grant { trust, may, reach, audiences, loans, until })
+        };
+        let meet = one.meet(&other);
+        prop_assert!(one.contains(&meet) && other.contains(&meet), "{meet:?}");
+        let both: BTreeSet<String> = means(&one).intersection(&means(&other)).cloned().collect();
+        prop_assert_eq!(means(&meet), both, "exactly what both allow");
+        // Whatever lies in both lies in the meet: no rule is lost, so that a grant met with itself means what it meant.
+        prop_assert!(!(one.contains(&third) && other.contains(&third)) || meet.contains(&third));
+        prop_assert!(one.meet(&one).contains(&one), "idempotent");
+        prop_assert_eq!(meet.meet(&meet), meet.clone(), "and the same rules from then on");
+        prop_assert_eq!(other.meet(&one), meet, "whichever is named first");
+    }
+
+    #[test]
+    fn a_narrower_bound_never_allows_more_b4((wide, narrow) in narrowed(), other in grant()) {
+        let [wide, narrow, other] = [wide, narrow, other].map(|grant| Ceiling::from(&grant));
+        prop_assert!(wide.meet(&other).contains(&narrow.meet(&other)));
     }
 
     #[test]

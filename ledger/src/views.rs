@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use selvedge_authority::{Entry, HaltScope, Record, Relinquished};
 use selvedge_domain::{
     AgentName, ApprovalId, CommitId, Description, LeaseId, LeaseState, ProposalNumber, RepoName, Run, RunId, Time,
-    TriggerId,
+    Trigger, TriggerId,
 };
 
 use crate::error::ReadError;
@@ -139,6 +139,12 @@ impl Ledger {
             let mut statement = db.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM p_run WHERE id = ?1"))?;
             statement.query_row([id.as_str()], |row| Ok(RunSummary::read(row))).optional()?.transpose()
         })
+    }
+
+    /// A trigger, as it was queued, and the run that serves it, once one does.
+    pub fn trigger(&self, id: &TriggerId) -> Result<Option<(Trigger, Option<RunId>)>, ReadError> {
+        let Some((trigger, run)) = self.read(|db| project::trigger(db, id))? else { return Ok(None) };
+        Ok(Some((trigger, run.map(|run| run_id(&run)).transpose()?)))
     }
 
     /// The run that serves a trigger, once one does; none when the trigger is not known or waits.

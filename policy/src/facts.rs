@@ -2,7 +2,7 @@
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression};
 use selvedge_authority::{Question, Subject};
-use selvedge_domain::{Autonomy, Description, Field, ResourceKind, Risk, Sensitivity, Trust, Verb};
+use selvedge_domain::{Autonomy, Description, Field, ResourceKind, Risk, Sensitivity, TriggerSource, Trust, Verb};
 
 use crate::vocabulary::Vocabulary;
 
@@ -72,16 +72,37 @@ const STARTS: [(&str, &[&str]); 2] = [
     ("check", &["purpose", "run", "tree", "checks_from"]),
 ];
 
+/// Facts of a task to be queued, by what is queued: what a run hands on is there for a child and for all that follows it.
+const QUEUED: [&[&str]; 2] = [
+    &["trigger", "agent", "text", "chain_depth", "source"],
+    &[
+        "trigger",
+        "agent",
+        "text",
+        "chain_depth",
+        "source",
+        "trust",
+        "may",
+        "reach",
+        "audiences",
+        "loans",
+        "depth",
+        "budget",
+    ],
+];
+
 fn complete(order: &Description) -> Result<(), Misfit> {
-    let purpose = order.text("purpose");
-    let whole = |(of, names): &(&str, &[&str])| {
-        purpose == Some(*of) && names.iter().copied().eq(order.fields.iter().map(|(name, _)| *name))
+    let are_all = |names: &[&str]| names.iter().copied().eq(order.fields.iter().map(|(name, _)| *name));
+    let is_whole = match order.verb {
+        Verb::SandboxStart => STARTS.iter().any(|(of, names)| order.text("purpose") == Some(*of) && are_all(names)),
+        // A child without what was handed to it is none.
+        Verb::TaskEnqueue => {
+            let is_child = order.text("source") == Some(TriggerSource::Child.as_str());
+            QUEUED.iter().skip(usize::from(is_child)).any(|names| are_all(names))
+        }
+        _ => true,
     };
-    if order.verb != Verb::SandboxStart || STARTS.iter().any(whole) {
-        Ok(())
-    } else {
-        Err(Misfit(format!("facts of `{}` are missing or unknown", order.verb)))
-    }
+    if is_whole { Ok(()) } else { Err(Misfit(format!("facts of `{}` are missing or unknown", order.verb))) }
 }
 
 impl Parts {

@@ -96,11 +96,18 @@ impl V1 {
 
 impl Kind for V1 {
     const NAME: &'static str = "happened";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        match &self.event {
+            EventV1::Admitted { task } => task.version(),
+            _ => 1,
+        }
+    }
 
     fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
         match version {
-            1 => read_as(body, Self::restore),
+            1 | 2 => read_as(body, Self::restore),
             _ => None,
         }
     }

@@ -83,6 +83,12 @@ trait Kind: Serialize {
     const NAME: &'static str;
     const VERSION: u32;
 
+    /// The version this one is written as: one that holds nothing new is written as it always was, and an older program goes
+    /// on reading it.
+    fn version(&self) -> u32 {
+        Self::VERSION
+    }
+
     /// The record that `body` of `version` stands for; none when the version is newer than this program.
     fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>>;
 }
@@ -122,7 +128,7 @@ pub(crate) fn encode(record: &Record) -> Result<Stored, DecodeError> {
 fn stored<K: Kind>(form: &K) -> Result<Stored, DecodeError> {
     let body = serde_json::to_string(form)
         .map_err(|error| DecodeError::Malformed { kind: K::NAME.to_owned(), because: error.to_string() })?;
-    Ok(Stored { kind: K::NAME, version: K::VERSION, body })
+    Ok(Stored { kind: K::NAME, version: form.version(), body })
 }
 
 /// The record a stored body stands for.

@@ -9,10 +9,11 @@ use proptest::strategy::ValueTree as _;
 use selvedge_authority::{Code, Denial, HaltScope, KeyChange, Observation, PolicyName, Record, Relinquished, Verdict};
 use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, Pushed, Ran};
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, CheckReport, CommitId, CredentialName, Deed, Description, Digest, Effect, EffectKind,
-    Event, Failure, Field, Intent, LeaseEvent, LeaseId, Lineage, Outcome, Owner, Person, ProposalNumber, RepoName,
-    Resource, ResourceKind, Revocation, RunId, Task, TaskId, TenureChange, TestCount, TestName, Time, TreeId, Trigger,
-    TriggerId, TriggerSource, Trust, Verb, Verified, Vouchee, WaitKind, WorkloadId,
+    Actor, AgentName, ApprovalId, Ceiling, CheckReport, CommitId, CredentialName, Deed, Description, Digest, Effect,
+    EffectKind, Endpoint, Event, Failure, Field, Handed, HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May,
+    Method, Outcome, Owner, Person, ProposalNumber, Reach, RepoName, Resource, ResourceKind, Revocation, RunId, Task,
+    TaskId, TenureChange, TestCount, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified,
+    Vouchee, WaitKind, WorkloadId,
 };
 
 use super::{decode, encode};
@@ -73,8 +74,32 @@ fn verb() -> impl Strategy<Value = Verb> {
 
 fn lineage() -> impl Strategy<Value = Lineage> {
     let agents = btree_set(agent(), 0..3);
-    (vec(run_id(), 0..3), agents, prop::sample::select(Trust::ALL), option::of(commit()))
-        .prop_map(|(ancestors, agents, ceiling, starts_from)| Lineage { ancestors, agents, ceiling, starts_from })
+    let within = option::of(handed().prop_map(Box::new));
+    (vec(run_id(), 0..3), agents, prop::sample::select(Trust::ALL), option::of(commit()), within).prop_map(
+        |(ancestors, agents, ceiling, starts_from, within)| Lineage { ancestors, agents, ceiling, starts_from, within },
+    )
+}
+
+fn reach() -> impl Strategy<Value = Reach> {
+    let methods = btree_set(prop::sample::select(Method::ALL), 0..3);
+    ("[a-z]{1,6}(\\.[a-z]{1,6})?", any::<u16>(), methods, text()).prop_map(|(host, port, methods, path_prefix)| Reach {
+        endpoint: Endpoint { host: HostPattern::parse(&host).unwrap(), port },
+        methods,
+        path_prefix,
+    })
+}
+
+fn handed() -> impl Strategy<Value = Handed> {
+    let loan = (credential(), reach()).prop_map(|(credential, uses)| Loan { credential, uses });
+    let sets = (btree_set(reach(), 0..2), btree_set(text(), 0..2), btree_set(loan, 0..2));
+    let may = btree_set(prop::sample::select(May::ALL), 0..3);
+    (prop::sample::select(Trust::ALL), may, sets, any::<(u32, u64)>()).prop_map(
+        |(trust, may, (reach, audiences, loans), (depth, budget))| Handed {
+            ceiling: Ceiling { trust, may, reach, audiences, loans },
+            depth,
+            budget,
+        },
+    )
 }
 
 fn trigger() -> impl Strategy<Value = Trigger> {
@@ -348,6 +373,25 @@ fn every_body_ever_written_is_still_read_and_still_means_the_same() {
         if again.version == version {
             assert_eq!((again.kind, again.body.as_str()), (kind, body), "a form changed without a new version");
         }
+    }
+}
+
+/// A trigger with nothing new in it is written as it always was, so that a program from before reads it; and one from before
+/// is nobody's child.
+#[test]
+fn only_a_child_s_trigger_has_the_new_form_b4() {
+    for (kind, version, body) in stored_lines().filter(|(_, _, body)| body.contains("\"lineage\"")) {
+        let is_child = body.contains("\"within\"");
+        assert_eq!(version, if is_child { 2 } else { 1 }, "{body}");
+        let record = decode(kind, version, body).unwrap();
+        let lineage = match &record {
+            Record::Triggered(trigger) => &trigger.lineage,
+            Record::Happened(Event::Admitted(task)) | Record::Done { deed: Deed::Admitted(task), .. } => {
+                &task.trigger.lineage
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(lineage.within.is_some(), is_child, "{body}");
     }
 }
 

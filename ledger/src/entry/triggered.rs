@@ -25,11 +25,15 @@ impl V1 {
 
 impl Kind for V1 {
     const NAME: &'static str = "triggered";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        self.trigger.version()
+    }
 
     fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
         match version {
-            1 => read_as(body, Self::restore),
+            1 | 2 => read_as(body, Self::restore),
             _ => None,
         }
     }

@@ -7,9 +7,9 @@ use selvedge_authority::{Context, Judge as _, Question, Subject, Verdict};
 use selvedge_domain::{Autonomy, Description, Intent, Method, Sensitivity, Tenure, Trust, Verb};
 
 use super::world::{
-    admit, admit_for, agent, approve_others, approve_own, borrow, borrow_standing, check, credential, delegate,
-    enqueue, http, merge_others, merge_own, mint_for, mint_standing, names, person, plain, propose, propose_with_gate,
-    push, push_git, question, read_git, untyped, work,
+    admit, admit_child, admit_for, agent, approve_others, approve_own, borrow, borrow_standing, check, child,
+    credential, delegate, enqueue, enqueue_of_a_child, http, merge_others, merge_own, mint_for, mint_standing, names,
+    person, plain, propose, propose_with_gate, push, push_git, question, read_git, untyped, work,
 };
 use crate::Policies;
 
@@ -57,6 +57,10 @@ fn orders() -> Vec<(String, Description)> {
         ("task.enqueue, of a new chain".to_owned(), enqueue(0)),
         ("task.enqueue, of a follow-up".to_owned(), enqueue(1)),
         ("task.enqueue, of the 17th in a chain".to_owned(), enqueue(17)),
+        ("task.enqueue, of a child".to_owned(), child(3)),
+        ("task.enqueue, of a child of a child of a child of a child".to_owned(), child(4)),
+        ("task.enqueue, of a follow-up of a child".to_owned(), enqueue_of_a_child()),
+        ("task.admit, of a child".to_owned(), admit_child()),
         ("credential.mint, own identity, one hour".to_owned(), mint_for("selvedge", 3600)),
         ("credential.mint, own identity, longer".to_owned(), mint_for("selvedge", 3601)),
         ("credential.mint, 900 seconds".to_owned(), mint_for("cloud", 900)),

@@ -8,10 +8,10 @@ use selvedge_domain::orders::{
     OpenProposal, PushGit, ReadGit, StartWork, UseSecret,
 };
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Description, Digest, Endpoint,
-    Grant, HostPattern, Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber, RepoName,
-    Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource,
-    Trust, Verb, Verified, WorkloadId,
+    Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Description, Digest,
+    Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber,
+    RepoName, Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId, Trigger, TriggerId,
+    TriggerSource, Trust, Verb, Verified, WorkloadId,
 };
 
 use crate::Policies;
@@ -98,6 +98,34 @@ pub(crate) fn enqueue(depth: usize) -> Description {
         trigger.lineage = trigger.lineage.child(&run, &trigger.agent, Trust::Propose);
     }
     EnqueueTask { trigger }.describe()
+}
+
+/// A child, to which authority was handed on this often.
+pub(crate) fn child(depth: u32) -> Description {
+    let mut trigger = handed_on(depth);
+    trigger.source = TriggerSource::Child;
+    EnqueueTask { trigger }.describe()
+}
+
+/// What a child leaves for later.
+pub(crate) fn enqueue_of_a_child() -> Description {
+    let mut trigger = handed_on(1);
+    trigger.source = TriggerSource::FollowUp;
+    EnqueueTask { trigger }.describe()
+}
+
+pub(crate) fn admit_child() -> Description {
+    let mut trigger = handed_on(1);
+    trigger.source = TriggerSource::Child;
+    AdmitTask { trigger, intent: Intent::ProposeChange, tenure: Tenure::Active }.describe()
+}
+
+fn handed_on(depth: u32) -> Trigger {
+    let mut trigger = trigger();
+    trigger.lineage = trigger.lineage.child(&run(), &trigger.agent, Trust::Propose);
+    let ceiling = Ceiling::from(&grant(Trust::Draft));
+    trigger.lineage.within = Some(Box::new(Handed { ceiling, depth, budget: 0 }));
+    trigger
 }
 
 pub(crate) fn mint(ttl_seconds: u64) -> Description {
@@ -315,6 +343,9 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         read_git(),
         push_git(),
         delegate(300),
+        child(1),
+        enqueue_of_a_child(),
+        admit_child(),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();

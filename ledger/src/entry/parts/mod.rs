@@ -2,6 +2,7 @@
 
 pub(super) mod check;
 pub(super) mod effect;
+pub(super) mod handed;
 pub(super) mod lease;
 pub(super) mod order;
 pub(super) mod task;

@@ -6,6 +6,7 @@ use selvedge_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::handed::HandedV1;
 use super::{Malformed, word};
 
 #[derive(Serialize, Deserialize)]
@@ -28,6 +29,9 @@ struct LineageV1 {
     agents: Vec<String>,
     ceiling: String,
     starts_from: Option<String>,
+    /// Since version 2 of the kinds that hold a trigger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    within: Option<HandedV1>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,6 +58,11 @@ impl TriggerV1 {
         }
     }
 
+    /// The version of the kind that holds it.
+    pub(in crate::entry) fn version(&self) -> u32 {
+        if self.lineage.within.is_some() { 2 } else { 1 }
+    }
+
     pub(in crate::entry) fn restore(self) -> Result<Trigger, Malformed> {
         Ok(Trigger {
             id: TriggerId::parse(&self.id)?,
@@ -70,12 +79,13 @@ impl TriggerV1 {
 
 impl LineageV1 {
     fn store(lineage: &Lineage) -> Self {
-        let Lineage { ancestors, agents, ceiling, starts_from } = lineage;
+        let Lineage { ancestors, agents, ceiling, starts_from, within } = lineage;
         Self {
             ancestors: ancestors.iter().map(ToString::to_string).collect(),
             agents: agents.iter().map(ToString::to_string).collect(),
             ceiling: ceiling.as_str().to_owned(),
             starts_from: starts_from.as_ref().map(ToString::to_string),
+            within: within.as_deref().map(HandedV1::store),
         }
     }
 
@@ -85,6 +95,7 @@ impl LineageV1 {
             agents: self.agents.iter().map(|agent| AgentName::parse(agent)).collect::<Result<_, _>>()?,
             ceiling: word("a level of trust", &self.ceiling, Trust::parse)?,
             starts_from: self.starts_from.map(|commit| CommitId::parse(&commit)).transpose()?,
+            within: self.within.map(|handed| handed.restore().map(Box::new)).transpose()?,
         })
     }
 }
@@ -98,6 +109,11 @@ impl TaskV1 {
             intent: intent.as_str().to_owned(),
             base: base.to_string(),
         }
+    }
+
+    /// The version of the kind that holds it.
+    pub(in crate::entry) fn version(&self) -> u32 {
+        self.trigger.version()
     }
 
     pub(in crate::entry) fn restore(self) -> Result<Task, Malformed> {
