@@ -105,8 +105,10 @@ pub(crate) struct AgentConfig {
     /// The credential that this built-in agent tries; none for all others.
     pub(crate) tries: Option<CredentialName>,
     pub(crate) runtime: Runtime,
-    /// What the tokens a run hands on may spend in all.
+    /// What the tokens a run hands on and its children may spend in all.
     pub(crate) budget: u64,
+    /// Agents it may give work to.
+    pub(crate) children: BTreeSet<AgentName>,
     pub(crate) minimum_release_age_days: u32,
     pub(crate) memory_bytes: u64,
     pub(crate) processes: u32,
@@ -264,6 +266,12 @@ impl Reader<'_> {
             agent.recertify = self.recertify(&key, written.recertify.as_deref(), file)?;
             agents.insert(agent.agent.name.clone(), agent);
         }
+        for (name, agent) in &agents {
+            if let Some(stranger) = agent.children.iter().find(|child| !file.agent.contains_key(child.as_str())) {
+                let because = one_of(stranger.as_str(), file.agent.keys().map(String::as_str));
+                return self.bad(format!("agent.{name}.children"), because);
+            }
+        }
         if !file.agent.contains_key(AD_HOC) {
             let mut agent = self.agent(AD_HOC, AD_HOC, &file::Agent::ad_hoc(file), registries, credentials)?;
             agent.recertify = self.recertify(AD_HOC, None, file)?;
@@ -330,12 +338,20 @@ impl Reader<'_> {
             tries: None,
             runtime,
             budget: written.budget,
+            children: self.children(key, &written.children)?,
             minimum_release_age_days: written.minimum_release_age_days,
             memory_bytes: limits.memory_mib.saturating_mul(1 << 20),
             processes: limits.processes,
             disk_bytes: limits.disk_mib.saturating_mul(1 << 20),
             disk_files: limits.files,
         })
+    }
+
+    /// Names of agents. Whether each is configured is asked once all are read.
+    fn children(&self, key: &str, names: &[String]) -> Result<BTreeSet<AgentName>, ConfigError> {
+        let parse =
+            |name: &String| AgentName::parse(name).or_else(|bad| self.bad(format!("{key}.children"), bad.to_string()));
+        names.iter().map(parse).collect()
     }
 
     fn may(&self, key: &str, words: &[String]) -> Result<BTreeSet<May>, ConfigError> {

@@ -24,6 +24,7 @@ use crate::keeper::State;
 mod advisories;
 mod cache;
 mod checks;
+mod children;
 mod courier;
 mod door;
 mod furnish;
@@ -78,6 +79,7 @@ pub(crate) struct Works {
     vault: Mutex<lender::Vault>,
     on_loan: withdraw::OnLoan,
     live: Mutex<BTreeMap<RunId, Live>>,
+    pub(crate) askers: Arc<children::Askers>,
     halts: RwLock<BTreeSet<HaltScope>>,
     words: RwLock<tenure::Words>,
     swept: Mutex<Vec<String>>,
@@ -148,6 +150,7 @@ impl Works {
             vault: Mutex::default(),
             on_loan: withdraw::OnLoan::default(),
             live: Mutex::default(),
+            askers: Arc::default(),
             halts: RwLock::new(halts.into_iter().collect()),
             words: RwLock::new(words),
             swept: Mutex::new(swept),
@@ -243,7 +246,7 @@ impl Works {
             .agents
             .get(&run.trigger().agent)
             .ok_or_else(|| repositories::permanent("the agent is no longer configured"))?;
-        Ok(agent.agent.clone())
+        Ok(agent.agent.clone().within(run.trigger()))
     }
 }
 
@@ -330,6 +333,13 @@ impl Works {
         let itself = HaltScope::Run(run.id().clone());
         let halts = self.halts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let named = halts.contains(&itself).then(|| "the run is halted".to_owned());
+        let givers = halts.iter().filter_map(|scope| match scope {
+            HaltScope::Run(giver) => Some(giver),
+            HaltScope::All | HaltScope::Agent(_) | HaltScope::Repo(_) => None,
+        });
+        let mut givers = givers.filter(|giver| run.trigger().lineage.hangs_on(giver));
+        let named = named.or_else(|| givers.next().map(|giver| format!("run {giver}, which it hangs on, is halted")));
+        drop(givers);
         drop(halts);
         named.or_else(|| self.halt_of_new_work(&run.trigger().agent, &run.trigger().repo))
     }

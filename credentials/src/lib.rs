@@ -61,8 +61,9 @@ pub use store::{Purpose, RevocationList, Revoked, SealedStore, Slot, StoreError}
 pub use stored::{Standing, StoredKeyError, StoredKeyLoans, StoredKeys};
 pub use svid::{OWN_AUDIENCE, OwnSvid};
 pub use token::{
-    AccessToken, AccessTokens, Code, Considered, DELEGATION_DEPTH_MAX, Inquirer, Introspected, Issued, Link,
-    METADATA_PATH, Parent, Refusal, Reply, Served, TaskContext, TokenEndpoint, metadata,
+    AccessToken, AccessTokens, CHILD_TEXT_BYTES_MAX, ChildRequest, ChildStanding, Code, Considered,
+    DELEGATION_DEPTH_MAX, Inquirer, Introspected, Issued, Link, METADATA_PATH, Parent, Refusal, Reply, Served,
+    TaskContext, TokenEndpoint, metadata,
 };
 pub use trouble::Trouble;
 pub use verifier::{Claims, Refused, Verifier, Why};

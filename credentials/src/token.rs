@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::{Issuer, RevocationList, Secret};
 
 mod access;
+mod child;
 mod exchange;
 mod form;
 mod introspection;
@@ -24,6 +25,7 @@ mod scope;
 
 pub(crate) use access::AccessClaimsV1;
 pub use access::{AccessToken, Link, TaskContext};
+pub use child::{CHILD_TEXT_BYTES_MAX, ChildRequest, ChildStanding};
 pub use exchange::{Considered, DELEGATION_DEPTH_MAX, Issued, Parent};
 pub use introspection::{Inquirer, Introspected};
 pub use lease::AccessTokens;

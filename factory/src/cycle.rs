@@ -264,7 +264,8 @@ impl Factory<'_> {
         let agent = self.registry.agent(&trigger.agent).ok_or_else(|| unknown("agent", trigger.agent.as_str()))?;
         let repository =
             self.registry.repository(&trigger.repo).ok_or_else(|| unknown("repo", trigger.repo.as_str()))?;
-        let trust = agent.trust_for(trigger);
+        let agent = agent.within(trigger);
+        let trust = agent.trust;
         let grant = Grant {
             trust,
             may: agent.may.clone(),

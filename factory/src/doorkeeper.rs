@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
 use selvedge_domain::orders::{Delegate, GitServed, HttpAnswered, HttpRequest, Minted, PushGit, Pushed, ReadGit};
-use selvedge_domain::{CredentialName, LeaseId, RunId};
+use selvedge_domain::{CredentialName, LeaseId, RunId, TriggerId};
 
 use crate::identity::Lending;
-use crate::ports::{Doorkeeper, Unrenewed};
+use crate::ports::{ChildWish, Doorkeeper, Unrenewed};
 
 /// How many requests of one run may be under way; more are denied until one is answered.
 const OPEN_MAX: usize = 1024;
@@ -123,6 +123,17 @@ impl Doorkeeper for Gatekeeper<'_> {
                 code: Code::OutsideGrant,
                 policies: Vec::new(),
                 next_step: "checks hold nothing that could be handed on".to_owned(),
+            }),
+        }
+    }
+
+    fn child(&self, wish: ChildWish) -> Result<TriggerId, Denial> {
+        match &self.lending {
+            Some(lending) => lending.ask_for_child(self, self.funnel, &self.run, wish),
+            None => Err(Denial {
+                code: Code::OutsideGrant,
+                policies: Vec::new(),
+                next_step: "checks hold nothing that could be given to a child".to_owned(),
             }),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use selvedge_authority::{ActError, Code, Denial, Funnel, Granted, JournalError, Observation, Permit, Stop};
 use selvedge_domain::orders::{Delegate, MintCredential, Minted};
-use selvedge_domain::{CredentialName, Event, LeaseEvent, LeaseId, RunId};
+use selvedge_domain::{CredentialName, Event, LeaseEvent, LeaseId, Run, RunId};
 
 use crate::cycle::{Desk, Factory};
 use crate::doorkeeper::{Gatekeeper, busy};
@@ -68,7 +68,7 @@ impl<'a> Lending<'a> {
     }
 
     /// Counts what is asked for, and lets one go on at a time.
-    fn turn(&self, doors: &Gatekeeper<'_>) -> Result<MutexGuard<'_, u32>, Denial> {
+    pub(crate) fn turn(&self, doors: &Gatekeeper<'_>) -> Result<MutexGuard<'_, u32>, Denial> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         *asked = asked.saturating_add(1);
         if *asked == IDENTITIES_MAX + 1 {
@@ -107,11 +107,16 @@ impl<'a> Lending<'a> {
         Ok(minted)
     }
 
-    fn announced(&self, run: &RunId, lease: &LeaseId) -> Result<(), String> {
+    pub(crate) fn refuse_when_halted(&self, run: &RunId) -> Result<Run, String> {
         let standing = self.factory.store.load(run).map_err(|error| error.to_string())?;
-        if let Some(because) = self.factory.store.halted(&standing).map_err(|error| error.to_string())? {
-            return Err(because);
+        match self.factory.store.halted(&standing).map_err(|error| error.to_string())? {
+            Some(because) => Err(because),
+            None => Ok(standing),
         }
+    }
+
+    fn announced(&self, run: &RunId, lease: &LeaseId) -> Result<(), String> {
+        let _standing = self.refuse_when_halted(run)?;
         self.happened(run, Event::LeaseAnnounced(lease.clone())).map_err(|error| error.to_string())
     }
 
@@ -130,7 +135,7 @@ fn unlent(because: &str) -> Denial {
     }
 }
 
-fn denied(stop: Stop) -> Denial {
+pub(crate) fn denied(stop: Stop) -> Denial {
     match stop {
         Stop::Denied(denial) | Stop::NeedsApproval { denial, .. } => denial,
         Stop::Act(error) => busy(&format!("it was allowed and could not be made ({error}); try again")),

@@ -1,9 +1,10 @@
 //! The loop: admit, lease, work, verify, deliver, revoke, settle; and what happens when any of it is cut short.
 //!
-//! Owns the order of things ([`Factory::turn`]), recovery, follow-ups and the answer to every request at a door. Knows no
+//! Owns the order of things ([`Factory::turn`]), recovery, follow-ups, children and the answer to every request at a door. Knows no
 //! database, forge, sandbox driver or runtime: those are the small traits in [`ports`], and the simulator's are as good as
 //! the real ones.
 
+mod child;
 mod cycle;
 mod deliver;
 mod doorkeeper;

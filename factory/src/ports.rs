@@ -10,9 +10,9 @@ use selvedge_domain::orders::{
     MintCredential, Minted, OpenProposal, PushGit, Pushed, Ran, ReadGit, StartWork,
 };
 use selvedge_domain::{
-    AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Digest, Duration, Intent, LeaseId, Loan,
-    May, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, Tenure, Time, TreeId, Trigger,
-    TriggerId, Trust, Verified,
+    AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Digest, Duration, Handed, Intent,
+    LeaseId, Loan, May, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, Tenure, Time, TreeId,
+    Trigger, TriggerId, Trust, Verified,
 };
 
 /// Draws random bits.
@@ -195,6 +195,17 @@ impl Unrenewed {
     }
 }
 
+/// What a run wants a child for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildWish {
+    /// Which agent is to do it.
+    pub agent: AgentName,
+    /// What it is to do, in the asker's words.
+    pub text: String,
+    /// What it is given, all of it the asker's own.
+    pub handed: Handed,
+}
+
 /// Answers the doors of one run.
 pub trait Doorkeeper: Sync {
     /// May this request go out? The caller forwards it only on `Ok`, and then reports with [`Self::answered`].
@@ -220,6 +231,14 @@ pub trait Doorkeeper: Sync {
     ) -> Result<Minted, Denial> {
         let _unsigned = (order, sign);
         let next_step = "this sandbox has nothing to hand on; work without it".to_owned();
+        Err(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
+    }
+
+    /// Queues a child that has a part of what the run holds, if it may; it is taken on, and works, like any other run. Nothing
+    /// is queued by a doorkeeper that does not say how.
+    fn child(&self, wish: ChildWish) -> Result<TriggerId, Denial> {
+        let _unqueued = wish;
+        let next_step = "this sandbox has nothing to give to a child; work without one".to_owned();
         Err(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
     }
 
@@ -298,6 +317,17 @@ pub trait Queue: Sync {
 }
 
 impl Agent {
+    /// This agent as it may work on `trigger`: what lies both in its configuration and in what a run of the chain handed on when
+    /// it asked for a child (requirement B4).
+    #[must_use]
+    pub fn within(self, trigger: &Trigger) -> Self {
+        let trust = self.trust_for(trigger);
+        let Some(handed) = &trigger.lineage.within else { return Self { trust, ..self } };
+        let own = Ceiling { trust, may: self.may, reach: self.reach, audiences: self.audiences, loans: self.loans };
+        let Ceiling { trust, may, reach, audiences, loans } = own.meet(&handed.ceiling);
+        Self { trust, may, reach, audiences, loans, ..self }
+    }
+
     /// How far this agent may go for this trigger: the lower of what was granted and what its lineage allows.
     pub fn trust_for(&self, trigger: &Trigger) -> Trust {
         self.trust.min(trigger.lineage.ceiling)

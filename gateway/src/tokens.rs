@@ -16,6 +16,9 @@ use crate::protocol::Lease;
 /// Longest form: what the endpoint reads at most. A frame to the keeper holds it four times over.
 const FORM_BYTES_MAX: u64 = 16 * 1024;
 
+/// Longest name of a child: ids of triggers are fifteen letters.
+const CHILD_NAME_BYTES_MAX: usize = 32;
+
 /// What a client asks of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenCall {
@@ -27,6 +30,10 @@ pub enum TokenCall {
     Revoke,
     /// What there is to ask (RFC 8414).
     Metadata,
+    /// Ask for a child with a part of what the run holds.
+    Child,
+    /// How a child stands; its name is all that is asked with.
+    ChildStanding,
 }
 
 /// Why a call came to no answer.
@@ -53,9 +60,19 @@ pub fn call(request: &Exchange) -> Option<TokenCall> {
         (Method::Post, "/token") => TokenCall::Exchange,
         (Method::Post, "/introspect") => TokenCall::Introspect,
         (Method::Post, "/revoke") => TokenCall::Revoke,
+        (Method::Post, "/child") => TokenCall::Child,
+        (Method::Get, path) => return child_named(path).map(|_name| TokenCall::ChildStanding),
         _ => return None,
     };
     is_form(request).then_some(call)
+}
+
+/// The child that a path names, if that could be the name of one.
+fn child_named(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/child/")?;
+    let is_name = (1..=CHILD_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    is_name.then_some(name)
 }
 
 /// Whether the body is a form and nothing else. A charset may be named; a form has only one.
@@ -70,7 +87,13 @@ fn is_form(request: &Exchange) -> bool {
 /// Serves one request.
 pub(crate) async fn serve(context: &Context, client: &mut Peer, request: &Exchange) -> Result<(), Broken> {
     let call = call(request).ok_or(Refusal::NoSuchCall)?;
-    let form = read_form(client, request).await?;
+    let form = match (read_form(client, request).await?, child_named(request.path.as_str())) {
+        (nothing, Some(name)) if call == TokenCall::ChildStanding && nothing.bytes().is_empty() => {
+            Lease::new(name.as_bytes().to_vec())
+        }
+        (_, Some(_)) => return Err(Refusal::NoSuchCall.into()),
+        (form, None) => form,
+    };
     match context.link.want(Wanted::Token { call, form }).await {
         Some(Given::Token { status, body }) => answer(client, request.closes, status, &body).await,
         Some(Given::Denied { code, next_step }) => {
@@ -128,7 +151,17 @@ mod tests {
         let with_charset = FORM.replace("urlencoded", "urlencoded; charset=UTF-8");
         assert_eq!(read("POST /revoke", &with_charset), Some(TokenCall::Revoke));
         assert_eq!(read("GET /.well-known/oauth-authorization-server", ""), Some(TokenCall::Metadata));
+        assert_eq!(read("POST /child", FORM), Some(TokenCall::Child));
+        assert_eq!(read("GET /child/g-0000000000001", ""), Some(TokenCall::ChildStanding));
         for (first, fields) in [
+            ("GET /child", ""),
+            ("GET /child/", ""),
+            ("GET /child/a/b", ""),
+            ("GET /child/g-1?x=y", ""),
+            ("GET /child/G-1", ""),
+            ("GET /child/ggggggggggggggggggggggggggggggggg", ""),
+            ("POST /child/g-1", FORM),
+            ("POST /child", ""),
             ("POST /token?x=y", FORM),
             ("POST /token/", FORM),
             ("GET /token", ""),

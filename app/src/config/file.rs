@@ -158,9 +158,12 @@ pub(crate) struct Agent {
     /// For whom it may have an identity: URLs or names of services, and `spiffe://<trust domain>` for a certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) audiences: Vec<String>,
-    /// What the tokens it hands on may spend in all, in millionths of the unit you count in.
+    /// What the tokens it hands on and its children may spend in all, in millionths of the unit you count in.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) budget: u64,
+    /// Agents it may give work to, with `delegate`: each is a run of its own, with no more than the part it is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) children: Vec<String>,
     /// How long one attempt, and so its credentials, may last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempt_at_most: Option<String>,
@@ -387,6 +390,7 @@ impl Agent {
             credentials: Vec::new(),
             audiences: Vec::new(),
             budget: 0,
+            children: Vec::new(),
             attempt_at_most: None,
             recertify: None,
             minimum_release_age_days: release_age(),

@@ -172,6 +172,7 @@ fn remediator(owner: &str) -> Agent {
         credentials: Vec::new(),
         audiences: Vec::new(),
         budget: 0,
+        children: Vec::new(),
         attempt_at_most: None,
         recertify: None,
         minimum_release_age_days: 7,

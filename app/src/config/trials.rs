@@ -91,6 +91,7 @@ impl Reader<'_> {
                 tenure: Tenure::Active,
             },
             budget: 0,
+            children: BTreeSet::new(),
             rights: Vec::new(),
             recertify: RECERTIFY_DEFAULT,
             tries: Some(of.clone()),

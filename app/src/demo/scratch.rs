@@ -178,6 +178,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         credentials: Vec::new(),
         audiences: Vec::new(),
         budget: 0,
+        children: Vec::new(),
         attempt_at_most: Some("5m".to_owned()),
         recertify: None,
         minimum_release_age_days: 7,

@@ -229,6 +229,10 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     // A word of `may` beyond the agent's trust is no right.
     let within = |may: &&May| **may != May::OpenProposal || agent.trust >= Trust::Propose;
     let mut can_do: Vec<String> = agent.may.iter().filter(within).map(|may| meaning(*may).to_owned()).collect();
+    if agent.may.contains(&May::Delegate) && !found.children.is_empty() {
+        let children = found.children.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        can_do.push(format!("ask for children that have a part of what it may: {children}"));
+    }
     can_do.push(format!("go as far as trust `{}`; every single act is decided by policy when it happens", agent.trust));
     can_do.push("never: merge what it made, approve, change rules, or hold a secret".to_owned());
     let reach = agent.reach.iter().map(|reach| {

@@ -96,8 +96,11 @@ pub(super) fn stop(
     works.set_halt(&scope);
     let covered = |run: &RunId| match &scope {
         HaltScope::All => true,
-        HaltScope::Run(id) => id == run,
-        HaltScope::Agent(_) | HaltScope::Repo(_) => works.run(run).is_ok_and(|run| works.halt_covering(&run).is_some()),
+        HaltScope::Run(id) if id == run => true,
+        // Its children hang on it.
+        HaltScope::Run(_) | HaltScope::Agent(_) | HaltScope::Repo(_) => {
+            works.run(run).is_ok_and(|run| works.halt_covering(&run).is_some())
+        }
     };
     // What is alive in this process, and what the log says is not over: either may know of a run that the other does not.
     let open = works.ledger.open_runs().unwrap_or_default().into_iter().map(|run| run.id);
@@ -107,7 +110,13 @@ pub(super) fn stop(
         threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|killed| *killed).count()
     });
     let living = take_back(keeper, &runs);
+    let waiting = waiting_children(keeper, &scope, &runs);
     let recorded = record(keeper, Relinquished::Halted(scope), uid);
+    // Holding nothing, it would wait for a person until their time is up.
+    for child in waiting.into_iter().map(HaltScope::Run) {
+        works.set_halt(&child);
+        let _ends_later = record(keeper, Relinquished::Halted(child), uid);
+    }
     keeper.start_pool();
     keeper.moved();
     if listener.is_the_keeper() && recorded {
@@ -119,6 +128,16 @@ pub(super) fn stop(
         "may_still_live": living.iter().map(|lease| lease.as_str()).collect::<Vec<_>>(),
         "recorded": recorded,
     }))
+}
+
+/// Runs that wait, and hang on the one that is stopped. Only a halt of its own wakes a run that waits.
+fn waiting_children(keeper: &Keeper, scope: &HaltScope, runs: &BTreeSet<RunId>) -> Vec<RunId> {
+    let HaltScope::Run(giver) = scope else { return Vec::new() };
+    let waits = |run: &&RunId| {
+        let found = keeper.works.ledger.run_summary(run);
+        *run != giver && found.is_ok_and(|found| found.is_some_and(|found| found.stage == "waiting"))
+    };
+    runs.iter().filter(waits).cloned().collect()
 }
 
 /// Takes back what the runs were lent, all at once. Whoever stops something is not kept by a provider that does not answer: what

@@ -84,7 +84,9 @@ impl Keeper {
         if !pool.is_empty() {
             return;
         }
-        for _ in 0..self.works.config().slots.max(1) {
+        let slots = self.works.config().slots.max(1);
+        self.works.askers.has_slots(slots);
+        for _ in 0..slots {
             let keeper = Arc::clone(self);
             pool.push(std::thread::spawn(move || pool::slot(&keeper)));
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use selvedge_authority::{Entry, KeyChange, Record, Verdict};
 use selvedge_domain::{
     Actor, AgentName, CredentialName, Description, Event, LeaseId, LeaseState, Method, Reach, ResourceKind, Revocation,
-    RunId, Time, TriggerId, Trust, Verb,
+    RunId, Time, TriggerId, TriggerSource, Trust, Verb,
 };
 
 use super::hall::Keeper;
@@ -254,9 +254,9 @@ fn uses(right: &Right, order: &Description, credential: Option<&CredentialName>)
         What::May(May::Read) => matches!(order.verb, Verb::TaskAdmit | Verb::GitRead),
         What::May(May::Write) => order.verb == Verb::SandboxStart && order.text("purpose") == Some("work"),
         What::May(May::OpenProposal) => matches!(order.verb, Verb::ProposalOpen | Verb::ProposalMerge),
-        What::May(May::FollowUp) => order.verb == Verb::TaskEnqueue,
+        What::May(May::FollowUp) => order.verb == Verb::TaskEnqueue && !is_child(order),
         What::May(May::Push) => order.verb == Verb::GitPush,
-        What::May(May::Delegate) => order.verb == Verb::Delegate,
+        What::May(May::Delegate) => order.verb == Verb::Delegate || is_child(order),
         What::Reach(reach) => order.verb == Verb::HttpRequest && reach.iter().any(|reach| covers(reach, order)),
         What::Audience(audience) => {
             matches!(order.verb, Verb::CredentialMint | Verb::Delegate)
@@ -265,6 +265,11 @@ fn uses(right: &Right, order: &Description, credential: Option<&CredentialName>)
         }
         What::Credential(name) => order.verb == Verb::HttpRequest && credential == Some(name),
     }
+}
+
+/// Whether a run asked for a child, rather than left something for later.
+fn is_child(order: &Description) -> bool {
+    order.verb == Verb::TaskEnqueue && order.text("source") == Some(TriggerSource::Child.as_str())
 }
 
 /// How far an agent has to be trusted for an order. Mirrors what containment asks.

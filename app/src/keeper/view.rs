@@ -1,7 +1,7 @@
 //! How records look to people and scripts: stable snake_case fields, and one line each.
 
 use selvedge_authority::{Entry, HaltScope, KeyChange, Observation, Record, Relinquished, Verdict};
-use selvedge_domain::{Deed, Description, Event, Field, LeaseEvent, TenureChange};
+use selvedge_domain::{Deed, Description, Event, Field, Handed, LeaseEvent, TenureChange};
 use serde_json::{Value, json};
 
 /// One entry of the log.
@@ -46,6 +46,17 @@ pub(crate) fn facts(order: &Description) -> Value {
     Value::Object(facts)
 }
 
+/// What a run handed its child.
+fn handed(handed: &Handed) -> Value {
+    let Handed { ceiling, depth, budget } = handed;
+    json!({
+        "trust": ceiling.trust.as_str(), "may": ceiling.may.iter().map(|may| may.as_str()).collect::<Vec<_>>(),
+        "reach": ceiling.reach.iter().map(ToString::to_string).collect::<Vec<_>>(), "audiences": ceiling.audiences,
+        "loans": ceiling.loans.iter().map(|loan| format!("{} for {}", loan.credential, loan.uses)).collect::<Vec<_>>(),
+        "depth": depth, "budget": budget,
+    })
+}
+
 fn record(record: &Record) -> (&'static str, String, Value) {
     match record {
         Record::Triggered(trigger) => (
@@ -55,6 +66,7 @@ fn record(record: &Record) -> (&'static str, String, Value) {
                 "trigger": trigger.id.as_str(), "source": trigger.source.as_str(), "repo": trigger.repo.as_str(),
                 "agent": trigger.agent.as_str(), "text": trigger.text, "argv": trigger.argv,
                 "ancestors": trigger.lineage.ancestors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "within": trigger.lineage.within.as_deref().map(handed),
                 "digest": trigger.digest().to_string(),
             }),
         ),

@@ -1,6 +1,8 @@
 //! What follows when a secret is seen where it must not be, in a request, in what a sandbox writes or in what it leaves
 //! (requirement C7): it went no further, and from here on the key is lent to nobody, the run is halted, and its owner has a clock running. Taking away comes first, the record after.
 
+use std::collections::BTreeSet;
+
 use selvedge_authority::{Class, Entry, HaltScope, Journal as _, Observation, Record, Relinquished};
 use selvedge_domain::{Actor, CredentialName, RunId};
 use selvedge_factory::ports::Clock as _;
@@ -16,8 +18,14 @@ impl Works {
         let scope = HaltScope::Run(run.clone());
         self.set_halt(&scope);
         let barred = self.lending.keys.bar(credential, self.now());
-        self.kill_run(run);
-        let _what_may_live_is_asked_again_by_its_turn = self.take_leases_back(run);
+        // Its children hang on it.
+        let covered = |live: &RunId| self.run(live).is_ok_and(|live| self.halt_covering(&live).is_some());
+        let ended: BTreeSet<RunId> =
+            [run.clone()].into_iter().chain(self.live_runs().into_iter().filter(covered)).collect();
+        for run in &ended {
+            self.kill_run(run);
+            let _what_may_live_is_asked_again_by_its_turn = self.take_leases_back(run);
+        }
         // The same key is in the doors of every other run that was lent it.
         self.withdraw_from_all(credential, "the credential was withdrawn from every run: it leaked");
         let owner = self.config().credentials.get(credential).map(|config| config.credential.owner.to_string());

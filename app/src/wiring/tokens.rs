@@ -1,19 +1,22 @@
 //! A run's token endpoint, the keeper's side: every exchange an order of its own, under a lease of its own, out of what the run
 //! holds and of the budget that is left. Forms are read here, strictly and bounded, as tokens to be verified are.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use selvedge_authority::{ActError, Observation, Record, Verdict};
 use selvedge_credentials::{
     Inquirer, Issued, NotHandedOn, Parent, Refusal, Reply, Served, TaskContext, TokenEndpoint, metadata,
 };
 use selvedge_domain::orders::StartWork;
-use selvedge_domain::{Description, Endpoint, Field, HostPattern, LeaseId, RunId, Task, Verb, WorkloadId};
+use selvedge_domain::{
+    Description, Endpoint, Field, HostPattern, LeaseId, RunId, Task, TriggerSource, Verb, WorkloadId,
+};
 use selvedge_factory::ports::{Clock as _, Doorkeeper, Entropy as _};
 use selvedge_gateway::{Given, Lease, TokenCall};
 use selvedge_sandbox::Place;
 
 use super::Works;
+use super::children::Seat;
 use super::repositories::permanent;
 
 /// Where it is served: nowhere, the door answers.
@@ -22,8 +25,19 @@ const HOST: &str = "token.selvedge.internal";
 /// One attempt's token endpoint.
 pub(super) struct TokenDesk {
     parent: Parent,
-    /// What was handed on of the budget. Held through an exchange, so that two cannot both spend what is left.
-    spent: Mutex<u64>,
+    /// What was handed on. Held through an exchange, so that two cannot both spend what is left.
+    spent: Mutex<Spent>,
+    /// That it may wait for a child, once it asked for one.
+    seat: Mutex<Option<Seat>>,
+}
+
+/// What a run handed on in all its attempts, by the record.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    /// Of its budget.
+    budget: u64,
+    /// To how many children.
+    pub(super) children: u64,
 }
 
 impl Works {
@@ -31,32 +45,39 @@ impl Works {
     pub(super) fn token_desk(&self, order: &StartWork, task: &Task) -> Result<TokenDesk, ActError> {
         let config = self.config();
         let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
+        let handed = task.trigger.lineage.within.as_deref();
         let parent = Parent {
             workload: WorkloadId::new(&self.trust_domain, order.run.clone(), order.agent.clone()),
             repo: order.repo.clone(),
             grant: order.grant.clone(),
-            // What a run holds comes from its agent's configuration, not out of another's hands.
-            depth: 0,
-            budget_left: agent.budget,
+            // What a run holds comes from its agent's configuration; a child's, out of another's hands.
+            depth: handed.map_or(0, |handed| handed.depth),
+            budget_left: handed.map_or(agent.budget, |handed| handed.budget),
             context: TaskContext {
                 task: task.id.clone(),
                 intent: task.intent,
                 lineage: task.trigger.lineage.ancestors.clone(),
             },
         };
-        Ok(TokenDesk { parent, spent: Mutex::new(self.handed_on(&order.run)) })
+        Ok(TokenDesk { parent, spent: Mutex::new(self.handed_on(&order.run)), seat: Mutex::default() })
     }
 
-    /// What earlier attempts of a run handed on of its budget, by the record.
-    fn handed_on(&self, run: &RunId) -> u64 {
+    /// What a run handed on, by the record.
+    pub(super) fn handed_on(&self, run: &RunId) -> Spent {
         let entries = self.ledger.entries(0, Some(run.clone())).filter_map(Result::ok);
-        let budgets = entries.map(|recorded| match recorded.entry.record {
-            Record::Decided { order, verdict: Verdict::Allow { .. }, .. } if order.verb == Verb::Delegate => {
-                budget_of(&order)
-            }
-            _ => 0,
+        let allowed = entries.filter_map(|recorded| match recorded.entry.record {
+            Record::Decided { order, verdict: Verdict::Allow { .. }, .. } => Some(order),
+            _ => None,
         });
-        budgets.fold(0, u64::saturating_add)
+        allowed.fold(Spent::default(), |spent, order| {
+            let is_child =
+                order.verb == Verb::TaskEnqueue && order.text("source") == Some(TriggerSource::Child.as_str());
+            let budget = if is_child || order.verb == Verb::Delegate { budget_of(&order) } else { 0 };
+            Spent {
+                budget: spent.budget.saturating_add(budget),
+                children: spent.children.saturating_add(u64::from(is_child)),
+            }
+        })
     }
 }
 
@@ -77,7 +98,30 @@ impl TokenDesk {
 
     /// Says in the sandbox where it is.
     pub(super) fn announce(&self, place: Place) -> Place {
-        place.with_env("SELVEDGE_TOKEN_URL", &format!("https://{HOST}/token"))
+        place
+            .with_env("SELVEDGE_TOKEN_URL", &format!("https://{HOST}/token"))
+            .with_env("SELVEDGE_CHILD_URL", &format!("https://{HOST}/child"))
+    }
+
+    /// Who asks.
+    pub(super) fn workload(&self) -> &WorkloadId {
+        &self.parent.workload
+    }
+
+    /// What was handed on so far; one at a time changes it.
+    pub(super) fn spent(&self) -> MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it may wait for a child.
+    pub(super) fn seat(&self) -> MutexGuard<'_, Option<Seat>> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The run that asks, with what is left of its budget.
+    pub(super) fn parent(&self, spent: &Spent) -> Parent {
+        let budget_left = self.parent.budget_left.saturating_sub(spent.budget);
+        Parent { budget_left, ..self.parent.clone() }
     }
 
     /// Answers one call of the run this is for.
@@ -88,6 +132,8 @@ impl TokenDesk {
                 return given(200, metadata(&works.lending.identities.issuer, &served()).into_bytes());
             }
             TokenCall::Exchange => self.exchange(works, doors, form),
+            TokenCall::Child => self.child(works, doors, form),
+            TokenCall::ChildStanding => self.child_standing(works, form),
             TokenCall::Introspect => {
                 let told = endpoint.introspect(form, Inquirer::Run(&self.parent.workload), now);
                 told.map(|told| told.reply())
@@ -110,9 +156,8 @@ impl TokenDesk {
     }
 
     fn exchange(&self, works: &Works, doors: &dyn Doorkeeper, form: &[u8]) -> Result<Reply, Refusal> {
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget_left = self.parent.budget_left.saturating_sub(*spent);
-        let parent = Parent { budget_left, ..self.parent.clone() };
+        let mut spent = self.spent();
+        let parent = self.parent(&spent);
         let endpoint: &TokenEndpoint = &works.lending.identities.tokens;
         let considered = endpoint.consider(form, &parent, LeaseId::from_entropy(works.draw()), works.now())?;
         let order = considered.order().clone();
@@ -121,7 +166,7 @@ impl TokenDesk {
         let mut said = None;
         let handed_on = doors.delegate(order, &mut |permit| {
             // What was permitted is spent, whatever becomes of it: the record says no more than that.
-            *spent = spent.saturating_add(budget);
+            spent.budget = spent.budget.saturating_add(budget);
             let considered = considered.take().ok_or_else(|| permanent("it was signed before"))?;
             let signed = works.lending.leases.hand_on(permit, considered, endpoint, works.now());
             let outcome = signed.as_ref().map(Issued::minted).map_err(|error| ActError::Transient(error.to_string()));

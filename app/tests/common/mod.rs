@@ -1,5 +1,7 @@
 //! A factory of a test's own: a small repository, a state directory, an anchor and a home, all thrown away at the end.
 
+pub(crate) mod toolchain;
+
 use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

@@ -206,11 +206,16 @@ fn narrower(form: &Form, parent: &Parent, subject: &Subject, until: Time) -> Res
 
 /// What the token may spend: what was asked for in our own parameter `budget`, or nothing.
 fn budget(form: &Form, parent: &Parent, subject: &Subject) -> Result<u64, Refusal> {
+    budget_of(form, parent.budget_left.min(subject.budget()))
+}
+
+/// A budget that is asked for, if that much is left.
+pub(super) fn budget_of(form: &Form, left: u64) -> Result<u64, Refusal> {
     let Some(text) = form.one("budget") else { return Ok(0) };
     let is_number = text.bytes().all(|b| b.is_ascii_digit());
     let wanted: Option<u64> = text.parse().ok().filter(|_| is_number);
     let wanted = wanted.ok_or_else(|| Refusal::new(Code::InvalidRequest, "the budget is a whole number; send one"))?;
-    if wanted <= parent.budget_left.min(subject.budget()) {
+    if wanted <= left {
         Ok(wanted)
     } else {
         Err(Refusal::new(Code::InvalidScope, "the budget is more than is left; ask for less"))

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use selvedge_authority::{Code as Denied, Denial, Permit, Stop, Subject};
 use selvedge_credentials::{
-    Code, DELEGATION_DEPTH_MAX, Ending, Inquirer, Issued, Leases, LendError, NotHandedOn, OWN_AUDIENCE, Parent,
-    Refusal, Reply, RevocationList as _, SVID_LIFETIME_MAX, Served, TaskContext, TokenEndpoint, metadata,
+    CHILD_TEXT_BYTES_MAX, Code, DELEGATION_DEPTH_MAX, Ending, Inquirer, Issued, Leases, LendError, NotHandedOn,
+    OWN_AUDIENCE, Parent, Refusal, Reply, RevocationList as _, SVID_LIFETIME_MAX, Served, TaskContext, TokenEndpoint,
+    metadata,
 };
 use selvedge_domain::orders::{Delegate, MintCredential};
 use selvedge_domain::{
@@ -121,6 +122,46 @@ pub(crate) fn permitted(parent: &Parent, order: Delegate) -> Result<Permit<Deleg
         grant: Box::new(parent.grant.clone()),
     };
     permit_for(&subject, parent.workload.run().clone(), order)
+}
+
+/// What is asked for a child is read strictly, counted against what is left, and never more than three steps from a grant of one's own.
+#[test]
+fn a_child_is_asked_for_in_plain_bounded_words_b4() {
+    let parent = parent(1);
+    let asked = |changes: &[(&str, &str)], parent: &Parent| {
+        let mut form =
+            vec![("agent", "reader"), ("text", "read it"), ("scope", "trust:draft may:read"), ("budget", "40")];
+        for (name, value) in changes {
+            form.retain(|(known, _)| known != name);
+            form.push((name, value));
+        }
+        TokenEndpoint::child(encoded(&form).as_bytes(), parent)
+    };
+    let child = asked(&[], &parent).unwrap();
+    assert_eq!((child.agent.as_str(), child.text.as_str()), ("reader", "read it"));
+    assert_eq!((child.handed.depth, child.handed.budget, child.handed.ceiling.trust), (1, 40, Trust::Draft));
+    assert_eq!(child.handed.ceiling.may, [May::Read].into());
+    assert!(child.handed.ceiling.reach.is_empty() && child.handed.ceiling.loans.is_empty(), "nothing is given unasked");
+    assert_eq!(asked(&[("budget", "100")], &parent).unwrap().handed.budget, 100);
+    let last = Parent { depth: DELEGATION_DEPTH_MAX - 1, ..parent.clone() };
+    assert_eq!(asked(&[], &last).unwrap().handed.depth, DELEGATION_DEPTH_MAX);
+    let long = "a".repeat(CHILD_TEXT_BYTES_MAX + 1);
+    for (changes, code) in [
+        (("agent", ""), Code::InvalidRequest),
+        (("agent", "../reader"), Code::InvalidTarget),
+        (("text", ""), Code::InvalidRequest),
+        (("text", "a\0b"), Code::InvalidRequest),
+        (("text", long.as_str()), Code::InvalidRequest),
+        (("scope", ""), Code::InvalidScope),
+        (("scope", "admin"), Code::InvalidScope),
+        (("scope", "may:read may:all"), Code::InvalidScope),
+        (("budget", "101"), Code::InvalidScope),
+        (("budget", "-1"), Code::InvalidRequest),
+    ] {
+        assert_eq!(asked(&[changes], &parent).unwrap_err().code(), code, "{changes:?}");
+    }
+    let deepest = Parent { depth: DELEGATION_DEPTH_MAX, ..parent };
+    assert_eq!(asked(&[], &deepest).unwrap_err().code(), Code::InvalidRequest);
 }
 
 pub(crate) fn encoded(pairs: &[(&str, &str)]) -> String {

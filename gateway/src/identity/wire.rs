@@ -23,6 +23,8 @@ pub(crate) enum WireTokenCall {
     Introspect,
     Revoke,
     Metadata,
+    Child,
+    ChildStanding,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +120,8 @@ impl From<TokenCall> for WireTokenCall {
             TokenCall::Introspect => Self::Introspect,
             TokenCall::Revoke => Self::Revoke,
             TokenCall::Metadata => Self::Metadata,
+            TokenCall::Child => Self::Child,
+            TokenCall::ChildStanding => Self::ChildStanding,
         }
     }
 }
@@ -129,6 +133,8 @@ impl From<WireTokenCall> for TokenCall {
             WireTokenCall::Introspect => Self::Introspect,
             WireTokenCall::Revoke => Self::Revoke,
             WireTokenCall::Metadata => Self::Metadata,
+            WireTokenCall::Child => Self::Child,
+            WireTokenCall::ChildStanding => Self::ChildStanding,
         }
     }
 }
