@@ -392,6 +392,7 @@ fn only_a_child_s_trigger_has_the_new_form_b4() {
             other => panic!("{other:?}"),
         };
         assert_eq!(lineage.within.is_some(), is_child, "{body}");
+        assert_eq!(encode(&record).unwrap().version, version, "{body}");
     }
 }
 

@@ -7,7 +7,7 @@ use selvedge_domain::{
 };
 
 use super::world::{
-    agent, check, enqueue, http, load, merge_others, merge_own, mint, one_of_each_verb, person, plain, propose,
+    agent, check, child, enqueue, http, load, merge_others, merge_own, mint, one_of_each_verb, person, plain, propose,
     question, work,
 };
 use crate::facts::{Fact, Parts, Value, parts};
@@ -258,6 +258,21 @@ fn no_fact_less_allows(defaults: &Policies, asking: &Question<'_>, which: &str) 
         assert!(defaults.ask(&asking).is_err(), "{which}: `{}`", order.verb);
     }
     less.len()
+}
+
+#[test]
+fn a_child_without_what_was_handed_to_it_is_no_question_b4_a44() {
+    let defaults = Policies::defaults().unwrap();
+    let (subject, context) = (agent(Trust::Release, Autonomy::Autonomous), plain());
+    let whole = child(1);
+    assert!(defaults.ask(&question(&subject, &whole, &context)).is_ok());
+    let mut bare = whole;
+    bare.fields.retain(|(name, _)| enqueue(1).fields.iter().any(|(known, _)| known == name));
+    assert_eq!(bare.text("source"), Some("child"));
+    assert!(
+        defaults.ask(&question(&subject, &bare, &context)).is_err(),
+        "it would be limited by nothing that policy sees"
+    );
 }
 
 #[test]
