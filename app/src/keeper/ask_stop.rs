@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use selvedge_authority::{Class, Entry, HaltScope, Journal, Record, Relinquished};
@@ -102,11 +103,12 @@ pub(super) fn stop(
     // What is alive in this process, and what the log says is not over: either may know of a run that the other does not.
     let open = works.ledger.open_runs().unwrap_or_default().into_iter().map(|run| run.id);
     let runs: BTreeSet<RunId> = works.live_runs().into_iter().chain(open).filter(covered).collect();
+    let answers = begin_to_take_back(keeper, &runs);
     let killed = std::thread::scope(|threads| {
         let threads: Vec<_> = runs.iter().map(|run| threads.spawn(|| works.kill_run(run).is_some())).collect();
         threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|killed| *killed).count()
     });
-    let living = take_back(keeper, &runs);
+    let living = still_living(keeper, &runs, &answers);
     let recorded = record(keeper, Relinquished::Halted(scope), uid);
     keeper.start_pool();
     keeper.moved();
@@ -121,9 +123,12 @@ pub(super) fn stop(
     }))
 }
 
-/// Takes back what the runs were lent, all at once. Whoever stops something is not kept by a provider that does not answer: what
-/// it may still take is said to live, and goes on being revoked.
-fn take_back(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>) -> Vec<LeaseId> {
+/// What each run was lent that may still live, once that is known.
+type Answers = Receiver<(RunId, Vec<LeaseId>)>;
+
+/// Takes back what the runs were lent, all at once and while they are being killed: one is work for the disk and for others, the
+/// other for the kernel.
+fn begin_to_take_back(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>) -> Answers {
     let (told, answers) = std::sync::mpsc::channel();
     for run in runs {
         let (keeper, run, told) = (Arc::clone(keeper), run.clone(), told.clone());
@@ -133,7 +138,12 @@ fn take_back(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>) -> Vec<LeaseId> {
             let _unheard = told.send((run, living));
         });
     }
-    drop(told);
+    answers
+}
+
+/// Whoever stops something is not kept by a provider that does not answer: what it may still take is said to live, and goes on
+/// being revoked.
+fn still_living(keeper: &Keeper, runs: &BTreeSet<RunId>, answers: &Answers) -> Vec<LeaseId> {
     let begun = Instant::now();
     let mut waiting = runs.clone();
     let mut living = Vec::new();

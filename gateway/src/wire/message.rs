@@ -129,7 +129,7 @@ struct WireLoan {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum WireLoanChange {
     Withdrawn { because: String },
-    Renewed { secret: String, seconds: u64 },
+    Renewed { secret: Wiped<String>, seconds: u64 },
     Lapses { because: String },
 }
 
@@ -423,7 +423,7 @@ impl From<&LoanChange> for WireLoanChange {
         match change {
             LoanChange::Withdrawn { because } => Self::Withdrawn { because: because.clone() },
             LoanChange::Renewed { secret, lasts } => {
-                Self::Renewed { secret: secret.expose().to_owned(), seconds: lasts.as_secs() }
+                Self::Renewed { secret: secret.expose().to_owned().into(), seconds: lasts.as_secs() }
             }
             LoanChange::Lapses { because } => Self::Lapses { because: because.clone() },
         }
@@ -437,7 +437,7 @@ impl TryFrom<WireLoanChange> for LoanChange {
         Ok(match wire {
             WireLoanChange::Withdrawn { because } => Self::Withdrawn { because },
             WireLoanChange::Renewed { secret, seconds } => Self::Renewed {
-                secret: SecretText::parse(secret.as_bytes()).map_err(|_| BadMessage("secret"))?,
+                secret: SecretText::parse(secret.0.as_bytes()).map_err(|_| BadMessage("secret"))?,
                 lasts: Duration::from_secs(seconds),
             },
             WireLoanChange::Lapses { because } => Self::Lapses { because },
