@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
@@ -32,6 +32,10 @@ const ANSWERERS: usize = 4;
 
 /// Room for one door's requests above its random beginning; one bit less, so that serials fit a signed number.
 const SERIAL_BITS: u32 = 24;
+
+/// Requests of one attempt that may be denied or refused. A program that asks once a second for an hour gets there in three
+/// quarters of that; whoever gets there sooner does not mean to be answered.
+const DENIALS_MAX: u64 = 5_000;
 
 /// What a door must stand behind before it is given a credential's worth of trust.
 const FENCES: [Fence; 3] = [Fence::NotDumpable, Fence::Landlock, Fence::Seccomp];
@@ -213,7 +217,8 @@ impl OpenDoor {
         doors: &dyn Doorkeeper,
         inside: impl FnOnce() -> T,
     ) -> T {
-        let desk = Desk { works, behalf, git, tokens, doors, serials_from: self.serials_from };
+        let (serials_from, denials) = (self.serials_from, AtomicU64::new(0));
+        let desk = Desk { works, behalf, git, tokens, doors, serials_from, denials };
         let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
         let (door, secrets) = (&self.door, self.secrets.as_deref());
         let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
@@ -243,9 +248,19 @@ struct Desk<'a> {
     tokens: Option<&'a TokenDesk>,
     doors: &'a dyn Doorkeeper,
     serials_from: u64,
+    denials: AtomicU64,
 }
 
 impl Desk<'_> {
+    fn denied(&self, count: u64) {
+        let before = self.denials.fetch_add(count, Ordering::Relaxed);
+        let now = before.saturating_add(count);
+        // Once: the door is closed by it.
+        if before < DENIALS_MAX && now >= DENIALS_MAX {
+            self.works.denied_too_often(&self.behalf.run, now);
+        }
+    }
+
     fn broke(&self, error: &selvedge_gateway::ServeError) {
         let finding = Observation::Finding { code: "door_broke".to_owned(), detail: error.to_string() };
         self.doors.saw(finding);
@@ -266,7 +281,10 @@ impl Judge for Desk<'_> {
         };
         match self.doors.ask(request) {
             Ok(()) => Verdict::Allow,
-            Err(denial) => Verdict::Deny { code: denial.code.as_str().to_owned(), next_step: denial.next_step },
+            Err(denial) => {
+                self.denied(1);
+                Verdict::Deny { code: denial.code.as_str().to_owned(), next_step: denial.next_step }
+            }
         }
     }
 
@@ -312,6 +330,10 @@ impl Judge for Desk<'_> {
             Layer::Identity => "identity",
             Layer::Git => "git",
         };
+        // Names that nobody has are looked up by honest programs all the time.
+        if !matches!(refused.layer, Layer::Dns) {
+            self.denied(refused.count);
+        }
         let Refused { code, detail, count, .. } = refused;
         if let (SECRET_IN_REQUEST, Ok(credential)) = (code.as_str(), CredentialName::parse(&detail)) {
             self.works.secret_leaked(&self.behalf.run, &credential, "a request");
