@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use selvedge_domain::{CredentialName, Digest};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Loan, SecretText, Way};
 use crate::http::sieve::MASK;
@@ -18,6 +18,9 @@ use crate::http::sieve::MASK;
 /// How many bits of a form's sum are kept. They tell as much about a secret; with these, one place in some hundred thousand is
 /// looked at for nothing.
 const SUM_BITS: u32 = 20;
+
+/// How much of the stack is wiped after secrets were hashed; the frames in question have some two thousand bytes.
+const STACK_BYTES: usize = 32 << 10;
 
 /// What the secrets of one run look like, in every common form.
 pub struct SecretWatch {
@@ -72,6 +75,13 @@ impl SecretWatch {
     }
 
     fn look_for<'s>(&self, secrets: impl Iterator<Item = (&'s CredentialName, &'s SecretText)>) {
+        self.trace_all(secrets);
+        wipe_stack();
+    }
+
+    /// A frame of its own, so that what it and the hash it calls leave on the stack lies where it is wiped.
+    #[inline(never)]
+    fn trace_all<'s>(&self, secrets: impl Iterator<Item = (&'s CredentialName, &'s SecretText)>) {
         let forms = secrets.flat_map(|(name, secret)| {
             let forms = match self.ways.get(name) {
                 Some(way) => way.wiped_forms(secret),
@@ -166,6 +176,13 @@ impl SecretWatch {
     fn step(&self, byte: u8) -> u64 {
         self.steps.get(usize::from(byte)).copied().unwrap_or_default()
     }
+}
+
+/// Overwrites what calls from the same place left on the stack: a hash keeps its last block there, and a form is one.
+#[inline(never)]
+fn wipe_stack() {
+    let mut below = [0xff_u8; STACK_BYTES];
+    below.zeroize();
 }
 
 fn step(salt: &[u8], byte: u8) -> u64 {
