@@ -209,6 +209,7 @@ mod tests {
         let give = |grant: Grant, audience: &str| {
             let order = Delegate {
                 lease: LeaseId::from_entropy(1),
+                from: LeaseId::from_entropy(2),
                 run: run.clone(),
                 repo: RepoName::parse("acme/shop").unwrap(),
                 to: WorkloadId::new("example.org", RunId::from_entropy(2), AgentName::parse("reader").unwrap()),

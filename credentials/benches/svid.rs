@@ -104,7 +104,7 @@ fn parent(workload: WorkloadId) -> Parent {
         repo: RepoName::parse("acme/shop").expect("a name"),
         grant: Grant {
             trust: Trust::Propose,
-            may: [May::Read].into(),
+            may: [May::Read, May::Delegate].into(),
             reach: BTreeSet::new(),
             audiences: BTreeSet::new(),
             loans: BTreeSet::new(),
@@ -112,6 +112,7 @@ fn parent(workload: WorkloadId) -> Parent {
         },
         depth: 0,
         budget_left: 0,
+        handed_on: std::collections::BTreeMap::new(),
         context: TaskContext { task: TaskId::from_entropy(1), intent: Intent::ProposeChange, lineage: Vec::new() },
     }
 }

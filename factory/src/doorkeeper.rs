@@ -21,6 +21,9 @@ const REQUESTS_MAX: u64 = 20_000;
 /// How many observations of one sandbox are kept.
 const OBSERVATIONS_MAX: u64 = 5_000;
 
+/// How many more may be made and a finding is kept all the same: an agent that floods the record does not hide in it.
+const FINDINGS_MORE: u64 = 5_000;
+
 /// Answers doors on behalf of the run's agent. Each request is its own order and its own decision (D3, A-45).
 #[expect(missing_debug_implementations, reason = "borrows a funnel, which has nothing to show")]
 pub struct Gatekeeper<'a> {
@@ -157,9 +160,24 @@ impl Doorkeeper for Gatekeeper<'_> {
     }
 
     fn saw(&self, observation: Observation) {
-        if self.observations.fetch_add(1, Ordering::Relaxed) >= OBSERVATIONS_MAX {
-            return;
+        let seen = self.observations.fetch_add(1, Ordering::Relaxed);
+        if seen == OBSERVATIONS_MAX {
+            let detail =
+                format!("more than {OBSERVATIONS_MAX}; from here on only findings are kept, and some more of those");
+            self.keep(Observation::Finding { code: "too_many_observations".to_owned(), detail });
         }
+        let most = match &observation {
+            Observation::Finding { .. } => OBSERVATIONS_MAX + FINDINGS_MORE,
+            _ => OBSERVATIONS_MAX,
+        };
+        if seen < most {
+            self.keep(observation);
+        }
+    }
+}
+
+impl Gatekeeper<'_> {
+    fn keep(&self, observation: Observation) {
         let entry = Entry {
             at: self.funnel.clock.now(),
             run: Some(self.run.clone()),

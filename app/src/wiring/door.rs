@@ -301,7 +301,11 @@ impl Judge for Desk<'_> {
     fn identity(&self, wanted: Wanted) -> Given {
         if let Wanted::Token { call, form } = &wanted {
             let answer = |tokens: &TokenDesk| tokens.answer(self.works, self.doors, *call, form);
-            return self.tokens.map_or_else(nothing_to_hand_on, answer);
+            let given = self.tokens.map_or_else(nothing_to_hand_on, answer);
+            if matches!(given, Given::Denied { .. } | Given::Token { status: 400.., .. }) {
+                self.denied(1);
+            }
+            return given;
         }
         match self.behalf.identity {
             HasIdentity::Yes => self.works.identify(self.behalf, self.doors, wanted),

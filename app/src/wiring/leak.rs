@@ -16,17 +16,22 @@ impl Works {
     pub(super) fn secret_leaked(&self, run: &RunId, credential: &CredentialName, place: &str) {
         let barred = self.lending.keys.bar(credential, self.now());
         self.end_now(run);
-        // The same key is in the doors of every other run that was lent it.
-        self.withdraw_from_all(credential, "the credential was withdrawn from every run: it leaked");
-        let owner = self.config().credentials.get(credential).map(|config| config.credential.owner.to_string());
-        let clock = match &barred {
-            Ok(()) => "it is lent no more until a new one is stored",
-            Err(_) => "it could not be barred here: remove it with `selvedge credentials remove`",
+        let config = self.config();
+        let configured = config.credentials.get(credential).map(|config| &config.credential);
+        let is_made_for_each_run = configured.is_some_and(|configured| !configured.is_stored);
+        if !is_made_for_each_run {
+            // The same key is in the doors of every other run that was lent it.
+            self.withdraw_from_all(credential, "the credential was withdrawn from every run: it leaked");
+        }
+        let owner = configured.map_or("its owner", |configured| configured.owner.as_str());
+        let clock = match (is_made_for_each_run, &barred) {
+            (true, _) => format!("it was made for this run, and is revoked; {owner} sees to it that it is dead"),
+            (false, Ok(())) => format!("it is lent no more until a new one is stored; {owner} ends it at its issuer"),
+            (false, Err(_)) => format!(
+                "it could not be barred here: remove it with `selvedge credentials remove`; {owner} ends it at its issuer"
+            ),
         };
-        let detail = format!(
-            "credential `{credential}` turned up in {place}; {clock}; {} ends it at its issuer",
-            owner.as_deref().unwrap_or("its owner")
-        );
+        let detail = format!("credential `{credential}` turned up in {place}; {clock}");
         self.record_ended(run, "secret_leaked", detail);
     }
 

@@ -1,6 +1,7 @@
 //! A run's token endpoint, the keeper's side: every exchange an order of its own, under a lease of its own, out of what the run
 //! holds and of the budget that is left. Forms are read here, strictly and bounded, as tokens to be verified are.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use selvedge_authority::{ActError, Observation, Record, Verdict};
@@ -23,7 +24,30 @@ const HOST: &str = "token.selvedge.internal";
 pub(super) struct TokenDesk {
     parent: Parent,
     /// What was handed on of the budget. Held through an exchange, so that two cannot both spend what is left.
-    spent: Mutex<u64>,
+    spent: Mutex<Spent>,
+    refused: Mutex<BTreeMap<&'static str, Refused>>,
+}
+
+/// What was handed on of a budget: of the run's own, and of each token that it was given.
+#[derive(Default)]
+struct Spent {
+    own: u64,
+    of_tokens: BTreeMap<LeaseId, u64>,
+}
+
+/// How often something was refused, and how often the record says so.
+#[derive(Default)]
+struct Refused {
+    total: u64,
+    told: u64,
+}
+
+impl Spent {
+    fn add(&mut self, from: &LeaseId, budget: u64) {
+        self.own = self.own.saturating_add(budget);
+        let of_token = self.of_tokens.entry(from.clone()).or_default();
+        *of_token = of_token.saturating_add(budget);
+    }
 }
 
 impl Works {
@@ -38,25 +62,28 @@ impl Works {
             // What a run holds comes from its agent's configuration, not out of another's hands.
             depth: 0,
             budget_left: agent.budget,
+            handed_on: BTreeMap::new(),
             context: TaskContext {
                 task: task.id.clone(),
                 intent: task.intent,
                 lineage: task.trigger.lineage.ancestors.clone(),
             },
         };
-        Ok(TokenDesk { parent, spent: Mutex::new(self.handed_on(&order.run)) })
+        Ok(TokenDesk { parent, spent: Mutex::new(self.handed_on(&order.run)), refused: Mutex::default() })
     }
 
     /// What earlier attempts of a run handed on of its budget, by the record.
-    fn handed_on(&self, run: &RunId) -> u64 {
-        let entries = self.ledger.entries(0, Some(run.clone())).filter_map(Result::ok);
-        let budgets = entries.map(|recorded| match recorded.entry.record {
-            Record::Decided { order, verdict: Verdict::Allow { .. }, .. } if order.verb == Verb::Delegate => {
-                budget_of(&order)
+    fn handed_on(&self, run: &RunId) -> Spent {
+        let mut spent = Spent::default();
+        for recorded in self.ledger.entries(0, Some(run.clone())).filter_map(Result::ok) {
+            if let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = recorded.entry.record
+                && order.verb == Verb::Delegate
+                && let Some(Ok(from)) = order.text("from").map(LeaseId::parse)
+            {
+                spent.add(&from, budget_of(&order));
             }
-            _ => 0,
-        });
-        budgets.fold(0, u64::saturating_add)
+        }
+        spent
     }
 }
 
@@ -102,26 +129,39 @@ impl TokenDesk {
             }),
         };
         let Reply { status, body } = answered.unwrap_or_else(|refusal| {
-            let (code, detail) = (refusal.code().as_str().to_owned(), refusal.to_string());
-            doors.saw(Observation::DoorRefused { door: "token".to_owned(), code, detail, count: 1 });
+            self.count(doors, &refusal);
             refusal.reply()
         });
         given(status, body.expose().to_vec())
     }
 
+    /// Tells of a refusal: the first of its kind, and then each time there are ten times as many.
+    fn count(&self, doors: &dyn Doorkeeper, refusal: &Refusal) {
+        let code = refusal.code().as_str();
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = refused.entry(code).or_default();
+        refused.total = refused.total.saturating_add(1);
+        if refused.total >= refused.told.saturating_mul(10) {
+            let (code, detail) = (code.to_owned(), refusal.to_string());
+            let count = refused.total - refused.told;
+            refused.told = refused.total;
+            doors.saw(Observation::DoorRefused { door: "token".to_owned(), code, detail, count });
+        }
+    }
+
     fn exchange(&self, works: &Works, doors: &dyn Doorkeeper, form: &[u8]) -> Result<Reply, Refusal> {
         let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget_left = self.parent.budget_left.saturating_sub(*spent);
-        let parent = Parent { budget_left, ..self.parent.clone() };
+        let budget_left = self.parent.budget_left.saturating_sub(spent.own);
+        let parent = Parent { budget_left, handed_on: spent.of_tokens.clone(), ..self.parent.clone() };
         let endpoint: &TokenEndpoint = &works.lending.identities.tokens;
         let considered = endpoint.consider(form, &parent, LeaseId::from_entropy(works.draw()), works.now())?;
         let order = considered.order().clone();
-        let budget = order.budget;
+        let (from, budget) = (order.from.clone(), order.budget);
         let mut considered = Some(considered);
         let mut said = None;
         let handed_on = doors.delegate(order, &mut |permit| {
             // What was permitted is spent, whatever becomes of it: the record says no more than that.
-            *spent = spent.saturating_add(budget);
+            spent.add(&from, budget);
             let considered = considered.take().ok_or_else(|| permanent("it was signed before"))?;
             let signed = works.lending.leases.hand_on(permit, considered, endpoint, works.now());
             let outcome = signed.as_ref().map(Issued::minted).map_err(|error| ActError::Transient(error.to_string()));

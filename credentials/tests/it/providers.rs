@@ -437,3 +437,13 @@ fn a_provider_that_is_no_longer_configured_still_ends_what_it_lent_b6() {
     let Ending::Stuck { because, .. } = stranger.revoke(&lease(1), live, NOW) else { panic!("it may still live") };
     assert!(because.contains("oauth:db") && because.contains("configure it again"), "{because}");
 }
+
+#[test]
+fn no_loan_lasts_longer_than_was_decided_whatever_a_service_gives_c1_c2() {
+    for kind in KINDS {
+        let world = world(kind, Cut::Never);
+        let order = MintCredential { ttl_seconds: 60, until: NOW.after(seconds(3600)), ..loan(1) };
+        let lent = world.leases.lend(&permit(order), &holder(), NOW).unwrap();
+        assert!(lent.minted.expires <= NOW.after(seconds(60)), "{kind:?}: {:?}", lent.minted);
+    }
+}

@@ -146,7 +146,19 @@ pub(crate) fn mint_standing(credential: Option<CredentialName>, tenure: Tenure) 
 pub(crate) fn delegate(ttl_seconds: u64) -> Description {
     let to = WorkloadId::new("factory.example", RunId::from_entropy(2), AgentName::parse("reader").unwrap());
     let (lease, audience, grant) = (LeaseId::from_entropy(3), "cloud".to_owned(), grant(Trust::Observe));
-    Delegate { lease, run: run(), repo: repo(), to, audience, grant, ttl_seconds, depth: 1, budget: 0 }.describe()
+    Delegate {
+        lease,
+        from: LeaseId::from_entropy(4),
+        run: run(),
+        repo: repo(),
+        to,
+        audience,
+        grant,
+        ttl_seconds,
+        depth: 1,
+        budget: 0,
+    }
+    .describe()
 }
 
 pub(crate) fn credential() -> CredentialName {
