@@ -469,3 +469,25 @@ fn a_renewed_credential_in_what_an_agent_prints_goes_no_further_c7() {
     assert!(output.contains("so: ********************") && !output.contains("canary-password"), "{output}");
     assert_eq!(vendor.live(), 0);
 }
+
+/// What others were lent is another secret, made for them.
+#[test]
+fn a_made_secret_that_leaks_ends_its_own_run_and_no_other_c7() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    let _serving = scene.serve();
+    let waiting = format!("{}; echo; sleep 600", fetch());
+    scene.run(&["run", "--agent", "caller", &waiting]).ok();
+    eventually("the first uses its own", || (vendor.shelf.lock().unwrap().used.len() == 1).then_some(()));
+    let leaking = format!("{}; printf 'canary-%s\\n' password-0002; sleep 600", fetch());
+    scene.run(&["run", "--agent", "caller", &leaking]).ok();
+    let leaked = eventually("the second leaked", || {
+        scene.runs().into_iter().find(|run| run["outcome"] == "halted").map(|run| text(&run, "run").to_owned())
+    });
+    eventually("its own is dead", || (vendor.live() == 1).then_some(()));
+    let said = scene.json(&["show", &leaked]).to_string();
+    assert!(said.contains("it was made for this run") && !said.contains("until a new one is stored"), "{said}");
+    let others = scene.runs().into_iter().filter(|run| run["stage"] == "working").count();
+    assert_eq!((others, vendor.live()), (1, 1), "the first goes on, with what it was lent");
+    assert!(vendor.shelf.lock().unwrap().tokens.values().any(|password| password == "canary-password-0001"));
+}
