@@ -10,7 +10,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
@@ -59,6 +59,8 @@ struct Shelf {
     makes: Makes,
     /// Tokens of the installation that live, and how many were made.
     live: Vec<String>,
+    /// What happens elsewhere while it makes an App.
+    meanwhile: Option<Command>,
     made: usize,
 }
 
@@ -177,6 +179,9 @@ fn serve(asked: &Asked, shelf: &mut Shelf) -> (u16, String, String) {
             let code = call.strip_prefix("app-manifests/").unwrap().strip_suffix("/conversions").unwrap();
             if let Makes::Status(status) = shelf.makes {
                 return plain(status, json!({ "message": "Service unavailable" }).to_string());
+            }
+            if let Some(mut meanwhile) = shelf.meanwhile.take() {
+                assert!(meanwhile.status().unwrap().success());
             }
             // Each code once.
             let Some((owner, manifest)) = shelf.codes.remove(code) else {
@@ -551,6 +556,7 @@ fn pages_that_are_not_ours_are_sent_away_and_the_right_one_is_still_heard_a14() 
 fn a_code_that_somebody_brings_from_elsewhere_is_exchanged_once_and_is_no_argument() {
     let forge = Forge::start();
     let scene = scene(&forge, "");
+    let serving = scene.serve();
     let said = with_code(&scene, &["--organization", "acme"], &format!("{}\n", forge.code("ACME"))).ok();
     for words in
         ["App 4711 of ACME is made", "/installations/new", "app          = \"4711\"", "installation = <that number>"]
@@ -562,6 +568,18 @@ fn a_code_that_somebody_brings_from_elsewhere_is_exchanged_once_and_is_no_argume
     let again = with_code(&scene, &["--organization", "acme"], &code);
     again.refused(102, &["a key is stored", "selvedge credentials remove pulls", "selvedge credentials store pulls"]);
     assert!(forge.shelf().codes.contains_key(&code), "the forge was not asked");
+    // Nor is a key overwritten that came while the forge made the App.
+    scene.run(&["credentials", "remove", "pulls"]).ok();
+    let file = scene.path("key.pem");
+    std::fs::write(&file, pem()).unwrap();
+    let mut store = scene.command(&["credentials", "store", "pulls"]);
+    store.stdin(std::fs::File::open(&file).unwrap()).stdout(Stdio::null());
+    forge.shelf().meanwhile = Some(store);
+    let late = with_code(&scene, &["--organization", "acme"], &code);
+    late.refused(102, &["a key is stored", "/organizations/acme/settings/apps"]);
+    drop(serving);
+    let log = scene.run(&["audit", "show"]).ok();
+    assert_eq!(log.out.matches("is made for credential").count(), 1, "{log:?}");
     let odd = with_code(&scene, &[], "a/../../../user");
     odd.refused(100, &["not the code", "code="]);
     assert_eq!(scene.run(&["credentials", "create-app", "pulls", "--code", &code]).status, 100);

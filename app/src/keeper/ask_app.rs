@@ -42,6 +42,8 @@ pub(super) fn make(
         not_made(&name, &plan, &format!("selvedge credentials create-app {name}{owner}"), &error)
     })?;
     let lost = |error: CliError| error.hint(of_no_use(&name, &plan));
+    // Somebody may have stored one while the forge thought about it, and that is not overwritten unasked.
+    has_no_key(keeper, &name).map_err(lost)?;
     record(keeper, &name, KeyChange::Made { app: app.id }, uid).map_err(lost)?;
     let put = works.lending.minting.put(&name, &app.key, works.now());
     put.map_err(|error| lost(CliError::caused(Kind::State, &error)))?;
@@ -66,12 +68,7 @@ fn planned(
         return Err(CliError::new(Kind::Usage, format!("credential `{name}` is not made by a GitHub App"))
             .hint("`selvedge.toml` says of one that is: `kind = \"github-app\"`"));
     };
-    let stored = keeper.works.lending.minting.stored_since(&name);
-    if let Some(since) = stored.map_err(|error| CliError::caused(Kind::State, &error))? {
-        return Err(CliError::new(Kind::Refused, format!("a key is stored for credential `{name}` since {since}"))
-            .hint(format!("to have another App instead, forget this one's first: selvedge credentials remove {name}"))
-            .hint(format!("to give the same App another key: selvedge credentials store {name} < private-key.pem")));
-    }
+    has_no_key(keeper, &name)?;
     let organization = organization.map(Organization::parse).transpose();
     let organization = organization.map_err(|error| {
         CliError::caused(Kind::Usage, &error).hint("write its name as in its address: `--organization acme`")
@@ -81,6 +78,15 @@ fn planned(
             .hint(format!("mend `credential.{name}.github-app.url` in `selvedge.toml`"))
     })?;
     Ok((name, plan))
+}
+
+/// A key that is there is not overwritten: what it made may only end with it.
+fn has_no_key(keeper: &Keeper, name: &CredentialName) -> Result<(), CliError> {
+    let stored = keeper.works.lending.minting.stored_since(name);
+    let Some(since) = stored.map_err(|error| CliError::caused(Kind::State, &error))? else { return Ok(()) };
+    Err(CliError::new(Kind::Refused, format!("a key is stored for credential `{name}` since {since}"))
+        .hint(format!("to have another App instead, forget this one's first: selvedge credentials remove {name}"))
+        .hint(format!("to give the same App another key: selvedge credentials store {name} < private-key.pem")))
 }
 
 /// What went wrong, and what to do about the App that there may be now.
