@@ -10,6 +10,8 @@ use crate::errors::{CliError, Kind};
 use crate::output::{Output, Stream};
 
 mod audit;
+mod callback;
+mod create_app;
 mod credentials;
 mod doctor;
 mod identities;

@@ -6,8 +6,8 @@ use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
 
-use super::Common;
 use super::people::{ask, say_what_may_live, text};
+use super::{Common, create_app};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Request, SecretWord};
 use crate::output::Output;
@@ -30,6 +30,10 @@ pub(crate) enum Credentials {
         #[arg(long, conflicts_with = "name")]
         proxy: bool,
     },
+    /// Have a GitHub App made for a `github-app` credential, with the permissions it asks for and no more, and store its key. A
+    /// browser does it, from a page whose address this prints; afterwards it says where to install the App and what to write
+    /// into `selvedge.toml`, which it leaves alone.
+    CreateApp(create_app::CreateApp),
     /// Forget a key, and withdraw what was lent of it from live runs, which go on without it.
     Remove {
         /// The credential.
@@ -66,6 +70,7 @@ impl Credentials {
                 output.line(format!("the key of `{name}` is stored, sealed; {} answers for it", text(&value, "owner")));
                 Ok(0)
             }
+            Self::CreateApp(create) => create.run(common, output),
             Self::Remove { name: None, .. } => {
                 ask(common, output, &Request::RemoveProxyPassword)?;
                 output.line("the password of the proxy is forgotten; without it nothing new leaves");

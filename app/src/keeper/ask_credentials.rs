@@ -255,7 +255,7 @@ pub(super) fn configured(keeper: &Keeper, name: &str) -> Result<(CredentialName,
 }
 
 /// Keys are the operator's: whoever may use the socket as one of `people` does not change them.
-fn own(uid: u32) -> Result<(), CliError> {
+pub(super) fn own(uid: u32) -> Result<(), CliError> {
     if uid == 0 || uid == rustix::process::getuid().as_raw() {
         return Ok(());
     }
@@ -263,13 +263,13 @@ fn own(uid: u32) -> Result<(), CliError> {
         .hint("ask whoever runs `selvedge serve` to do it"))
 }
 
-fn record(keeper: &Keeper, name: &CredentialName, change: KeyChange, uid: u32) -> Result<(), CliError> {
+pub(super) fn record(keeper: &Keeper, name: &CredentialName, change: KeyChange, uid: u32) -> Result<(), CliError> {
     let record = Record::KeyChanged { credential: name.clone(), change };
     let actor = Actor::Person(Person::from_uid(uid));
     let entry = Entry { at: keeper.works.now(), run: None, actor, owner: None, record };
     keeper.works.ledger.append(entry, Class::Durable).map(drop).map_err(|error| {
         CliError::caused(Kind::Ledger, &error).hint(match change {
-            KeyChange::Stored => "the key was not stored",
+            KeyChange::Stored | KeyChange::Made { .. } => "the key was not stored",
             KeyChange::Removed => "the key is removed all the same",
         })
     })

@@ -144,6 +144,12 @@ impl Keeper {
             Request::Certify { name } => super::ask_tenure::certify(self, name, uid),
             Request::Offboard { name } => super::ask_tenure::offboard(self, name, uid, listener),
             Request::StoreKey { name, key } => super::ask_credentials::store(self, name, key, uid),
+            Request::PlanApp { name, organization, redirect } => {
+                super::ask_app::plan(self, name, organization.as_deref(), redirect, uid)
+            }
+            Request::MakeApp { name, organization, code } => {
+                super::ask_app::make(self, name, organization.as_deref(), code, uid)
+            }
             Request::RemoveKey { name } => super::ask_credentials::remove(self, name, uid),
             Request::StoreProxyPassword { password } => super::ask_credentials::store_proxy(self, password, uid),
             Request::RemoveProxyPassword => super::ask_credentials::remove_proxy(self, uid),

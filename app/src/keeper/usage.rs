@@ -123,7 +123,7 @@ impl Usage {
             Record::RunBegan { trigger } => self.began(trigger, entry),
             Record::Happened(event) => self.happened(event, entry),
             Record::Decided { order, verdict: Verdict::Allow { .. }, .. } => self.allowed(config, order, entry),
-            Record::KeyChanged { credential, change: KeyChange::Stored } => {
+            Record::KeyChanged { credential, change: KeyChange::Stored | KeyChange::Made { .. } } => {
                 self.keys.entry(credential.clone()).and_modify(|rotated| *rotated = Some(entry.at)).or_insert(None);
             }
             Record::KeyChanged { credential, change: KeyChange::Removed } => {

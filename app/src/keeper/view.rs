@@ -98,9 +98,15 @@ fn record(record: &Record) -> (&'static str, String, Value) {
             "key_changed",
             match change {
                 KeyChange::Stored => format!("the key of credential `{credential}` is stored"),
+                KeyChange::Made { app } => {
+                    format!("App {app} is made for credential `{credential}`, and its key stored")
+                }
                 KeyChange::Removed => format!("the key of credential `{credential}` is removed"),
             },
-            json!({ "credential": credential.as_str() }),
+            match change {
+                KeyChange::Made { app } => json!({ "credential": credential.as_str(), "app": app }),
+                KeyChange::Stored | KeyChange::Removed => json!({ "credential": credential.as_str() }),
+            },
         ),
         Record::TenureChanged { of, owner, change } => (
             "tenure_changed",

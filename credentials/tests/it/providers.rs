@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use selvedge_credentials::{
     Asks, Aws, AwsSettings, Courier, Ending, Exchange, ExchangeSettings, Forgejo, ForgejoSettings, GithubApp,
-    GithubAppSettings, Gitlab, GitlabRole, GitlabSettings, Leases, LendError, MintingKeys, OpenBao, OpenBaoSettings,
-    Page, PermissionLevel, Provider, Secret,
+    GithubAppSettings, Gitlab, GitlabRole, GitlabSettings, Installation, Leases, LendError, MintingKeys, OpenBao,
+    OpenBaoSettings, Page, PermissionLevel, Provider, Secret,
 };
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, HostPattern, LeaseState, Revocation};
@@ -93,8 +93,7 @@ pub(crate) fn github_app() -> GithubAppSettings {
     GithubAppSettings {
         credential: name(),
         api: page("/api/v3"),
-        app: github::APP.to_owned(),
-        installation: github::INSTALLATION,
+        installed: Some(Installation { app: github::APP.to_owned(), id: github::INSTALLATION }),
         repositories: ["shop".to_owned()].into(),
         permissions: [("contents".to_owned(), PermissionLevel::Read)].into(),
     }
