@@ -311,3 +311,20 @@ fn d12_a_door_that_does_not_confirm_is_killed() {
     assert!(world.door.change_loan(&name(), &withdrawn()).is_err());
     wait_for("its end", || (!std::path::Path::new(&format!("/proc/{process}")).exists()).then_some(()));
 }
+
+/// As while its sandbox is being built: nobody serves the door yet, and whoever withdraws is not kept waiting for it.
+#[test]
+fn d12_a_door_that_is_still_being_opened_goes_on_without_what_was_withdrawn() {
+    let loans = vec![lent(Some(Duration::from_secs(600)))];
+    let world = World::lending_then(loans, |door| {
+        door.change_loan(&name(), &withdrawn()).unwrap();
+        // Once more, as when whoever opens it and whoever withdraws both tell it.
+        door.change_loan(&name(), &withdrawn()).unwrap();
+    });
+    assert!(ask(&world, "GET /other", "", "").starts_with("HTTP/1.1 200"), "the run goes on");
+    let answer = ask(&world, "GET /lent/a", "", "");
+    assert!(answer.contains("credential_not_lent") && answer.contains("was withdrawn"), "{answer}");
+    assert_eq!(world.upstream_heads().iter().filter(|head| head.contains(SECRET)).count(), 0);
+    // What comes once it is open is confirmed as ever.
+    world.door.change_loan(&name(), &withdrawn()).unwrap();
+}
