@@ -8,7 +8,9 @@ use super::fields::Field;
 use super::refusal::Refusal;
 use super::request::Exchange;
 use super::sieve::Sieve;
-use crate::loan::{FieldName, Held, InHand, Loans, SessionKeys, SignedFor, Way, forms_of, percent_decoded};
+use crate::loan::{
+    FieldName, Held, InHand, Loans, SecretSieve, SecretWatch, SessionKeys, SignedFor, Way, forms_of, percent_decoded,
+};
 
 /// A credential on its way into a request.
 pub(crate) struct Injection {
@@ -162,34 +164,55 @@ pub(crate) fn foreign_fields<'a>(
 }
 
 /// Watches a request's body.
-pub(crate) struct BodyWatch {
+pub(crate) struct BodyWatch<'l> {
     sieve: Sieve,
     meanings: Vec<Turned>,
+    /// For what is lent no more.
+    retired: Vec<SecretSieve<'l>>,
 }
 
-impl BodyWatch {
+impl<'l> BodyWatch<'l> {
     /// For everything that must not leave in a body; none where nothing is lent.
-    pub(crate) fn over(loans: &Loans) -> Option<Self> {
+    pub(crate) fn over(loans: &'l Loans) -> Option<Self> {
         let strings = forbidden(loans);
         let sieve = Sieve::new(strings.iter().map(|(string, _)| string.as_slice()));
-        (!strings.is_empty())
-            .then(|| Self { sieve, meanings: strings.into_iter().map(|(_, meaning)| meaning).collect() })
+        let retired = loans.iter().map(Held::retired).filter(|retired| !retired.is_empty());
+        let retired = retired.map(SecretWatch::sieve).collect();
+        (!strings.is_empty()).then(|| Self {
+            sieve,
+            meanings: strings.into_iter().map(|(_, meaning)| meaning).collect(),
+            retired,
+        })
     }
 
-    /// The stream it looks at.
-    pub(crate) fn sieve(&mut self) -> &mut Sieve {
-        &mut self.sieve
+    /// Takes the next piece; gives what may go on, unless something was found.
+    pub(crate) fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
+        let passed = self.sieve.pass(piece);
+        self.retired.iter_mut().fold(passed, |passed, sieve| sieve.pass(&passed))
+    }
+
+    /// Gives the rest when nothing follows.
+    pub(crate) fn end(&mut self) -> Vec<u8> {
+        let rest = self.sieve.end();
+        self.retired.iter_mut().fold(rest, |rest, sieve| [sieve.pass(&rest), sieve.end()].concat())
+    }
+
+    /// Whether something was found that must not leave.
+    pub(crate) fn has_found(&self) -> bool {
+        self.sieve.found() > 0 || self.retired.iter().any(|sieve| sieve.found().is_some())
     }
 
     /// What is in a body that is here whole.
     pub(crate) fn turned_up_in(mut self, body: &[u8]) -> Option<Turned> {
-        self.sieve.pass(body);
+        self.pass(body);
+        self.end();
         self.turned_up()
     }
 
     /// What was found.
     pub(crate) fn turned_up(&self) -> Option<Turned> {
-        self.sieve.first().and_then(|index| self.meanings.get(index)).cloned()
+        let lent = self.sieve.first().and_then(|index| self.meanings.get(index)).cloned();
+        lent.or_else(|| self.retired.iter().find_map(SecretSieve::found).map(Turned::Secret))
     }
 }
 
@@ -214,10 +237,12 @@ fn turned_up(loans: &Loans, request: &Exchange, held: Option<&Held>) -> Option<T
     let forbidden = forbidden(loans);
     let mut sieve = Sieve::new(forbidden.iter().map(|(string, _)| string.as_slice()));
     sieve.pass(&text);
-    sieve.first().and_then(|index| forbidden.get(index)).map(|(_, meaning)| meaning.clone())
+    let lent = sieve.first().and_then(|index| forbidden.get(index)).map(|(_, meaning)| meaning.clone());
+    lent.or_else(|| loans.iter().find_map(|held| held.retired().found_in(&text)).map(Turned::Secret))
 }
 
-/// What a run must not send: secrets in every form, and placeholders outside their place.
+/// What a run must not send, as far as it is known by its bytes: secrets that are lent, in every form, and placeholders outside
+/// their place.
 fn forbidden(loans: &Loans) -> Vec<(Vec<u8>, Turned)> {
     let mut forbidden = Vec::new();
     for held in loans.iter() {
@@ -484,6 +509,39 @@ mod tests {
         );
     }
 
+    /// A stored key lives on when it was withdrawn, and so may what was replaced.
+    #[test]
+    fn c7_a_secret_that_is_lent_no_more_is_still_a_secret() {
+        use crate::loan::LoanChange;
+        let renewed = |secret: &str| LoanChange::Renewed {
+            secret: SecretText::parse(secret.as_bytes()).unwrap(),
+            lasts: Duration::from_secs(60),
+        };
+        let (name, withdrawn) =
+            (CredentialName::parse("key").unwrap(), LoanChange::Withdrawn { because: "x".to_owned() });
+        for changes in [vec![withdrawn.clone()], vec![renewed("another-secret-0000002"), withdrawn]] {
+            let loans = loans(Some(Duration::from_secs(60)));
+            let mut lent = vec![SECRET];
+            for change in &changes {
+                drop(loans.change(&name, change));
+                lent.extend(matches!(change, LoanChange::Renewed { .. }).then_some("another-secret-0000002"));
+            }
+            for secret in lent {
+                let found = injection(&loans, &exchange("GET /v2", &format!("X-Note: {secret}\r\n")), &endpoint());
+                assert!(matches!(found, Err(Refusal::TurnedUp(Turned::Secret(_)))), "{changes:?} {secret}");
+                for pieces in [[secret, ""], secret.split_at(7).into()] {
+                    let mut watch = BodyWatch::over(&loans).unwrap();
+                    assert!(pieces.map(|piece| watch.pass(piece.as_bytes())).concat().is_empty() || watch.has_found());
+                    assert!(matches!(watch.turned_up(), Some(Turned::Secret(_))), "{changes:?} {secret}");
+                }
+            }
+            let mut watch = BodyWatch::over(&loans).unwrap();
+            let mut passed = watch.pass(b"s3cr3t-value-0002");
+            passed.extend(watch.end());
+            assert_eq!((passed.as_slice(), watch.turned_up()), (&b"s3cr3t-value-0002"[..], None));
+        }
+    }
+
     #[test]
     fn each_part_of_a_session_is_a_secret_but_for_its_id_c7() {
         for (part, is_secret) in
@@ -511,7 +569,7 @@ mod tests {
         let loans = loans(Some(Duration::from_secs(60)));
         for (body, is_secret) in [(placeholder(), false), (SECRET.to_owned(), true)] {
             let mut watch = BodyWatch::over(&loans).unwrap();
-            watch.sieve().pass(format!("note={body}").as_bytes());
+            watch.pass(format!("note={body}").as_bytes());
             let turned = watch.turned_up().unwrap();
             assert_eq!(matches!(turned, Turned::Secret(_)), is_secret);
         }

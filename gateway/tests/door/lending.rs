@@ -328,3 +328,22 @@ fn d12_a_door_that_is_still_being_opened_goes_on_without_what_was_withdrawn() {
     // What comes once it is open is confirmed as ever.
     world.door.change_loan(&name(), &withdrawn()).unwrap();
 }
+
+/// A stored key lives on when it is lent no more: it must not leave in a request all the same.
+#[test]
+fn c7_a_secret_that_was_withdrawn_or_renewed_does_not_leave_with_a_request() {
+    for change in [withdrawn(), renewed("another-value-of-the-operator")] {
+        let world = world();
+        world.door.change_loan(&name(), &change).unwrap();
+        let answer = ask(&world, "POST /other", "", &format!("{}{SECRET}", "x".repeat(40_000)));
+        assert!(answer.contains("secret_in_request"), "{change:?}: {answer}");
+        let answer = ask(&world, "GET /other", &format!("X-Note: {SECRET}\r\n"), "");
+        assert!(answer.contains("secret_in_request"), "{change:?}: {answer}");
+        assert_eq!(world.wait_for_refused("secret_in_request").detail, "key");
+        assert!(world.tls.bodies().iter().all(|body| !String::from_utf8_lossy(body).contains(SECRET)));
+        // The control: what is none goes out whole.
+        let innocent = "x".repeat(40_000);
+        assert!(ask(&world, "POST /other", "", &innocent).starts_with("HTTP/1.1 200"));
+        assert!(world.tls.bodies().iter().any(|body| body == innocent.as_bytes()));
+    }
+}
