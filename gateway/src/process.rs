@@ -94,11 +94,11 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
     let scope = Scope::of(&hello);
     let fences = confine::confine(scope.ports()).into_iter().map(Into::into).collect();
     frame::write(channel, &FromDoor::Ready { ca_pem: authority.certificate_pem(), fences }, FROM_DOOR_BYTES_MAX)?;
-    let mut listeners = descriptors::receive(channel)?;
+    let loans = Loans::begin(hello.loans);
+    let mut listeners = descriptors::receive(channel, &loans)?;
     let lanes = Lanes::of(&mut listeners);
     let git = hello.git.map(|host| GitDoor::new(host, lanes));
     let (link, messages) = Link::new(ANSWER_TIMEOUT);
-    let loans = Loans::begin(hello.loans);
     let whole_bodies = Arc::new(Semaphore::new(WHOLE_BODIES_MAX));
     let tokens = hello.tokens;
     let context = Context { scope, link, loans, git, tokens, authority, dialer, limits: hello.limits, whole_bodies };

@@ -12,8 +12,8 @@ use selvedge_domain::{AgentName, CredentialName, Endpoint, Grant, Reach, RepoNam
 use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
-    Ask, Done, Door, Fence, GitAnswer, GitCall, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan, Outcome,
-    Placeholder, Ready, Refused, SecretText, SecretWatch, Verdict, Wanted,
+    Ask, Done, Door, Fence, GitAnswer, GitCall, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan,
+    LoanChange, Outcome, Placeholder, Ready, Refused, SecretText, SecretWatch, Verdict, Wanted,
 };
 use selvedge_sandbox::Listeners;
 
@@ -118,9 +118,11 @@ impl Works {
         }
         let door = Arc::new(door);
         self.remember_door(&behalf.run, &door);
-        // A withdrawal that came while it was being opened did not find it.
+        // A withdrawal that came before it was remembered did not find it; one that comes now does.
         for loan in lending.on_door.iter().filter(|loan| self.on_loan.is_withdrawn(&loan.lease)) {
-            door.open_without(&loan.credential, WITHDRAWN).map_err(|error| ActError::Transient(error.to_string()))?;
+            let change = LoanChange::Withdrawn { because: WITHDRAWN.to_owned() };
+            let changed = door.change_loan(&loan.credential, &change);
+            changed.map_err(|error| ActError::Transient(error.to_string()))?;
         }
         let serials_from = self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1);
         Ok(OpenDoor { door, serials_from, ca_pem, loans: lending.on_door, secrets: lending.watch })

@@ -386,7 +386,7 @@ impl Connection {
         };
         self.let_client_go_on(request).await?;
         let mut body_watch = BodyWatch::over(&self.context.loans);
-        let watch = body_watch.as_mut().map_or(Watch::Unwatched, |watch| Watch::Stop(watch.sieve()));
+        let watch = body_watch.as_mut().map_or(Watch::Unwatched, Watch::Stop);
         match relay(head, &mut self.client, body, watch, request.framing, server, &mut passed.request_bytes).await {
             Ok(()) => {}
             Err(RelayError::TurnedUp) => {

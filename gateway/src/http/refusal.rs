@@ -34,6 +34,13 @@ pub(crate) enum Refusal {
     ForeignCredential(String),
     /// It would make a credential with the one that is lent.
     MintsCredentials,
+    /// It would be signed, and would do what its method and path do not show.
+    Unshown {
+        /// By which header or parameter.
+        name: String,
+        /// What the agent can do.
+        next_step: String,
+    },
     /// It needs a credential that is not lent, or not any more.
     NotLent {
         /// Which.
@@ -91,6 +98,7 @@ impl Refusal {
                 (403, "foreign_credential", "leave credentials out: the factory brings its own")
             }
             Self::MintsCredentials => (403, "minting_denied", "work with the credential this task has"),
+            Self::Unshown { next_step, .. } => (403, "act_not_shown", next_step.as_str()),
             Self::NotLent { next_step, .. } => (403, "credential_not_lent", next_step.as_str()),
             Self::LentInClear(_) => show_dial(DialError::ClearText),
             Self::NotGit => (404, "not_git", "use git with the URL in SELVEDGE_GIT_URL; nothing else is here"),
@@ -123,6 +131,7 @@ impl Refusal {
             Self::TurnedUp(Turned::Secret(credential)) => Some(("secret_in_request", credential.to_string())),
             Self::ForeignCredential(field) => Some(("foreign_credential", field.clone())),
             Self::MintsCredentials => Some(("minting_denied", String::new())),
+            Self::Unshown { name, .. } => Some(("act_not_shown", name.clone())),
             Self::NotLent { credential, .. } => Some(("credential_not_lent", credential.to_string())),
             Self::LentInClear(credential) => Some(("clear_text_denied", credential.to_string())),
             Self::NotGit => Some(("not_git", String::new())),

@@ -29,7 +29,7 @@ pub struct SecretWatch {
     steps: Vec<u64>,
     /// How each credential goes into a request, which says what of it is a secret.
     ways: BTreeMap<CredentialName, Way>,
-    /// Of what was lent at first, and of each secret that came later. Only ever added to.
+    /// Of what was lent at first, and of each secret that came later, in that order.
     lent: RwLock<Vec<Traces>>,
 }
 
@@ -60,13 +60,30 @@ pub struct SecretSieve<'a> {
 impl SecretWatch {
     /// Looks for what these loans hold; none where they hold nothing. The bits are random, and for this watch alone.
     pub fn of(loans: &[Loan], bits: u128) -> Option<Self> {
+        let watch = Self::over(loans, bits);
+        watch.look_for(loans.iter().filter_map(|loan| Some((&loan.credential, &loan.secret.as_ref()?.0))));
+        (!watch.is_empty()).then_some(watch)
+    }
+
+    /// Looks for nothing yet, and for what of these loans is added.
+    pub(super) fn over(loans: &[Loan], bits: u128) -> Self {
         let salt = bits.to_be_bytes();
         let steps = (0..=u8::MAX).map(|byte| step(&salt, byte)).collect();
         let ways = loans.iter().map(|loan| (loan.credential.clone(), loan.way.clone())).collect();
-        let watch = Self { salt, steps, ways, lent: RwLock::default() };
-        watch.look_for(loans.iter().filter_map(|loan| Some((&loan.credential, &loan.secret.as_ref()?.0))));
-        let is_empty = watch.lent().is_empty();
-        (!is_empty).then_some(watch)
+        Self { salt, steps, ways, lent: RwLock::default() }
+    }
+
+    /// Looks for this secret as well, and of those that were added for no more than the latest so many.
+    pub(super) fn add_latest(&self, credential: &CredentialName, secret: &SecretText, many: usize) {
+        self.add(credential, secret);
+        let mut lent = self.lent.write().unwrap_or_else(PoisonError::into_inner);
+        let surplus = lent.len().saturating_sub(many);
+        lent.drain(..surplus);
+    }
+
+    /// Whether there is nothing to look for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lent().is_empty()
     }
 
     /// Looks for this secret as well from here on: what was lent before is looked for all the same.
@@ -226,7 +243,7 @@ impl SecretSieve<'_> {
         }
     }
 
-    /// INVARIANT: at least one, because a watch has at least one trace, and no form is empty.
+    /// INVARIANT: at least one, because no form is empty.
     fn longest(&self) -> usize {
         let lent = self.watch.lent();
         lent.iter().flat_map(|lent| &lent.traces).map(|trace| trace.length).max().unwrap_or(1)
