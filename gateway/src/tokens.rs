@@ -88,7 +88,7 @@ async fn read_form(client: &mut Peer, request: &Exchange) -> Result<Lease, Broke
     match client.read_body(body).await {
         // What a form's encoding leaves is graphic, and none of it needs another escape on the way to the keeper.
         Ok(form) if form.iter().all(|&b| b.is_ascii_graphic() && b != b'"' && b != b'\\') => Ok(Lease::new(form)),
-        Ok(_) => Err(Refusal::NoSuchCall.into()),
+        Ok(_) => Err(Refusal::NotAForm.into()),
         Err(RelayError::Malformed(bad)) => Err(Refusal::Body(bad).into()),
         Err(_) => Err(Broken::ClientGone),
     }

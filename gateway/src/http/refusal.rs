@@ -54,6 +54,8 @@ pub(crate) enum Refusal {
     NotGit,
     /// No call of the token endpoint, at the place where it is served.
     NoSuchCall,
+    /// The body of a call to the token endpoint is not encoded as a form.
+    NotAForm,
     /// The keeper did not serve it, or there is no room for it.
     NotServed,
     /// There is no connection to the server.
@@ -107,6 +109,11 @@ impl Refusal {
                 "no_such_call",
                 "send a form to SELVEDGE_TOKEN_URL, or to /introspect or /revoke beside it; nothing else is here",
             ),
+            Self::NotAForm => (
+                400,
+                "invalid_request",
+                "encode the form: a space is `+` or `%20` (curl does it with --data-urlencode)",
+            ),
             Self::NotServed => (503, "not_served", "the repository cannot be served now; try again later"),
             Self::Dial(error) => show_dial(*error),
             Self::ServerGone => (502, "server_gone", "try again later"),
@@ -136,6 +143,7 @@ impl Refusal {
             Self::LentInClear(credential) => Some(("clear_text_denied", credential.to_string())),
             Self::NotGit => Some(("not_git", String::new())),
             Self::NoSuchCall => Some(("no_such_call", String::new())),
+            Self::NotAForm => Some(("not_a_form", String::new())),
             Self::NotServed => Some(("not_served", String::new())),
             // Whoever runs the proxy can mend it, and only the operator knows them.
             Self::Dial(
