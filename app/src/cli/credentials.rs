@@ -7,7 +7,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
 
 use super::Common;
-use super::people::{ask, say_what_may_live, text};
+use super::people::{ask, say_what_may_live, say_what_the_log_lacks, text};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Request, SecretWord};
 use crate::output::Output;
@@ -95,9 +95,7 @@ fn say_withdrawn(output: &Output, name: &str, value: &Value) {
         [run] => format!("`{name}` is withdrawn from {run}, which goes on without it"),
         runs => format!("`{name}` is withdrawn from {}, which go on without it", runs.join(", ")),
     });
-    if value.get("recorded").and_then(Value::as_bool) == Some(false) {
-        output.line("it could not be recorded: look at the disk of the state directory");
-    }
+    say_what_the_log_lacks(output, value);
     say_what_may_live(output, value);
 }
 

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use selvedge_authority::{Entry, KeyChange, Record, Verdict};
 use selvedge_domain::{
-    Actor, AgentName, CredentialName, Description, Event, LeaseId, LeaseState, Method, Reach, ResourceKind, Revocation,
-    RunId, Time, TriggerId, Trust, Verb,
+    Actor, AgentName, CredentialName, Description, Event, LeaseId, LeaseState, Method, Reach, ResourceKind, RunId,
+    Time, TriggerId, Trust, Verb,
 };
 
 use super::hall::Keeper;
 use crate::config::{Config, Right, What};
 use crate::errors::{CliError, Kind};
+use crate::wiring::dies_by_itself;
 
 /// What was seen up to now.
 pub(super) struct Usage {
@@ -80,11 +81,7 @@ pub(super) enum Meant {
 impl Lent {
     /// When it dies by itself; none when it is not known whether it was made.
     pub(super) fn expires(&self) -> Option<Time> {
-        match self.state {
-            LeaseState::Live { revocation: Revocation::ExpiryOnly(dies), expires } => Some(dies.max(expires)),
-            LeaseState::Live { expires, .. } | LeaseState::Stuck { expires } => Some(expires),
-            LeaseState::Announced | LeaseState::Dead => None,
-        }
+        dies_by_itself(self.state)
     }
 }
 
