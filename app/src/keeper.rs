@@ -22,6 +22,7 @@ mod reception;
 mod schedule;
 mod serve;
 mod trial;
+mod turns;
 mod usage;
 mod view;
 

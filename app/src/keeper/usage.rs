@@ -10,6 +10,7 @@ use selvedge_domain::{
 };
 
 use super::hall::Keeper;
+use super::turns::Turn;
 use crate::config::{Config, Right, What};
 use crate::errors::{CliError, Kind};
 use crate::wiring::dies_by_itself;
@@ -86,8 +87,8 @@ impl Lent {
 }
 
 impl Usage {
-    /// Reads the log. Uses count from `since` on.
-    pub(super) fn read(keeper: &Keeper, config: &Config, since: Time) -> Result<Self, CliError> {
+    /// Reads the log, which is whoever's turn it is. Uses count from `since` on.
+    pub(super) fn read(keeper: &Keeper, _turn: &Turn<'_>, config: &Config, since: Time) -> Result<Self, CliError> {
         let agents = config.agents.iter().map(|(name, agent)| {
             (name.clone(), AgentUse { rights: vec![None; agent.rights.len()], ..AgentUse::default() })
         });
