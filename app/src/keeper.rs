@@ -23,6 +23,7 @@ mod reception;
 mod schedule;
 mod serve;
 mod trial;
+mod turns;
 mod usage;
 mod view;
 

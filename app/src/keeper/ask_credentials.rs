@@ -12,7 +12,7 @@ use selvedge_gateway::{ProxyLogin, SecretText};
 use serde_json::{Value, json};
 
 use super::ask_stop::REVOKE_WITHIN;
-use super::hall::Keeper;
+use super::hall::{Keeper, Listener};
 use super::message::{Reply, SecretWord};
 use super::usage::{Meant, Usage};
 use crate::config::{CredentialConfig, KeyKept};
@@ -188,10 +188,17 @@ fn take_away(keeper: &Arc<Keeper>, name: &CredentialName, from: Option<&RunId>, 
 }
 
 /// Every configured credential.
-pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
+pub(super) fn list(
+    keeper: &Keeper,
+    uid: u32,
+    listener: &dyn Listener,
+    each: &mut dyn FnMut(&Reply),
+) -> Result<Value, CliError> {
     let works = &keeper.works;
     let config = works.config();
-    let usage = Usage::read(keeper, &config, Time::from_millis(0))?;
+    let Some(turn) = keeper.turn_at_the_log(uid, listener) else { return Ok(Value::Null) };
+    let usage = Usage::read(keeper, &turn, &config, Time::from_millis(0))?;
+    drop(turn);
     for (name, credential) in &config.credentials {
         let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
         let kept = credential.source.key_kept();

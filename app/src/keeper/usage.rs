@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 
 use selvedge_authority::{Entry, KeyChange, Record, Verdict};
 use selvedge_domain::{
-    Actor, AgentName, CredentialName, Description, Event, LeaseId, LeaseState, Method, Reach, ResourceKind, Revocation,
-    RunId, Time, TriggerId, Trust, Verb,
+    Actor, AgentName, CredentialName, Description, Event, LeaseId, LeaseState, Method, Reach, ResourceKind, RunId,
+    Time, TriggerId, Trust, Verb,
 };
 
 use super::hall::Keeper;
+use super::turns::Turn;
 use crate::config::{Config, Right, What};
 use crate::errors::{CliError, Kind};
+use crate::wiring::dies_by_itself;
 
 /// What was seen up to now.
 pub(super) struct Usage {
@@ -80,17 +82,13 @@ pub(super) enum Meant {
 impl Lent {
     /// When it dies by itself; none when it is not known whether it was made.
     pub(super) fn expires(&self) -> Option<Time> {
-        match self.state {
-            LeaseState::Live { revocation: Revocation::ExpiryOnly(dies), expires } => Some(dies.max(expires)),
-            LeaseState::Live { expires, .. } | LeaseState::Stuck { expires } => Some(expires),
-            LeaseState::Announced | LeaseState::Dead => None,
-        }
+        dies_by_itself(self.state)
     }
 }
 
 impl Usage {
-    /// Reads the log. Uses count from `since` on.
-    pub(super) fn read(keeper: &Keeper, config: &Config, since: Time) -> Result<Self, CliError> {
+    /// Reads the log, which is whoever's turn it is. Uses count from `since` on.
+    pub(super) fn read(keeper: &Keeper, _turn: &Turn<'_>, config: &Config, since: Time) -> Result<Self, CliError> {
         let agents = config.agents.iter().map(|(name, agent)| {
             (name.clone(), AgentUse { rights: vec![None; agent.rights.len()], ..AgentUse::default() })
         });
