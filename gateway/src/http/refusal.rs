@@ -47,6 +47,8 @@ pub(crate) enum Refusal {
     NotGit,
     /// No call of the token endpoint, at the place where it is served.
     NoSuchCall,
+    /// No request for access, at the place where one asks.
+    NotAccess,
     /// The keeper did not serve it, or there is no room for it.
     NotServed,
     /// There is no connection to the server.
@@ -99,6 +101,11 @@ impl Refusal {
                 "no_such_call",
                 "send a form to SELVEDGE_TOKEN_URL, or to /introspect or /revoke beside it; nothing else is here",
             ),
+            Self::NotAccess => (
+                404,
+                "no_such_call",
+                "post JSON in plain characters to SELVEDGE_ACCESS_URL: `reach`, a rule, and `reason`; nothing else is here",
+            ),
             Self::NotServed => (503, "not_served", "the repository cannot be served now; try again later"),
             Self::Dial(error) => show_dial(*error),
             Self::ServerGone => (502, "server_gone", "try again later"),
@@ -126,7 +133,7 @@ impl Refusal {
             Self::NotLent { credential, .. } => Some(("credential_not_lent", credential.to_string())),
             Self::LentInClear(credential) => Some(("clear_text_denied", credential.to_string())),
             Self::NotGit => Some(("not_git", String::new())),
-            Self::NoSuchCall => Some(("no_such_call", String::new())),
+            Self::NoSuchCall | Self::NotAccess => Some(("no_such_call", String::new())),
             Self::NotServed => Some(("not_served", String::new())),
             // Whoever runs the proxy can mend it, and only the operator knows them.
             Self::Dial(

@@ -80,6 +80,7 @@ pub(crate) fn receive(channel: &mut UnixStream) -> Result<Vec<(ListenerKind, Own
         | ToDoor::Identity { .. }
         | ToDoor::Git { .. }
         | ToDoor::Loan { .. }
+        | ToDoor::Widened { .. }
         | ToDoor::Close {} => Err(PassError::Mismatch),
     }
 }
