@@ -27,7 +27,7 @@ const OBSERVATIONS_MAX: u64 = 5_000;
 /// Answers doors on behalf of the run's agent. Each request is its own order and its own decision (D3, A-45).
 #[expect(missing_debug_implementations, reason = "borrows a funnel, which has nothing to show")]
 pub struct Gatekeeper<'a> {
-    funnel: &'a Funnel<'a>,
+    pub(crate) funnel: &'a Funnel<'a>,
     run: RunId,
     open: Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
     requests: AtomicU64,

@@ -332,9 +332,10 @@ mod tests {
             let message =
                 serde_json::from_str::<ToDoor>(&format!(r#"{{"message":"widened","reach":{reach}}}"#)).unwrap();
             keeper.write_all(&frame::encode(&message, TO_DOOR_BYTES_MAX).unwrap()).await.unwrap();
-            // The keeper stays: it is the message that ends it.
+            // Were the rule taken, the door would be closed in order.
+            let close = frame::encode(&ToDoor::Close {}, TO_DOOR_BYTES_MAX).unwrap();
+            keeper.write_all(&close).await.unwrap();
             assert_eq!(link.hear(door.into_split().0, &Loans::default(), &scope).await, Ended::KeeperGone);
-            drop(keeper);
         });
     }
 
