@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 
+mod access;
 mod advisories;
 mod cache;
 mod checks;

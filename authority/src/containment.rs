@@ -3,7 +3,7 @@
 use crate::{Class, class_of};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential,
-    OpenProposal, PushGit, ReadGit, StartWork, UseSecret,
+    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, UseSecret,
 };
 
 use selvedge_domain::{CredentialName, Grant, Loan, May, Order, Reach, Trust};
@@ -25,6 +25,9 @@ pub enum Outside {
     /// No `reach` rule covers the request.
     #[error("no `reach` rule covers {0}")]
     Reach(String),
+    /// No `may_ask` rule contains what is asked for.
+    #[error("no `may_ask` rule covers {0}")]
+    Asking(String),
     /// The audience was not granted.
     #[error("no credential for audience `{0}` is granted")]
     Audience(String),
@@ -150,6 +153,13 @@ impl Granted for HttpRequest {
     }
 }
 
+impl Granted for RequestAccess {
+    /// Asking goes as far as the configuration lets it, and no further: what cannot be compared cannot be asked for (E7).
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        if grant.may_be_asked(&self.reach) { Ok(()) } else { Err(Outside::Asking(self.reach.to_string())) }
+    }
+}
+
 impl Granted for ReadGit {
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
         needs(grant, May::Read, Trust::Observe)
@@ -202,6 +212,7 @@ mod tests {
             may: [May::Read, May::Write, May::Delegate].into(),
             reach: BTreeSet::new(),
             audiences: ["cloud".to_owned()].into(),
+            may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(10),
         };

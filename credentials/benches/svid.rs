@@ -107,6 +107,7 @@ fn parent(workload: WorkloadId) -> Parent {
             may: [May::Read, May::Delegate].into(),
             reach: BTreeSet::new(),
             audiences: BTreeSet::new(),
+            may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(u64::MAX),
         },

@@ -14,7 +14,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use selvedge_domain::CredentialName;
+use selvedge_domain::{CredentialName, Reach};
 
 use crate::git::wanted::{GitAnswer, GitCall};
 use crate::identity::wanted::{Given, Wanted};
@@ -22,7 +22,7 @@ use crate::loan::{DRAINED_WITHIN, LoanChange};
 use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Outcome, Refused, Verdict};
 use crate::wire::descriptors::{self, PassError};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{FromDoor, ToDoor, WireHello, WireLoanChange};
+use crate::wire::message::{FromDoor, ToDoor, WireHello, WireLoanChange, WireReach};
 
 /// The name under which the main executable becomes a door.
 pub const DOOR_NAME: &str = "selvedge-door";
@@ -278,6 +278,16 @@ impl Door {
         };
         lock(&self.changes.waiting).remove(&serial);
         confirmed.map_err(|_| {
+            self.kill();
+            DoorGone
+        })
+    }
+
+    /// Lets the run reach what this rule covers. Whoever is answered after this finds it so: the door reads in order. One that does
+    /// not read is killed, and so is one that was not told that this may be asked for.
+    pub fn widen(&self, rule: &Reach) -> Result<(), DoorGone> {
+        let message = ToDoor::Widened { reach: WireReach::from(rule) };
+        frame::write(&mut lock(&self.writer).channel, &message, TO_DOOR_BYTES_MAX).map_err(|_| {
             self.kill();
             DoorGone
         })

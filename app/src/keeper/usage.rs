@@ -1,7 +1,7 @@
 //! What the log says of standing identities and secrets: since when they are there, what was granted and used, what is alive.
 //! One pass; what is kept of it is bounded by what is configured and what is alive, never by the length of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Entry, KeyChange, Record, Verdict};
 use selvedge_domain::{
@@ -256,6 +256,7 @@ fn uses(right: &Right, order: &Description, credential: Option<&CredentialName>)
         What::May(May::Push) => order.verb == Verb::GitPush,
         What::May(May::Delegate) => order.verb == Verb::Delegate,
         What::Reach(reach) => order.verb == Verb::HttpRequest && reach.iter().any(|reach| covers(reach, order)),
+        What::Asking(rule) => order.verb == Verb::AccessRequest && contains(rule, order),
         What::Audience(audience) => {
             matches!(order.verb, Verb::CredentialMint | Verb::Delegate)
                 && order.resource.kind == ResourceKind::Audience
@@ -279,6 +280,19 @@ fn trust_for(order: &Description) -> Trust {
 /// The credential that went into a request.
 fn credential_used(order: &Description) -> Option<CredentialName> {
     order.text("credential").filter(|name| *name != "none").and_then(|name| CredentialName::parse(name).ok())
+}
+
+/// Whether a rule covers everything that a recorded request for access asked for.
+fn contains(rule: &Reach, order: &Description) -> bool {
+    let is_there = order.text("host") == Some(rule.endpoint.host.as_str())
+        && order.number("port") == Some(i64::from(rule.endpoint.port));
+    let methods: Option<BTreeSet<Method>> = order.words("methods").iter().map(|method| Method::parse(method)).collect();
+    match (methods, order.text("path")) {
+        (Some(methods), Some(path)) if is_there => {
+            rule.contains(&Reach { endpoint: rule.endpoint.clone(), methods, path_prefix: path.to_owned() })
+        }
+        _ => false,
+    }
 }
 
 /// Whether a rule covers a recorded request.

@@ -18,6 +18,7 @@ use selvedge_gateway::{
 use selvedge_sandbox::Listeners;
 
 use super::Works;
+use super::access::AccessDesk;
 use super::courier::door_rights;
 use super::git::GitDesk;
 use super::identity::nothing_to_hand_on;
@@ -64,6 +65,17 @@ pub(super) struct Lent {
     pub(super) watch: Option<Arc<SecretWatch>>,
 }
 
+/// What a door answers for beside the requests it forwards; none of it where the run has no business there.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Desks<'a> {
+    /// The repository it may ask for.
+    pub(super) git: Option<&'a GitDesk>,
+    /// The token endpoint.
+    pub(super) tokens: Option<&'a TokenDesk>,
+    /// Where it asks to reach more.
+    pub(super) access: Option<&'a AccessDesk>,
+}
+
 /// On whose behalf a door is open.
 #[derive(Clone)]
 pub(super) struct Behalf {
@@ -90,14 +102,15 @@ impl Works {
         behalf: &Behalf,
         reach: Vec<Reach>,
         lending: Lent,
-        git: Option<&GitDesk>,
-        tokens: Option<&TokenDesk>,
+        Desks { git, tokens, access }: Desks<'_>,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
+        let asking = access.map(AccessDesk::asking).transpose()?;
+        let askable = asking.iter().flat_map(|asking| &asking.within);
         let hello = Hello {
             run: behalf.run.clone(),
-            dangers: dangers(&config, &reach),
+            dangers: dangers(&config, reach.iter().chain(askable)),
             reach,
             roots_pem: self.roots_pem.clone(),
             ca_common_name: format!("selvedge {}", behalf.run),
@@ -106,6 +119,7 @@ impl Works {
             loans: lending.loans,
             git: git.map(GitDesk::host).transpose()?,
             tokens: tokens.map(TokenDesk::place).transpose()?,
+            asking,
             limits: Limits::default(),
             proxy: self.way_out().upstream().map_err(ActError::Permanent)?,
         };
@@ -177,9 +191,10 @@ impl Works {
     }
 }
 
-/// What the operator named under `danger`, for the endpoints this run may reach.
-fn dangers(config: &Config, reach: &[Reach]) -> Vec<Upstream> {
-    reach.iter().flat_map(|reach| dangers_at(&config.danger, &reach.endpoint)).collect()
+/// What the operator named under `danger`, for the endpoints this run may reach, or ask to.
+fn dangers<'a>(config: &Config, reach: impl Iterator<Item = &'a Reach>) -> Vec<Upstream> {
+    let endpoints: BTreeSet<&Endpoint> = reach.map(|reach| &reach.endpoint).collect();
+    endpoints.into_iter().flat_map(|endpoint| dangers_at(&config.danger, endpoint)).collect()
 }
 
 /// What the operator named under `danger`, for this endpoint.
@@ -215,12 +230,12 @@ impl OpenDoor {
         &mut self,
         works: &Works,
         behalf: &Behalf,
-        (git, tokens): (Option<&GitDesk>, Option<&TokenDesk>),
+        desks: Desks<'_>,
         doors: &dyn Doorkeeper,
         inside: impl FnOnce() -> T,
     ) -> T {
         let (serials_from, denials) = (self.serials_from, AtomicU64::new(0));
-        let desk = Desk { works, behalf, git, tokens, doors, serials_from, denials };
+        let desk = Desk { works, behalf, desks, door: &self.door, doors, serials_from, denials };
         let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
         let (door, secrets) = (&self.door, self.secrets.as_deref());
         let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
@@ -233,7 +248,7 @@ impl OpenDoor {
             let done = inside();
             is_over.store(true, Ordering::Release);
             works.on_loan.ring();
-            if let Some(git) = git {
+            if let Some(git) = desks.git {
                 git.end();
             }
             self.door.close();
@@ -246,8 +261,8 @@ impl OpenDoor {
 struct Desk<'a> {
     works: &'a Works,
     behalf: &'a Behalf,
-    git: Option<&'a GitDesk>,
-    tokens: Option<&'a TokenDesk>,
+    desks: Desks<'a>,
+    door: &'a Door,
     doors: &'a dyn Doorkeeper,
     serials_from: u64,
     denials: AtomicU64,
@@ -303,8 +318,15 @@ impl Judge for Desk<'_> {
     fn identity(&self, wanted: Wanted) -> Given {
         if let Wanted::Token { call, form } = &wanted {
             let answer = |tokens: &TokenDesk| tokens.answer(self.works, self.doors, *call, form);
-            let given = self.tokens.map_or_else(nothing_to_hand_on, answer);
+            let given = self.desks.tokens.map_or_else(nothing_to_hand_on, answer);
             if matches!(given, Given::Denied { .. } | Given::Token { status: 400.., .. }) {
+                self.denied(1);
+            }
+            return given;
+        }
+        if let (Wanted::Access { asked }, Some(access)) = (&wanted, self.desks.access) {
+            let given = access.answer(self.doors, self.door, asked);
+            if matches!(given, Given::Denied { .. }) {
                 self.denied(1);
             }
             return given;
@@ -319,7 +341,7 @@ impl Judge for Desk<'_> {
     }
 
     fn git(&self, call: GitCall) -> GitAnswer {
-        match self.git {
+        match self.desks.git {
             Some(git) => git.answer(self.doors, &call),
             None => GitAnswer::Refused {
                 code: "outside_grant".to_owned(),

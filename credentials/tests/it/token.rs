@@ -45,6 +45,7 @@ pub(crate) fn parent(run: u64) -> Parent {
             may: [May::Read, May::Write, May::Delegate].into(),
             reach: [reach("/crates")].into(),
             audiences: [CLOUD.to_owned()].into(),
+            may_ask: std::collections::BTreeSet::new(),
             loans: [Loan { credential, uses: reach("/api") }].into(),
             until: NOW.after(Duration::from_seconds(3600)),
         },

@@ -56,6 +56,8 @@ pub(crate) enum Refusal {
     NoSuchCall,
     /// The body of a call to the token endpoint is not encoded as a form.
     NotAForm,
+    /// No request for access, at the place where one asks.
+    NotAccess,
     /// The keeper did not serve it, or there is no room for it.
     NotServed,
     /// There is no connection to the server.
@@ -114,6 +116,11 @@ impl Refusal {
                 "invalid_request",
                 "encode the form: a space is `+` or `%20` (curl does it with --data-urlencode)",
             ),
+            Self::NotAccess => (
+                404,
+                "no_such_call",
+                "post JSON in plain characters to SELVEDGE_ACCESS_URL: `reach`, a rule, and `reason`; nothing else is here",
+            ),
             Self::NotServed => (503, "not_served", "the repository cannot be served now; try again later"),
             Self::Dial(error) => show_dial(*error),
             Self::ServerGone => (502, "server_gone", "try again later"),
@@ -142,7 +149,7 @@ impl Refusal {
             Self::NotLent { credential, .. } => Some(("credential_not_lent", credential.to_string())),
             Self::LentInClear(credential) => Some(("clear_text_denied", credential.to_string())),
             Self::NotGit => Some(("not_git", String::new())),
-            Self::NoSuchCall => Some(("no_such_call", String::new())),
+            Self::NoSuchCall | Self::NotAccess => Some(("no_such_call", String::new())),
             Self::NotAForm => Some(("not_a_form", String::new())),
             Self::NotServed => Some(("not_served", String::new())),
             // Whoever runs the proxy can mend it, and only the operator knows them.

@@ -72,6 +72,7 @@ pub(crate) fn receive(channel: &mut UnixStream, loans: &Loans) -> Result<Vec<(Li
             | ToDoor::Answer { .. }
             | ToDoor::Identity { .. }
             | ToDoor::Git { .. }
+            | ToDoor::Widened { .. }
             | ToDoor::Close {} => return Err(PassError::Mismatch),
         }
     }

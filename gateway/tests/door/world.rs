@@ -266,6 +266,7 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         loans: Vec::new(),
         git: None,
         tokens: None,
+        asking: None,
         limits: LIMITS,
         proxy: None,
     }

@@ -232,6 +232,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         Just(Deed::MayBorrow),
         any::<u64>().prop_map(|response_bytes| Deed::GitServed(GitServed { response_bytes })),
         commit().prop_map(|commit| Deed::Pushed(Pushed { commit })),
+        Just(Deed::Widened),
         any::<(u16, u64, u64)>().prop_map(|(status, request_bytes, response_bytes)| {
             Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
         }),

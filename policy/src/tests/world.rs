@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential,
-    OpenProposal, PushGit, ReadGit, StartWork, UseSecret,
+    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, UseSecret,
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, CheckReport, CommitId, CredentialName, Description, Digest, Endpoint,
-    Grant, HostPattern, Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber, RepoName,
+    Grant, HostPattern, Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber, Reach, RepoName,
     Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource,
     Trust, Verb, Verified, WorkloadId,
 };
@@ -51,6 +51,7 @@ fn grant(trust: Trust) -> Grant {
         may: BTreeSet::new(),
         reach: BTreeSet::new(),
         audiences: BTreeSet::new(),
+        may_ask: BTreeSet::new(),
         loans: BTreeSet::new(),
         until,
     }
@@ -159,6 +160,13 @@ pub(crate) fn delegate(ttl_seconds: u64) -> Description {
         budget: 0,
     }
     .describe()
+}
+
+/// A rule that an attempt asks to reach too.
+pub(crate) fn access() -> Description {
+    let endpoint = Endpoint { host: HostPattern::parse("docs.example").unwrap(), port: 443 };
+    let reach = Reach { endpoint, methods: [Method::Get].into(), path_prefix: "/guide".to_owned() };
+    RequestAccess { run: run(), repo: repo(), attempt: 1, reach, reason: "the guide\"; permit".to_owned() }.describe()
 }
 
 pub(crate) fn credential() -> CredentialName {
@@ -327,6 +335,7 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         read_git(),
         push_git(),
         delegate(300),
+        access(),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();
