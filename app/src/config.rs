@@ -322,6 +322,7 @@ impl Reader<'_> {
             autonomy: selvedge_domain::Autonomy::BoundedAutomation,
             may: self.may(key, &written.may)?,
             reach,
+            may_ask: self.may_ask(key, &written.may_ask)?,
             audiences: self.audiences(key, &written.audiences)?,
             loans,
             level: String::new(),
@@ -360,6 +361,16 @@ impl Reader<'_> {
             None => self.bad(format!("{key}.may"), one_of(word, May::ALL.iter().map(|m| m.as_str()))),
         };
         words.iter().map(parse).collect()
+    }
+
+    /// How far asking can go at all: rules outright, so that nobody asks their way to more than is written here (E7).
+    fn may_ask(&self, key: &str, rules: &[String]) -> Result<BTreeSet<Reach>, ConfigError> {
+        let parse = |rule: &String| match parse_rule(rule) {
+            Some(reach) => Ok(reach),
+            None => self
+                .bad(format!("{key}.may_ask"), format!("`{rule}` is not `<METHOD> https://<host>/<path>`{PLAIN_PATH}")),
+        };
+        rules.iter().map(parse).collect()
     }
 
     /// `cargo:read` names a registry and a right; `GET https://host/path` names a rule outright.
@@ -470,7 +481,7 @@ fn parse_endpoint(text: &str) -> Option<Endpoint> {
 const PLAIN_PATH: &str = ", with a path as a door reads it: no `..`, no `//`, no encoded `/`";
 
 /// What a rule names. Its path is as a door reads paths: one that no request can have would permit nothing, silently.
-fn parse_rule(text: &str) -> Option<Reach> {
+pub(crate) fn parse_rule(text: &str) -> Option<Reach> {
     let (method, url) = text.split_once(' ')?;
     let rest = url.trim().strip_prefix("https://")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));

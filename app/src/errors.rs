@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Breached = 114,
     /// Something standing is overdue or nobody's, or an orphan lives, in `identities --check`.
     Overdue = 115,
+    /// A forge, or the browser that was sent there, did not answer, or not as it should, in `credentials create-app`.
+    Unanswered = 116,
     /// A fault of the factory itself.
     Internal = 119,
 }
@@ -61,6 +63,7 @@ impl Kind {
         Self::Halted,
         Self::Breached,
         Self::Overdue,
+        Self::Unanswered,
         Self::Internal,
     ];
 
@@ -83,6 +86,7 @@ impl Kind {
             Self::Halted => "halted",
             Self::Breached => "breached",
             Self::Overdue => "overdue",
+            Self::Unanswered => "unanswered",
             Self::Internal => "internal",
         }
     }
@@ -106,6 +110,9 @@ impl Kind {
             Self::Halted => "a halt covers it; `selvedge resume` lifts that",
             Self::Breached => "in `demo`: an attack got through",
             Self::Overdue => "in `identities --check`: something is overdue, nobody's, or an orphan that may live",
+            Self::Unanswered => {
+                "in `credentials create-app`: nobody came back from the forge, or it did not answer as it should"
+            }
             Self::Internal => "a fault of the factory itself",
         }
     }

@@ -1,6 +1,7 @@
 //! One keeper per state directory: it alone opens the ledger, the policies and the keys. Every command is its client, or
 //! becomes the keeper while it runs.
 
+mod ask_app;
 mod ask_audit;
 mod ask_credentials;
 mod ask_doctor;
@@ -22,6 +23,7 @@ mod reception;
 mod schedule;
 mod serve;
 mod trial;
+mod turns;
 mod usage;
 mod view;
 

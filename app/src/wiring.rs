@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Judge};
 use selvedge_credentials::{IssuerName, Leases, MasterKey, MintingKeys, ProxyPassword, Sealer, StoredKeys};
-use selvedge_domain::{AgentName, Digest, LeaseId, RepoName, RunId, Time};
+use selvedge_domain::{AgentName, Digest, RepoName, RunId, Time};
 use selvedge_factory::Factory;
 use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
 use selvedge_forge::git::{GitRunner, HostGit};
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 
+mod access;
 mod advisories;
 mod cache;
 mod checks;
@@ -56,7 +57,7 @@ pub(crate) use store::ClaimedStore;
 pub(crate) use tape::FRAME_BYTES_MAX;
 pub(crate) use tape::Reel;
 pub(crate) use tenure::{Vouched, Word};
-pub(crate) use withdraw::LiveLoan;
+pub(crate) use withdraw::{LiveLoan, MayLive, dies_by_itself};
 
 /// How long a kill may take before it is reported as failed. Killing a sandbox takes milliseconds.
 const KILL_WITHIN: Duration = Duration::from_secs(30);
@@ -320,12 +321,19 @@ impl Works {
 
     /// Takes back what a run was lent, whatever its slot is busy with. Its turn does so too, and records it: this is for
     /// those who cannot wait for that turn. Says which leases may still live.
-    pub(crate) fn take_leases_back(&self, run: &RunId) -> Vec<LeaseId> {
+    pub(crate) fn take_leases_back(&self, run: &RunId) -> Vec<MayLive> {
         // A secret that no door fetched yet.
         self.drop_lent(run);
-        let Ok(run) = self.run(run) else { return Vec::new() };
-        let lent = run.leases().iter().filter(|(_, state)| state.may_live()).map(|(lease, _)| lease.clone());
-        lent.filter(|lease| self.take_back(lease) != TakenBack::Dead).collect()
+        let mut living = self.may_live(run);
+        living.retain_mut(|lent| match self.take_back(&lent.lease) {
+            TakenBack::Dead => false,
+            TakenBack::Expires { at } => {
+                lent.until = Some(at);
+                true
+            }
+            TakenBack::Stuck { .. } => true,
+        });
+        living
     }
 
     /// Why this run may not go on, when a halt covers it.

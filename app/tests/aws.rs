@@ -171,6 +171,10 @@ fn the_sdk_as_it_is_shipped_works_through_the_door_with_keys_that_are_worth_noth
     let known = scene.json(&["credentials", "list"])["credentials"].clone();
     assert!(known.as_array().unwrap().iter().all(|known| known["live"].as_array().unwrap().len() == 1), "{known}");
     assert!(known.as_array().unwrap().iter().all(|known| text(known, "dies").contains("before its time")), "{known}");
+    // Nor are they said to be ended when whoever answered for them leaves, but when they die.
+    let said = scene.json(&["identities", "offboard", "team-data@example.org"]);
+    let until = said["may_live_until"].as_object().unwrap();
+    assert_eq!((said["may_still_live"].as_array().unwrap().len(), until.len(), &said["stopped"]), (2, 2, &json!([id])));
     // And nothing of them is anywhere but with the service.
     assert!(!show.contains("canary") && !output.contains("canary"), "{show}");
 }

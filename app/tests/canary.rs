@@ -279,7 +279,11 @@ fn control(dir: &Path) -> Vec<PathBuf> {
 fn breaks_without_a_core(pid: u32, signal: Signal, what: &str, places: &[PathBuf]) {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
-    assert_eq!(limit.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "{what}");
+    assert_eq!(
+        limit.split_whitespace().take(2).collect::<Vec<_>>(),
+        ["1", "1"],
+        "{what}: what keeps a crash from being piped anywhere, core(5)"
+    );
     // What another user's process keeps in `/proc` belongs to root where it is not dumpable, and to that user else.
     let owner = std::fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
     assert_eq!(owner, 0, "{what} is dumpable");

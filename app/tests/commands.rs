@@ -204,6 +204,7 @@ fn every_exit_status_of_the_factory_is_documented_and_between_100_and_119() {
         (111, "held"),
         (112, "failed"),
         (113, "halted"),
+        (116, "unanswered"),
         (119, "internal"),
     ] {
         assert!(listed.contains(&expected), "{expected:?}");

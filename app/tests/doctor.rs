@@ -226,6 +226,7 @@ fn what_is_wrong_with_a_provider_is_named_with_what_to_do_and_nothing_is_alive_b
         (Fault::Login(429), "mint", "too_many_requests", "wait"),
         (Fault::Login(503), "mint", "provider_in_trouble", "whoever runs it"),
         (Fault::Nonsense, "mint", "answer_malformed", "URL"),
+        (Fault::Api(302), "use", "redirected", "login page"),
         (Fault::Api(401), "use", "not_accepted", "expired"),
         (Fault::Api(404), "use", "probe_not_known", "probe"),
         (Fault::Api(500), "use", "service_in_trouble", "whoever runs it"),
@@ -250,7 +251,7 @@ fn what_is_wrong_with_a_provider_is_named_with_what_to_do_and_nothing_is_alive_b
             );
         }
     }
-    assert_eq!(vendor.used().len(), 3, "one request for each that came so far");
+    assert_eq!(vendor.used().len(), 4, "one request for each that came so far");
     vendor.has(Fault::None);
     assert_eq!(scene.json(&["doctor", "api"])["verdict"], "works");
 }

@@ -236,3 +236,34 @@ kill $relay; cat /tmp/said"#
     assert!(asked.clone().all(|entry| !entry.to_string().contains("stolen")), "no credential is recorded: {show}");
     scene.run(&["audit", "verify"]).ok();
 }
+
+/// Asks for what it may not, over and over and as fast as it can.
+const STORM: &str = r#"
+import http.client, os, ssl, urllib.parse
+proxy = urllib.parse.urlparse(os.environ["HTTPS_PROXY"])
+door = http.client.HTTPSConnection(proxy.hostname, proxy.port, context=ssl.create_default_context())
+door.set_tunnel("api.selvedge.test", 443)
+for number in range(20000):
+    door.request("DELETE", "/")
+    answer = door.getresponse()
+    assert answer.status == 403, answer.status
+    answer.read()
+print("never stopped")
+"#;
+
+#[test]
+fn a56_a107_a_storm_of_denied_requests_ends_its_run() {
+    let scene = Scene::ready();
+    let reach = format!("reach = [\"GET https://{HOST}/\"]\n");
+    scene.configure("checks = [\"sh tests/run.sh\"]", &format!("{}{reach}", agent("caller", "draft")));
+    scene.commit("storm.py", STORM);
+    let run = call(&scene, "/usr/bin/python3 storm.py");
+    assert_eq!(run["outcome"], "halted", "{run}");
+    let id = text(&run, "run");
+    assert!(!scene.run(&["output", id]).ok().out.contains("never stopped"));
+    let show = scene.json(&["show", id]).to_string();
+    assert!(show.contains("denied_too_often"), "the finding is on record");
+    // A tenth as many are answered to the end.
+    let some = call(&scene, "sed -i s/20000/500/ storm.py; /usr/bin/python3 storm.py");
+    assert_ne!(some["outcome"], "halted", "{some}");
+}

@@ -289,6 +289,34 @@ fn what_a_run_hands_on_only_narrows_is_worth_nothing_to_others_and_dies_with_it_
 }
 
 #[test]
+fn a_flood_at_the_token_endpoint_hides_nothing_and_ends_its_run_a107() {
+    let scene = Scene::ready();
+    let giver = agent("giver", "draft").replace("\"open-pr\"]", "\"open-pr\", \"delegate\"]");
+    scene.configure("checks = [\"sh tests/run.sh\"]", &giver);
+    let ask = |many: u32| {
+        format!(
+            "curl -s --parallel --parallel-max 8 -o /dev/null -d grant_type=x \"https://token.selvedge.internal/token#[1-{many}]\""
+        )
+    };
+    let script =
+        format!("exec 2>/dev/null; {}; curl -s https://evil.example/; {}; echo went on", ask(1500), ask(20_000));
+    let run = scene.run(&["run", "--agent", "giver", "--wait", "--json", &script]).document()["runs"][0].clone();
+    let id = text(&run, "run");
+    assert_eq!(run["outcome"], "halted", "{run}");
+    assert!(!scene.run(&["output", id]).ok().out.contains("went on"));
+    let show = scene.json(&["show", id]);
+    let saying = |words: &str| {
+        show["entries"].as_array().unwrap().iter().filter(|entry| entry.to_string().contains(words)).count()
+    };
+    assert_eq!(
+        (saying("evil.example"), saying("denied_too_often")),
+        (1, 1),
+        "what came in between is on record: {show}"
+    );
+    assert!((1..=4).contains(&saying("unsupported_grant_type")), "a few entries tell of thousands: {show}");
+}
+
+#[test]
 fn without_an_audience_there_is_no_identity_door_a104() {
     let scene = Scene::ready();
     let script = "echo endpoint:$SPIFFE_ENDPOINT_SOCKET:; \

@@ -6,14 +6,13 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use common::{Said, Scene, agent, eventually, is_root, text};
+use common::{Said, Scene, agent, eventually, holds, is_root, text};
 use serde_json::Value;
 
 /// A host nobody else has (RFC 6761).
@@ -112,25 +111,6 @@ fn unasked(scene: &Scene) {
 
 fn credential(scene: &Scene) -> Value {
     scene.json(&["credentials", "list"])["credentials"][0].clone()
-}
-
-/// Whether any file below `dir` holds these bytes.
-fn holds(dir: &Path, bytes: &[u8]) -> Option<std::path::PathBuf> {
-    for entry in std::fs::read_dir(dir).unwrap().flatten() {
-        let path = entry.path();
-        let found = if path.is_dir() {
-            holds(&path, bytes)
-        } else {
-            let mut content = Vec::new();
-            // Sockets and the like hold nothing.
-            let read = std::fs::File::open(&path).and_then(|mut file| file.read_to_end(&mut content));
-            (read.is_ok() && content.windows(bytes.len()).any(|part| part == bytes)).then_some(path)
-        };
-        if found.is_some() {
-            return found;
-        }
-    }
-    None
 }
 
 #[test]

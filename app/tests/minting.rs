@@ -38,6 +38,10 @@ struct Shelf {
     trouble: Option<&'static str>,
     /// Logins are made, and not answered yet.
     holds_logins: bool,
+    /// Revocations are not answered yet.
+    holds_revocations: bool,
+    /// How many requests the API had seen when the first of these came.
+    used_before_revoking: Option<usize>,
 }
 
 /// Both services on one port: what is told apart is the host.
@@ -87,6 +91,9 @@ fn answer(stream: TcpStream, shelf: &Mutex<Shelf>) {
             let _gone = reader.get_mut().write_all(said.as_bytes());
             return;
         }
+        while head.starts_with("PUT /v1/sys/leases/revoke") && holds_a_revocation(&mut shelf.lock().unwrap()) {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         let (status, said) = serve(&head, &field, &body, &mut shelf.lock().unwrap());
         while head.starts_with("POST /v1/auth/jwt/login") && shelf.lock().unwrap().holds_logins {
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -97,6 +104,14 @@ fn answer(stream: TcpStream, shelf: &Mutex<Shelf>) {
             return;
         }
     }
+}
+
+fn holds_a_revocation(shelf: &mut Shelf) -> bool {
+    if shelf.holds_revocations {
+        let used = shelf.used.len();
+        shelf.used_before_revoking.get_or_insert(used);
+    }
+    shelf.holds_revocations
 }
 
 fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, body: &[u8], shelf: &mut Shelf) -> (u16, Value) {
@@ -468,4 +483,57 @@ fn a_renewed_credential_in_what_an_agent_prints_goes_no_further_c7() {
     let output = scene.run(&["output", text(&run, "run")]).ok().out;
     assert!(output.contains("so: ********************") && !output.contains("canary-password"), "{output}");
     assert_eq!(vendor.live(), 0);
+}
+
+/// What others were lent is another secret, made for them.
+#[test]
+fn a_made_secret_that_leaks_ends_its_own_run_and_no_other_c7() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    let _serving = scene.serve();
+    let waiting = format!("{}; echo; sleep 600", fetch());
+    scene.run(&["run", "--agent", "caller", &waiting]).ok();
+    eventually("the first uses its own", || (vendor.shelf.lock().unwrap().used.len() == 1).then_some(()));
+    let leaking = format!("{}; printf 'canary-%s\\n' password-0002; sleep 600", fetch());
+    scene.run(&["run", "--agent", "caller", &leaking]).ok();
+    let leaked = eventually("the second leaked", || {
+        scene.runs().into_iter().find(|run| run["outcome"] == "halted").map(|run| text(&run, "run").to_owned())
+    });
+    eventually("its own is dead", || (vendor.live() == 1).then_some(()));
+    let said = scene.json(&["show", &leaked]).to_string();
+    assert!(said.contains("it was made for this run") && !said.contains("until a new one is stored"), "{said}");
+    let others = scene.runs().into_iter().filter(|run| run["stage"] == "working").count();
+    assert_eq!((others, vendor.live()), (1, 1), "the first goes on, with what it was lent");
+    assert!(vendor.shelf.lock().unwrap().tokens.values().any(|password| password == "canary-password-0001"));
+}
+
+/// Whoever answered for it has left, and the service does not answer: all doors are closed before anybody waits for it.
+#[test]
+fn offboarding_closes_every_door_before_it_waits_for_any_revocation_b6_g5() {
+    let vendor = Vendor::start();
+    let scene = scene(&vendor, "");
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), format!("{config}\n[factory]\nslots = 3\n")).unwrap();
+    let _serving = scene.serve();
+    for number in 0..3 {
+        let script = format!("while {} >/dev/null; do sleep 0.1; done; sleep 600; : {number}", fetch());
+        scene.run(&["run", "--agent", "caller", "--json", &script]).ok();
+    }
+    eventually("all of them use what was made for them", || {
+        let used = vendor.shelf.lock().unwrap().used.clone();
+        (used.into_iter().collect::<BTreeSet<_>>().len() == 3).then_some(())
+    });
+    vendor.shelf.lock().unwrap().holds_revocations = true;
+    let said = scene.run(&["identities", "offboard", "team-api@example.org"]);
+    let (before, used) = {
+        let shelf = vendor.shelf.lock().unwrap();
+        (shelf.used_before_revoking, shelf.used.len())
+    };
+    assert_eq!(before, Some(used), "nothing was used once the first of them was being revoked: {said:?}");
+    let count = |words: &str| said.out.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((said.status, count("was stopped"), count("may still live, until 2")), (0, 3, 3), "{said:?}");
+    assert_eq!((count("taken back"), vendor.live()), (0, 3), "{said:?}");
+
+    vendor.shelf.lock().unwrap().holds_revocations = false;
+    eventually("they are dead once the service answers", || (vendor.live() == 0).then_some(()));
 }

@@ -29,6 +29,7 @@ const COMMANDS: &[&str] = &[
     "credentials",
     "credentials list",
     "credentials store",
+    "credentials create-app",
     "credentials remove",
     "identities",
     "identities certify",

@@ -337,3 +337,69 @@ fn an_agent_whose_owner_left_is_stopped_and_not_admitted_until_another_is_named_
     std::fs::write(scene.config(), named).unwrap();
     assert_eq!(outcome(&call(&scene, "true")), "nothing_to_do");
 }
+
+/// A run that uses the key and goes on, of an agent that the configuration then takes the key from.
+fn holder_of_a_key_that_its_agent_is_not_given_any_more(scene: &Scene) -> String {
+    scene.run(&["run", "--agent", "caller", &format!("curl -sS https://{HOST}/v1/items; sleep 600")]).ok();
+    eventually("the key is in use", || identity(scene, "credential:api")["last_used"].is_string().then_some(()));
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), config.replace("credentials = [\"api\"]\n", "")).unwrap();
+    eventually("it is read again", || (!identity(scene, "agent:caller").to_string().contains("\"api\"")).then_some(()));
+    text(&scene.runs()[0], "run").to_owned()
+}
+
+#[test]
+fn offboarding_stops_every_run_that_holds_the_key_whatever_is_configured_now_b6() {
+    let scene = scene("", "", "");
+    store(&scene, "api").ok();
+    let _serving = scene.serve();
+    let run = holder_of_a_key_that_its_agent_is_not_given_any_more(&scene);
+    let said = scene.json(&["identities", "offboard", "credential:api"]);
+    assert_eq!(
+        (&said["stopped"], &said["killed"], &said["may_still_live"], &said["recorded"], &said["log_read"]),
+        (&json!([run]), &json!(1), &json!([]), &json!(true), &json!(true)),
+        "{said}"
+    );
+    eventually("it has ended and holds nothing", || {
+        let whole = scene.json(&["identities"]);
+        (scene.runs()[0]["outcome"] == "halted" && whole["live"].as_array().unwrap().is_empty()).then_some(())
+    });
+}
+
+/// Nobody can say which runs use it, so none that is alive goes on.
+#[test]
+fn offboarding_stops_all_that_is_alive_when_the_log_cannot_be_read_b6_g5() {
+    let scene = scene("", "", "");
+    store(&scene, "api").ok();
+    let _serving = scene.serve();
+    let script = format!("curl -sS https://{HOST}/v1/items; sleep 600");
+    scene.run(&["run", "--agent", "caller", &script]).ok();
+    eventually("the key is in use", || identity(&scene, "credential:api")["last_used"].is_string().then_some(()));
+    let run = text(&scene.runs()[0], "run").to_owned();
+    let log = rusqlite::Connection::open(scene.state().join("ledger/ledger.db")).unwrap();
+    log.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    log.execute("ALTER TABLE p_run RENAME TO p_run_gone", []).unwrap();
+    let said = scene.run(&["identities", "offboard", "credential:api", "--json"]).document();
+    log.execute("ALTER TABLE p_run_gone RENAME TO p_run", []).unwrap();
+    assert_eq!(
+        (&said["stopped"], &said["killed"], &said["log_read"]),
+        (&json!([run]), &json!(1), &json!(false)),
+        "{said}"
+    );
+}
+
+/// Accounts of a directory service are not in `/etc/passwd`, so nobody knows whether this one is theirs.
+#[test]
+fn an_account_that_is_not_known_does_not_vouch_for_an_owner_who_left_b6() {
+    if !common::is_root() {
+        return;
+    }
+    let scene = scene("", "", "");
+    store(&scene, "api").ok();
+    let _serving = scene.serve();
+    let certify = || Said::of(&scene.command_as(54321, &["identities", "certify", "api"]).output().unwrap());
+    certify().ok();
+    scene.run(&["identities", "offboard", "team-api@example.org"]).ok();
+    certify().refused(102, &["cannot tell whose account", "54321", "/etc/passwd"]);
+    scene.run(&["identities", "certify", "credential:api"]).ok();
+}

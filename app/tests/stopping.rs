@@ -79,6 +79,24 @@ fn a_halt_and_a_revocation_need_no_configuration_g5() {
     assert_eq!(scene.json(&["ps"])["halts"], serde_json::json!(["everything", format!("run {run}")]));
 }
 
+/// Nobody can say whose run it is, or what it was lent.
+#[test]
+fn a_halt_of_an_agent_kills_what_is_alive_when_the_log_cannot_be_read_g5() {
+    let scene = Scene::ready();
+    let _keeper = scene.serve();
+    let (task, marker) = endless(&scene);
+    scene.run(&["run", "--agent", "writer", &task]).ok();
+    eventually("it runs", || (!processes_with(&marker).is_empty()).then_some(()));
+    let log = rusqlite::Connection::open(scene.state().join("ledger/ledger.db")).unwrap();
+    log.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    log.execute("ALTER TABLE entry RENAME TO entry_gone", []).unwrap();
+    let said = scene.run(&["halt", "agent", "writer"]);
+    for words in ["1 run was killed", "the log could not be read"] {
+        assert!(said.out.contains(words), "{words}: {said:?}");
+    }
+    assert!(processes_with(&marker).is_empty());
+}
+
 #[test]
 fn only_what_is_halted_can_be_resumed() {
     let scene = Scene::ready();

@@ -25,6 +25,7 @@ pub fn class_of(verb: Verb) -> Class {
         | Verb::ModelCall
         | Verb::GitPush
         | Verb::Delegate
+        | Verb::AccessRequest
         | Verb::SecretUse
         | Verb::ProposalOpen
         | Verb::ProposalMerge
@@ -63,7 +64,8 @@ pub fn risk_of(verb: Verb) -> Risk {
         | Verb::ProposalClose
         | Verb::TicketChange
         | Verb::InfraPlan => Risk::Medium,
-        Verb::SecretUse
+        Verb::AccessRequest
+        | Verb::SecretUse
         | Verb::ProposalMerge
         | Verb::ArtifactPublish
         | Verb::ArtifactRotate

@@ -3,7 +3,7 @@
 use crate::{Class, class_of};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential,
-    OpenProposal, PushGit, ReadGit, StartWork, UseSecret,
+    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, UseSecret,
 };
 
 use selvedge_domain::{Ceiling, CredentialName, Grant, Loan, May, Order, Reach, TriggerSource, Trust};
@@ -25,6 +25,9 @@ pub enum Outside {
     /// No `reach` rule covers the request.
     #[error("no `reach` rule covers {0}")]
     Reach(String),
+    /// No `may_ask` rule contains what is asked for.
+    #[error("no `may_ask` rule covers {0}")]
+    Asking(String),
     /// The audience was not granted.
     #[error("no credential for audience `{0}` is granted")]
     Audience(String),
@@ -150,6 +153,13 @@ impl Granted for HttpRequest {
     }
 }
 
+impl Granted for RequestAccess {
+    /// Asking goes as far as the configuration lets it, and no further: what cannot be compared cannot be asked for (E7).
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        if grant.may_be_asked(&self.reach) { Ok(()) } else { Err(Outside::Asking(self.reach.to_string())) }
+    }
+}
+
 impl Granted for ReadGit {
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
         needs(grant, May::Read, Trust::Observe)
@@ -221,6 +231,7 @@ mod tests {
             audiences: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(10),
+            may_ask: BTreeSet::new(),
         };
         let asked = |source: TriggerSource, ceiling: Option<Ceiling>| {
             let within = ceiling.map(|ceiling| Box::new(Handed { ceiling, depth: 1, budget: 0 }));
@@ -263,6 +274,7 @@ mod tests {
             may: [May::Read, May::Write, May::Delegate].into(),
             reach: BTreeSet::new(),
             audiences: ["cloud".to_owned()].into(),
+            may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(10),
         };
@@ -270,6 +282,7 @@ mod tests {
         let give = |grant: Grant, audience: &str| {
             let order = Delegate {
                 lease: LeaseId::from_entropy(1),
+                from: LeaseId::from_entropy(2),
                 run: run.clone(),
                 repo: RepoName::parse("acme/shop").unwrap(),
                 to: WorkloadId::new("example.org", RunId::from_entropy(2), AgentName::parse("reader").unwrap()),

@@ -261,6 +261,7 @@ mod tests {
                 may: BTreeSet::new(),
                 reach: BTreeSet::from([reach]),
                 audiences: BTreeSet::new(),
+                may_ask: BTreeSet::new(),
                 loans: BTreeSet::new(),
                 until: Time::from_millis(u64::MAX),
             }),

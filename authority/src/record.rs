@@ -118,6 +118,11 @@ pub enum Record {
 pub enum KeyChange {
     /// It was stored, in place of an earlier one.
     Stored,
+    /// An App was made, and the key that came with it stored.
+    Made {
+        /// The App's number at its forge.
+        app: u64,
+    },
     /// It was removed.
     Removed,
 }

@@ -104,14 +104,16 @@ fn parent(workload: WorkloadId) -> Parent {
         repo: RepoName::parse("acme/shop").expect("a name"),
         grant: Grant {
             trust: Trust::Propose,
-            may: [May::Read].into(),
+            may: [May::Read, May::Delegate].into(),
             reach: BTreeSet::new(),
             audiences: BTreeSet::new(),
+            may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(u64::MAX),
         },
         depth: 0,
         budget_left: 0,
+        handed_on: std::collections::BTreeMap::new(),
         context: TaskContext { task: TaskId::from_entropy(1), intent: Intent::ProposeChange, lineage: Vec::new() },
     }
 }

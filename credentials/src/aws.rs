@@ -66,9 +66,12 @@ impl Aws {
         Self { name: format!("aws:{}", settings.credential), settings, issuer, courier }
     }
 
-    fn assume(&self, document: &str, session: &str) -> Result<Brought, ProviderError> {
+    fn assume(&self, document: &str, order: &MintCredential) -> Result<Brought, ProviderError> {
         let AwsSettings { sts, role, session_lives, policy, policy_arns, .. } = &self.settings;
-        let seconds = (session_lives.as_millis() / 1000).to_string();
+        // As long as was decided, which can be shorter than a session can.
+        let lives = Duration::from_seconds(order.ttl_seconds).max(SESSION_LIVES_AT_LEAST).min(*session_lives);
+        let seconds = (lives.as_millis() / 1000).to_string();
+        let session = order.lease.as_str();
         let mut pairs = vec![
             ("Action".to_owned(), "AssumeRoleWithWebIdentity"),
             ("Version".to_owned(), VERSION),
@@ -109,7 +112,7 @@ impl Provider for Aws {
         let order = permit.order();
         let signed = self.issuer.sign_for(permit, holder, &self.settings.audience, DOCUMENT_LIFETIME, now);
         let (document, _) = signed.map_err(|error| ProviderError::new(error).that_made_nothing())?;
-        let made = self.assume(&String::from_utf8_lossy(document.expose()), order.lease.as_str())?;
+        let made = self.assume(&String::from_utf8_lossy(document.expose()), order)?;
         // It made something, and we do not know what.
         let unknown = || ProviderError::new("the request was answered without the keys of a session");
         let part = |name: &str| made.text(&format!("{RESULT}/{name}")).filter(|part| is_key(part)).ok_or_else(unknown);

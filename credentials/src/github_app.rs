@@ -4,6 +4,7 @@
 //! /installation/token` and `GET /installation/repositories`. Not run against the real service. What GitHub cannot narrow, which
 //! branch is pushed to and who merges, is the door's and the rule sets' to keep.
 
+mod creation;
 mod key;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use selvedge_domain::{CredentialName, Duration, Method, Revocation, Time, Worklo
 use crate::errand::{Body, Brought, Courier, Errand, Reads, UNDER_WAY_AT_MOST, bearer, plain};
 use crate::{Credential, Fresh, Handle, Lost, MintingKeys, Page, Probe, Provider, ProviderError, Secret, fields};
 
+pub use creation::{AppPlan, CreationError, ManifestCode, NewApp, Organization, PlanError};
 pub use key::{AppKey, NotAnAppKey};
 
 /// How long GitHub lets a token live; it cannot be asked for less.
@@ -44,14 +46,21 @@ pub struct GithubAppSettings {
     pub credential: CredentialName,
     /// Where the API is: `/` at its own host, `/api/v3` at an Enterprise Server.
     pub api: Page,
-    /// The App, by its id or its client id.
-    pub app: String,
-    /// The installation of it.
-    pub installation: u64,
+    /// The installation of an App that makes its tokens. None while there is no App yet.
+    pub installed: Option<Installation>,
     /// The repositories, by their names without the owner. At least one.
     pub repositories: BTreeSet<String>,
     /// The permissions, such as `contents`. At least one.
     pub permissions: BTreeMap<String, PermissionLevel>,
+}
+
+/// An installation of an App.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    /// The App, by its id or its client id.
+    pub app: String,
+    /// The number of the installation.
+    pub id: u64,
 }
 
 /// How much a permission permits; each level includes the ones before it.
@@ -80,45 +89,35 @@ impl GithubApp {
     }
 
     fn make(&self, now: Time) -> Result<Brought, ProviderError> {
-        let GithubAppSettings { app, installation, repositories, permissions, .. } = &self.settings;
-        let key = self.keys.key(&self.settings.credential)?;
+        let GithubAppSettings { credential, installed, repositories, permissions, .. } = &self.settings;
+        let Some(Installation { app, id }) = installed else {
+            let nothing = format!(
+                "no App is configured for credential `{credential}`: `selvedge credentials create-app {credential}` makes one \
+                 and says what to write into `selvedge.toml`"
+            );
+            return Err(ProviderError::lasting(nothing).that_made_nothing());
+        };
+        let key = self.keys.key(credential)?;
         let not_a_key = |error: NotAnAppKey| ProviderError::lasting(error).that_made_nothing();
         let token = AppKey::parse(key.expose()).and_then(|key| key.token(app, now)).map_err(not_a_key)?;
         let permissions: BTreeMap<&str, &str> =
             permissions.iter().map(|(name, level)| (name.as_str(), level.as_str())).collect();
         let body = serde_json::json!({ "repositories": repositories, "permissions": permissions }).to_string();
         let mut wants = vec!["/token".to_owned(), "/repository_selection".to_owned()];
-        wants.extend(self.may_have().map(|(name, _)| format!("/permissions/{name}")));
+        wants.extend(permissions_wanted(&self.settings.permissions));
         let errand = Errand {
             body: Some(Body::Json(Secret::new(body.into_bytes()))),
             wants,
             counts: vec!["/permissions".to_owned()],
-            ..self.errand(Method::Post, &format!("/app/installations/{installation}/access_tokens"), &token)
+            ..self.authorized(Method::Post, &format!("/app/installations/{id}/access_tokens"), &token)
         };
         let brought = self.courier.carry(&errand)?;
         if brought.is_done() { Ok(brought) } else { Err(brought.refusal("the token was refused")) }
     }
 
-    /// What a token has at most: what was asked for, and what every token has.
-    fn may_have(&self) -> impl Iterator<Item = (&str, PermissionLevel)> {
-        let asked = self.settings.permissions.iter().map(|(name, level)| (name.as_str(), *level));
-        let always = Some(ALWAYS).filter(|(name, _)| !self.settings.permissions.contains_key(*name));
-        asked.chain(always)
-    }
-
     /// Whether the answer grants no more than was asked for.
     fn is_narrow(&self, made: &Brought) -> bool {
-        let granted: Vec<bool> = self
-            .may_have()
-            .filter_map(|(name, most)| {
-                let level = made.text(&format!("/permissions/{name}"))?;
-                Some(PermissionLevel::parse(level).is_some_and(|level| level <= most))
-            })
-            .collect();
-        made.text("/repository_selection") == Some("selected")
-            // One that was found and not asked for is one too many.
-            && made.members("/permissions") == Some(granted.len())
-            && granted.iter().all(|is_within| *is_within)
+        made.text("/repository_selection") == Some("selected") && is_within(made, &self.settings.permissions)
     }
 
     /// Tries the token, and whether what it reaches is what it is for.
@@ -145,23 +144,28 @@ impl GithubApp {
 
     fn reached(&self, token: &Secret, per_page: usize) -> Errand {
         let target = format!("/installation/repositories?per_page={per_page}");
-        Errand { wants: vec!["/total_count".to_owned()], ..self.errand(Method::Get, &target, token) }
+        Errand { wants: vec!["/total_count".to_owned()], ..self.authorized(Method::Get, &target, token) }
     }
 
     fn delete(&self, token: &Secret) -> Result<Brought, ProviderError> {
-        Ok(self.courier.carry(&self.errand(Method::Delete, "/installation/token", token))?)
+        Ok(self.courier.carry(&self.authorized(Method::Delete, "/installation/token", token))?)
     }
 
-    fn errand(&self, method: Method, target: &str, token: &Secret) -> Errand {
+    fn authorized(&self, method: Method, target: &str, token: &Secret) -> Errand {
+        let mut errand = self.settings.errand(method, target);
+        errand.fields.push(("authorization", bearer(token)));
+        errand
+    }
+}
+
+impl GithubAppSettings {
+    /// A request to the API by nobody in particular.
+    fn errand(&self, method: Method, target: &str) -> Errand {
         Errand {
-            endpoint: self.settings.api.endpoint.clone(),
+            endpoint: self.api.endpoint.clone(),
             method,
-            target: format!("{}{target}", self.settings.api.path.trim_end_matches('/')),
-            fields: vec![
-                ("accept", plain(MEDIA_TYPE)),
-                ("x-github-api-version", plain(API_VERSION)),
-                ("authorization", bearer(token)),
-            ],
+            target: format!("{}{target}", self.api.path.trim_end_matches('/')),
+            fields: vec![("accept", plain(MEDIA_TYPE)), ("x-github-api-version", plain(API_VERSION))],
             body: None,
             wants: Vec::new(),
             counts: Vec::new(),
@@ -247,6 +251,29 @@ impl PermissionLevel {
             Self::Admin => "admin",
         }
     }
+}
+
+/// What is granted at most: what was asked for, and what is granted always.
+fn granted_at_most(asked: &BTreeMap<String, PermissionLevel>) -> impl Iterator<Item = (&str, PermissionLevel)> {
+    let always = Some(ALWAYS).filter(|(name, _)| !asked.contains_key(*name));
+    asked.iter().map(|(name, level)| (name.as_str(), *level)).chain(always)
+}
+
+/// What an answer has to be asked for so that [`is_within`] can tell; its `/permissions` are counted besides.
+fn permissions_wanted(asked: &BTreeMap<String, PermissionLevel>) -> impl Iterator<Item = String> {
+    granted_at_most(asked).map(|(name, _)| format!("/permissions/{name}"))
+}
+
+/// Whether the permissions in this answer are no more than was asked for.
+fn is_within(made: &Brought, asked: &BTreeMap<String, PermissionLevel>) -> bool {
+    let granted: Vec<bool> = granted_at_most(asked)
+        .filter_map(|(name, most)| {
+            let level = made.text(&format!("/permissions/{name}"))?;
+            Some(PermissionLevel::parse(level).is_some_and(|level| level <= most))
+        })
+        .collect();
+    // One that was found and not asked for is one too many.
+    made.members("/permissions") == Some(granted.len()) && granted.iter().all(|is_within| *is_within)
 }
 
 fn token(handle: &Handle) -> Option<Secret> {

@@ -180,7 +180,9 @@ impl Leases {
         let no_provider = || LendError::NoProvider(wanted.to_owned());
         let providers = self.providers();
         let provider = providers.iter().find(|provider| provider.serves(order)).ok_or_else(no_provider)?;
-        self.make(lease, provider.as_ref(), wanted, now, || provider.mint(permit, holder, now))
+        // Whatever a service gives, it is lent for as long as was decided.
+        let latest = order.until.min(now.after(Duration::from_seconds(order.ttl_seconds)));
+        self.make(lease, provider.as_ref(), wanted, (now, latest), || provider.mint(permit, holder, now))
     }
 
     /// Signs the access token this permit is for, under its lease like every other credential. The lease must have been
@@ -194,7 +196,7 @@ impl Leases {
     ) -> Result<Issued, NotHandedOn> {
         let order = permit.order();
         let mut said = Err(Refusal::unavailable());
-        let made = self.make(&order.lease, &endpoint.tokens(), &order.audience, now, || {
+        let made = self.make(&order.lease, &endpoint.tokens(), &order.audience, (now, order.grant.until), || {
             said = endpoint.issue(permit, considered, now);
             said.as_ref().map(Issued::fresh).map_err(|refusal| ProviderError::new(refusal).that_made_nothing())
         });
@@ -211,7 +213,7 @@ impl Leases {
         lease: &LeaseId,
         provider: &dyn Provider,
         wanted: &str,
-        now: Time,
+        (now, latest): (Time, Time),
         mint: impl FnOnce() -> Result<Fresh, ProviderError>,
     ) -> Result<Lent, LendError> {
         let _hand = self.take(lease).ok_or_else(|| LendError::Busy(lease.clone()))?;
@@ -229,6 +231,7 @@ impl Leases {
                 return Err(LendError::Provider { provider: provider.name().to_owned(), source });
             }
         };
+        let expires = expires.min(latest);
         self.write(lease, &Note::Held(origin(), Held { handle, revocation, expires }))?;
         Ok(Lent { minted: Minted { lease: lease.clone(), revocation, expires }, secret })
     }

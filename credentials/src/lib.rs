@@ -34,6 +34,7 @@ mod stored;
 mod svid;
 mod token;
 mod trouble;
+mod unguessable;
 mod verifier;
 mod x509;
 mod x509_svid;
@@ -43,7 +44,10 @@ pub use documents::{BUNDLE_PATH, DISCOVERY_PATH, JWKS_PATH, bundle, discovery};
 pub use errand::{Body, Brought, Courier, CourierError, Errand, Reads};
 pub use exchange::{Asks, Exchange, ExchangeSettings, Page};
 pub use forgejo::{Forgejo, ForgejoSettings};
-pub use github_app::{AppKey, GithubApp, GithubAppSettings, NotAnAppKey, PermissionLevel, REPOSITORIES_MAX};
+pub use github_app::{
+    AppKey, AppPlan, CreationError, GithubApp, GithubAppSettings, Installation, ManifestCode, NewApp, NotAnAppKey,
+    Organization, PermissionLevel, PlanError, REPOSITORIES_MAX,
+};
 pub use gitlab::{Gitlab, GitlabRole, GitlabSettings};
 pub use issuer::{
     AUDIENCE_BYTES_MAX, Issuer, IssuerError, IssuerName, NotANameForAnIssuer, SVID_LIFETIME_MAX, SvidError,
@@ -66,6 +70,7 @@ pub use token::{
     TaskContext, TokenEndpoint, metadata,
 };
 pub use trouble::Trouble;
+pub use unguessable::{NoRandomness, Unguessable};
 pub use verifier::{Claims, Refused, Verifier, Why};
 pub use x509::{NotAKey, SubjectKey, X509Issuer};
 pub use x509_svid::OwnX509;

@@ -61,7 +61,8 @@ impl Ceiling {
 
 impl From<&Grant> for Ceiling {
     fn from(grant: &Grant) -> Self {
-        let Grant { trust, may, reach, audiences, loans, until: _ } = grant.clone();
+        // What may be asked for is nobody's to hand on.
+        let Grant { trust, may, reach, audiences, loans, until: _, may_ask: _ } = grant.clone();
         Self { trust, may, reach, audiences, loans }
     }
 }

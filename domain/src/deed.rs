@@ -1,6 +1,6 @@
 //! Deeds: what was done, in a form that can be remembered and, after a crash, recalled instead of done again.
 
-use crate::orders::{GitServed, HttpAnswered, MayBorrow, Merged, Minted, Pushed, Ran};
+use crate::orders::{GitServed, HttpAnswered, MayBorrow, Merged, Minted, Pushed, Ran, Widened};
 use crate::{CheckReport, ProposalNumber, Task, TriggerId};
 
 /// What an order came to.
@@ -30,6 +30,8 @@ pub enum Deed {
     GitServed(GitServed),
     /// A branch was moved.
     Pushed(Pushed),
+    /// What an attempt may reach was widened.
+    Widened,
 }
 
 /// A deed of one order's own type: goes into the record and comes back.
@@ -68,6 +70,7 @@ remembered! {
     GitServed: |served| Deed::GitServed(served), Deed::GitServed(served) => served;
     Pushed: |pushed| Deed::Pushed(pushed), Deed::Pushed(pushed) => pushed;
     MayBorrow: |_deed| Deed::MayBorrow, Deed::MayBorrow => Self;
+    Widened: |_deed| Deed::Widened, Deed::Widened => Self;
 }
 
 impl Remembered for () {

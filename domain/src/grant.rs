@@ -84,6 +84,8 @@ pub struct Grant {
     pub may: BTreeSet<May>,
     /// Where it may reach.
     pub reach: BTreeSet<Reach>,
+    /// Where it may ask to reach; empty by default, and then it cannot ask.
+    pub may_ask: BTreeSet<Reach>,
     /// SVID audiences it may ask for; empty by default.
     pub audiences: BTreeSet<String>,
     /// Credentials its doors may use for it, each with the requests it is for; empty by default.
@@ -234,6 +236,18 @@ fn is_beneath(prefix: &str, path: &str) -> bool {
 }
 
 impl Grant {
+    /// Whether every request `wanted` covers lies within what may be asked for, and there is any.
+    pub fn may_be_asked(&self, wanted: &Reach) -> bool {
+        !wanted.methods.is_empty() && self.may_ask.iter().any(|askable| askable.contains(wanted))
+    }
+
+    /// This grant and one rule more; none when the rule lies beyond what may be asked for. Nothing else of it changes.
+    pub fn widened(&self, rule: &Reach) -> Option<Self> {
+        let mut wider = self.may_be_asked(rule).then(|| self.clone())?;
+        wider.reach.insert(rule.clone());
+        Some(wider)
+    }
+
     /// Whether `narrower` asks for nothing beyond this grant. Reflexive, transitive, antisymmetric up to equal scopes.
     pub fn contains(&self, narrower: &Self) -> bool {
         narrower.trust <= self.trust
@@ -241,6 +255,7 @@ impl Grant {
             && narrower.audiences.is_subset(&self.audiences)
             && narrower.until <= self.until
             && narrower.reach.iter().all(|wanted| self.reach.iter().any(|held| held.contains(wanted)))
+            && narrower.may_ask.iter().all(|wanted| self.may_be_asked(wanted))
             && narrower.loans.iter().all(|wanted| self.loans.iter().any(|held| held.contains(wanted)))
     }
 }

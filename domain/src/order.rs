@@ -6,6 +6,7 @@ use std::fmt;
 use crate::digest::Parts;
 use crate::{Digest, Remembered, RepoName};
 
+mod access;
 mod admit;
 mod approve;
 mod check;
@@ -20,6 +21,7 @@ mod work;
 
 /// Every order the factory knows, with the deed it leads to.
 pub mod orders {
+    pub use super::access::{RequestAccess, Widened};
     pub use super::admit::AdmitTask;
     pub use super::approve::GrantApproval;
     pub use super::check::CheckTree;
@@ -93,6 +95,8 @@ verbs! {
     GitPush = "git.push",
     /// Give a child a narrower grant.
     Delegate = "delegate",
+    /// Widen what an attempt may reach.
+    AccessRequest = "access.request",
     /// Let a run borrow a stored secret.
     SecretUse = "secret.use",
     /// Offer a change for review.
@@ -216,6 +220,15 @@ impl Description {
             Field::Text(text) if *field == name => Some(text.as_str()),
             Field::Text(_) | Field::Number(_) | Field::Flag(_) | Field::Words(_) => None,
         })
+    }
+
+    /// The words with this name; none where there are none.
+    pub fn words(&self, name: &str) -> &[String] {
+        let words = self.fields.iter().find_map(|(field, value)| match value {
+            Field::Words(words) if *field == name => Some(words.as_slice()),
+            Field::Text(_) | Field::Number(_) | Field::Flag(_) | Field::Words(_) => None,
+        });
+        words.unwrap_or_default()
     }
 
     /// The number fact with this name.

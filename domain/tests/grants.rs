@@ -38,11 +38,13 @@ fn grant() -> impl Strategy<Value = Grant> {
     let trust = select(Trust::ALL.to_vec());
     let may = subsequence(May::ALL.to_vec(), 0..=May::ALL.len());
     let audiences = btree_set("[xy]", 0..2);
-    (trust, may, btree_set(reach(), 0..4), audiences, btree_set(loan(), 0..3), 0_u64..4).prop_map(
-        |(trust, may, reach, audiences, loans, until)| Grant {
+    let reaches = || btree_set(reach(), 0..4);
+    (trust, may, reaches(), reaches(), audiences, btree_set(loan(), 0..3), 0_u64..4).prop_map(
+        |(trust, may, reach, may_ask, audiences, loans, until)| Grant {
             trust,
             may: may.into_iter().collect(),
             reach,
+            may_ask,
             audiences,
             loans,
             until: Time::from_millis(until),
@@ -67,6 +69,7 @@ fn narrowed() -> impl Strategy<Value = (Grant, Grant)> {
             trust: if keep() { wide.trust } else { Trust::Observe },
             may: wide.may.iter().copied().filter(|_| keep()).collect(),
             reach: wide.reach.iter().filter(|_| keep()).map(narrow).collect(),
+            may_ask: wide.may_ask.iter().filter(|_| keep()).map(narrow).collect(),
             audiences: wide.audiences.iter().filter(|_| keep()).cloned().collect(),
             loans: wide.loans.iter().filter(|_| keep()).map(|l| Loan { uses: narrow(&l.uses), ..l.clone() }).collect(),
             until: Time::from_millis(wide.until.as_millis().saturating_sub(earlier)),
@@ -88,6 +91,9 @@ fn allowed(grant: &Grant) -> BTreeSet<String> {
             let request = format!("{} {host}:{port}{path}", method.as_str());
             if grant.reach.iter().any(|reach| reach.covers(&endpoint, method, path)) {
                 allowed.insert(request.clone());
+            }
+            if grant.may_ask.iter().any(|reach| reach.covers(&endpoint, method, path)) {
+                allowed.insert(format!("ask for {request}"));
             }
             let lent = grant.loans.iter().filter(|loan| loan.uses.covers(&endpoint, method, path));
             allowed.extend(lent.map(|loan| format!("{request} with {}", loan.credential)));
@@ -136,7 +142,7 @@ proptest! {
         let [one, other, third] = [one, other, third].map(|grant| Ceiling::from(&grant));
         let means = |ceiling: &Ceiling| {
             let Ceiling { trust, may, reach, audiences, loans } = ceiling.clone();
-            allowed(&Grant { trust, may, reach, audiences, loans, until })
+            allowed(&Grant { trust, may, reach, audiences, loans, until, may_ask: BTreeSet::new() })
         };
         let meet = one.meet(&other);
         prop_assert!(one.contains(&meet) && other.contains(&meet), "{meet:?}");
@@ -156,11 +162,25 @@ proptest! {
     }
 
     #[test]
+    fn whatever_is_asked_for_a_grant_gains_only_what_may_be_asked_e7(before in grant(), asked in vec(reach(), 0..6)) {
+        let after = asked.iter().fold(before.clone(), |grant, rule| grant.widened(rule).unwrap_or(grant));
+        let may_be = |rule: &&Reach| !rule.methods.is_empty() && before.may_ask.iter().any(|rules| rules.contains(rule));
+        let given: BTreeSet<Reach> = asked.iter().filter(may_be).cloned().collect();
+        let reach = before.reach.union(&given).cloned().collect();
+        prop_assert_eq!(&after, &Grant { reach, ..before.clone() });
+        // And in what it means: requests that were allowed, or could be asked for, and nothing of any other kind.
+        let could: BTreeSet<String> = allowed(&before);
+        for request in allowed(&after).difference(&could) {
+            prop_assert!(could.contains(&format!("ask for {request}")), "{request}");
+        }
+    }
+
+    #[test]
     fn what_overlaps_is_covered_by_both(one in reach(), other in reach()) {
         let covered = |reach: &Reach| {
             let grant = Grant {
-                trust: Trust::Observe, may: BTreeSet::new(), reach: [reach.clone()].into(), audiences: BTreeSet::new(),
-                loans: BTreeSet::new(), until: Time::from_millis(0),
+                trust: Trust::Observe, may: BTreeSet::new(), reach: [reach.clone()].into(), may_ask: BTreeSet::new(),
+                audiences: BTreeSet::new(), loans: BTreeSet::new(), until: Time::from_millis(0),
             };
             allowed(&grant).into_iter().filter(|text| text.contains("example")).collect::<BTreeSet<_>>()
         };

@@ -9,6 +9,7 @@ use selvedge_domain::{
     Verb, Wait, WaitKind, WorkloadId,
 };
 
+use crate::access::Asking;
 use crate::doorkeeper::Gatekeeper;
 use crate::identity::Lending;
 use crate::ports::{
@@ -184,7 +185,8 @@ impl Factory<'_> {
         let task = desk.task(run)?;
         let order = desk.work_order(run, task);
         let funnel = desk.funnel(self);
-        let doors = Gatekeeper::new(&funnel, run.id()).lending(Lending::new(self, &desk));
+        let doors =
+            Gatekeeper::new(&funnel, run.id()).lending(Lending::new(self, &desk)).asking(Asking::new(self, &desk));
         match funnel.perform(order, |permit| self.workplace.work(permit, task, &doors)) {
             Ok(ran) => match ran.effect {
                 Ok(effect) => Ok(Event::Worked { effect, follow_ups: ran.follow_ups }),
@@ -205,8 +207,7 @@ impl Factory<'_> {
         let now = self.clock.now();
         let within =
             self.registry.repository(&run.trigger().repo).map_or(DEFAULT_APPROVAL_WITHIN, |r| r.approval_within);
-        // The same order asked again after a crash is the same request.
-        let approval = ApprovalId::from_entropy(leading_bits(&order.digest()));
+        let approval = approval_of(&order);
         let line = format!("{} on {}", order.verb, order.resource.name);
         if self.store.answer(&approval)? == Answer::Granted {
             // There is a yes, and the order was still not allowed: it ran out between waking and deciding.
@@ -270,6 +271,7 @@ impl Factory<'_> {
             trust,
             may: agent.may.clone(),
             reach: agent.reach.clone(),
+            may_ask: agent.may_ask.clone(),
             audiences: agent.audiences.clone(),
             loans: agent.loans.clone(),
             until: self.clock.now().after(agent.attempt_at_most),
@@ -371,6 +373,11 @@ fn refused(because: String) -> Event {
 /// 64 bits that follow from the run and a word, so that a step repeated after a crash names the same thing.
 pub(crate) fn derived(run: &RunId, word: &str) -> u64 {
     leading_bits(&Digest::of_parts([run.as_str().as_bytes(), word.as_bytes()]))
+}
+
+/// The request a person answers about an order. The same order asked again, after a crash say, is the same request.
+pub(crate) fn approval_of(order: &Description) -> ApprovalId {
+    ApprovalId::from_entropy(leading_bits(&order.digest()))
 }
 
 fn leading_bits(digest: &Digest) -> u64 {

@@ -5,9 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
-use selvedge_domain::orders::{Delegate, GitServed, HttpAnswered, HttpRequest, Minted, PushGit, Pushed, ReadGit};
+use selvedge_domain::orders::{
+    Delegate, GitServed, HttpAnswered, HttpRequest, Minted, PushGit, Pushed, ReadGit, RequestAccess, Widened,
+};
 use selvedge_domain::{CredentialName, LeaseId, RunId, TriggerId};
 
+use crate::access::{Access, Asking, nothing_to_ask};
 use crate::identity::Lending;
 use crate::ports::{ChildWish, Doorkeeper, Unrenewed};
 
@@ -21,15 +24,19 @@ const REQUESTS_MAX: u64 = 20_000;
 /// How many observations of one sandbox are kept.
 const OBSERVATIONS_MAX: u64 = 5_000;
 
+/// How many more may be made and a finding is kept all the same: an agent that floods the record does not hide in it.
+const FINDINGS_MORE: u64 = 5_000;
+
 /// Answers doors on behalf of the run's agent. Each request is its own order and its own decision (D3, A-45).
 #[expect(missing_debug_implementations, reason = "borrows a funnel, which has nothing to show")]
 pub struct Gatekeeper<'a> {
-    funnel: &'a Funnel<'a>,
+    pub(crate) funnel: &'a Funnel<'a>,
     run: RunId,
     open: Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
     requests: AtomicU64,
     observations: AtomicU64,
     lending: Option<Lending<'a>>,
+    asking: Option<Asking<'a>>,
 }
 
 impl<'a> Gatekeeper<'a> {
@@ -42,12 +49,19 @@ impl<'a> Gatekeeper<'a> {
             requests: AtomicU64::new(0),
             observations: AtomicU64::new(0),
             lending: None,
+            asking: None,
         }
     }
 
     /// The same, for a sandbox that may ask for identity documents too.
     pub(crate) fn lending(mut self, lending: Lending<'a>) -> Self {
         self.lending = Some(lending);
+        self
+    }
+
+    /// The same, for a sandbox that may ask for more reach too.
+    pub(crate) fn asking(mut self, asking: Asking<'a>) -> Self {
+        self.asking = Some(asking);
         self
     }
 
@@ -77,7 +91,10 @@ impl Doorkeeper for Gatekeeper<'_> {
     fn ask(&self, request: HttpRequest) -> Result<(), Denial> {
         let serial = request.serial;
         self.count_request()?;
-        match self.funnel.open(request) {
+        // Requests alone are judged by the wider grant, each by itself.
+        let wider = self.asking.as_ref().and_then(Asking::subject);
+        let funnel = Funnel { subject: wider.as_deref().unwrap_or(self.funnel.subject), ..*self.funnel };
+        match funnel.open(request) {
             Ok(permit) => self.hold(serial, permit),
             Err(Stop::Denied(denial) | Stop::NeedsApproval { denial, .. }) => Err(denial),
             Err(Stop::Act(_)) => Err(busy("the request could not be decided; try again")),
@@ -138,6 +155,17 @@ impl Doorkeeper for Gatekeeper<'_> {
         }
     }
 
+    fn request_access(
+        &self,
+        order: RequestAccess,
+        widen: &mut dyn FnMut(&Permit<RequestAccess>) -> Result<Widened, ActError>,
+    ) -> Result<Access, Denial> {
+        match &self.asking {
+            Some(asking) => asking.ask(self, self.funnel, &self.run, order, widen),
+            None => Err(nothing_to_ask()),
+        }
+    }
+
     fn renew(&self, credential: &CredentialName) -> Result<Minted, Unrenewed> {
         match &self.lending {
             Some(lending) => lending.renew(self.funnel, &self.run, credential),
@@ -168,9 +196,24 @@ impl Doorkeeper for Gatekeeper<'_> {
     }
 
     fn saw(&self, observation: Observation) {
-        if self.observations.fetch_add(1, Ordering::Relaxed) >= OBSERVATIONS_MAX {
-            return;
+        let seen = self.observations.fetch_add(1, Ordering::Relaxed);
+        if seen == OBSERVATIONS_MAX {
+            let detail =
+                format!("more than {OBSERVATIONS_MAX}; from here on only findings are kept, and some more of those");
+            self.keep(Observation::Finding { code: "too_many_observations".to_owned(), detail });
         }
+        let most = match &observation {
+            Observation::Finding { .. } => OBSERVATIONS_MAX + FINDINGS_MORE,
+            _ => OBSERVATIONS_MAX,
+        };
+        if seen < most {
+            self.keep(observation);
+        }
+    }
+}
+
+impl Gatekeeper<'_> {
+    fn keep(&self, observation: Observation) {
         let entry = Entry {
             at: self.funnel.clock.now(),
             run: Some(self.run.clone()),

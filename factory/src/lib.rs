@@ -4,6 +4,7 @@
 //! database, forge, sandbox driver or runtime: those are the small traits in [`ports`], and the simulator's are as good as
 //! the real ones.
 
+mod access;
 mod child;
 mod cycle;
 mod deliver;
@@ -16,6 +17,7 @@ mod recover;
 mod renewal;
 mod verify;
 
+pub use access::Access;
 pub use cycle::{Factory, Interrupted, Standing};
 pub use doorkeeper::Gatekeeper;
 pub use people::{Decline, Merge};

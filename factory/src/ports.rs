@@ -7,13 +7,15 @@ pub use selvedge_authority::Clock;
 use selvedge_authority::{ActError, Code, Denial, Journal, JournalError, Observation, Permit, Stop};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, Delegate, EnqueueTask, GitServed, HttpAnswered, HttpRequest, MergeProposal, Merged,
-    MintCredential, Minted, OpenProposal, PushGit, Pushed, Ran, ReadGit, StartWork,
+    MintCredential, Minted, OpenProposal, PushGit, Pushed, Ran, ReadGit, RequestAccess, StartWork, Widened,
 };
 use selvedge_domain::{
     AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Digest, Duration, Handed, Intent,
     LeaseId, Loan, May, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, Tenure, Time, TreeId,
     Trigger, TriggerId, Trust, Verified,
 };
+
+use crate::access::{Access, nothing_to_ask};
 
 /// Draws random bits.
 pub trait Entropy: Sync {
@@ -83,6 +85,8 @@ pub struct Agent {
     pub may: BTreeSet<May>,
     /// Where it may reach.
     pub reach: BTreeSet<Reach>,
+    /// Where it may ask to reach (requirement E7).
+    pub may_ask: BTreeSet<Reach>,
     /// For whom it may have an identity.
     pub audiences: BTreeSet<String>,
     /// Credentials its doors may use for it.
@@ -242,6 +246,17 @@ pub trait Doorkeeper: Sync {
         Err(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
     }
 
+    /// Lets the run reach more, if it may; `widen` runs at most once, and what it widens is asked by requests from then on.
+    /// Nothing is given by a doorkeeper that does not say how.
+    fn request_access(
+        &self,
+        order: RequestAccess,
+        widen: &mut dyn FnMut(&Permit<RequestAccess>) -> Result<Widened, ActError>,
+    ) -> Result<Access, Denial> {
+        let _ungiven = (order, widen);
+        Err(nothing_to_ask())
+    }
+
     /// Makes a credential anew for a door that has one of it that is about to end, under a lease of its own. The secret stays
     /// with the lender, to be fetched for the door; the lease before is the caller's to [retire](Self::retire). Nothing is
     /// renewed by a doorkeeper that does not say how.
@@ -325,7 +340,8 @@ impl Agent {
         let Some(handed) = &trigger.lineage.within else { return Self { trust, ..self } };
         let own = Ceiling { trust, may: self.may, reach: self.reach, audiences: self.audiences, loans: self.loans };
         let Ceiling { trust, may, reach, audiences, loans } = own.meet(&handed.ceiling);
-        Self { trust, may, reach, audiences, loans, ..self }
+        // A child asks for no more than it was handed (E7).
+        Self { trust, may, reach, audiences, loans, may_ask: BTreeSet::new(), ..self }
     }
 
     /// How far this agent may go for this trigger: the lower of what was granted and what its lineage allows.

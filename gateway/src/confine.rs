@@ -65,8 +65,9 @@ const X32: libc::c_long = 0x4000_0000;
 pub(crate) fn confine(ports: BTreeSet<u16>) -> BTreeSet<Fence> {
     let limit =
         |resource, most: u64| rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
-    // Limits are a comfort to the machine rather than a fence: a refusal changes nothing about what a door may do.
-    let _ = (limit(Resource::Nofile, DESCRIPTORS_MAX), limit(Resource::Core, 0));
+    // Limits are a comfort to the machine rather than a fence: a refusal changes nothing about what a door may do. One byte of a
+    // core is too little for any, and unlike none it is not piped to a program of the host either (core(5)).
+    let _ = (limit(Resource::Nofile, DESCRIPTORS_MAX), limit(Resource::Core, 1));
     let not_dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     let landlock = restrict_access(&ports, CompatLevel::HardRequirement).unwrap_or_else(|_| {
         // A part of a fence is better than none, but is not called one.

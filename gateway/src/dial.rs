@@ -237,6 +237,7 @@ mod tests {
             loans: vec![],
             git: None,
             tokens: None,
+            asking: None,
             limits: Limits::default(),
             proxy: None,
         })

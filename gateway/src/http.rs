@@ -55,6 +55,8 @@ pub(crate) struct Context {
     pub(crate) git: Option<GitDoor>,
     /// Where the token endpoint is, if this run has one.
     pub(crate) tokens: Option<Endpoint>,
+    /// Where this run asks for more, if it may.
+    pub(crate) asking: Option<Endpoint>,
     pub(crate) authority: RunAuthority,
     pub(crate) dialer: Dialer,
     pub(crate) limits: Limits,

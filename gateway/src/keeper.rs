@@ -14,7 +14,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use selvedge_domain::CredentialName;
+use selvedge_domain::{CredentialName, Reach};
 
 use crate::git::wanted::{GitAnswer, GitCall};
 use crate::identity::wanted::{Given, Wanted};
@@ -22,7 +22,7 @@ use crate::loan::{DRAINED_WITHIN, LoanChange};
 use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Outcome, Refused, Verdict};
 use crate::wire::descriptors::{self, PassError};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{FromDoor, ToDoor, WireHello, WireLoanChange};
+use crate::wire::message::{FromDoor, ToDoor, WireHello, WireLoanChange, WireReach};
 
 /// The name under which the main executable becomes a door.
 pub const DOOR_NAME: &str = "selvedge-door";
@@ -120,10 +120,17 @@ pub struct Ready {
 #[derive(Debug)]
 pub struct Door {
     reader: Mutex<UnixStream>,
-    writer: Mutex<UnixStream>,
+    writer: Mutex<Writer>,
     child: Mutex<Child>,
     open: Mutex<BTreeSet<u64>>,
     changes: Changes,
+}
+
+/// What is written to a door, and whether that includes its listeners: what comes before them it hears before any client.
+#[derive(Debug)]
+struct Writer {
+    channel: UnixStream,
+    has_listeners: bool,
 }
 
 /// Changes that a door has yet to confirm.
@@ -138,7 +145,7 @@ impl Door {
     pub fn start(program: &Path, run_as: RunAs, hello: &Hello) -> Result<(Self, Ready), StartError> {
         let (keeper, door) = UnixStream::pair().map_err(StartError::Spawn)?;
         let child = spawn(program, run_as, door).map_err(StartError::Spawn)?;
-        let writer = keeper.try_clone().map_err(StartError::Spawn)?;
+        let writer = Writer { channel: keeper.try_clone().map_err(StartError::Spawn)?, has_listeners: false };
         let (open, changes) = (Mutex::default(), Changes::default());
         let door = Self { reader: keeper.into(), writer: writer.into(), child: child.into(), open, changes };
         let ready = door.greet(hello)?;
@@ -152,7 +159,7 @@ impl Door {
         };
         let mut reader = lock(&self.reader);
         set(&reader).map_err(StartError::Spawn)?;
-        frame::write(&mut *lock(&self.writer), &ToDoor::Hello(WireHello::from(hello)), TO_DOOR_BYTES_MAX)?;
+        frame::write(&mut lock(&self.writer).channel, &ToDoor::Hello(WireHello::from(hello)), TO_DOOR_BYTES_MAX)?;
         match frame::read(&mut *reader, FROM_DOOR_BYTES_MAX)? {
             FromDoor::Ready { ca_pem, fences } => {
                 reader.set_read_timeout(None).map_err(StartError::Spawn)?;
@@ -170,7 +177,10 @@ impl Door {
 
     /// Gives the door its listeners, once; it serves from then on.
     pub fn attach(&self, listeners: &[(ListenerKind, BorrowedFd<'_>)]) -> Result<(), PassError> {
-        descriptors::send(&mut lock(&self.writer), listeners)
+        let mut writer = lock(&self.writer);
+        // Also when it fails: some of them may have gone.
+        writer.has_listeners = true;
+        descriptors::send(&mut writer.channel, listeners)
     }
 
     /// Answers the door until it is gone. More threads may call this at once; each then answers one request at a time.
@@ -218,12 +228,12 @@ impl Door {
             }
             FromDoor::Identity { serial, wanted } => {
                 let answer = ToDoor::Identity { serial, given: judge.identity(wanted.into()).into() };
-                frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
+                frame::write(&mut lock(&self.writer).channel, &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
             }
             FromDoor::Git { serial, call } => {
                 let call = GitCall::try_from(call).map_err(|bad| ServeError::Nonsense(bad.to_string()))?;
                 let answer = ToDoor::Git { serial, answer: judge.git(call).into() };
-                frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
+                frame::write(&mut lock(&self.writer).channel, &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
             }
             // One that comes after the door was given up on changes nothing.
             FromDoor::LoanChanged { serial } => {
@@ -242,11 +252,12 @@ impl Door {
             return Err(ServeError::Nonsense("it asked twice under one number".into()));
         }
         let answer = ToDoor::Answer { serial: ask.serial, verdict: verdict.into() };
-        frame::write(&mut *lock(&self.writer), &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
+        frame::write(&mut lock(&self.writer).channel, &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
     }
 
-    /// Changes a loan of an open door and waits until the door says so; somebody must be serving it. A door that does not say
-    /// so is killed: what it may still lend, it lends no more.
+    /// Changes a loan of a door and waits until the door says so; somebody must be serving it by then. A door that does not say
+    /// so is killed: what it may still lend, it lends no more. One that has no listeners yet is not waited for: it hears this
+    /// before them, so no request goes out with what it was lent.
     pub fn change_loan(&self, credential: &CredentialName, change: &LoanChange) -> Result<(), DoorGone> {
         let serial = self.changes.serials.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = mpsc::channel();
@@ -256,8 +267,15 @@ impl Door {
             LoanChange::Renewed { .. } => CHANGED_WITHIN + DRAINED_WITHIN,
             LoanChange::Withdrawn { .. } | LoanChange::Lapses { .. } => CHANGED_WITHIN,
         };
-        let is_written = frame::write(&mut *lock(&self.writer), &message, TO_DOOR_BYTES_MAX).is_ok();
-        let confirmed = if is_written { told.recv_timeout(within) } else { Err(RecvTimeoutError::Disconnected) };
+        let written = {
+            let mut writer = lock(&self.writer);
+            frame::write(&mut writer.channel, &message, TO_DOOR_BYTES_MAX).map(|()| writer.has_listeners)
+        };
+        let confirmed = match written {
+            Ok(true) => told.recv_timeout(within),
+            Ok(false) => Ok(()),
+            Err(_) => Err(RecvTimeoutError::Disconnected),
+        };
         lock(&self.changes.waiting).remove(&serial);
         confirmed.map_err(|_| {
             self.kill();
@@ -265,12 +283,11 @@ impl Door {
         })
     }
 
-    /// Takes a loan away from a door that nobody serves yet: it hears that before any answer.
-    pub fn open_without(&self, credential: &CredentialName, because: &str) -> Result<(), DoorGone> {
-        let serial = self.changes.serials.fetch_add(1, Ordering::Relaxed);
-        let change = WireLoanChange::from(&LoanChange::Withdrawn { because: because.to_owned() });
-        let message = ToDoor::Loan { serial, credential: credential.to_string(), change };
-        frame::write(&mut *lock(&self.writer), &message, TO_DOOR_BYTES_MAX).map_err(|_| {
+    /// Lets the run reach what this rule covers. Whoever is answered after this finds it so: the door reads in order. One that does
+    /// not read is killed, and so is one that was not told that this may be asked for.
+    pub fn widen(&self, rule: &Reach) -> Result<(), DoorGone> {
+        let message = ToDoor::Widened { reach: WireReach::from(rule) };
+        frame::write(&mut lock(&self.writer).channel, &message, TO_DOOR_BYTES_MAX).map_err(|_| {
             self.kill();
             DoorGone
         })
@@ -281,8 +298,9 @@ impl Door {
     pub fn close(&self) {
         // If a write is stuck the door is not listening, and is killed like one that does not answer.
         if let Ok(mut writer) = self.writer.try_lock() {
-            let _ = writer.set_write_timeout(Some(CLOSE_GRACE));
-            let _ = frame::write(&mut *writer, &ToDoor::Close {}, TO_DOOR_BYTES_MAX).map(|()| writer.flush());
+            let _ = writer.channel.set_write_timeout(Some(CLOSE_GRACE));
+            let _ = frame::write(&mut writer.channel, &ToDoor::Close {}, TO_DOOR_BYTES_MAX)
+                .map(|()| writer.channel.flush());
         }
         let deadline = Instant::now() + CLOSE_GRACE;
         while Instant::now() < deadline {
@@ -359,7 +377,7 @@ mod tests {
     /// A door that says what the test writes; its process only waits.
     fn lying_door() -> (Door, UnixStream) {
         let (keeper, liar) = UnixStream::pair().unwrap();
-        let writer = keeper.try_clone().unwrap().into();
+        let writer = Writer { channel: keeper.try_clone().unwrap(), has_listeners: true }.into();
         let child = Command::new("sleep").arg("1000").spawn().unwrap().into();
         let (open, changes) = (Mutex::default(), Changes::default());
         (Door { reader: keeper.into(), writer, child, open, changes }, liar)

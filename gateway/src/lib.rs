@@ -5,6 +5,7 @@
 //! [`main`] the door's. This crate never knows policies, the ledger or who started a run; it knows how to read a request
 //! in one way only and to forward nothing else.
 
+pub mod access;
 pub mod courier;
 pub mod danger;
 pub mod dial;
@@ -36,7 +37,9 @@ pub use loan::{
     SecretSieve, SecretText, SecretWatch, SignedFor, User, Way,
 };
 pub use process::main;
-pub use protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
+pub use protocol::{
+    Ask, Asking, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict,
+};
 pub use roots::{RootsError, system_roots_pem};
 pub use tokens::TokenCall;
 pub use wire::descriptors::PassError;

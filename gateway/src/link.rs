@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use selvedge_domain::{CredentialName, Endpoint, Method};
+use selvedge_domain::{CredentialName, Endpoint, Method, Reach};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +15,7 @@ use crate::git::wanted::{GitAnswer, GitCall};
 use crate::identity::wanted::{Given, Wanted};
 use crate::loan::{LoanChange, Loans};
 use crate::protocol::{Ask, Done, Layer, Outcome, Refused, Source, Verdict};
+use crate::scope::Scope;
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, TO_DOOR_BYTES_MAX};
 use crate::wire::message::{self, FromDoor, ToDoor};
 
@@ -171,8 +172,8 @@ impl Link {
             .collect()
     }
 
-    /// Delivers answers, and changes what is lent, until the keeper closes or is gone.
-    pub(crate) async fn hear(&self, mut channel: OwnedReadHalf, loans: &Loans) -> Ended {
+    /// Delivers answers, and changes what is lent and reached, until the keeper closes or is gone.
+    pub(crate) async fn hear(&self, mut channel: OwnedReadHalf, loans: &Loans, scope: &Scope) -> Ended {
         loop {
             match frame::read_async(&mut channel, TO_DOOR_BYTES_MAX).await {
                 Ok(ToDoor::Answer { serial, verdict }) => self.deliver(serial, verdict.into()).await,
@@ -197,6 +198,13 @@ impl Link {
                         // It fails only when the keeper is gone, and then this process is about to end.
                         let _ = outbox.send(FromDoor::LoanChanged { serial }).await;
                     });
+                }
+                // Whoever asked hears of it after this, on the same channel.
+                Ok(ToDoor::Widened { reach }) => {
+                    let widened = Reach::try_from(reach).map(|rule| scope.widen(rule));
+                    if widened != Ok(Ok(())) {
+                        return Ended::KeeperGone;
+                    }
                 }
                 Ok(ToDoor::Close {}) => return Ended::Closed,
                 Ok(ToDoor::Hello(_) | ToDoor::Errand(_) | ToDoor::Listeners { .. }) | Err(_) => {
@@ -305,12 +313,30 @@ mod tests {
         for nonsense in [&b""[..], b"\0\0\0\x02{}", b"\xff\xff\xff\xff", b"\0\0\0\x01"] {
             on_one_thread(async {
                 let (link, _messages) = Link::new(ANSWER_TIMEOUT);
+                let scope = Scope::alone(&question().endpoint, vec![], None);
                 let (mut keeper, door) = UnixStream::pair().unwrap();
                 keeper.write_all(nonsense).await.unwrap();
                 drop(keeper);
-                assert_eq!(link.hear(door.into_split().0, &Loans::default()).await, Ended::KeeperGone);
+                assert_eq!(link.hear(door.into_split().0, &Loans::default(), &scope).await, Ended::KeeperGone);
             });
         }
+    }
+
+    #[test]
+    fn a_rule_that_could_not_be_asked_for_ends_the_door_e7() {
+        on_one_thread(async {
+            let (link, _messages) = Link::new(ANSWER_TIMEOUT);
+            let scope = Scope::alone(&question().endpoint, vec![], None);
+            let (mut keeper, door) = UnixStream::pair().unwrap();
+            let reach = r#"{"host":"other.example","port":443,"methods":["GET"],"path_prefix":"/"}"#;
+            let message =
+                serde_json::from_str::<ToDoor>(&format!(r#"{{"message":"widened","reach":{reach}}}"#)).unwrap();
+            keeper.write_all(&frame::encode(&message, TO_DOOR_BYTES_MAX).unwrap()).await.unwrap();
+            // Were the rule taken, the door would be closed in order.
+            let close = frame::encode(&ToDoor::Close {}, TO_DOOR_BYTES_MAX).unwrap();
+            keeper.write_all(&close).await.unwrap();
+            assert_eq!(link.hear(door.into_split().0, &Loans::default(), &scope).await, Ended::KeeperGone);
+        });
     }
 
     #[test]

@@ -117,11 +117,17 @@ pub enum LoanChange {
 /// How long requests that are under way with a secret may keep its successor from being reported, and so the old one alive.
 pub(crate) const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 
+/// How many secrets that a loan held before are still looked for. Each costs a look through every body; and what was made is revoked
+/// and tried when it has a successor, so one that has so many is dead. A stored key has none.
+const RETIRED_MAX: usize = 8;
+
 /// A loan as it stands now: its own description holds no secret.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) loan: Loan,
     standing: Mutex<Standing>,
+    /// What the secrets look like that it held before. They may live on, and must not leave.
+    retired: SecretWatch,
     /// Says to every request under way that the loan was withdrawn.
     withdrawn: signal::Sender<bool>,
 }
@@ -184,7 +190,8 @@ impl Held {
     fn begin(mut loan: Loan) -> Self {
         let lent = loan.secret.take().map(|(text, lasts)| Lent::begin(text, lasts));
         let standing = Mutex::new(Standing { lent, because: None });
-        Self { loan, standing, withdrawn: signal::Sender::new(false) }
+        let retired = SecretWatch::over(std::slice::from_ref(&loan), loan.placeholder.bits());
+        Self { loan, standing, retired, withdrawn: signal::Sender::new(false) }
     }
 
     /// Gives the secret that is not lent any more.
@@ -193,6 +200,7 @@ impl Held {
         match change {
             LoanChange::Withdrawn { because } => {
                 standing.because = Some(because.clone());
+                self.retire(&standing);
                 self.withdrawn.send_replace(true);
                 standing.lent.take()
             }
@@ -200,6 +208,7 @@ impl Held {
             LoanChange::Renewed { .. } if standing.lent.is_none() => None,
             LoanChange::Renewed { secret, lasts } => {
                 standing.because = None;
+                self.retire(&standing);
                 standing.lent.replace(Lent::begin(secret.clone(), *lasts))
             }
             LoanChange::Lapses { because } => {
@@ -207,6 +216,18 @@ impl Held {
                 None
             }
         }
+    }
+
+    /// Has what is lent looked for when it is lent no more: before it is not, so that there is no moment when it is neither.
+    fn retire(&self, standing: &Standing) {
+        if let Some(lent) = &standing.lent {
+            self.retired.add_latest(&self.loan.credential, &lent.text, RETIRED_MAX);
+        }
+    }
+
+    /// What the secrets look like that are lent no more; to be asked for after [`Self::secret_forms`].
+    pub(crate) fn retired(&self) -> &SecretWatch {
+        &self.retired
     }
 
     /// The secret for one request, while the loan lasts.
@@ -225,7 +246,7 @@ impl Held {
         }
     }
 
-    /// Every form of the secret that no request may hold.
+    /// Every form of the secret that is lent now, which no request may hold.
     pub(crate) fn secret_forms(&self) -> Vec<Vec<u8>> {
         self.standing().lent.as_ref().map(|lent| self.loan.way.forms(&lent.text)).unwrap_or_default()
     }
@@ -399,6 +420,11 @@ impl Placeholder {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The bits it was made of: as good a salt as any, for they are of one run and credential.
+    fn bits(&self) -> u128 {
+        self.0.strip_prefix("selvedge-").and_then(|bits| u128::from_str_radix(bits, 16).ok()).unwrap_or_default()
     }
 }
 

@@ -62,6 +62,7 @@ pub fn main() -> ExitCode {
             | ToDoor::Identity { .. }
             | ToDoor::Git { .. }
             | ToDoor::Loan { .. }
+            | ToDoor::Widened { .. }
             | ToDoor::Close {},
         )
         | Err(_) => return ExitCode::FAILURE,
@@ -94,14 +95,15 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
     let scope = Scope::of(&hello);
     let fences = confine::confine(scope.ports()).into_iter().map(Into::into).collect();
     frame::write(channel, &FromDoor::Ready { ca_pem: authority.certificate_pem(), fences }, FROM_DOOR_BYTES_MAX)?;
-    let mut listeners = descriptors::receive(channel)?;
+    let loans = Loans::begin(hello.loans);
+    let mut listeners = descriptors::receive(channel, &loans)?;
     let lanes = Lanes::of(&mut listeners);
     let git = hello.git.map(|host| GitDoor::new(host, lanes));
     let (link, messages) = Link::new(ANSWER_TIMEOUT);
-    let loans = Loans::begin(hello.loans);
     let whole_bodies = Arc::new(Semaphore::new(WHOLE_BODIES_MAX));
-    let tokens = hello.tokens;
-    let context = Context { scope, link, loans, git, tokens, authority, dialer, limits: hello.limits, whole_bodies };
+    let (tokens, asking) = (hello.tokens, hello.asking.map(|asking| asking.endpoint));
+    let context =
+        Context { scope, link, loans, git, tokens, asking, authority, dialer, limits: hello.limits, whole_bodies };
     Ok(Prepared { context, messages, listeners, lease: hello.lease })
 }
 
@@ -126,7 +128,7 @@ async fn serve_until_closed(prepared: Prepared, channel: UnixStream) -> Result<(
     }
     let (close, closing) = tokio::sync::oneshot::channel();
     let hearing = async {
-        match context.link.hear(reader, &context.loans).await {
+        match context.link.hear(reader, &context.loans, &context.scope).await {
             // What was refused last is still told; telling ends by itself.
             Ended::Closed => drop(close.send(())),
             Ended::KeeperGone => return,

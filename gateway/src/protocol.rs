@@ -34,10 +34,21 @@ pub struct Hello {
     pub git: Option<GitHost>,
     /// Where it serves the token endpoint, if it does: a place that is nowhere.
     pub tokens: Option<Endpoint>,
+    /// What the run may ask for beyond its reach, and where; nothing, and then it cannot ask.
+    pub asking: Option<Asking>,
     /// How much may pass.
     pub limits: Limits,
     /// The proxy everything leaves through but what `dangers` name, if there is one.
     pub proxy: Option<UpstreamProxy>,
+}
+
+/// How far a run may ask for more, known from the start: so the fences of its door stand around that and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// Where it asks: a place that is nowhere.
+    pub endpoint: Endpoint,
+    /// What it may ask for.
+    pub within: Vec<Reach>,
 }
 
 /// A credential a door holds for its run, in memory only, and wiped when dropped.

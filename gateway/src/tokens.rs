@@ -64,7 +64,7 @@ pub fn call(request: &Exchange) -> Option<TokenCall> {
         (Method::Get, path) => return child_named(path).map(|_name| TokenCall::ChildStanding),
         _ => return None,
     };
-    is_form(request).then_some(call)
+    is_of_type(request, b"application/x-www-form-urlencoded").then_some(call)
 }
 
 /// The child that a path names, if that could be the name of one.
@@ -75,13 +75,13 @@ fn child_named(path: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// Whether the body is a form and nothing else. A charset may be named; a form has only one.
-fn is_form(request: &Exchange) -> bool {
+/// Whether the body is of this type and nothing else. A charset may be named; what is read here has only one.
+pub(crate) fn is_of_type(request: &Exchange, wanted: &[u8]) -> bool {
     let mut kinds = request.fields().filter(|field| field.name == "content-type");
     let (Some(kind), None) = (kinds.next(), kinds.next()) else { return false };
     let kind = kind.value.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
     let is_coded = request.fields().any(|field| field.name == "content-encoding");
-    kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") && !is_coded
+    kind.eq_ignore_ascii_case(wanted) && !is_coded
 }
 
 /// Serves one request.
@@ -95,7 +95,7 @@ pub(crate) async fn serve(context: &Context, client: &mut Peer, request: &Exchan
         (form, None) => form,
     };
     match context.link.want(Wanted::Token { call, form }).await {
-        Some(Given::Token { status, body }) => answer(client, request.closes, status, &body).await,
+        Some(Given::Token { status, body }) => answer(client, request.closes, status, body.bytes()).await,
         Some(Given::Denied { code, next_step }) => {
             Err(Refusal::NotAllowed(NotAllowed::Denied { code, next_step }).into())
         }
@@ -104,29 +104,37 @@ pub(crate) async fn serve(context: &Context, client: &mut Peer, request: &Exchan
 }
 
 async fn read_form(client: &mut Peer, request: &Exchange) -> Result<Lease, Broken> {
-    let body = BodyReader::begin(request.framing, FORM_BYTES_MAX).map_err(Refusal::from)?;
+    let form = read_body(client, request, FORM_BYTES_MAX).await?;
+    // What a form's encoding leaves is graphic, and none of it needs another escape on the way to the keeper.
+    match form.iter().all(|&b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
+        true => Ok(Lease::new(form)),
+        false => Err(Refusal::NotAForm.into()),
+    }
+}
+
+/// Reads a whole body of at most so many bytes.
+pub(crate) async fn read_body(client: &mut Peer, request: &Exchange, most: u64) -> Result<Vec<u8>, Broken> {
+    let body = BodyReader::begin(request.framing, most).map_err(Refusal::from)?;
     if request.expects_continue && request.framing != Framing::Empty {
         client.write(b"HTTP/1.1 100 \r\n\r\n").await.map_err(|_| Broken::ClientGone)?;
     }
     match client.read_body(body).await {
-        // What a form's encoding leaves is graphic, and none of it needs another escape on the way to the keeper.
-        Ok(form) if form.iter().all(|&b| b.is_ascii_graphic() && b != b'"' && b != b'\\') => Ok(Lease::new(form)),
-        Ok(_) => Err(Refusal::NoSuchCall.into()),
+        Ok(body) => Ok(body),
         Err(RelayError::Malformed(bad)) => Err(Refusal::Body(bad).into()),
         Err(_) => Err(Broken::ClientGone),
     }
 }
 
 /// Nobody keeps a copy of an answer (RFC 6749 section 5.1).
-async fn answer(client: &mut Peer, closes: bool, status: u16, body: &Lease) -> Result<(), Broken> {
+pub(crate) async fn answer(client: &mut Peer, closes: bool, status: u16, body: &[u8]) -> Result<(), Broken> {
     let connection = if closes { "connection: close\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncache-control: no-store\r\npragma: no-cache\r\n\
          content-length: {}\r\n{connection}\r\n",
-        body.bytes().len()
+        body.len()
     );
     client.write(head.as_bytes()).await.map_err(|_| Broken::ClientGone)?;
-    client.write(body.bytes()).await.map_err(|_| Broken::ClientGone)
+    client.write(body).await.map_err(|_| Broken::ClientGone)
 }
 
 #[cfg(test)]

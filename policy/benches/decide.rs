@@ -139,6 +139,7 @@ impl Asked {
             may: BTreeSet::new(),
             reach: BTreeSet::new(),
             audiences: BTreeSet::new(),
+            may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(0),
         };

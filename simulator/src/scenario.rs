@@ -160,6 +160,7 @@ fn agent(name: &str, intent: Intent) -> Agent {
             methods: BTreeSet::from([Method::Get]),
             path_prefix: "/index".to_owned(),
         }]),
+        may_ask: BTreeSet::new(),
         loans: BTreeSet::new(),
         audiences: BTreeSet::new(),
         level: "full".to_owned(),

@@ -1,19 +1,22 @@
 //! Credentials that doors use for agents: list them, store a key, remove one. No command reads a key back.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::io::IsTerminal as _;
+use std::os::fd::AsFd;
 
 use clap::Subcommand;
+use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
-use super::Common;
-use super::people::{ask, say_what_may_live, text};
+use super::people::{ask, say_what_may_live, say_what_the_log_lacks, text};
+use super::{Common, create_app};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Request, SecretWord};
 use crate::output::Output;
 
 /// Longest input that is read for a key; more than any key has.
-const INPUT_BYTES_MAX: u64 = 64 << 10;
+const INPUT_BYTES_MAX: usize = 64 << 10;
 
 /// List configured credentials, or change their keys.
 #[derive(Debug, Subcommand)]
@@ -30,6 +33,10 @@ pub(crate) enum Credentials {
         #[arg(long, conflicts_with = "name")]
         proxy: bool,
     },
+    /// Have a GitHub App made for a `github-app` credential, with the permissions it asks for and no more, and store its key. A
+    /// browser does it, from a page whose address this prints; afterwards it says where to install the App and what to write
+    /// into `selvedge.toml`, which it leaves alone.
+    CreateApp(create_app::CreateApp),
     /// Forget a key, and withdraw what was lent of it from live runs, which go on without it.
     Remove {
         /// The credential.
@@ -66,6 +73,7 @@ impl Credentials {
                 output.line(format!("the key of `{name}` is stored, sealed; {} answers for it", text(&value, "owner")));
                 Ok(0)
             }
+            Self::CreateApp(create) => create.run(common, output),
             Self::Remove { name: None, .. } => {
                 ask(common, output, &Request::RemoveProxyPassword)?;
                 output.line("the password of the proxy is forgotten; without it nothing new leaves");
@@ -95,24 +103,46 @@ fn say_withdrawn(output: &Output, name: &str, value: &Value) {
         [run] => format!("`{name}` is withdrawn from {run}, which goes on without it"),
         runs => format!("`{name}` is withdrawn from {}, which go on without it", runs.join(", ")),
     });
-    if value.get("recorded").and_then(Value::as_bool) == Some(false) {
-        output.line("it could not be recorded: look at the disk of the state directory");
-    }
+    say_what_the_log_lacks(output, value);
     say_what_may_live(output, value);
 }
 
 /// Never an argument: those are seen by every process.
 pub(super) fn secret_from_input(output: &Output, what: &str) -> Result<SecretWord, CliError> {
     let input = std::io::stdin();
-    let mut text = String::new();
     let read = if input.is_terminal() {
         output.line(format!("paste the {what} and press Enter; it is not shown"));
-        without_echo(|| input.lock().take(INPUT_BYTES_MAX).read_line(&mut text))
+        without_echo(|| read_secret(&input, true))
     } else {
-        input.lock().take(INPUT_BYTES_MAX).read_to_string(&mut text)
+        read_secret(&input, false)
     };
-    read.map_err(|error| CliError::new(Kind::Usage, format!("cannot read the {what} from standard input: {error}")))?;
+    let unusable = |error: &dyn std::fmt::Display| {
+        CliError::new(Kind::Usage, format!("cannot read the {what} from standard input: {error}"))
+    };
+    let bytes = read.map_err(|error| unusable(&error))?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| unusable(&error))?;
     Ok(SecretWord::new(text.trim().to_owned()))
+}
+
+/// What can be read, or one line of it. Read past the buffer of standard input and into one piece of memory, which is wiped: neither
+/// that buffer nor what a growing string leaves behind is.
+fn read_secret(input: impl AsFd, is_line: bool) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; INPUT_BYTES_MAX]);
+    let mut filled = 0;
+    loop {
+        let room = bytes.get_mut(filled..).unwrap_or_default();
+        match rustix::io::read(&input, room) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(0) => break,
+            Ok(read) => filled += read,
+        }
+        if is_line && bytes.get(..filled).is_some_and(|bytes| bytes.contains(&b'\n')) {
+            break;
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// What is typed meanwhile is not shown. A terminal that cannot do that shows it.

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::Common;
-use super::people::{ask, text};
+use super::people::{ask, log_read, say_what_may_live, say_what_the_log_lacks, text};
 use crate::errors::{CliError, Kind};
 use crate::keeper::Request;
 use crate::output::Output;
@@ -53,7 +53,12 @@ impl Identities {
                 let value = ask(common, output, &Request::Offboard { name: name.clone() })?;
                 output.line(format!("{} is offboarded", text(&value, "offboarded")));
                 say(output, &value, "ended", "is not used any more");
-                say(output, &value, "stopped", "was stopped, and what it was lent is taken back");
+                say(output, &value, "stopped", "was stopped");
+                let is_all_dead = say_what_may_live(output, &value);
+                if is_all_dead && log_read(&value) && !list(&value, "stopped").is_empty() {
+                    output.line("  what was lent to them is revoked, and nothing of it lives");
+                }
+                say_what_the_log_lacks(output, &value);
                 Ok(0)
             }
         }

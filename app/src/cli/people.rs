@@ -96,6 +96,7 @@ impl Scope {
             more => format!("halted; {more} runs were killed"),
         });
         say_what_may_live(output, &value);
+        say_what_the_log_lacks(output, &value);
         let again = std::iter::once("selvedge resume").chain(self.scope.iter().map(String::as_str));
         output.line(format!("nothing new starts in this scope until `{}`", again.collect::<Vec<_>>().join(" ")));
         Ok(0)
@@ -125,9 +126,10 @@ impl Scope {
 impl Revoke {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         let value = ask(common, output, &Request::Revoke { run: self.run.clone() })?;
-        if say_what_may_live(output, &value) {
+        if say_what_may_live(output, &value) && log_read(&value) {
             output.line(format!("every credential of {} is revoked, and the run goes no further", self.run));
         }
+        say_what_the_log_lacks(output, &value);
         Ok(0)
     }
 }
@@ -137,11 +139,30 @@ pub(super) fn say_what_may_live(output: &Output, value: &Value) -> bool {
     let living: Vec<&str> =
         value.get("may_still_live").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     for lease in &living {
+        let until = value.get("may_live_until").and_then(|until| until.get(lease)).and_then(Value::as_str);
+        let until = until.map_or_else(String::new, |until| format!(", until {until} at the latest"));
         output.line(format!(
-            "lease {lease} may still live; the factory goes on trying, and `selvedge watch` shows when it is dead"
+            "lease {lease} may still live{until}; the factory goes on ending it where that can be done, and `selvedge watch` shows when it is dead"
         ));
     }
     living.is_empty()
+}
+
+/// Whether the log could say which runs there are, and what they were lent.
+pub(super) fn log_read(value: &Value) -> bool {
+    value.get("log_read").and_then(Value::as_bool) != Some(false)
+}
+
+/// Says what could not be read or recorded while something was stopped.
+pub(super) fn say_what_the_log_lacks(output: &Output, value: &Value) {
+    if !log_read(value) {
+        output.line(
+            "the log could not be read: what is alive in this keeper was stopped; what else there is, is not known",
+        );
+    }
+    if value.get("recorded").and_then(Value::as_bool) == Some(false) {
+        output.line("it could not be recorded: look at the disk of the state directory");
+    }
 }
 
 /// Lists what waits for a person.

@@ -152,6 +152,9 @@ pub(crate) struct Agent {
     /// Where it may reach: `<registry>:read`, or `GET https://<host>/<path>`.
     #[serde(default)]
     pub(crate) reach: Vec<String>,
+    /// What it may ask to reach while it works, each as `GET https://<host>/<path>`: decided when it asks, for that attempt alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) may_ask: Vec<String>,
     /// Credentials that its doors may use for it; their `uses` are within its reach then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) credentials: Vec<String>,
@@ -387,6 +390,7 @@ impl Agent {
             trust: "draft".to_owned(),
             may: words(&["read", "write"]),
             reach: Vec::new(),
+            may_ask: Vec::new(),
             credentials: Vec::new(),
             audiences: Vec::new(),
             budget: 0,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_credentials::{
-    ForgejoSettings, GithubAppSettings, GitlabRole, GitlabSettings, PermissionLevel, REPOSITORIES_MAX,
+    ForgejoSettings, GithubAppSettings, GitlabRole, GitlabSettings, Installation, PermissionLevel, REPOSITORIES_MAX,
 };
 use selvedge_domain::CredentialName;
 
@@ -21,11 +21,29 @@ impl Reader<'_> {
         Ok(Source::GithubApp(GithubAppSettings {
             credential: name.clone(),
             api: self.page(&format!("{key}.url"), &app.url)?,
-            app: self.said(key, "app", &app.app)?,
-            installation: app.installation,
+            installed: self.installed(key, name, app)?,
             repositories: self.repositories(&format!("{key}.repositories"), &app.repositories)?,
             permissions: self.permissions(&format!("{key}.permissions"), &app.permissions)?,
         }))
+    }
+
+    /// Both, or neither: an App that is installed nowhere makes no token.
+    fn installed(
+        &self,
+        key: &str,
+        name: &CredentialName,
+        app: &forge::GithubApp,
+    ) -> Result<Option<Installation>, ConfigError> {
+        match (&app.app, app.installation) {
+            (None, None) => Ok(None),
+            (Some(app), Some(id)) => Ok(Some(Installation { app: self.said(key, "app", app)?, id })),
+            (Some(_), None) | (None, Some(_)) => {
+                let because = format!(
+                    "`app` and `installation` go together; leave both out until `selvedge credentials create-app {name}` has made the App"
+                );
+                self.bad(key, because)
+            }
+        }
     }
 
     pub(super) fn gitlab(
@@ -129,6 +147,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_credentials::Installation;
+
     use crate::config::Config;
 
     const KEY: &str = "[credential.key]\nkind = \"github-app\"\nowner = \"team\"\nuses = [\"GET https://api.github.com/repos/acme\"]\n";
@@ -145,10 +165,13 @@ mod tests {
         let written = config.credentials.values().next().unwrap();
         assert!(!written.credential.is_stored, "nothing lends its key");
         let super::Source::GithubApp(settings) = &written.source else { panic!("{:?}", written.source) };
-        assert_eq!((settings.api.path.as_str(), settings.installation), ("/", 678));
+        let installed = Some(Installation { app: "Iv23li".to_owned(), id: 678 });
+        assert_eq!((settings.api.path.as_str(), &settings.installed), ("/", &installed));
         assert_eq!(settings.api.endpoint.host.as_str(), "api.github.com");
         let server = GITHUB.replace("app =", "url = \"https://git.example/api/v3\"\napp =");
         assert!(format!("{:?}", parse(&format!("{KEY}{server}")).unwrap().credentials).contains("/api/v3"));
+        let none_yet = GITHUB.replace("app = \"Iv23li\"\ninstallation = 678\n", "");
+        assert!(format!("{:?}", parse(&format!("{KEY}{none_yet}")).unwrap().credentials).contains("installed: None"));
     }
 
     #[test]
@@ -160,6 +183,8 @@ mod tests {
             ("\"read\"", "\"all\"", &["github-app.permissions.contents", "`all`", "read, write, admin"]),
             ("contents", "Contents", &["github-app.permissions", "`Contents`"]),
             ("\"Iv23li\"", "\" \"", &["github-app.app", "is empty"]),
+            ("app = \"Iv23li\"", "", &["credential.key.github-app", "go together", "create-app key"]),
+            ("installation = 678", "", &["credential.key.github-app", "go together", "create-app key"]),
             ("app =", "url = \"http://git.example\"\napp =", &["github-app.url", "https://"]),
             ("app =", "url = \"https://git.example/?x\"\napp =", &["github-app.url", "https://"]),
             ("678", "678\nkey = \"-----BEGIN\"", &["unknown field `key`"]),

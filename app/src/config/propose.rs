@@ -169,6 +169,7 @@ fn remediator(owner: &str) -> Agent {
         trust: "propose".to_owned(),
         may: words(&["read", "write", "open-pr", "follow-up"]),
         reach: words(&["cargo:read"]),
+        may_ask: Vec::new(),
         credentials: Vec::new(),
         audiences: Vec::new(),
         budget: 0,

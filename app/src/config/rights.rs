@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_domain::{CredentialName, May, Reach, Trust};
 
-use super::{AgentFile, ConfigError, Reader, RegistryConfig};
+use super::{AgentFile, ConfigError, Reader, RegistryConfig, parse_rule};
 
 /// One word of an agent's grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) enum What {
     May(May),
     /// Requests.
     Reach(BTreeSet<Reach>),
+    /// To ask for requests.
+    Asking(Reach),
     /// An identity for one audience.
     Audience(String),
     /// Requests that carry this credential.
@@ -50,6 +52,9 @@ impl Reader<'_> {
         for word in &agent.reach {
             let reach = self.reach(key, std::slice::from_ref(word), registries)?;
             rights.push(right("reach", word, What::Reach(reach)));
+        }
+        for word in &agent.may_ask {
+            rights.extend(parse_rule(word).map(|reach| right("may_ask", word, What::Asking(reach))));
         }
         rights.extend(agent.audiences.iter().map(|word| right("audiences", word, What::Audience(word.clone()))));
         for word in &agent.credentials {

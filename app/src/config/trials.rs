@@ -85,6 +85,7 @@ impl Reader<'_> {
                 may: [May::Read, May::Write].into(),
                 reach: [reach.clone()].into(),
                 audiences: BTreeSet::new(),
+                may_ask: BTreeSet::new(),
                 loans: [Loan { credential: of.clone(), uses: reach.clone() }].into(),
                 level: String::new(),
                 attempt_at_most: LASTS_AT_MOST,

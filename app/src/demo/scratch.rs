@@ -175,6 +175,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         trust: trust.to_owned(),
         may: words(&["read", "write", "open-pr"]),
         reach: Vec::new(),
+        may_ask: Vec::new(),
         credentials: Vec::new(),
         audiences: Vec::new(),
         budget: 0,

@@ -12,7 +12,7 @@ use selvedge_gateway::{ProxyLogin, SecretText};
 use serde_json::{Value, json};
 
 use super::ask_stop::REVOKE_WITHIN;
-use super::hall::Keeper;
+use super::hall::{Keeper, Listener};
 use super::message::{Reply, SecretWord};
 use super::usage::{Meant, Usage};
 use crate::config::{CredentialConfig, KeyKept};
@@ -188,10 +188,17 @@ fn take_away(keeper: &Arc<Keeper>, name: &CredentialName, from: Option<&RunId>, 
 }
 
 /// Every configured credential.
-pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
+pub(super) fn list(
+    keeper: &Keeper,
+    uid: u32,
+    listener: &dyn Listener,
+    each: &mut dyn FnMut(&Reply),
+) -> Result<Value, CliError> {
     let works = &keeper.works;
     let config = works.config();
-    let usage = Usage::read(keeper, &config, Time::from_millis(0))?;
+    let Some(turn) = keeper.turn_at_the_log(uid, listener) else { return Ok(Value::Null) };
+    let usage = Usage::read(keeper, &turn, &config, Time::from_millis(0))?;
+    drop(turn);
     for (name, credential) in &config.credentials {
         let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
         let kept = credential.source.key_kept();
@@ -255,7 +262,7 @@ pub(super) fn configured(keeper: &Keeper, name: &str) -> Result<(CredentialName,
 }
 
 /// Keys are the operator's: whoever may use the socket as one of `people` does not change them.
-fn own(uid: u32) -> Result<(), CliError> {
+pub(super) fn own(uid: u32) -> Result<(), CliError> {
     if uid == 0 || uid == rustix::process::getuid().as_raw() {
         return Ok(());
     }
@@ -263,13 +270,13 @@ fn own(uid: u32) -> Result<(), CliError> {
         .hint("ask whoever runs `selvedge serve` to do it"))
 }
 
-fn record(keeper: &Keeper, name: &CredentialName, change: KeyChange, uid: u32) -> Result<(), CliError> {
+pub(super) fn record(keeper: &Keeper, name: &CredentialName, change: KeyChange, uid: u32) -> Result<(), CliError> {
     let record = Record::KeyChanged { credential: name.clone(), change };
     let actor = Actor::Person(Person::from_uid(uid));
     let entry = Entry { at: keeper.works.now(), run: None, actor, owner: None, record };
     keeper.works.ledger.append(entry, Class::Durable).map(drop).map_err(|error| {
         CliError::caused(Kind::Ledger, &error).hint(match change {
-            KeyChange::Stored => "the key was not stored",
+            KeyChange::Stored | KeyChange::Made { .. } => "the key was not stored",
             KeyChange::Removed => "the key is removed all the same",
         })
     })

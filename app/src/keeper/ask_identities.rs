@@ -6,7 +6,7 @@ use selvedge_factory::ports::Clock;
 use serde_json::{Value, json};
 
 use super::census::{Census, Standing};
-use super::hall::Keeper;
+use super::hall::{Keeper, Listener};
 use super::message::Reply;
 use super::usage::{Lent, Meant, Usage};
 use crate::errors::CliError;
@@ -17,11 +17,19 @@ const DAY: Duration = Duration::from_seconds(86_400);
 const RECOVERY: &str = "run `selvedge serve`, which takes up what a dead keeper left, or `selvedge halt`";
 
 /// Everything that stands, and everything that is lent. Uses count that were made in the last `days`.
-pub(super) fn list(keeper: &Keeper, days: u32, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
+pub(super) fn list(
+    keeper: &Keeper,
+    days: u32,
+    uid: u32,
+    listener: &dyn Listener,
+    each: &mut dyn FnMut(&Reply),
+) -> Result<Value, CliError> {
     let (config, now) = (keeper.works.config(), keeper.works.now());
     let window = DAY.as_millis().saturating_mul(u64::from(days));
     let since = Time::from_millis(now.as_millis().saturating_sub(window));
-    let usage = Usage::read(keeper, &config, since)?;
+    let Some(turn) = keeper.turn_at_the_log(uid, listener) else { return Ok(Value::Null) };
+    let usage = Usage::read(keeper, &turn, &config, since)?;
+    drop(turn);
     let census = Census { keeper, config: &config, usage: &usage };
     let mut problems = Vec::new();
     for standing in census.standing()? {

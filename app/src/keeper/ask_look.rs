@@ -243,6 +243,9 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     can_reach.extend(agent.loans.iter().map(|loan| {
         format!("with credential `{}`, which a door puts in and it never sees: {}", loan.credential, loan.uses)
     }));
+    can_reach.extend(
+        agent.may_ask.iter().map(|rule| format!("if it asks and that is allowed, until its attempt is over: {rule}")),
+    );
     can_reach.push("nothing else: no network but its doors, no host file but its toolchain, no other run".to_owned());
     let borrowed: BTreeSet<&str> = agent.loans.iter().map(|loan| loan.credential.as_str()).collect();
     let loans = borrowed.into_iter().map(|name| format!("its loan of credential `{name}`, revoked and probed"));

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use selvedge_authority::{Class, Entry, HaltScope, Journal, Record, Relinquished};
-use selvedge_domain::{Actor, AgentName, LeaseId, Person, RepoName, RunId};
+use selvedge_domain::{Actor, AgentName, Person, RepoName, RunId};
 use selvedge_factory::ports::Clock;
 use serde_json::{Value, json};
 
@@ -14,6 +15,7 @@ use super::hall::{Keeper, Listener};
 use super::message::Scope;
 use super::view::scope_words;
 use crate::errors::{CliError, Kind};
+use crate::wiring::MayLive;
 
 /// How often it is looked whether what was stopped has ended.
 const LOOK: Duration = Duration::from_millis(50);
@@ -86,32 +88,78 @@ fn known(keeper: &Keeper, scope: &HaltScope) -> Result<(), CliError> {
 
 /// Stops dispatch, then kills what is alive in scope and takes back what it was lent: doors first, all runs at once, and
 /// without waiting for whatever their slots are busy with.
-pub(super) fn stop(
-    keeper: &Arc<Keeper>,
-    scope: HaltScope,
-    uid: u32,
-    listener: &dyn Listener,
-) -> Result<Value, CliError> {
+fn stop(keeper: &Arc<Keeper>, scope: HaltScope, uid: u32, listener: &dyn Listener) -> Result<Value, CliError> {
     let works = &keeper.works;
     works.set_halt(&scope);
     let covered = |run: &RunId| match &scope {
         HaltScope::All => true,
         HaltScope::Run(id) if id == run => true,
-        // Its children hang on it.
+        // Its children hang on it. One that cannot be read may be one of them, of this agent, or on this repository.
         HaltScope::Run(_) | HaltScope::Agent(_) | HaltScope::Repo(_) => {
-            works.run(run).is_ok_and(|run| works.halt_covering(&run).is_some())
+            works.run(run).map_or(true, |run| works.halt_covering(&run).is_some())
         }
     };
     // What is alive in this process, and what the log says is not over: either may know of a run that the other does not.
-    let open = works.ledger.open_runs().unwrap_or_default().into_iter().map(|run| run.id);
+    let open = works.ledger.open_runs();
+    let is_listed = open.is_ok();
+    let open = open.unwrap_or_default().into_iter().map(|run| run.id);
     let runs: BTreeSet<RunId> = works.live_runs().into_iter().chain(open).filter(covered).collect();
+    let mut stopped = end(keeper, &[scope], &runs, uid, listener);
+    stopped.log_read &= is_listed;
+    Ok(stopped.told())
+}
+
+/// What stopping came to.
+pub(super) struct Stopped {
+    killed: usize,
+    ended: usize,
+    living: Vec<MayLive>,
+    pub(super) recorded: bool,
+    /// Whether the log could say which runs there are, and what they were lent.
+    pub(super) log_read: bool,
+}
+
+impl Stopped {
+    /// As a client gets it.
+    pub(super) fn told(&self) -> Value {
+        let lease = |lent: &MayLive| lent.lease.to_string();
+        let until = |lent: &MayLive| Some((lease(lent), json!(lent.until?.to_string())));
+        json!({
+            "killed": self.killed,
+            "ended": self.ended,
+            "may_still_live": self.living.iter().map(lease).collect::<Vec<_>>(),
+            "may_live_until": self.living.iter().filter_map(until).collect::<serde_json::Map<_, _>>(),
+            "recorded": self.recorded,
+            "log_read": self.log_read,
+        })
+    }
+}
+
+/// Stops each of these runs for itself, all at once: nobody's door stays open while somebody else's provider is waited for.
+pub(super) fn stop_runs(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>, uid: u32, listener: &dyn Listener) -> Stopped {
+    let scopes: Vec<HaltScope> = runs.iter().cloned().map(HaltScope::Run).collect();
+    scopes.iter().for_each(|scope| keeper.works.set_halt(scope));
+    end(keeper, &scopes, runs, uid, listener)
+}
+
+/// Ends what halts cover that are in force already.
+fn end(
+    keeper: &Arc<Keeper>,
+    scopes: &[HaltScope],
+    runs: &BTreeSet<RunId>,
+    uid: u32,
+    listener: &dyn Listener,
+) -> Stopped {
+    let works = &keeper.works;
+    let answers = begin_to_take_back(keeper, runs);
     let killed = std::thread::scope(|threads| {
         let threads: Vec<_> = runs.iter().map(|run| threads.spawn(|| works.kill_run(run).is_some())).collect();
         threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|killed| *killed).count()
     });
-    let living = take_back(keeper, &runs);
-    let waiting = waiting_children(keeper, &scope, &runs);
-    let recorded = record(keeper, Relinquished::Halted(scope), uid);
+    let living = still_living(keeper, runs, &answers);
+    let waiting: BTreeSet<RunId> = scopes.iter().flat_map(|scope| waiting_children(keeper, scope, runs)).collect();
+    let unrecorded = scopes.iter().filter(|scope| !record(keeper, Relinquished::Halted((*scope).clone()), uid)).count();
+    let recorded = unrecorded == 0;
     // Holding nothing, it would wait for a person until their time is up.
     for child in waiting.into_iter().map(HaltScope::Run) {
         works.set_halt(&child);
@@ -120,14 +168,10 @@ pub(super) fn stop(
     keeper.start_pool();
     keeper.moved();
     if listener.is_the_keeper() && recorded {
-        see_end(keeper, &runs);
+        see_end(keeper, runs);
     }
-    Ok(json!({
-        "killed": killed,
-        "ended": runs.len(),
-        "may_still_live": living.iter().map(|lease| lease.as_str()).collect::<Vec<_>>(),
-        "recorded": recorded,
-    }))
+    let log_read = runs.iter().all(|run| works.run(run).is_ok());
+    Stopped { killed, ended: runs.len(), living, recorded, log_read }
 }
 
 /// Runs that wait, and hang on the one that is stopped. Only a halt of its own wakes a run that waits.
@@ -140,9 +184,12 @@ fn waiting_children(keeper: &Keeper, scope: &HaltScope, runs: &BTreeSet<RunId>) 
     runs.iter().filter(waits).cloned().collect()
 }
 
-/// Takes back what the runs were lent, all at once. Whoever stops something is not kept by a provider that does not answer: what
-/// it may still take is said to live, and goes on being revoked.
-fn take_back(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>) -> Vec<LeaseId> {
+/// What each run was lent that may still live, once that is known.
+type Answers = Receiver<(RunId, Vec<MayLive>)>;
+
+/// Takes back what the runs were lent, all at once and while they are being killed: one is work for the disk and for others, the
+/// other for the kernel.
+fn begin_to_take_back(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>) -> Answers {
     let (told, answers) = std::sync::mpsc::channel();
     for run in runs {
         let (keeper, run, told) = (Arc::clone(keeper), run.clone(), told.clone());
@@ -152,7 +199,12 @@ fn take_back(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>) -> Vec<LeaseId> {
             let _unheard = told.send((run, living));
         });
     }
-    drop(told);
+    answers
+}
+
+/// Whoever stops something is not kept by a provider that does not answer: what it may still take is said to live, and goes on
+/// being revoked.
+fn still_living(keeper: &Keeper, runs: &BTreeSet<RunId>, answers: &Answers) -> Vec<MayLive> {
     let begun = Instant::now();
     let mut waiting = runs.clone();
     let mut living = Vec::new();
@@ -160,9 +212,7 @@ fn take_back(keeper: &Arc<Keeper>, runs: &BTreeSet<RunId>) -> Vec<LeaseId> {
         waiting.remove(&run);
         living.extend(leases);
     }
-    for run in waiting.iter().filter_map(|run| keeper.works.run(run).ok()) {
-        living.extend(run.leases().iter().filter(|(_, state)| state.may_live()).map(|(lease, _)| lease.clone()));
-    }
+    living.extend(waiting.iter().flat_map(|run| keeper.works.may_live(run)));
     living
 }
 

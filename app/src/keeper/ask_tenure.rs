@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use selvedge_authority::{Class, Entry, HaltScope, Record};
+use selvedge_authority::{Class, Entry, Record};
 use selvedge_domain::{Actor, AgentName, CredentialName, Owner, Person, RunId, Tenure, TenureChange, Vouchee};
 use selvedge_factory::ports::Clock;
 use serde_json::{Value, json};
@@ -13,7 +13,11 @@ use super::ask_stop;
 use super::hall::{Keeper, Listener};
 use crate::config::Config;
 use crate::errors::{CliError, Kind};
-use crate::wiring::Word;
+use crate::wiring::{LiveLoan, Word};
+
+/// Where names of accounts are looked up. Directory services are not asked: a keeper that waits for one that does not answer could
+/// not be told that somebody has left.
+const ACCOUNTS: &str = "/etc/passwd";
 
 /// A person answers for it from now on.
 pub(super) fn certify(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, CliError> {
@@ -23,9 +27,8 @@ pub(super) fn certify(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, Cl
         word.is_some_and(|word| word.change == TenureChange::Offboarded && word.owner == owner)
     };
     let left = has_left(&of) || has_left(&Vouchee::Owner(owner.clone()));
-    if left && is_account_of(uid, &owner) {
-        return Err(CliError::new(Kind::Refused, format!("{owner} was offboarded, and does not vouch for {of}"))
-            .hint("somebody else vouches for it, or `selvedge.toml` names another owner"));
+    if left {
+        is_somebody_else(uid, &owner, &of)?;
     }
     let change = TenureChange::Certified;
     let seq = record(keeper, &of, &owner, change, uid).map_err(|error| error.hint("nobody vouches for it yet"))?;
@@ -44,22 +47,44 @@ pub(super) fn offboard(keeper: &Arc<Keeper>, name: &str, uid: u32, listener: &dy
     let word = |seq| Word { seq, at, by: by.clone(), owner: owner.clone(), change };
     // Before it is recorded, and so after everything that is.
     works.take_word(of.clone(), word(u64::MAX));
+    let (agents, credentials) = ended(keeper);
+    let loans = withdrawn(keeper, &credentials);
     let recorded = record(keeper, &of, &owner, change, uid);
     if let Ok(seq) = &recorded {
         works.take_word(of.clone(), word(*seq));
     }
-    let (agents, credentials) = ended(keeper);
-    let mut stopped = Vec::new();
-    for run in using(keeper, &agents, &credentials) {
-        ask_stop::stop(keeper, HaltScope::Run(run.clone()), uid, listener)?;
-        stopped.push(run.to_string());
-    }
+    let (runs, is_listed) = using(keeper, &agents, &credentials, &loans);
+    let mut stopped = ask_stop::stop_runs(keeper, &runs, uid, listener);
+    stopped.log_read &= is_listed;
+    stopped.recorded &= works.record_withdrawn(&loans, &by);
     recorded.map_err(|error| {
-        error.hint("it is in force until this keeper ends; say it again when the log can be written")
+        let what = match runs.len() {
+            0 => "it is in force".to_owned(),
+            count => format!("it is in force, and what was under way was stopped ({count})"),
+        };
+        error.hint(format!("{what}, until this keeper ends; say it again when the log can be written"))
     })?;
     let names = agents.iter().map(|name| format!("agent:{name}"));
     let names: Vec<String> = names.chain(credentials.iter().map(|name| format!("credential:{name}"))).collect();
-    Ok(json!({ "offboarded": of.to_string(), "owner": owner.as_str(), "ended": names, "stopped": stopped }))
+    let mut told = stopped.told();
+    if let Some(fields) = told.as_object_mut() {
+        let runs: Vec<&str> = runs.iter().map(RunId::as_str).collect();
+        fields.insert("offboarded".to_owned(), json!(of.to_string()));
+        fields.insert("owner".to_owned(), json!(owner.as_str()));
+        fields.insert("ended".to_owned(), json!(names));
+        fields.insert("stopped".to_owned(), json!(runs));
+    }
+    Ok(told)
+}
+
+/// Takes these credentials out of every door that has one, all at once; what was lent of them.
+fn withdrawn(keeper: &Keeper, credentials: &BTreeSet<CredentialName>) -> Vec<LiveLoan> {
+    let because = "the credential was withdrawn: whoever answered for it has left";
+    std::thread::scope(|threads| {
+        let take = |name| threads.spawn(move || keeper.works.withdraw_from_doors(name, None, because));
+        let threads: Vec<_> = credentials.iter().map(take).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+    })
 }
 
 /// Every agent and credential that nobody answers for any more.
@@ -74,15 +99,34 @@ fn ended(keeper: &Keeper) -> (BTreeSet<AgentName>, BTreeSet<CredentialName>) {
     )
 }
 
-/// Runs under way that are of these agents, or may borrow these credentials.
-fn using(keeper: &Keeper, agents: &BTreeSet<AgentName>, credentials: &BTreeSet<CredentialName>) -> Vec<RunId> {
-    let config = keeper.works.config();
+/// Runs under way that are of these agents, that were lent these credentials, or that may borrow them; and whether the log
+/// lists any. When it could not, nobody knows which of those that are alive these are, so it is all of them.
+fn using(
+    keeper: &Keeper,
+    agents: &BTreeSet<AgentName>,
+    credentials: &BTreeSet<CredentialName>,
+    loans: &[LiveLoan],
+) -> (BTreeSet<RunId>, bool) {
+    let (works, config) = (&keeper.works, keeper.works.config());
     let borrows = |agent: &AgentName| {
         let loans = config.agents.get(agent).map(|config| &config.agent.loans);
         loans.is_some_and(|loans| loans.iter().any(|loan| credentials.contains(&loan.credential)))
     };
-    let open = keeper.works.ledger.open_runs().unwrap_or_default().into_iter();
-    open.filter(|run| agents.contains(&run.agent) || borrows(&run.agent)).map(|run| run.id).collect()
+    // What was lent counts, whatever the configuration has said since.
+    let mut runs: BTreeSet<RunId> = loans.iter().map(|loan| loan.run.clone()).collect();
+    let live = works.live_runs();
+    let Ok(open) = works.ledger.open_runs() else {
+        runs.extend(live);
+        return (runs, false);
+    };
+    // What is alive in this process, and what the log says is not over: either may know of a run that the other does not.
+    for id in live.into_iter().chain(open.into_iter().map(|run| run.id)) {
+        // One that cannot be read may be any of these.
+        if works.run(&id).map_or(true, |run| agents.contains(&run.trigger().agent) || borrows(&run.trigger().agent)) {
+            runs.insert(id);
+        }
+    }
+    (runs, true)
 }
 
 /// What is meant, and who answers for it: `agent:NAME`, `credential:NAME`, `factory`, an owner, or a name that is only one of these.
@@ -123,15 +167,31 @@ fn known(config: &Config) -> Vec<(Vouchee, Owner)> {
     known
 }
 
-/// Whether this uid is the account of that owner: its name is the owner, or what stands before the owner's `@`.
-fn is_account_of(uid: u32, owner: &Owner) -> bool {
-    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = accounts.lines().find_map(|line| match line.split(':').collect::<Vec<_>>().as_slice() {
+/// Whether this uid is certainly not the account of that owner: whose name is the owner, or what stands before the owner's `@`.
+/// An account that only a directory service knows could be theirs under any name.
+fn is_somebody_else(uid: u32, owner: &Owner, of: &Vouchee) -> Result<(), CliError> {
+    const ANOTHER: &str = "or `selvedge.toml` names another owner";
+    let accounts = std::fs::read_to_string(ACCOUNTS).unwrap_or_default();
+    let name = |line: &str| match line.split(':').collect::<Vec<_>>().as_slice() {
         [name, _, number, ..] if number.parse() == Ok(uid) => Some((*name).to_owned()),
         _ => None,
-    });
-    let owner = owner.as_str();
-    name.is_some_and(|name| owner == name || owner.split_once('@').is_some_and(|(local, _)| local == name))
+    };
+    // One uid may have several names.
+    let names: Vec<String> = accounts.lines().filter_map(name).collect();
+    let is_owner = |name: &String| {
+        let owner = owner.as_str();
+        owner == name || owner.split_once('@').is_some_and(|(local, _)| local == name)
+    };
+    if names.is_empty() {
+        let whose = format!("cannot tell whose account uid {uid} is, and {owner} was offboarded: it could be theirs");
+        return Err(CliError::new(Kind::Refused, format!("{whose}, so it does not vouch for {of}"))
+            .hint(format!("somebody whose account is in `{ACCOUNTS}` of this machine vouches for it, {ANOTHER}")));
+    }
+    if names.iter().any(is_owner) {
+        return Err(CliError::new(Kind::Refused, format!("{owner} was offboarded, and does not vouch for {of}"))
+            .hint(format!("somebody else vouches for it, {ANOTHER}")));
+    }
+    Ok(())
 }
 
 fn record(keeper: &Keeper, of: &Vouchee, owner: &Owner, change: TenureChange, uid: u32) -> Result<u64, CliError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::errors::{CliError, Kind};
 use crate::keeper::lock::State;
@@ -16,6 +17,9 @@ use crate::wiring::Purpose;
 
 /// How long we wait for a keeper that holds the lock and has not opened its socket yet.
 const KEEPER_STARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Room for a request with a key of the longest kind, each byte of it escaped.
+const KEY_LINE_BYTES: usize = 512 << 10;
 
 /// A way to the keeper of a state directory.
 pub(crate) enum Session {
@@ -125,7 +129,9 @@ fn ask_remote(mut stream: UnixStream, request: &Request, each: &mut dyn FnMut(&R
         CliError::new(Kind::State, format!("the keeper went away: {error}"))
             .hint("what was recorded is kept; run the command again to see where things stand")
     };
-    let mut line = serde_json::to_vec(request).map_err(|error| CliError::caused(Kind::Internal, &error))?;
+    // It may hold a key, so it is wiped, and has room for one from the start: what a growing vector leaves behind is not.
+    let mut line = Zeroizing::new(Vec::with_capacity(KEY_LINE_BYTES));
+    serde_json::to_writer(&mut *line, request).map_err(|error| CliError::caused(Kind::Internal, &error))?;
     line.push(b'\n');
     stream.write_all(&line).map_err(|error| gone(&error))?;
     let mut reader = BufReader::new(stream);

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::lock::{Lock, State};
 use super::message::{Reply, Request};
 use super::pool;
+use super::turns::{Turn, Turns};
 use crate::errors::{CliError, Kind};
 use crate::wiring::{Purpose, Works};
 
@@ -27,6 +28,7 @@ pub(crate) struct Keeper {
     pool: Mutex<Vec<std::thread::JoinHandle<()>>>,
     bell: (Mutex<u64>, Condvar),
     pub(super) schedule: Mutex<super::schedule::Schedule>,
+    turns: Turns,
     _lock: Lock,
 }
 
@@ -74,6 +76,7 @@ impl Keeper {
             pool: Mutex::default(),
             bell: (Mutex::new(0), Condvar::new()),
             schedule,
+            turns: Turns::default(),
             _lock: lock,
         })
     }
@@ -139,13 +142,19 @@ impl Keeper {
             Request::Watch { after } => super::ask_look::watch(self, *after, listener, each),
             Request::Log => super::ask_look::log(self, listener, each),
             Request::Proposals => super::ask_look::proposals(self, each),
-            Request::Credentials => super::ask_credentials::list(self, each),
-            Request::Identities { days } => super::ask_identities::list(self, *days, each),
+            Request::Credentials => super::ask_credentials::list(self, uid, listener, each),
+            Request::Identities { days } => super::ask_identities::list(self, *days, uid, listener, each),
             Request::Try { credential, of: None } => super::ask_doctor::attempt(self, credential, uid, listener, each),
             Request::Try { credential, of: Some(run) } => super::ask_doctor::report(self, credential, run),
             Request::Certify { name } => super::ask_tenure::certify(self, name, uid),
             Request::Offboard { name } => super::ask_tenure::offboard(self, name, uid, listener),
             Request::StoreKey { name, key } => super::ask_credentials::store(self, name, key, uid),
+            Request::PlanApp { name, organization, redirect } => {
+                super::ask_app::plan(self, name, organization.as_deref(), redirect, uid)
+            }
+            Request::MakeApp { name, organization, code } => {
+                super::ask_app::make(self, name, organization.as_deref(), code, uid)
+            }
             Request::RemoveKey { name } => super::ask_credentials::remove(self, name, uid),
             Request::StoreProxyPassword { password } => super::ask_credentials::store_proxy(self, password, uid),
             Request::RemoveProxyPassword => super::ask_credentials::remove_proxy(self, uid),
@@ -176,6 +185,11 @@ impl Keeper {
             Request::Published(document) => super::ask_identity::published(self, *document),
             Request::Ping => Ok(Value::Null),
         }
+    }
+
+    /// Waits for a turn at reading the whole log; none once whoever asked has gone.
+    pub(super) fn turn_at_the_log(&self, uid: u32, listener: &dyn Listener) -> Option<Turn<'_>> {
+        self.turns.take(uid, &|| listener.is_there() && !self.leaving.load(Ordering::Acquire))
     }
 
     /// The next claim, with what an earlier holder left to recover.

@@ -67,6 +67,10 @@ pub(crate) enum Request {
     Offboard { name: String },
     /// Store the key of a credential.
     StoreKey { name: String, key: SecretWord },
+    /// Say with which form a browser has an App made for a credential, and where to it comes back.
+    PlanApp { name: String, organization: Option<String>, redirect: String },
+    /// Exchange what a browser brought back for the App's key, and store that.
+    MakeApp { name: String, organization: Option<String>, code: SecretWord },
     /// Forget the key of a credential.
     RemoveKey { name: String },
     /// Store the password of the proxy.

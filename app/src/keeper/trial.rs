@@ -304,7 +304,11 @@ impl Trial {
 fn answered(status: u16, from: Option<Time>, at: Time) -> Step {
     let said = format!("the service answered with status {status}");
     let (reason, remedy) = match status {
-        200..=399 => return Step::ok("use", from, at, said),
+        200..=299 => return Step::ok("use", from, at, said),
+        301 | 302 | 303 | 307 | 308 => (
+            "redirected",
+            "mostly that is a login page, for whoever is not known there: see whether the key has expired or was ended there, and whether `probe` names the address that the service answers at itself",
+        ),
         401 | 403 => (
             "not_accepted",
             "the service does not accept it: see whether the key has expired or was ended there, and whether it may do what `probe` asks",

@@ -1,17 +1,19 @@
 //! What the log says of standing identities and secrets: since when they are there, what was granted and used, what is alive.
 //! One pass; what is kept of it is bounded by what is configured and what is alive, never by the length of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Entry, KeyChange, Record, Verdict};
 use selvedge_domain::{
-    Actor, AgentName, CredentialName, Description, Event, LeaseId, LeaseState, Method, Reach, ResourceKind, Revocation,
-    RunId, Time, TriggerId, TriggerSource, Trust, Verb,
+    Actor, AgentName, CredentialName, Description, Event, LeaseId, LeaseState, Method, Reach, ResourceKind, RunId,
+    Time, TriggerId, TriggerSource, Trust, Verb,
 };
 
 use super::hall::Keeper;
+use super::turns::Turn;
 use crate::config::{Config, Right, What};
 use crate::errors::{CliError, Kind};
+use crate::wiring::dies_by_itself;
 
 /// What was seen up to now.
 pub(super) struct Usage {
@@ -80,17 +82,13 @@ pub(super) enum Meant {
 impl Lent {
     /// When it dies by itself; none when it is not known whether it was made.
     pub(super) fn expires(&self) -> Option<Time> {
-        match self.state {
-            LeaseState::Live { revocation: Revocation::ExpiryOnly(dies), expires } => Some(dies.max(expires)),
-            LeaseState::Live { expires, .. } | LeaseState::Stuck { expires } => Some(expires),
-            LeaseState::Announced | LeaseState::Dead => None,
-        }
+        dies_by_itself(self.state)
     }
 }
 
 impl Usage {
-    /// Reads the log. Uses count from `since` on.
-    pub(super) fn read(keeper: &Keeper, config: &Config, since: Time) -> Result<Self, CliError> {
+    /// Reads the log, which is whoever's turn it is. Uses count from `since` on.
+    pub(super) fn read(keeper: &Keeper, _turn: &Turn<'_>, config: &Config, since: Time) -> Result<Self, CliError> {
         let agents = config.agents.iter().map(|(name, agent)| {
             (name.clone(), AgentUse { rights: vec![None; agent.rights.len()], ..AgentUse::default() })
         });
@@ -123,7 +121,7 @@ impl Usage {
             Record::RunBegan { trigger } => self.began(trigger, entry),
             Record::Happened(event) => self.happened(event, entry),
             Record::Decided { order, verdict: Verdict::Allow { .. }, .. } => self.allowed(config, order, entry),
-            Record::KeyChanged { credential, change: KeyChange::Stored } => {
+            Record::KeyChanged { credential, change: KeyChange::Stored | KeyChange::Made { .. } } => {
                 self.keys.entry(credential.clone()).and_modify(|rotated| *rotated = Some(entry.at)).or_insert(None);
             }
             Record::KeyChanged { credential, change: KeyChange::Removed } => {
@@ -258,6 +256,7 @@ fn uses(right: &Right, order: &Description, credential: Option<&CredentialName>)
         What::May(May::Push) => order.verb == Verb::GitPush,
         What::May(May::Delegate) => order.verb == Verb::Delegate || is_child(order),
         What::Reach(reach) => order.verb == Verb::HttpRequest && reach.iter().any(|reach| covers(reach, order)),
+        What::Asking(rule) => order.verb == Verb::AccessRequest && contains(rule, order),
         What::Audience(audience) => {
             matches!(order.verb, Verb::CredentialMint | Verb::Delegate)
                 && order.resource.kind == ResourceKind::Audience
@@ -286,6 +285,19 @@ fn trust_for(order: &Description) -> Trust {
 /// The credential that went into a request.
 fn credential_used(order: &Description) -> Option<CredentialName> {
     order.text("credential").filter(|name| *name != "none").and_then(|name| CredentialName::parse(name).ok())
+}
+
+/// Whether a rule covers everything that a recorded request for access asked for.
+fn contains(rule: &Reach, order: &Description) -> bool {
+    let is_there = order.text("host") == Some(rule.endpoint.host.as_str())
+        && order.number("port") == Some(i64::from(rule.endpoint.port));
+    let methods: Option<BTreeSet<Method>> = order.words("methods").iter().map(|method| Method::parse(method)).collect();
+    match (methods, order.text("path")) {
+        (Some(methods), Some(path)) if is_there => {
+            rule.contains(&Reach { endpoint: rule.endpoint.clone(), methods, path_prefix: path.to_owned() })
+        }
+        _ => false,
+    }
 }
 
 /// Whether a rule covers a recorded request.

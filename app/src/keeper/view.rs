@@ -1,7 +1,7 @@
 //! How records look to people and scripts: stable snake_case fields, and one line each.
 
 use selvedge_authority::{Entry, HaltScope, KeyChange, Observation, Record, Relinquished, Verdict};
-use selvedge_domain::{Deed, Description, Event, Field, Handed, LeaseEvent, TenureChange};
+use selvedge_domain::{Deed, Description, Event, Field, Handed, LeaseEvent, TenureChange, Verb};
 use serde_json::{Value, json};
 
 /// One entry of the log.
@@ -110,9 +110,15 @@ fn record(record: &Record) -> (&'static str, String, Value) {
             "key_changed",
             match change {
                 KeyChange::Stored => format!("the key of credential `{credential}` is stored"),
+                KeyChange::Made { app } => {
+                    format!("App {app} is made for credential `{credential}`, and its key stored")
+                }
                 KeyChange::Removed => format!("the key of credential `{credential}` is removed"),
             },
-            json!({ "credential": credential.as_str() }),
+            match change {
+                KeyChange::Made { app } => json!({ "credential": credential.as_str(), "app": app }),
+                KeyChange::Stored | KeyChange::Removed => json!({ "credential": credential.as_str() }),
+            },
         ),
         Record::TenureChanged { of, owner, change } => (
             "tenure_changed",
@@ -170,6 +176,10 @@ fn happened(event: &Event) -> String {
 
 fn decided(order: &Description, verdict: &Verdict) -> String {
     let what = match order.text("path") {
+        Some(path) if order.verb == Verb::AccessRequest => {
+            let methods = order.words("methods").join(",");
+            format!("{} for {methods} {}{path}", order.verb, order.resource.name)
+        }
         Some(path) => format!("{} {} {}{path}", order.verb, order.text("method").unwrap_or(""), order.resource.name),
         None => format!("{} on {}", order.verb, order.resource.name),
     };
@@ -215,6 +225,7 @@ fn done(deed: &Deed) -> String {
         Deed::MayBorrow => "the stored key may be lent".to_owned(),
         Deed::GitServed(served) => format!("{} bytes of history", served.response_bytes),
         Deed::Pushed(pushed) => format!("its branch is at {}", pushed.commit),
+        Deed::Widened => "reached from here on, until the attempt is over".to_owned(),
         Deed::Answered(answer) => format!("status {}, {} bytes", answer.status, answer.response_bytes),
     }
 }
@@ -271,7 +282,7 @@ fn observed(what: &Observation) -> (&'static str, String, Value) {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_domain::{RepoName, Resource, ResourceKind, Verb};
+    use selvedge_domain::{RepoName, Resource, ResourceKind};
 
     use super::*;
 

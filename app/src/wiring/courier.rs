@@ -76,11 +76,14 @@ pub(super) fn door_rights() -> RunAs {
 }
 
 impl Lending {
+    fn couriers(&self, config: &Config, executable: PathBuf, roots_pem: String) -> Arc<dyn Courier> {
+        let way_out = WayOut { proxy: config.proxy.clone(), password: Arc::clone(&self.proxy) };
+        Arc::new(Couriers { executable, roots_pem, danger: config.danger.clone(), way_out })
+    }
+
     /// Every provider the configuration names.
     pub(super) fn providers(&self, config: &Config, executable: PathBuf, roots_pem: String) -> Vec<Arc<dyn Provider>> {
-        let way_out = WayOut { proxy: config.proxy.clone(), password: Arc::clone(&self.proxy) };
-        let danger = config.danger.clone();
-        let couriers: Arc<dyn Courier> = Arc::new(Couriers { executable, roots_pem, danger, way_out });
+        let couriers = self.couriers(config, executable, roots_pem);
         let stored: Arc<dyn Provider> = Arc::new(StoredKeyLoans::new(Arc::clone(&self.keys), self.store.clone()));
         let elsewhere = config.credentials.values().filter_map(|credential| -> Option<Arc<dyn Provider>> {
             let (issuer, couriers) = (Arc::clone(&self.identities.issuer), Arc::clone(&couriers));
@@ -100,6 +103,11 @@ impl Lending {
 }
 
 impl Works {
+    /// Who asks somebody elsewhere, as the configuration in force has it.
+    pub(crate) fn courier(&self) -> Arc<dyn Courier> {
+        self.lending.couriers(&self.config(), self.executable.clone(), self.roots_pem.clone())
+    }
+
     /// Takes up the providers of the configuration in force.
     pub(super) fn configure_lending(&self) {
         let providers = self.lending.providers(&self.config(), self.executable.clone(), self.roots_pem.clone());

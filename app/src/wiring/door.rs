@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
@@ -12,12 +12,13 @@ use selvedge_domain::{AgentName, CredentialName, Endpoint, Grant, Reach, RepoNam
 use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::{
-    Ask, Done, Door, Fence, GitAnswer, GitCall, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan, Outcome,
-    Placeholder, Ready, Refused, SecretText, SecretWatch, Verdict, Wanted,
+    Ask, Done, Door, Fence, GitAnswer, GitCall, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan,
+    LoanChange, Outcome, Placeholder, Ready, Refused, SecretText, SecretWatch, Verdict, Wanted,
 };
 use selvedge_sandbox::Listeners;
 
 use super::Works;
+use super::access::AccessDesk;
 use super::courier::door_rights;
 use super::git::GitDesk;
 use super::identity::nothing_to_hand_on;
@@ -32,6 +33,10 @@ const ANSWERERS: usize = 4;
 
 /// Room for one door's requests above its random beginning; one bit less, so that serials fit a signed number.
 const SERIAL_BITS: u32 = 24;
+
+/// Requests of one attempt that may be denied or refused. A program that asks once a second for an hour gets there in three
+/// quarters of that; whoever gets there sooner does not mean to be answered.
+const DENIALS_MAX: u64 = 5_000;
 
 /// What a door must stand behind before it is given a credential's worth of trust.
 const FENCES: [Fence; 3] = [Fence::NotDumpable, Fence::Landlock, Fence::Seccomp];
@@ -60,6 +65,17 @@ pub(super) struct Lent {
     pub(super) watch: Option<Arc<SecretWatch>>,
 }
 
+/// What a door answers for beside the requests it forwards; none of it where the run has no business there.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Desks<'a> {
+    /// The repository it may ask for.
+    pub(super) git: Option<&'a GitDesk>,
+    /// The token endpoint.
+    pub(super) tokens: Option<&'a TokenDesk>,
+    /// Where it asks to reach more.
+    pub(super) access: Option<&'a AccessDesk>,
+}
+
 /// On whose behalf a door is open.
 #[derive(Clone)]
 pub(super) struct Behalf {
@@ -86,14 +102,15 @@ impl Works {
         behalf: &Behalf,
         reach: Vec<Reach>,
         lending: Lent,
-        git: Option<&GitDesk>,
-        tokens: Option<&TokenDesk>,
+        Desks { git, tokens, access }: Desks<'_>,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
+        let asking = access.map(AccessDesk::asking).transpose()?;
+        let askable = asking.iter().flat_map(|asking| &asking.within);
         let hello = Hello {
             run: behalf.run.clone(),
-            dangers: dangers(&config, &reach),
+            dangers: dangers(&config, reach.iter().chain(askable)),
             reach,
             roots_pem: self.roots_pem.clone(),
             ca_common_name: format!("selvedge {}", behalf.run),
@@ -102,6 +119,7 @@ impl Works {
             loans: lending.loans,
             git: git.map(GitDesk::host).transpose()?,
             tokens: tokens.map(TokenDesk::place).transpose()?,
+            asking,
             limits: Limits::default(),
             proxy: self.way_out().upstream().map_err(ActError::Permanent)?,
         };
@@ -114,9 +132,11 @@ impl Works {
         }
         let door = Arc::new(door);
         self.remember_door(&behalf.run, &door);
-        // A withdrawal that came while it was being opened did not find it.
+        // A withdrawal that came before it was remembered did not find it; one that comes now does.
         for loan in lending.on_door.iter().filter(|loan| self.on_loan.is_withdrawn(&loan.lease)) {
-            door.open_without(&loan.credential, WITHDRAWN).map_err(|error| ActError::Transient(error.to_string()))?;
+            let change = LoanChange::Withdrawn { because: WITHDRAWN.to_owned() };
+            let changed = door.change_loan(&loan.credential, &change);
+            changed.map_err(|error| ActError::Transient(error.to_string()))?;
         }
         let serials_from = self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1);
         Ok(OpenDoor { door, serials_from, ca_pem, loans: lending.on_door, secrets: lending.watch })
@@ -171,9 +191,10 @@ impl Works {
     }
 }
 
-/// What the operator named under `danger`, for the endpoints this run may reach.
-fn dangers(config: &Config, reach: &[Reach]) -> Vec<Upstream> {
-    reach.iter().flat_map(|reach| dangers_at(&config.danger, &reach.endpoint)).collect()
+/// What the operator named under `danger`, for the endpoints this run may reach, or ask to.
+fn dangers<'a>(config: &Config, reach: impl Iterator<Item = &'a Reach>) -> Vec<Upstream> {
+    let endpoints: BTreeSet<&Endpoint> = reach.map(|reach| &reach.endpoint).collect();
+    endpoints.into_iter().flat_map(|endpoint| dangers_at(&config.danger, endpoint)).collect()
 }
 
 /// What the operator named under `danger`, for this endpoint.
@@ -209,11 +230,12 @@ impl OpenDoor {
         &mut self,
         works: &Works,
         behalf: &Behalf,
-        (git, tokens): (Option<&GitDesk>, Option<&TokenDesk>),
+        desks: Desks<'_>,
         doors: &dyn Doorkeeper,
         inside: impl FnOnce() -> T,
     ) -> T {
-        let desk = Desk { works, behalf, git, tokens, doors, serials_from: self.serials_from };
+        let (serials_from, denials) = (self.serials_from, AtomicU64::new(0));
+        let desk = Desk { works, behalf, desks, door: &self.door, doors, serials_from, denials };
         let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
         let (door, secrets) = (&self.door, self.secrets.as_deref());
         let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
@@ -226,7 +248,7 @@ impl OpenDoor {
             let done = inside();
             is_over.store(true, Ordering::Release);
             works.on_loan.ring();
-            if let Some(git) = git {
+            if let Some(git) = desks.git {
                 git.end();
             }
             self.door.close();
@@ -239,13 +261,23 @@ impl OpenDoor {
 struct Desk<'a> {
     works: &'a Works,
     behalf: &'a Behalf,
-    git: Option<&'a GitDesk>,
-    tokens: Option<&'a TokenDesk>,
+    desks: Desks<'a>,
+    door: &'a Door,
     doors: &'a dyn Doorkeeper,
     serials_from: u64,
+    denials: AtomicU64,
 }
 
 impl Desk<'_> {
+    fn denied(&self, count: u64) {
+        let before = self.denials.fetch_add(count, Ordering::Relaxed);
+        let now = before.saturating_add(count);
+        // Once: the door is closed by it.
+        if before < DENIALS_MAX && now >= DENIALS_MAX {
+            self.works.denied_too_often(&self.behalf.run, now);
+        }
+    }
+
     fn broke(&self, error: &selvedge_gateway::ServeError) {
         let finding = Observation::Finding { code: "door_broke".to_owned(), detail: error.to_string() };
         self.doors.saw(finding);
@@ -266,7 +298,10 @@ impl Judge for Desk<'_> {
         };
         match self.doors.ask(request) {
             Ok(()) => Verdict::Allow,
-            Err(denial) => Verdict::Deny { code: denial.code.as_str().to_owned(), next_step: denial.next_step },
+            Err(denial) => {
+                self.denied(1);
+                Verdict::Deny { code: denial.code.as_str().to_owned(), next_step: denial.next_step }
+            }
         }
     }
 
@@ -283,7 +318,18 @@ impl Judge for Desk<'_> {
     fn identity(&self, wanted: Wanted) -> Given {
         if let Wanted::Token { call, form } = &wanted {
             let answer = |tokens: &TokenDesk| tokens.answer(self.works, self.doors, *call, form);
-            return self.tokens.map_or_else(nothing_to_hand_on, answer);
+            let given = self.desks.tokens.map_or_else(nothing_to_hand_on, answer);
+            if matches!(given, Given::Denied { .. } | Given::Token { status: 400.., .. }) {
+                self.denied(1);
+            }
+            return given;
+        }
+        if let (Wanted::Access { asked }, Some(access)) = (&wanted, self.desks.access) {
+            let given = access.answer(self.doors, self.door, asked);
+            if matches!(given, Given::Denied { .. }) {
+                self.denied(1);
+            }
+            return given;
         }
         match self.behalf.identity {
             HasIdentity::Yes => self.works.identify(self.behalf, self.doors, wanted),
@@ -295,7 +341,7 @@ impl Judge for Desk<'_> {
     }
 
     fn git(&self, call: GitCall) -> GitAnswer {
-        match self.git {
+        match self.desks.git {
             Some(git) => git.answer(self.doors, &call),
             None => GitAnswer::Refused {
                 code: "outside_grant".to_owned(),
@@ -312,6 +358,10 @@ impl Judge for Desk<'_> {
             Layer::Identity => "identity",
             Layer::Git => "git",
         };
+        // Names that nobody has are looked up by honest programs all the time.
+        if !matches!(refused.layer, Layer::Dns) {
+            self.denied(refused.count);
+        }
         let Refused { code, detail, count, .. } = refused;
         if let (SECRET_IN_REQUEST, Ok(credential)) = (code.as_str(), CredentialName::parse(&detail)) {
             self.works.secret_leaked(&self.behalf.run, &credential, "a request");

@@ -136,6 +136,7 @@ impl Works {
             }),
             Wanted::Valid { audience, token } => self.validate(&audience, &token),
             Wanted::Token { .. } => nothing_to_hand_on(),
+            Wanted::Access { .. } => nothing_to_ask(),
         }
     }
 
@@ -188,6 +189,14 @@ impl Works {
             }),
             Err(refused) => Given::Invalid { because: refused.to_string() },
         }
+    }
+}
+
+/// What a sandbox that may ask for no more is told.
+fn nothing_to_ask() -> Given {
+    Given::Denied {
+        code: "outside_grant".to_owned(),
+        next_step: "this sandbox may not ask for more; work with what it has".to_owned(),
     }
 }
 

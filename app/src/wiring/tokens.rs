@@ -1,6 +1,7 @@
 //! A run's token endpoint, the keeper's side: every exchange an order of its own, under a lease of its own, out of what the run
 //! holds and of the budget that is left. Forms are read here, strictly and bounded, as tokens to be verified are.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use selvedge_authority::{ActError, Observation, Record, Verdict};
@@ -29,6 +30,7 @@ pub(super) struct TokenDesk {
     spent: Mutex<Spent>,
     /// That it may wait for a child, once it asked for one.
     seat: Mutex<Option<Seat>>,
+    refused: Mutex<BTreeMap<&'static str, Refused>>,
 }
 
 /// What a run handed on in all its attempts, by the record.
@@ -36,8 +38,37 @@ pub(super) struct TokenDesk {
 pub(super) struct Spent {
     /// Of its budget.
     budget: u64,
+    /// Of each token that it was given.
+    of_tokens: BTreeMap<LeaseId, u64>,
     /// To how many children.
     pub(super) children: u64,
+}
+
+/// How often something was refused, and how often the record says so.
+#[derive(Default)]
+struct Refused {
+    total: u64,
+    told: u64,
+}
+
+impl Spent {
+    /// Counts a token that was made of another.
+    fn add(&mut self, from: &LeaseId, budget: u64) {
+        self.budget = self.budget.saturating_add(budget);
+        let of_token = self.of_tokens.entry(from.clone()).or_default();
+        *of_token = of_token.saturating_add(budget);
+    }
+
+    /// Counts an order that was allowed.
+    fn count(&mut self, order: &Description) {
+        if let (Verb::Delegate, Some(Ok(from))) = (order.verb, order.text("from").map(LeaseId::parse)) {
+            self.add(&from, budget_of(order));
+        }
+        if order.verb == Verb::TaskEnqueue && order.text("source") == Some(TriggerSource::Child.as_str()) {
+            self.budget = self.budget.saturating_add(budget_of(order));
+            self.children = self.children.saturating_add(1);
+        }
+    }
 }
 
 impl Works {
@@ -53,31 +84,26 @@ impl Works {
             // What a run holds comes from its agent's configuration; a child's, out of another's hands.
             depth: handed.map_or(0, |handed| handed.depth),
             budget_left: handed.map_or(agent.budget, |handed| handed.budget),
+            handed_on: BTreeMap::new(),
             context: TaskContext {
                 task: task.id.clone(),
                 intent: task.intent,
                 lineage: task.trigger.lineage.ancestors.clone(),
             },
         };
-        Ok(TokenDesk { parent, spent: Mutex::new(self.handed_on(&order.run)), seat: Mutex::default() })
+        let spent = Mutex::new(self.handed_on(&order.run));
+        Ok(TokenDesk { parent, spent, seat: Mutex::default(), refused: Mutex::default() })
     }
 
     /// What a run handed on, by the record.
     pub(super) fn handed_on(&self, run: &RunId) -> Spent {
-        let entries = self.ledger.entries(0, Some(run.clone())).filter_map(Result::ok);
-        let allowed = entries.filter_map(|recorded| match recorded.entry.record {
-            Record::Decided { order, verdict: Verdict::Allow { .. }, .. } => Some(order),
-            _ => None,
-        });
-        allowed.fold(Spent::default(), |spent, order| {
-            let is_child =
-                order.verb == Verb::TaskEnqueue && order.text("source") == Some(TriggerSource::Child.as_str());
-            let budget = if is_child || order.verb == Verb::Delegate { budget_of(&order) } else { 0 };
-            Spent {
-                budget: spent.budget.saturating_add(budget),
-                children: spent.children.saturating_add(u64::from(is_child)),
+        let mut spent = Spent::default();
+        for recorded in self.ledger.entries(0, Some(run.clone())).filter_map(Result::ok) {
+            if let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = recorded.entry.record {
+                spent.count(&order);
             }
-        })
+        }
+        spent
     }
 }
 
@@ -121,7 +147,7 @@ impl TokenDesk {
     /// The run that asks, with what is left of its budget.
     pub(super) fn parent(&self, spent: &Spent) -> Parent {
         let budget_left = self.parent.budget_left.saturating_sub(spent.budget);
-        Parent { budget_left, ..self.parent.clone() }
+        Parent { budget_left, handed_on: spent.of_tokens.clone(), ..self.parent.clone() }
     }
 
     /// Answers one call of the run this is for.
@@ -148,11 +174,24 @@ impl TokenDesk {
             }),
         };
         let Reply { status, body } = answered.unwrap_or_else(|refusal| {
-            let (code, detail) = (refusal.code().as_str().to_owned(), refusal.to_string());
-            doors.saw(Observation::DoorRefused { door: "token".to_owned(), code, detail, count: 1 });
+            self.count(doors, &refusal);
             refusal.reply()
         });
         given(status, body.expose().to_vec())
+    }
+
+    /// Tells of a refusal: the first of its kind, and then each time there are ten times as many.
+    fn count(&self, doors: &dyn Doorkeeper, refusal: &Refusal) {
+        let code = refusal.code().as_str();
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = refused.entry(code).or_default();
+        refused.total = refused.total.saturating_add(1);
+        if refused.total >= refused.told.saturating_mul(10) {
+            let (code, detail) = (code.to_owned(), refusal.to_string());
+            let count = refused.total - refused.told;
+            refused.told = refused.total;
+            doors.saw(Observation::DoorRefused { door: "token".to_owned(), code, detail, count });
+        }
     }
 
     fn exchange(&self, works: &Works, doors: &dyn Doorkeeper, form: &[u8]) -> Result<Reply, Refusal> {
@@ -161,12 +200,12 @@ impl TokenDesk {
         let endpoint: &TokenEndpoint = &works.lending.identities.tokens;
         let considered = endpoint.consider(form, &parent, LeaseId::from_entropy(works.draw()), works.now())?;
         let order = considered.order().clone();
-        let budget = order.budget;
+        let (from, budget) = (order.from.clone(), order.budget);
         let mut considered = Some(considered);
         let mut said = None;
         let handed_on = doors.delegate(order, &mut |permit| {
             // What was permitted is spent, whatever becomes of it: the record says no more than that.
-            spent.budget = spent.budget.saturating_add(budget);
+            spent.add(&from, budget);
             let considered = considered.take().ok_or_else(|| permanent("it was signed before"))?;
             let signed = works.lending.leases.hand_on(permit, considered, endpoint, works.now());
             let outcome = signed.as_ref().map(Issued::minted).map_err(|error| ActError::Transient(error.to_string()));

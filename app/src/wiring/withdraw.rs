@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use selvedge_authority::{Class, Entry, Journal as _, Record, Relinquished, Verdict};
 use selvedge_domain::orders::MintCredential;
-use selvedge_domain::{Actor, CredentialName, Description, LeaseId, ResourceKind, RunId};
+use selvedge_domain::{Actor, CredentialName, Description, LeaseId, LeaseState, ResourceKind, Revocation, RunId, Time};
 use selvedge_factory::ports::{Clock as _, Lender as _, TakenBack};
 use selvedge_gateway::{Door, LoanChange};
 
@@ -49,6 +49,12 @@ impl OnLoan {
         meant
     }
 
+    fn of_run(&self, run: &RunId) -> Vec<MayLive> {
+        let loans = self.loans();
+        let lent = loans.lent.iter().filter(|(_, (of, _))| of == run);
+        lent.map(|(lease, _)| MayLive { lease: lease.clone(), until: None }).collect()
+    }
+
     /// How often something has moved. Ask before looking, so that what moves while looking is not slept through.
     pub(super) fn moves(&self) -> u64 {
         self.loans().moves
@@ -70,6 +76,23 @@ impl OnLoan {
     /// Each statement leaves it whole.
     fn loans(&self) -> MutexGuard<'_, Loans> {
         self.loans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A lease that may live still, though it was to be taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MayLive {
+    pub(crate) lease: LeaseId,
+    /// When it dies by itself; none when nobody knows.
+    pub(crate) until: Option<Time>,
+}
+
+/// When a lease dies by itself; none when it is not known whether it was made.
+pub(crate) fn dies_by_itself(state: LeaseState) -> Option<Time> {
+    match state {
+        LeaseState::Live { revocation: Revocation::ExpiryOnly(dies), expires } => Some(dies.max(expires)),
+        LeaseState::Live { expires, .. } | LeaseState::Stuck { expires } => Some(expires),
+        LeaseState::Announced | LeaseState::Dead => None,
     }
 }
 
@@ -139,6 +162,13 @@ impl Works {
         });
         // Withdrawn whether or not it can be recorded.
         let _unrecorded = self.record_withdrawn(&loans, &Actor::Factory);
+    }
+
+    /// What a run was lent that may live: as the log says, or, when it cannot be read, as this process knows.
+    pub(crate) fn may_live(&self, run: &RunId) -> Vec<MayLive> {
+        let Ok(run) = self.run(run) else { return self.on_loan.of_run(run) };
+        let lent = run.leases().iter().filter(|(_, state)| state.may_live());
+        lent.map(|(lease, state)| MayLive { lease: lease.clone(), until: dies_by_itself(*state) }).collect()
     }
 
     /// Ends one lease; whether it is dead.

@@ -17,12 +17,12 @@ use selvedge_sandbox::{
 use selvedge_workers::remediate::{Outcome, Report};
 
 use super::Works;
+use super::access::AccessDesk;
 use super::cache::CACHE_BYTES_MAX;
-use super::door::{Behalf, HasIdentity, Lent};
+use super::door::{Behalf, Desks, HasIdentity, Lent};
 use super::git::GitDesk;
 use super::repositories::{permanent, transient};
 use super::tape::Tape;
-use super::tokens::TokenDesk;
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
 /// Where the worker's own program lies inside.
@@ -44,10 +44,8 @@ pub(super) struct Inside<'a> {
     pub(super) reach: Vec<Reach>,
     /// What its doors are lent.
     pub(super) lending: Lent,
-    /// The repository it may ask for; none without.
-    pub(super) git: Option<&'a GitDesk>,
-    /// The token endpoint it may ask; none without.
-    pub(super) tokens: Option<&'a TokenDesk>,
+    /// What its doors answer for themselves.
+    pub(super) desks: Desks<'a>,
     /// What its output is kept under.
     pub(super) purpose: &'a str,
 }
@@ -73,7 +71,9 @@ impl Workplace for Works {
         let git = order.grant.may.contains(&May::Push).then(|| self.git_desk(order)).transpose()?;
         let reach = order.grant.reach.iter().cloned().collect();
         let watch = lending.watch.clone();
-        let inside = Inside { reach, lending, git: git.as_ref(), tokens: tokens.as_ref(), purpose: "work" };
+        let access = AccessDesk::of(order);
+        let desks = Desks { git: git.as_ref(), tokens: tokens.as_ref(), access: access.as_ref() };
+        let inside = Inside { reach, lending, desks, purpose: "work" };
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
         // What was pushed is what the run wants taken; what lies in the workspace beside it is not looked at.
         let changes = match git.as_ref().map_or(Ok(None), GitDesk::changes) {
@@ -204,9 +204,11 @@ impl Works {
         inside: Inside<'_>,
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
-        let Inside { reach, lending, git, tokens, purpose } = inside;
+        let Inside { reach, lending, desks, purpose } = inside;
+        let Desks { git, tokens, access } = desks;
         let watch = lending.watch.clone();
-        let mut door = match reach.is_empty() && git.is_none() && behalf.identity == HasIdentity::No {
+        let is_alone = git.is_none() && access.is_none() && behalf.identity == HasIdentity::No;
+        let mut door = match reach.is_empty() && is_alone {
             true => None,
             false => {
                 place.network = Network::Doors;
@@ -219,7 +221,10 @@ impl Works {
                 if let Some(tokens) = tokens {
                     place = tokens.announce(place);
                 }
-                let door = self.open_door(behalf, reach, lending, git, tokens, place.limits.wall)?;
+                if let Some(access) = access {
+                    place = access.announce(place);
+                }
+                let door = self.open_door(behalf, reach, lending, desks, place.limits.wall)?;
                 self.trust(&mut place, &door.ca_pem);
                 if behalf.identity == HasIdentity::Yes {
                     self.announce_identity(&mut place);
@@ -247,7 +252,7 @@ impl Works {
             })
         };
         let exit = match &mut door {
-            Some(door) => door.while_open(self, behalf, (git, tokens), doors, listen),
+            Some(door) => door.while_open(self, behalf, desks, doors, listen),
             None => listen(),
         };
         let (kept, output_bytes) = heard.end();

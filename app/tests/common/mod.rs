@@ -3,6 +3,7 @@
 pub(crate) mod toolchain;
 
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -273,6 +274,25 @@ pub(crate) fn fields(value: &Value) -> Vec<&str> {
 /// A field that is text.
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("`{name}` is not text in {value}"))
+}
+
+/// A file below `dir` that holds these bytes.
+pub(crate) fn holds(dir: &Path, bytes: &[u8]) -> Option<PathBuf> {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        let found = if path.is_dir() {
+            holds(&path, bytes)
+        } else {
+            let mut content = Vec::new();
+            // Sockets and the like hold nothing.
+            let read = File::open(&path).and_then(|mut file| file.read_to_end(&mut content));
+            (read.is_ok() && content.windows(bytes.len()).any(|part| part == bytes)).then_some(path)
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
 }
 
 /// Processes whose command line holds `marker`.

@@ -2,6 +2,8 @@
 //! identity document as the actor token, for a child. In two steps, because nothing is signed without a permit: what was asked is
 //! brought into an order, and the permit for that order is brought back.
 
+use std::collections::BTreeMap;
+
 use selvedge_authority::Permit;
 use selvedge_domain::orders::Delegate;
 use selvedge_domain::{Grant, LeaseId, RepoName, Time, WorkloadId};
@@ -37,6 +39,8 @@ pub struct Parent {
     /// What is left of its budget, in millionths of the unit the operator counts in. Counted by the keeper, from the orders on
     /// record; what a token says it may spend only bounds that.
     pub budget_left: u64,
+    /// What was handed on already of the access tokens it was given, by their leases, counted in the same way.
+    pub handed_on: BTreeMap<LeaseId, u64>,
     /// What its work is for.
     pub context: TaskContext,
 }
@@ -92,6 +96,7 @@ impl TokenEndpoint {
         }
         let order = Delegate {
             lease,
+            from: subject.lease().clone(),
             run: parent.workload.run().clone(),
             repo: parent.repo.clone(),
             to: to.map_or_else(|| parent.workload.clone(), |to| to.workload),
@@ -206,7 +211,12 @@ fn narrower(form: &Form, parent: &Parent, subject: &Subject, until: Time) -> Res
 
 /// What the token may spend: what was asked for in our own parameter `budget`, or nothing.
 fn budget(form: &Form, parent: &Parent, subject: &Subject) -> Result<u64, Refusal> {
-    budget_of(form, parent.budget_left.min(subject.budget()))
+    let handed_on = parent.handed_on.get(subject.lease()).copied().unwrap_or(0);
+    let left = match subject {
+        Subject::Svid(_) => parent.budget_left,
+        Subject::Access(token) => parent.budget_left.min(token.budget.saturating_sub(handed_on)),
+    };
+    budget_of(form, left)
 }
 
 /// A budget that is asked for, if that much is left.
@@ -260,10 +270,10 @@ impl Subject {
         }
     }
 
-    fn budget(&self) -> u64 {
+    fn lease(&self) -> &LeaseId {
         match self {
-            Self::Svid(_) => u64::MAX,
-            Self::Access(token) => token.budget,
+            Self::Svid(claims) => &claims.lease,
+            Self::Access(token) => &token.lease,
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) fn read(text: &str, until: Time) -> Option<Grant> {
         trust: Trust::Observe,
         may: BTreeSet::new(),
         reach: BTreeSet::new(),
+        // What is handed on may not ask for more: who holds it has no door of the giver's.
+        may_ask: BTreeSet::new(),
         audiences: BTreeSet::new(),
         loans: BTreeSet::new(),
         until,

@@ -73,7 +73,8 @@ fn every_refusal_has_its_name_and_what_to_do_about_it_a07() {
         (policy("{\"Statement\":[]}"), true, "check `policy`"),
     ] {
         let (sts, world) = world(settings);
-        let error = lend(&world).unwrap_err();
+        let order = selvedge_domain::orders::MintCredential { ttl_seconds: 7200, ..loan(1) };
+        let error = world.leases.lend(&permit(order), &holder(), NOW).unwrap_err();
         assert_eq!(error.is_lasting(), is_lasting, "{error}");
         assert!(error.to_string().contains(words) && !error.to_string().contains("canary"), "{error}");
         assert!(sts.sessions.lock().unwrap().is_empty());
@@ -119,5 +120,17 @@ fn keys_that_are_none_or_have_no_end_are_not_lent_and_their_session_is_waited_fo
         assert_eq!(world.vendor.live(), 1);
         *world.vendor.now.lock().unwrap() = dies;
         assert_eq!((world.vendor.live(), revoke(&world, dies)), (0, Ending::Expired));
+    }
+}
+
+#[test]
+fn a_session_lives_no_longer_than_what_was_decided_c2() {
+    let (sts, world) = world(AwsSettings { session_lives: Duration::from_seconds(3600), ..aws() });
+    for (decided, asked) in [(300, "900"), (1800, "1800"), (7200, "3600")] {
+        let order = selvedge_domain::orders::MintCredential { lease: lease(decided), ttl_seconds: decided, ..loan(1) };
+        let lent = world.leases.lend(&permit(order), &holder(), NOW).unwrap();
+        assert!(lent.minted.expires <= NOW.after(Duration::from_seconds(decided)));
+        let session = sts.sessions.lock().unwrap().last().unwrap().clone();
+        assert_eq!(session.asked.get("DurationSeconds").map(String::as_str), Some(asked), "{decided}");
     }
 }

@@ -97,8 +97,8 @@ fn what_the_installation_was_not_granted_is_refused_with_what_to_look_at() {
     let changes: [(u64, &str, Change<'_>); 4] = [
         (2, "422", &|of| of.repositories.extend(["other".to_owned()])),
         (3, "422", &|of| of.permissions.extend([("secrets".to_owned(), PermissionLevel::Read)])),
-        (4, "401", &|of| of.app = "another".to_owned()),
-        (5, "404", &|of| of.installation = 1),
+        (4, "401", &|of| of.installed.as_mut().unwrap().app = "another".to_owned()),
+        (5, "404", &|of| of.installed.as_mut().unwrap().id = 1),
     ];
     for (number, status, change) in changes {
         let (is_lasting, words) = ask(number, change).unwrap_err();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use selvedge_credentials::{
     Asks, Aws, AwsSettings, Courier, Ending, Exchange, ExchangeSettings, Forgejo, ForgejoSettings, GithubApp,
-    GithubAppSettings, Gitlab, GitlabRole, GitlabSettings, Leases, LendError, MintingKeys, OpenBao, OpenBaoSettings,
-    Page, PermissionLevel, Provider, Secret,
+    GithubAppSettings, Gitlab, GitlabRole, GitlabSettings, Installation, Leases, LendError, MintingKeys, OpenBao,
+    OpenBaoSettings, Page, PermissionLevel, Provider, Secret,
 };
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, Duration, Endpoint, HostPattern, LeaseState, Revocation};
@@ -93,8 +93,7 @@ pub(crate) fn github_app() -> GithubAppSettings {
     GithubAppSettings {
         credential: name(),
         api: page("/api/v3"),
-        app: github::APP.to_owned(),
-        installation: github::INSTALLATION,
+        installed: Some(Installation { app: github::APP.to_owned(), id: github::INSTALLATION }),
         repositories: ["shop".to_owned()].into(),
         permissions: [("contents".to_owned(), PermissionLevel::Read)].into(),
     }
@@ -436,4 +435,14 @@ fn a_provider_that_is_no_longer_configured_still_ends_what_it_lent_b6() {
     let live = LeaseState::Live { revocation: lent.minted.revocation, expires: lent.minted.expires };
     let Ending::Stuck { because, .. } = stranger.revoke(&lease(1), live, NOW) else { panic!("it may still live") };
     assert!(because.contains("oauth:db") && because.contains("configure it again"), "{because}");
+}
+
+#[test]
+fn no_loan_lasts_longer_than_was_decided_whatever_a_service_gives_c1_c2() {
+    for kind in KINDS {
+        let world = world(kind, Cut::Never);
+        let order = MintCredential { ttl_seconds: 60, until: NOW.after(seconds(3600)), ..loan(1) };
+        let lent = world.leases.lend(&permit(order), &holder(), NOW).unwrap();
+        assert!(lent.minted.expires <= NOW.after(seconds(60)), "{kind:?}: {:?}", lent.minted);
+    }
 }

@@ -46,11 +46,13 @@ pub(crate) fn parent(run: u64) -> Parent {
             may: [May::Read, May::Write, May::Delegate].into(),
             reach: [reach("/crates")].into(),
             audiences: [CLOUD.to_owned()].into(),
+            may_ask: std::collections::BTreeSet::new(),
             loans: [Loan { credential, uses: reach("/api") }].into(),
             until: NOW.after(Duration::from_seconds(3600)),
         },
         depth: 0,
         budget_left: 100,
+        handed_on: std::collections::BTreeMap::new(),
         context: TaskContext {
             task: TaskId::from_entropy(1),
             intent: Intent::ProposeChange,
@@ -665,4 +667,28 @@ fn metadata_names_what_is_served_and_nothing_else() {
     whole["introspection_endpoint"] = json!(format!("{ISSUER}/introspect"));
     whole["revocation_endpoint"] = json!(format!("{ISSUER}/revoke"));
     assert_eq!(read(&served), whole);
+}
+
+#[test]
+fn a_budget_that_was_handed_on_is_spent_once_b4() {
+    let desk = desk();
+    let (one, two) = (desk.svid(1), desk.svid(2));
+    let form = ask(&one, SVID, "may:read", &[("actor_token", &two), ("actor_token_type", SVID), ("budget", "10")]);
+    let held = desk.exchange(&form, &parent(1), 101, NOW).unwrap();
+    let (token, from) = (text(&held.token), held.says.lease);
+    let hand_on = |budget: &str, handed_on: u64, number: u64| {
+        let giver = Parent { handed_on: [(from.clone(), handed_on)].into(), ..parent(2) };
+        let to = desk.svid(3);
+        let more = [("actor_token", to.as_str()), ("actor_token_type", SVID), ("budget", budget)];
+        desk.exchange(&ask(&token, ACCESS, "may:read", &more), &giver, number, NOW)
+    };
+    let issued = hand_on("6", 0, 201).unwrap();
+    assert_eq!((issued.says.budget, &issued.says.chain[0].lease), (6, &from));
+    assert_eq!(
+        told(hand_on("5", 6, 202)),
+        Code::InvalidScope,
+        "6 of 10 are gone, and the giver's own 100 do not matter"
+    );
+    assert_eq!(hand_on("4", 6, 203).unwrap().says.budget, 4);
+    assert_eq!(told(hand_on("1", 10, 204)), Code::InvalidScope);
 }

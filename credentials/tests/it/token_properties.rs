@@ -43,6 +43,7 @@ fn grant() -> impl Strategy<Value = Grant> {
             may: may.into_iter().chain([May::Delegate]).collect(),
             reach,
             audiences: audiences.into_iter().collect(),
+            may_ask: BTreeSet::new(),
             loans,
             until: NOW.after(Duration::from_millis(lasts)),
         },

@@ -9,6 +9,8 @@ use crate::{Grant, LeaseId, RepoName, RunId, WorkloadId};
 pub struct Delegate {
     /// The lease the token stands for, announced before this order is carried out.
     pub lease: LeaseId,
+    /// The lease of what is exchanged for it: an identity document, or a token that was given before.
+    pub from: LeaseId,
     /// The run that gives, and that the lease belongs to.
     pub run: RunId,
     /// On whose behalf.
@@ -41,6 +43,7 @@ impl Order for Delegate {
             resource: Resource { kind: ResourceKind::Audience, name: self.audience.clone(), repo: self.repo.clone() },
             fields: vec![
                 ("lease", Field::from(self.lease.as_str())),
+                ("from", Field::from(self.from.as_str())),
                 ("run", Field::from(self.run.as_str())),
                 ("to", Field::from(self.to.to_string())),
                 ("trust", Field::from(grant.trust.as_str())),

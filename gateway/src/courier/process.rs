@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use selvedge_domain::Method;
+
 use super::answer::wanted;
 use super::{Brought, Errand, Failed, Reads, xml};
 use crate::confine;
@@ -104,8 +106,13 @@ fn request(errand: &Errand) -> Vec<u8> {
     for (name, value) in fields {
         head.push_str(&format!("{}: {}\r\n", name.as_str(), value.as_str()));
     }
-    if let Some((media_type, bytes)) = body {
-        head.push_str(&format!("content-type: {media_type}\r\ncontent-length: {}\r\n", bytes.len()));
+    match body {
+        Some((media_type, bytes)) => {
+            head.push_str(&format!("content-type: {media_type}\r\ncontent-length: {}\r\n", bytes.len()));
+        }
+        // A service may want to be told that nothing follows (RFC 9110 section 8.6), and refuse with 411 else.
+        None if matches!(method, Method::Post | Method::Put | Method::Patch) => head.push_str("content-length: 0\r\n"),
+        None => {}
     }
     head.push_str("\r\n");
     let mut request = head.into_bytes();

@@ -3,7 +3,6 @@
 //! much. Never knows what is said, and tells nobody what the proxy says.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use selvedge_domain::{Endpoint, HostPattern, Method};
@@ -88,10 +87,29 @@ pub(super) async fn connect(
     if peer.has_sent_ahead() { Err(DialError::ProxyMalformed) } else { Ok(peer) }
 }
 
-/// A proxy resolves names itself, so what can be known without it is what the name says: an address, or this very machine.
+/// Last labels that are no public name's: of the machine itself (RFC 6761), its neighbours (RFC 6762), or a network's own.
+const INWARD_LABELS: [&str; 5] = ["internal", "local", "localdomain", "localdomain6", "localhost"];
+
+/// Names of a home's own (RFC 8375).
+const HOME: &str = "home.arpa";
+
+/// A proxy resolves names itself, so what can be known without it is what the name says: an address, this very machine, or a
+/// network's own name. What the operator named under `danger` never gets here.
 fn leads_inwards(host: &str) -> bool {
-    let is_inward = |literal: IpAddr| !address::is_global(literal);
-    parse_literal(host).is_some_and(is_inward) || host == "localhost" || host.ends_with(".localhost")
+    if let Some(literal) = parse_literal(host) {
+        return !address::is_global(literal);
+    }
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    // Without a dot, a resolver completes it with what its own network is called.
+    let Some((_, last)) = host.rsplit_once('.') else { return true };
+    let is_home = host.strip_suffix(HOME).is_some_and(|before| before.is_empty() || before.ends_with('.'));
+    is_number(last) || last.ends_with("localhost") || INWARD_LABELS.contains(&last) || is_home
+}
+
+/// Whether a resolver takes a name with this last label for an address in another spelling, as `inet_aton` does.
+fn is_number(label: &str) -> bool {
+    let hex = label.strip_prefix("0x");
+    label.bytes().all(|b| b.is_ascii_digit()) || hex.is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 async fn dial(proxy: &UpstreamProxy, resolver: &dyn Resolve) -> Result<TcpStream, DialError> {
@@ -162,6 +180,37 @@ mod tests {
             assert!(leads_inwards(host), "{host}");
         }
         for host in ["1.1.1.1", "registry.example", "localhost.example"] {
+            assert!(!leads_inwards(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a14_other_spellings_of_an_address_and_names_of_a_network_s_own_are_not_asked_for() {
+        let asked: Vec<_> = [
+            "2130706433",
+            "127.1",
+            "0x7f000001",
+            "0X7F.1",
+            "1.2.3.0x",
+            "0177.0.0.1",
+            "1.1.1.256",
+            "localhost.",
+            "localhost6",
+            "localhost.localdomain",
+            "localhost6.localdomain6",
+            "ip6-localhost",
+            "ip6-loopback",
+            "metadata",
+            "metadata.google.internal",
+            "vault.corp.internal",
+            "printer.local",
+            "router.home.arpa",
+        ]
+        .into_iter()
+        .filter(|host| !leads_inwards(host))
+        .collect();
+        assert!(asked.is_empty(), "{asked:?}");
+        for host in ["1.1.1.1", "internal.example", "local.example", "1.example", "0x.example", "x.0xyz", "a.x1"] {
             assert!(!leads_inwards(host), "{host}");
         }
     }

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use selvedge_domain::Reach;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,7 +16,7 @@ use crate::loan::LoanChange;
 use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Refused, Verdict};
 use crate::wire::errand::{FromCourier, WireErrand};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{self, BadMessage, FromDoor, ToDoor, WireAsk, WireHello, WireLoanChange};
+use crate::wire::message::{self, BadMessage, FromDoor, ToDoor, WireAsk, WireHello, WireLoanChange, WireReach};
 
 /// A frame is read alike by those who wait for it and those who do not, and not a byte beyond it.
 pub(super) fn frame(bytes: &[u8]) -> bool {
@@ -82,6 +83,7 @@ pub(super) fn to_door(bytes: &[u8]) -> bool {
                 let credential = message::credential(&credential)?.to_string();
                 ToDoor::Loan { serial, credential, change: WireLoanChange::from(&LoanChange::try_from(change)?) }
             }
+            ToDoor::Widened { reach } => ToDoor::Widened { reach: WireReach::from(&Reach::try_from(reach)?) },
             ToDoor::Close {} => ToDoor::Close {},
         })
     })

@@ -17,6 +17,7 @@ use super::request::{BadRequest, Exchange, REQUEST_HEAD_BYTES_MAX, Request, pars
 use super::response::{RESPONSE_HEAD_BYTES_MAX, Response, parse_response};
 use super::sieve::{Sieve, mask_all};
 use super::sign;
+use crate::access;
 use crate::dial::ClientLeg;
 use crate::git::door as git;
 use crate::link::{Question, failed};
@@ -145,6 +146,13 @@ impl Connection {
         }
         if self.context.tokens.as_ref() == Some(&endpoint) {
             return match tokens::serve(&self.context, &mut self.client, request).await {
+                Ok(()) => Ok(if request.closes { Next::Close } else { Next::Another }),
+                Err(tokens::Broken::Refused(refusal)) => Err(Broken::Untold(refusal)),
+                Err(tokens::Broken::ClientGone) => Err(Broken::Told("client_gone")),
+            };
+        }
+        if self.context.asking.as_ref() == Some(&endpoint) {
+            return match access::serve(&self.context, &mut self.client, request).await {
                 Ok(()) => Ok(if request.closes { Next::Close } else { Next::Another }),
                 Err(tokens::Broken::Refused(refusal)) => Err(Broken::Untold(refusal)),
                 Err(tokens::Broken::ClientGone) => Err(Broken::Told("client_gone")),
@@ -386,7 +394,7 @@ impl Connection {
         };
         self.let_client_go_on(request).await?;
         let mut body_watch = BodyWatch::over(&self.context.loans);
-        let watch = body_watch.as_mut().map_or(Watch::Unwatched, |watch| Watch::Stop(watch.sieve()));
+        let watch = body_watch.as_mut().map_or(Watch::Unwatched, Watch::Stop);
         match relay(head, &mut self.client, body, watch, request.framing, server, &mut passed.request_bytes).await {
             Ok(()) => {}
             Err(RelayError::TurnedUp) => {

@@ -6,9 +6,11 @@ use selvedge_domain::{CredentialName, Endpoint, Method};
 
 use super::fields::Field;
 use super::refusal::Refusal;
-use super::request::{BadRequest, Exchange};
+use super::request::Exchange;
 use super::sieve::Sieve;
-use crate::loan::{FieldName, Held, InHand, Loans, SessionKeys, SignedFor, Way, forms_of, percent_decoded};
+use crate::loan::{
+    FieldName, Held, InHand, Loans, SecretSieve, SecretWatch, SessionKeys, SignedFor, Way, forms_of, percent_decoded,
+};
 
 /// A credential on its way into a request.
 pub(crate) struct Injection {
@@ -56,9 +58,12 @@ pub(crate) fn injection(loans: &Loans, request: &Exchange, endpoint: &Endpoint) 
             let in_hand = in_hand?;
             (Going::Field(field.clone(), scheme.write(in_hand.secret())), in_hand)
         }
-        // What makes credentials there is a service of its own, for which nothing is ever signed.
+        // What makes credentials there is a service of its own, for which nothing is ever signed, but for this of S3.
+        Way::Signature(signed_for) if signed_for.is_s3() && grants_access(request.path.as_str()) => {
+            return Err(Refusal::MintsCredentials);
+        }
         Way::Signature(signed_for) => {
-            refuse_second_resource(request)?;
+            refuse_unshown(request, signed_for)?;
             let in_hand = in_hand?;
             let keys = SessionKeys::parse(in_hand.secret()).ok_or_else(|| not_lent(held))?;
             (Going::Signature(keys, signed_for.clone()), in_hand)
@@ -71,13 +76,71 @@ pub(crate) fn injection(loans: &Loans, request: &Exchange, endpoint: &Endpoint) 
     Ok(Some(Injection { credential: loan.credential.clone(), going, forms, in_hand }))
 }
 
-/// With these fields S3 reads another object than the path names, which nobody judged.
-fn refuse_second_resource(request: &Exchange) -> Result<(), BadRequest> {
-    let names_another = |name: &str| matches!(name, "x-amz-copy-source" | "x-amz-rename-source");
-    match request.fields().find(|field| names_another(&field.name)) {
-        Some(field) => Err(BadRequest::Override(field.name.clone())),
+/// What a header, or a parameter of the same name, begins with when it has S3 do more than method and path say: read another
+/// object, let others at this one, send its readers elsewhere, or decide who may delete it and when.
+const UNSHOWN: [&str; 9] = [
+    "x-amz-acl",
+    "x-amz-bucket-object-lock",
+    "x-amz-bypass-governance-retention",
+    "x-amz-copy-source",
+    "x-amz-grant-",
+    "x-amz-object-lock-",
+    "x-amz-object-ownership",
+    "x-amz-rename-source",
+    "x-amz-website-redirect-location",
+];
+
+/// Parameters with which S3 still does what method and path say, in lower case: which part of a list, of an object or of an upload.
+/// Any other may name a sub-resource (`?acl`, `?policy`, `?replication`), which is another thing under the same path; there are
+/// some sixty, and more every year.
+const READING: &[&str] = &[
+    "",
+    "continuation-token",
+    "delimiter",
+    "encoding-type",
+    "fetch-owner",
+    "list-type",
+    "marker",
+    "max-keys",
+    "max-parts",
+    "max-uploads",
+    "part-number-marker",
+    "partnumber",
+    "prefix",
+    "start-after",
+    "uploadid",
+    "uploads",
+    "x-id",
+];
+
+/// A signature vouches for the whole request, and whoever judged it saw method and path. So what else would change what it does
+/// is refused.
+fn refuse_unshown(request: &Exchange, signed_for: &SignedFor) -> Result<(), Refusal> {
+    let is_unshown = |name: &str| UNSHOWN.iter().any(|begins| name.starts_with(begins));
+    if let Some(field) = request.fields().find(|field| is_unshown(&field.name)) {
+        return Err(unshown(&field.name));
+    }
+    // One version of an object is read as the object is; deleting one is for good, which deleting the object need not be.
+    let reads = matches!(request.method, Method::Get | Method::Head);
+    let is_shown =
+        |name: &str| READING.contains(&name) || name.starts_with("response-") || (name == "versionid" && reads);
+    let is_s3 = signed_for.is_s3();
+    let Some(query) = &request.query else { return Ok(()) };
+    // Some servers that speak S3 end a parameter at a semicolon as well.
+    if is_s3 && query.as_str().contains(';') {
+        return Err(unshown(";"));
+    }
+    match query.parameter_names().find(|name| is_unshown(name) || (is_s3 && !is_shown(name))) {
+        Some(name) => Err(unshown(&name)),
         None => Ok(()),
     }
+}
+
+fn unshown(name: &str) -> Refusal {
+    let next_step = format!(
+        "leave `{name}` out: with it this request would do what its method and path do not show; where it is needed, ask a person"
+    );
+    Refusal::Unshown { name: name.to_owned(), next_step }
 }
 
 /// What is said of a request whose credential was withdrawn while it was under way.
@@ -101,34 +164,55 @@ pub(crate) fn foreign_fields<'a>(
 }
 
 /// Watches a request's body.
-pub(crate) struct BodyWatch {
+pub(crate) struct BodyWatch<'l> {
     sieve: Sieve,
     meanings: Vec<Turned>,
+    /// For what is lent no more.
+    retired: Vec<SecretSieve<'l>>,
 }
 
-impl BodyWatch {
+impl<'l> BodyWatch<'l> {
     /// For everything that must not leave in a body; none where nothing is lent.
-    pub(crate) fn over(loans: &Loans) -> Option<Self> {
+    pub(crate) fn over(loans: &'l Loans) -> Option<Self> {
         let strings = forbidden(loans);
         let sieve = Sieve::new(strings.iter().map(|(string, _)| string.as_slice()));
-        (!strings.is_empty())
-            .then(|| Self { sieve, meanings: strings.into_iter().map(|(_, meaning)| meaning).collect() })
+        let retired = loans.iter().map(Held::retired).filter(|retired| !retired.is_empty());
+        let retired = retired.map(SecretWatch::sieve).collect();
+        (!strings.is_empty()).then(|| Self {
+            sieve,
+            meanings: strings.into_iter().map(|(_, meaning)| meaning).collect(),
+            retired,
+        })
     }
 
-    /// The stream it looks at.
-    pub(crate) fn sieve(&mut self) -> &mut Sieve {
-        &mut self.sieve
+    /// Takes the next piece; gives what may go on, unless something was found.
+    pub(crate) fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
+        let passed = self.sieve.pass(piece);
+        self.retired.iter_mut().fold(passed, |passed, sieve| sieve.pass(&passed))
+    }
+
+    /// Gives the rest when nothing follows.
+    pub(crate) fn end(&mut self) -> Vec<u8> {
+        let rest = self.sieve.end();
+        self.retired.iter_mut().fold(rest, |rest, sieve| [sieve.pass(&rest), sieve.end()].concat())
+    }
+
+    /// Whether something was found that must not leave.
+    pub(crate) fn has_found(&self) -> bool {
+        self.sieve.found() > 0 || self.retired.iter().any(|sieve| sieve.found().is_some())
     }
 
     /// What is in a body that is here whole.
     pub(crate) fn turned_up_in(mut self, body: &[u8]) -> Option<Turned> {
-        self.sieve.pass(body);
+        self.pass(body);
+        self.end();
         self.turned_up()
     }
 
     /// What was found.
     pub(crate) fn turned_up(&self) -> Option<Turned> {
-        self.sieve.first().and_then(|index| self.meanings.get(index)).cloned()
+        let lent = self.sieve.first().and_then(|index| self.meanings.get(index)).cloned();
+        lent.or_else(|| self.retired.iter().find_map(SecretSieve::found).map(Turned::Secret))
     }
 }
 
@@ -153,10 +237,12 @@ fn turned_up(loans: &Loans, request: &Exchange, held: Option<&Held>) -> Option<T
     let forbidden = forbidden(loans);
     let mut sieve = Sieve::new(forbidden.iter().map(|(string, _)| string.as_slice()));
     sieve.pass(&text);
-    sieve.first().and_then(|index| forbidden.get(index)).map(|(_, meaning)| meaning.clone())
+    let lent = sieve.first().and_then(|index| forbidden.get(index)).map(|(_, meaning)| meaning.clone());
+    lent.or_else(|| loans.iter().find_map(|held| held.retired().found_in(&text)).map(Turned::Secret))
 }
 
-/// What a run must not send: secrets in every form, and placeholders outside their place.
+/// What a run must not send, as far as it is known by its bytes: secrets that are lent, in every form, and placeholders outside
+/// their place.
 fn forbidden(loans: &Loans) -> Vec<(Vec<u8>, Turned)> {
     let mut forbidden = Vec::new();
     for held in loans.iter() {
@@ -167,6 +253,15 @@ fn forbidden(loans: &Loans) -> Vec<(Vec<u8>, Turned)> {
         forbidden.extend(forms.map(|form| (form, Turned::Placeholder(credential.clone()))));
     }
     forbidden
+}
+
+/// Whether S3 would answer with keys, or see to it that somebody gets some: its Access Grants, all beneath one path.
+fn grants_access(path: &str) -> bool {
+    let mut segments = path.split('/').skip(1);
+    [segments.next(), segments.next()]
+        .into_iter()
+        .zip(["v20180820", "accessgrantsinstance"])
+        .all(|(segment, named)| segment.is_some_and(|segment| segment.eq_ignore_ascii_case(named)))
 }
 
 /// Whether a request would make another credential, with the rights of the one that is put into it and a life of its own. By
@@ -307,11 +402,15 @@ mod tests {
     fn signing(lasts: Option<Duration>) -> Loans {
         let uses =
             Reach { endpoint: endpoint(), methods: [Method::Get, Method::Put].into(), path_prefix: "/v1".into() };
+        signing_for("s3", uses, lasts)
+    }
+
+    fn signing_for(service: &str, uses: Reach, lasts: Option<Duration>) -> Loans {
         let secret = SecretText::parse(b"ASIAEXAMPLE000001:s3cr3t-of-a-session-01:t0ken-of-a-session-01").unwrap();
         Loans::begin(vec![Loan {
             credential: CredentialName::parse("key").unwrap(),
             uses: vec![uses],
-            way: Way::Signature(SignedFor::parse("s3", "eu-central-1").unwrap()),
+            way: Way::Signature(SignedFor::parse(service, "eu-central-1").unwrap()),
             placeholder: Placeholder::of_bits(7),
             secret: lasts.map(|lasts| (secret, lasts)),
         }])
@@ -341,7 +440,106 @@ mod tests {
         for fields in [signed(&format!("{}0", placeholder())), format!("Cookie: {}\r\n", placeholder())] {
             assert!(matches!(ask(&fields), Err(Refusal::TurnedUp(Turned::Placeholder(_)))), "{fields}");
         }
-        assert!(matches!(ask("X-Amz-Copy-Source: /b/k\r\n"), Err(Refusal::Request(BadRequest::Override(_)))));
+    }
+
+    /// What becomes of such a request to a service that everything is signed for.
+    fn signed(service: &str, line: &str, fields: &str) -> Result<(), Refusal> {
+        let uses =
+            Reach { endpoint: endpoint(), methods: Method::ALL.iter().copied().collect(), path_prefix: "/".into() };
+        let loans = signing_for(service, uses, Some(Duration::from_secs(60)));
+        injection(&loans, &exchange(line, fields), &endpoint()).map(|_| ())
+    }
+
+    #[test]
+    fn c5_no_signed_request_does_what_its_order_does_not_show() {
+        for (service, line, fields) in [
+            ("s3", "PUT /v1/a", "X-Amz-Acl: public-read\r\n"),
+            ("s3", "PUT /v1/a", "X-Amz-Grant-Full-Control: id=attacker\r\n"),
+            ("s3", "PUT /v1/a", "X-Amz-Website-Redirect-Location: https://evil.example/\r\n"),
+            ("s3", "PUT /v1/a", "X-Amz-Copy-Source: /b/k\r\n"),
+            ("s3", "PUT /v1/a", "X-Amz-Copy-Source-Range: bytes=0-1\r\n"),
+            ("s3", "PUT /v1/a", "X-Amz-Rename-Source: /b/k\r\n"),
+            ("s3", "PUT /v1", "X-Amz-Bucket-Object-Lock-Enabled: true\r\n"),
+            ("s3", "PUT /v1/a", "X-Amz-Object-Lock-Mode: COMPLIANCE\r\n"),
+            ("s3", "DELETE /v1/a", "X-Amz-Bypass-Governance-Retention: true\r\n"),
+            ("s3", "PUT /v1", "X-Amz-Object-Ownership: ObjectWriter\r\n"),
+            ("execute-api", "PUT /v1/a", "X-Amz-Acl: public-read\r\n"),
+            ("execute-api", "PUT /v1/a?X-Amz-%41cl=public-read", ""),
+            ("s3", "PUT /v1/a?x-amz-copy-source=%2Fother%2Fsecret", ""),
+            ("s3", "PUT /v1/a?acl", ""),
+            ("s3", "PUT /v1/a?%61cl=", ""),
+            ("s3", "PUT /v1/a?ACL&versionId=1", ""),
+            ("s3", "PUT /v1?policy", ""),
+            ("s3", "PUT /v1?replication", ""),
+            ("s3", "GET /v1?session", ""),
+            ("s3", "POST /v1?delete", ""),
+            ("s3", "GET /v1?prefix=a;acl", ""),
+            ("s3", "DELETE /v1/a?versionId=1", ""),
+            ("s3-outposts", "PUT /v1?policy", ""),
+        ] {
+            let refused = signed(service, line, fields);
+            assert!(matches!(refused, Err(Refusal::Unshown { .. })), "{service} {line} {fields}");
+        }
+        for (service, line) in [
+            ("s3", "GET /v1?list-type=2&prefix=a%2Fb&delimiter=%2F&max-keys=5&continuation-token=x&start-after=a&&"),
+            ("s3", "GET /v1?marker=a&encoding-type=url&fetch-owner=true&prefix="),
+            ("s3", "GET /v1/a?versionId=1&partNumber=2&response-content-type=text%2Fplain&x-id=GetObject"),
+            ("s3", "POST /v1/a?uploads"),
+            ("s3", "PUT /v1/a?partNumber=1&uploadId=x"),
+            ("s3", "PUT /v1/a?"),
+            ("execute-api", "PUT /v1/a?acl&policy=x"),
+        ] {
+            assert!(signed(service, line, "X-Amz-Meta-Acl: a\r\nX-Amz-Storage-Class: GLACIER\r\n").is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a54_s3_hands_out_no_keys_for_its_access_grants() {
+        for line in [
+            "GET /v20180820/accessgrantsinstance/dataaccess?target=s3%3A%2F%2Fb%2F*",
+            "GET /V20180820/AccessGrantsInstance",
+            "POST /v20180820/accessgrantsinstance/grant",
+        ] {
+            assert!(matches!(signed("s3", line, ""), Err(Refusal::MintsCredentials)), "{line}");
+        }
+        assert!(signed("s3", "GET /v20180820/accessgrantsinstances", "").is_ok());
+        assert!(
+            signed("execute-api", "GET /v20180820/accessgrantsinstance/dataaccess", "").is_ok(),
+            "of another service"
+        );
+    }
+
+    /// A stored key lives on when it was withdrawn, and so may what was replaced.
+    #[test]
+    fn c7_a_secret_that_is_lent_no_more_is_still_a_secret() {
+        use crate::loan::LoanChange;
+        let renewed = |secret: &str| LoanChange::Renewed {
+            secret: SecretText::parse(secret.as_bytes()).unwrap(),
+            lasts: Duration::from_secs(60),
+        };
+        let (name, withdrawn) =
+            (CredentialName::parse("key").unwrap(), LoanChange::Withdrawn { because: "x".to_owned() });
+        for changes in [vec![withdrawn.clone()], vec![renewed("another-secret-0000002"), withdrawn]] {
+            let loans = loans(Some(Duration::from_secs(60)));
+            let mut lent = vec![SECRET];
+            for change in &changes {
+                drop(loans.change(&name, change));
+                lent.extend(matches!(change, LoanChange::Renewed { .. }).then_some("another-secret-0000002"));
+            }
+            for secret in lent {
+                let found = injection(&loans, &exchange("GET /v2", &format!("X-Note: {secret}\r\n")), &endpoint());
+                assert!(matches!(found, Err(Refusal::TurnedUp(Turned::Secret(_)))), "{changes:?} {secret}");
+                for pieces in [[secret, ""], secret.split_at(7).into()] {
+                    let mut watch = BodyWatch::over(&loans).unwrap();
+                    assert!(pieces.map(|piece| watch.pass(piece.as_bytes())).concat().is_empty() || watch.has_found());
+                    assert!(matches!(watch.turned_up(), Some(Turned::Secret(_))), "{changes:?} {secret}");
+                }
+            }
+            let mut watch = BodyWatch::over(&loans).unwrap();
+            let mut passed = watch.pass(b"s3cr3t-value-0002");
+            passed.extend(watch.end());
+            assert_eq!((passed.as_slice(), watch.turned_up()), (&b"s3cr3t-value-0002"[..], None));
+        }
     }
 
     #[test]
@@ -371,7 +569,7 @@ mod tests {
         let loans = loans(Some(Duration::from_secs(60)));
         for (body, is_secret) in [(placeholder(), false), (SECRET.to_owned(), true)] {
             let mut watch = BodyWatch::over(&loans).unwrap();
-            watch.sieve().pass(format!("note={body}").as_bytes());
+            watch.pass(format!("note={body}").as_bytes());
             let turned = watch.turned_up().unwrap();
             assert_eq!(matches!(turned, Turned::Secret(_)), is_secret);
         }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::body::{self, BadBody, BodyReader, Framing, Piece};
 use super::fields::{BadHead, head_length};
+use super::lend::BodyWatch;
 use super::sieve::Sieve;
 
 /// Read at once; a TLS record.
@@ -69,11 +70,11 @@ pub(crate) enum RelayError {
 }
 
 /// What is looked for in a body, and what to do about it.
-pub(crate) enum Watch<'a> {
+pub(crate) enum Watch<'a, 'l> {
     /// Nothing.
     Unwatched,
     /// Ends the exchange before any of it leaves.
-    Stop(&'a mut Sieve),
+    Stop(&'a mut BodyWatch<'l>),
     /// Masks it.
     Mask(&'a mut Sieve),
 }
@@ -195,7 +196,7 @@ pub(crate) async fn relay(
     head: Vec<u8>,
     sender: &mut Peer,
     mut reader: BodyReader,
-    mut watch: Watch<'_>,
+    mut watch: Watch<'_, '_>,
     framing: Framing,
     receiver: &mut Peer,
     relayed: &mut u64,
@@ -245,15 +246,15 @@ fn write_watched(framing: Framing, bytes: &[u8], out: &mut Vec<u8>, relayed: &mu
     }
 }
 
-impl Watch<'_> {
+impl Watch<'_, '_> {
     /// What may go on of this piece; nothing is copied where nothing is looked for.
     fn pass(&mut self, piece: &[u8]) -> Result<Option<Vec<u8>>, RelayError> {
         match self {
             Self::Unwatched => Ok(None),
             Self::Mask(sieve) => Ok(Some(sieve.pass(piece))),
-            Self::Stop(sieve) => {
-                let passed = sieve.pass(piece);
-                if sieve.found() == 0 { Ok(Some(passed)) } else { Err(RelayError::TurnedUp) }
+            Self::Stop(watch) => {
+                let passed = watch.pass(piece);
+                if watch.has_found() { Err(RelayError::TurnedUp) } else { Ok(Some(passed)) }
             }
         }
     }
@@ -261,7 +262,8 @@ impl Watch<'_> {
     fn end(&mut self) -> Vec<u8> {
         match self {
             Self::Unwatched => Vec::new(),
-            Self::Mask(sieve) | Self::Stop(sieve) => sieve.end(),
+            Self::Mask(sieve) => sieve.end(),
+            Self::Stop(watch) => watch.end(),
         }
     }
 }

@@ -34,6 +34,13 @@ pub(crate) enum Refusal {
     ForeignCredential(String),
     /// It would make a credential with the one that is lent.
     MintsCredentials,
+    /// It would be signed, and would do what its method and path do not show.
+    Unshown {
+        /// By which header or parameter.
+        name: String,
+        /// What the agent can do.
+        next_step: String,
+    },
     /// It needs a credential that is not lent, or not any more.
     NotLent {
         /// Which.
@@ -47,6 +54,10 @@ pub(crate) enum Refusal {
     NotGit,
     /// No call of the token endpoint, at the place where it is served.
     NoSuchCall,
+    /// The body of a call to the token endpoint is not encoded as a form.
+    NotAForm,
+    /// No request for access, at the place where one asks.
+    NotAccess,
     /// The keeper did not serve it, or there is no room for it.
     NotServed,
     /// There is no connection to the server.
@@ -91,6 +102,7 @@ impl Refusal {
                 (403, "foreign_credential", "leave credentials out: the factory brings its own")
             }
             Self::MintsCredentials => (403, "minting_denied", "work with the credential this task has"),
+            Self::Unshown { next_step, .. } => (403, "act_not_shown", next_step.as_str()),
             Self::NotLent { next_step, .. } => (403, "credential_not_lent", next_step.as_str()),
             Self::LentInClear(_) => show_dial(DialError::ClearText),
             Self::NotGit => (404, "not_git", "use git with the URL in SELVEDGE_GIT_URL; nothing else is here"),
@@ -98,6 +110,16 @@ impl Refusal {
                 404,
                 "no_such_call",
                 "send a form to SELVEDGE_TOKEN_URL, or to /introspect or /revoke beside it; nothing else is here",
+            ),
+            Self::NotAForm => (
+                400,
+                "invalid_request",
+                "encode the form: a space is `+` or `%20` (curl does it with --data-urlencode)",
+            ),
+            Self::NotAccess => (
+                404,
+                "no_such_call",
+                "post JSON in plain characters to SELVEDGE_ACCESS_URL: `reach`, a rule, and `reason`; nothing else is here",
             ),
             Self::NotServed => (503, "not_served", "the repository cannot be served now; try again later"),
             Self::Dial(error) => show_dial(*error),
@@ -123,10 +145,12 @@ impl Refusal {
             Self::TurnedUp(Turned::Secret(credential)) => Some(("secret_in_request", credential.to_string())),
             Self::ForeignCredential(field) => Some(("foreign_credential", field.clone())),
             Self::MintsCredentials => Some(("minting_denied", String::new())),
+            Self::Unshown { name, .. } => Some(("act_not_shown", name.clone())),
             Self::NotLent { credential, .. } => Some(("credential_not_lent", credential.to_string())),
             Self::LentInClear(credential) => Some(("clear_text_denied", credential.to_string())),
             Self::NotGit => Some(("not_git", String::new())),
-            Self::NoSuchCall => Some(("no_such_call", String::new())),
+            Self::NoSuchCall | Self::NotAccess => Some(("no_such_call", String::new())),
+            Self::NotAForm => Some(("not_a_form", String::new())),
             Self::NotServed => Some(("not_served", String::new())),
             // Whoever runs the proxy can mend it, and only the operator knows them.
             Self::Dial(

@@ -32,6 +32,11 @@ pub enum Wanted {
         /// The form, as it was sent; tokens are in it.
         form: Lease,
     },
+    /// To reach more.
+    Access {
+        /// What was sent: JSON, in plain characters.
+        asked: String,
+    },
 }
 
 /// What the keeper gives.
@@ -63,6 +68,13 @@ pub enum Given {
         status: u16,
         /// JSON, or nothing; a token may be in it.
         body: Lease,
+    },
+    /// What came of asking for more, for the client as it is.
+    Access {
+        /// The HTTP status.
+        status: u16,
+        /// JSON.
+        body: String,
     },
     /// The token is not good.
     Invalid {

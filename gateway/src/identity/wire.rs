@@ -14,6 +14,7 @@ pub(crate) enum WireWanted {
     Bundles {},
     Valid { audience: String, token: Vec<u8> },
     Token { call: WireTokenCall, form: String },
+    Access { asked: String },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -35,6 +36,7 @@ pub(crate) enum WireGiven {
     Bundles { trust_domain: String, x509: Vec<Vec<u8>>, jwks: String },
     Valid { issuer: String, subject: String, audience: String, issued: u64, expires: u64, id: String },
     Token { status: u16, body: Vec<u8> },
+    Access { status: u16, body: String },
     Invalid { because: String },
     Denied { code: String, next_step: String },
 }
@@ -63,6 +65,7 @@ impl From<Wanted> for WireWanted {
             Wanted::Token { call, form } => {
                 Self::Token { call: call.into(), form: String::from_utf8_lossy(form.expose()).into_owned() }
             }
+            Wanted::Access { asked } => Self::Access { asked },
         }
     }
 }
@@ -75,6 +78,7 @@ impl From<WireWanted> for Wanted {
             WireWanted::Bundles {} => Self::Bundles,
             WireWanted::Valid { audience, token } => Self::Valid { audience, token: Lease::new(token) },
             WireWanted::Token { call, form } => Self::Token { call: call.into(), form: Lease::new(form.into_bytes()) },
+            WireWanted::Access { asked } => Self::Access { asked },
         }
     }
 }
@@ -89,6 +93,7 @@ impl From<Given> for WireGiven {
                 Self::Valid { issuer, subject, audience, issued, expires, id }
             }
             Given::Token { status, body } => Self::Token { status, body: body.expose().to_vec() },
+            Given::Access { status, body } => Self::Access { status, body },
             Given::Invalid { because } => Self::Invalid { because },
             Given::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -107,6 +112,7 @@ impl From<WireGiven> for Given {
                 Self::Valid(Claims { issuer, subject, audience, issued, expires, id })
             }
             WireGiven::Token { status, body } => Self::Token { status, body: Lease::new(body) },
+            WireGiven::Access { status, body } => Self::Access { status, body },
             WireGiven::Invalid { because } => Self::Invalid { because },
             WireGiven::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -145,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    fn wanted() -> [Wanted; 5] {
+    fn wanted() -> [Wanted; 6] {
         let token = || Lease::new(vec![0, 255, 7]);
         [
             Wanted::X509 { key: vec![4; 65] },
@@ -153,6 +159,7 @@ mod tests {
             Wanted::Bundles,
             Wanted::Valid { audience: String::new(), token: token() },
             Wanted::Token { call: TokenCall::Revoke, form: Lease::new(b"token=a.b.c".to_vec()) },
+            Wanted::Access { asked: r#"{"reach":"GET"}"#.to_owned() },
         ]
     }
 

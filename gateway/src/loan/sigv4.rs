@@ -13,9 +13,54 @@ use super::codes::percent_decoded;
 /// Longest name of a service or a region.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Services whose answers are credentials with a life of their own: what is lent would be lent on.
-const MAKE_CREDENTIALS: [&str; 7] =
-    ["cognito-identity", "iam", "rolesanywhere", "s3express", "signin", "sso-oauth", "sts"];
+/// Services that are there to answer with credentials, or with what opens a session as somebody, that live on: what is lent would
+/// be lent on. By the names they sign with, as AWS's own descriptions of their operations have them. A service that also
+/// does so, such as `ec2` with its key pairs, is not among them: there the role and its policy have to say no.
+const MAKE_CREDENTIALS: &[&str] = &[
+    "account-access",
+    "airflow",
+    "airflow-serverless",
+    "amplifybackend",
+    "amplifyuibuilder",
+    "awsssoportal",
+    "bedrock-agentcore",
+    "codeartifact",
+    "codecatalyst",
+    "cognito-identity",
+    "cognito-idp",
+    "connect",
+    "datazone",
+    "deadline",
+    "dsql",
+    "ecr",
+    "ecr-public",
+    "eks-auth",
+    "elasticache",
+    "elasticmapreduce",
+    "emr-containers",
+    "finspace-api",
+    "gamelift",
+    "grafana",
+    "iam",
+    "iot",
+    "kafka-cluster",
+    "lakeformation",
+    "license-manager",
+    "lightsail",
+    "memorydb",
+    "rds-db",
+    "redshift",
+    "redshift-serverless",
+    "rolesanywhere",
+    "s3express",
+    "signin",
+    "ssm-messages",
+    "ssmmessages",
+    "sso",
+    "sso-oauth",
+    "sts",
+    "workmail",
+];
 
 /// The service and the region that a signature is good for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -310,8 +355,21 @@ mod tests {
     fn nothing_is_signed_for_what_makes_credentials_or_has_no_name_a54() {
         for service in MAKE_CREDENTIALS {
             let refused = SignedFor::parse(service, "eu-central-1");
-            assert_eq!(refused, Err(NotSigned::MakesCredentials(service.to_owned())));
+            assert_eq!(refused, Err(NotSigned::MakesCredentials((*service).to_owned())));
         }
+        for service in
+            ["ecr", "codeartifact", "redshift", "lakeformation", "datazone", "eks-auth", "rds-db", "sso", "iot"]
+        {
+            assert!(
+                matches!(SignedFor::parse(service, "eu-central-1"), Err(NotSigned::MakesCredentials(_))),
+                "{service}"
+            );
+        }
+        assert!(
+            ["s3", "dynamodb", "bedrock", "secretsmanager", "ssm"]
+                .iter()
+                .all(|name| SignedFor::parse(name, "eu").is_ok())
+        );
         for service in ["", "S3", " s3", "s3/x", &"s".repeat(NAME_BYTES_MAX + 1)] {
             assert!(matches!(SignedFor::parse(service, "eu-central-1"), Err(NotSigned::Service(_))), "{service}");
         }

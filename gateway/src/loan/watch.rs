@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use selvedge_domain::{CredentialName, Digest};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Loan, SecretText, Way};
 use crate::http::sieve::MASK;
@@ -19,6 +19,9 @@ use crate::http::sieve::MASK;
 /// looked at for nothing.
 const SUM_BITS: u32 = 20;
 
+/// How much of the stack is wiped after secrets were hashed; the frames in question have some two thousand bytes.
+const STACK_BYTES: usize = 32 << 10;
+
 /// What the secrets of one run look like, in every common form.
 pub struct SecretWatch {
     salt: [u8; 16],
@@ -26,7 +29,7 @@ pub struct SecretWatch {
     steps: Vec<u64>,
     /// How each credential goes into a request, which says what of it is a secret.
     ways: BTreeMap<CredentialName, Way>,
-    /// Of what was lent at first, and of each secret that came later. Only ever added to.
+    /// Of what was lent at first, and of each secret that came later, in that order.
     lent: RwLock<Vec<Traces>>,
 }
 
@@ -57,13 +60,30 @@ pub struct SecretSieve<'a> {
 impl SecretWatch {
     /// Looks for what these loans hold; none where they hold nothing. The bits are random, and for this watch alone.
     pub fn of(loans: &[Loan], bits: u128) -> Option<Self> {
+        let watch = Self::over(loans, bits);
+        watch.look_for(loans.iter().filter_map(|loan| Some((&loan.credential, &loan.secret.as_ref()?.0))));
+        (!watch.is_empty()).then_some(watch)
+    }
+
+    /// Looks for nothing yet, and for what of these loans is added.
+    pub(super) fn over(loans: &[Loan], bits: u128) -> Self {
         let salt = bits.to_be_bytes();
         let steps = (0..=u8::MAX).map(|byte| step(&salt, byte)).collect();
         let ways = loans.iter().map(|loan| (loan.credential.clone(), loan.way.clone())).collect();
-        let watch = Self { salt, steps, ways, lent: RwLock::default() };
-        watch.look_for(loans.iter().filter_map(|loan| Some((&loan.credential, &loan.secret.as_ref()?.0))));
-        let is_empty = watch.lent().is_empty();
-        (!is_empty).then_some(watch)
+        Self { salt, steps, ways, lent: RwLock::default() }
+    }
+
+    /// Looks for this secret as well, and of those that were added for no more than the latest so many.
+    pub(super) fn add_latest(&self, credential: &CredentialName, secret: &SecretText, many: usize) {
+        self.add(credential, secret);
+        let mut lent = self.lent.write().unwrap_or_else(PoisonError::into_inner);
+        let surplus = lent.len().saturating_sub(many);
+        lent.drain(..surplus);
+    }
+
+    /// Whether there is nothing to look for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lent().is_empty()
     }
 
     /// Looks for this secret as well from here on: what was lent before is looked for all the same.
@@ -72,6 +92,13 @@ impl SecretWatch {
     }
 
     fn look_for<'s>(&self, secrets: impl Iterator<Item = (&'s CredentialName, &'s SecretText)>) {
+        self.trace_all(secrets);
+        wipe_stack();
+    }
+
+    /// A frame of its own, so that what it and the hash it calls leave on the stack lies where it is wiped.
+    #[inline(never)]
+    fn trace_all<'s>(&self, secrets: impl Iterator<Item = (&'s CredentialName, &'s SecretText)>) {
         let forms = secrets.flat_map(|(name, secret)| {
             let forms = match self.ways.get(name) {
                 Some(way) => way.wiped_forms(secret),
@@ -168,6 +195,13 @@ impl SecretWatch {
     }
 }
 
+/// Overwrites what calls from the same place left on the stack: a hash keeps its last block there, and a form is one.
+#[inline(never)]
+fn wipe_stack() {
+    let mut below = [0xff_u8; STACK_BYTES];
+    below.zeroize();
+}
+
 fn step(salt: &[u8], byte: u8) -> u64 {
     let digest = Digest::of_parts([b"selvedge secret watch step".as_slice(), salt, &[byte]]);
     digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
@@ -209,7 +243,7 @@ impl SecretSieve<'_> {
         }
     }
 
-    /// INVARIANT: at least one, because a watch has at least one trace, and no form is empty.
+    /// INVARIANT: at least one, because no form is empty.
     fn longest(&self) -> usize {
         let lent = self.watch.lent();
         lent.iter().flat_map(|lent| &lent.traces).map(|trace| trace.length).max().unwrap_or(1)

@@ -12,7 +12,8 @@ use rustix::net::{
 };
 
 use super::frame::{self, FrameError, TO_DOOR_BYTES_MAX};
-use super::message::ToDoor;
+use super::message::{self, ToDoor};
+use crate::loan::{LoanChange, Loans};
 use crate::protocol::ListenerKind;
 
 /// Most descriptors a door takes: a listener of each kind, a few lanes of git, and some for kinds to come.
@@ -50,8 +51,35 @@ pub(crate) fn send(channel: &mut UnixStream, listeners: &[(ListenerKind, Borrowe
     channel.write_all(frame.get(sent..).unwrap_or_default()).map_err(PassError::Passing)
 }
 
-/// Receives listeners.
-pub(crate) fn receive(channel: &mut UnixStream) -> Result<Vec<(ListenerKind, OwnedFd)>, PassError> {
+/// Receives listeners. What is said of a loan before they come changes it: no client is there yet, nothing is under way with it,
+/// and nobody hears it confirmed.
+pub(crate) fn receive(channel: &mut UnixStream, loans: &Loans) -> Result<Vec<(ListenerKind, OwnedFd)>, PassError> {
+    loop {
+        let (message, fds) = receive_frame(channel)?;
+        match message {
+            ToDoor::Listeners { kinds } if kinds.len() == fds.len() => {
+                return Ok(kinds.into_iter().map(ListenerKind::from).zip(fds).collect());
+            }
+            ToDoor::Loan { credential, change, .. } if fds.is_empty() => {
+                let credential = message::credential(&credential).map_err(|_| PassError::Mismatch)?;
+                let change = LoanChange::try_from(change).map_err(|_| PassError::Mismatch)?;
+                drop(loans.change(&credential, &change));
+            }
+            ToDoor::Listeners { .. }
+            | ToDoor::Loan { .. }
+            | ToDoor::Hello(_)
+            | ToDoor::Errand(_)
+            | ToDoor::Answer { .. }
+            | ToDoor::Identity { .. }
+            | ToDoor::Git { .. }
+            | ToDoor::Widened { .. }
+            | ToDoor::Close {} => return Err(PassError::Mismatch),
+        }
+    }
+}
+
+/// One frame with the descriptors that came with it.
+fn receive_frame(channel: &mut UnixStream) -> Result<(ToDoor, Vec<OwnedFd>), PassError> {
     let mut length = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -69,19 +97,7 @@ pub(crate) fn receive(channel: &mut UnixStream) -> Result<Vec<(ListenerKind, Own
     if received.bytes != length.len() || received.flags.contains(ReturnFlags::CTRUNC) {
         return Err(PassError::Mismatch);
     }
-    match frame::read_body(channel, length, TO_DOOR_BYTES_MAX)? {
-        ToDoor::Listeners { kinds } if kinds.len() == fds.len() => {
-            Ok(kinds.into_iter().map(ListenerKind::from).zip(fds).collect())
-        }
-        ToDoor::Listeners { .. }
-        | ToDoor::Hello(_)
-        | ToDoor::Errand(_)
-        | ToDoor::Answer { .. }
-        | ToDoor::Identity { .. }
-        | ToDoor::Git { .. }
-        | ToDoor::Loan { .. }
-        | ToDoor::Close {} => Err(PassError::Mismatch),
-    }
+    Ok((frame::read_body(channel, length, TO_DOOR_BYTES_MAX)?, fds))
 }
 
 #[cfg(test)]
@@ -95,9 +111,27 @@ mod tests {
         let (mut keeper, mut door) = UnixStream::pair().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         send(&mut keeper, &[(ListenerKind::CapturedTls, listener.as_fd())]).unwrap();
-        let [(kind, fd)] = receive(&mut door).unwrap().try_into().unwrap();
+        let [(kind, fd)] = receive(&mut door, &Loans::default()).unwrap().try_into().unwrap();
         assert_eq!(kind, ListenerKind::CapturedTls);
         assert_eq!(TcpListener::from(fd).local_addr().unwrap(), listener.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a30_what_is_said_of_a_loan_brings_no_descriptor_with_it() {
+        let change = || LoanChange::Withdrawn { because: "it was withdrawn".to_owned() };
+        let loan = || ToDoor::Loan { serial: 0, credential: "key".to_owned(), change: (&change()).into() };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut keeper, mut door) = UnixStream::pair().unwrap();
+        frame::write(&mut keeper, &loan(), TO_DOOR_BYTES_MAX).unwrap();
+        send(&mut keeper, &[(ListenerKind::Proxy, listener.as_fd())]).unwrap();
+        assert_eq!(receive(&mut door, &Loans::default()).unwrap().len(), 1);
+        let frame = frame::encode(&loan(), TO_DOOR_BYTES_MAX).unwrap();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let fds = [listener.as_fd()];
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+        sendmsg(keeper.as_fd(), &[IoSlice::new(&frame)], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
+        assert!(matches!(receive(&mut door, &Loans::default()), Err(PassError::Mismatch)));
     }
 
     #[test]
@@ -105,6 +139,6 @@ mod tests {
         let (mut keeper, mut door) = UnixStream::pair().unwrap();
         let kinds = vec![ListenerKind::Dns.into()];
         frame::write(&mut keeper, &ToDoor::Listeners { kinds }, TO_DOOR_BYTES_MAX).unwrap();
-        assert!(matches!(receive(&mut door), Err(PassError::Mismatch)));
+        assert!(matches!(receive(&mut door, &Loans::default()), Err(PassError::Mismatch)));
     }
 }

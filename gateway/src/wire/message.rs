@@ -14,7 +14,9 @@ use crate::git::wanted::GitHost;
 use crate::git::wire::{WireGitAnswer, WireGitCall, WireGitHost};
 use crate::identity::wire::{WireGiven, WireWanted};
 use crate::loan::{FieldName, Loan, LoanChange, Placeholder, Scheme, SecretText, SignedFor, Way};
-use crate::protocol::{Ask, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict};
+use crate::protocol::{
+    Ask, Asking, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict,
+};
 
 /// The version both sides must speak.
 const VERSION: u32 = 1;
@@ -51,6 +53,10 @@ pub(crate) enum ToDoor {
         credential: String,
         change: WireLoanChange,
     },
+    /// The run reaches this too, from here on.
+    Widened {
+        reach: WireReach,
+    },
     Close {},
 }
 
@@ -82,9 +88,18 @@ pub(crate) struct WireHello {
     loans: Vec<WireLoan>,
     git: Option<WireGitHost>,
     tokens: Option<(String, u16)>,
+    asking: Option<WireAsking>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
     proxy: Option<WireProxy>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireAsking {
+    host: String,
+    port: u16,
+    within: Vec<WireReach>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,7 +112,7 @@ pub(crate) struct WireProxy {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WireReach {
+pub(crate) struct WireReach {
     host: String,
     port: u16,
     methods: Vec<String>,
@@ -129,7 +144,7 @@ struct WireLoan {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum WireLoanChange {
     Withdrawn { because: String },
-    Renewed { secret: String, seconds: u64 },
+    Renewed { secret: Wiped<String>, seconds: u64 },
     Lapses { because: String },
 }
 
@@ -236,6 +251,7 @@ impl From<&Hello> for WireHello {
             loans: hello.loans.iter().map(WireLoan::from).collect(),
             git: hello.git.as_ref().map(WireGitHost::from),
             tokens: hello.tokens.as_ref().map(|at| (at.host.to_string(), at.port)),
+            asking: hello.asking.as_ref().map(WireAsking::from),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
             proxy: hello.proxy.as_ref().map(WireProxy::from),
@@ -261,6 +277,7 @@ impl TryFrom<WireHello> for Hello {
             loans: wire.loans.into_iter().map(Loan::try_from).collect::<Result<_, _>>()?,
             git: wire.git.map(GitHost::try_from).transpose()?,
             tokens: wire.tokens.map(|(host, port)| endpoint(&host, port)).transpose()?,
+            asking: wire.asking.map(Asking::try_from).transpose()?,
             limits: Limits {
                 request_body_bytes_max: wire.request_body_bytes_max,
                 response_body_bytes_max: wire.response_body_bytes_max,
@@ -291,6 +308,22 @@ impl TryFrom<WireReach> for Reach {
             methods: methods.ok_or(BadMessage("method"))?,
             path_prefix: wire.path_prefix,
         })
+    }
+}
+
+impl From<&Asking> for WireAsking {
+    fn from(asking: &Asking) -> Self {
+        let Asking { endpoint: Endpoint { host, port }, within } = asking;
+        Self { host: host.to_string(), port: *port, within: within.iter().map(WireReach::from).collect() }
+    }
+}
+
+impl TryFrom<WireAsking> for Asking {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireAsking) -> Result<Self, BadMessage> {
+        let within = wire.within.into_iter().map(Reach::try_from).collect::<Result<_, _>>()?;
+        Ok(Self { endpoint: endpoint(&wire.host, wire.port)?, within })
     }
 }
 
@@ -423,7 +456,7 @@ impl From<&LoanChange> for WireLoanChange {
         match change {
             LoanChange::Withdrawn { because } => Self::Withdrawn { because: because.clone() },
             LoanChange::Renewed { secret, lasts } => {
-                Self::Renewed { secret: secret.expose().to_owned(), seconds: lasts.as_secs() }
+                Self::Renewed { secret: secret.expose().to_owned().into(), seconds: lasts.as_secs() }
             }
             LoanChange::Lapses { because } => Self::Lapses { because: because.clone() },
         }
@@ -437,7 +470,7 @@ impl TryFrom<WireLoanChange> for LoanChange {
         Ok(match wire {
             WireLoanChange::Withdrawn { because } => Self::Withdrawn { because },
             WireLoanChange::Renewed { secret, seconds } => Self::Renewed {
-                secret: SecretText::parse(secret.as_bytes()).map_err(|_| BadMessage("secret"))?,
+                secret: SecretText::parse(secret.0.as_bytes()).map_err(|_| BadMessage("secret"))?,
                 lasts: Duration::from_secs(seconds),
             },
             WireLoanChange::Lapses { because } => Self::Lapses { because },
@@ -609,6 +642,7 @@ mod tests {
             loans: vec![],
             git: None,
             tokens: None,
+            asking: None,
             limits: Limits::default(),
             proxy: None,
         };

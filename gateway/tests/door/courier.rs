@@ -68,6 +68,13 @@ fn a_courier_asks_as_it_was_told_and_brings_what_was_wanted() {
     let head = upstream.heads().pop().unwrap();
     assert!(head.starts_with("DELETE /v1/login HTTP/1.1\r\n") && head.matches("accept:").count() == 1, "{head}");
     assert!(head.contains("\r\naccept: application/vnd.github+json\r\n"), "{head}");
+    // Without a body, where one could be, it says that there is none.
+    own.body = None;
+    assert_eq!(go(&own).unwrap().status, 200);
+    assert!(!upstream.heads().pop().unwrap().contains("content-length"));
+    own.method = Method::Post;
+    assert_eq!(go(&own).unwrap().status, 200);
+    assert!(upstream.heads().pop().unwrap().contains("\r\ncontent-length: 0\r\n"));
 }
 
 #[test]

@@ -311,3 +311,39 @@ fn d12_a_door_that_does_not_confirm_is_killed() {
     assert!(world.door.change_loan(&name(), &withdrawn()).is_err());
     wait_for("its end", || (!std::path::Path::new(&format!("/proc/{process}")).exists()).then_some(()));
 }
+
+/// As while its sandbox is being built: nobody serves the door yet, and whoever withdraws is not kept waiting for it.
+#[test]
+fn d12_a_door_that_is_still_being_opened_goes_on_without_what_was_withdrawn() {
+    let loans = vec![lent(Some(Duration::from_secs(600)))];
+    let world = World::lending_then(loans, |door| {
+        door.change_loan(&name(), &withdrawn()).unwrap();
+        // Once more, as when whoever opens it and whoever withdraws both tell it.
+        door.change_loan(&name(), &withdrawn()).unwrap();
+    });
+    assert!(ask(&world, "GET /other", "", "").starts_with("HTTP/1.1 200"), "the run goes on");
+    let answer = ask(&world, "GET /lent/a", "", "");
+    assert!(answer.contains("credential_not_lent") && answer.contains("was withdrawn"), "{answer}");
+    assert_eq!(world.upstream_heads().iter().filter(|head| head.contains(SECRET)).count(), 0);
+    // What comes once it is open is confirmed as ever.
+    world.door.change_loan(&name(), &withdrawn()).unwrap();
+}
+
+/// A stored key lives on when it is lent no more: it must not leave in a request all the same.
+#[test]
+fn c7_a_secret_that_was_withdrawn_or_renewed_does_not_leave_with_a_request() {
+    for change in [withdrawn(), renewed("another-value-of-the-operator")] {
+        let world = world();
+        world.door.change_loan(&name(), &change).unwrap();
+        let answer = ask(&world, "POST /other", "", &format!("{}{SECRET}", "x".repeat(40_000)));
+        assert!(answer.contains("secret_in_request"), "{change:?}: {answer}");
+        let answer = ask(&world, "GET /other", &format!("X-Note: {SECRET}\r\n"), "");
+        assert!(answer.contains("secret_in_request"), "{change:?}: {answer}");
+        assert_eq!(world.wait_for_refused("secret_in_request").detail, "key");
+        assert!(world.tls.bodies().iter().all(|body| !String::from_utf8_lossy(body).contains(SECRET)));
+        // The control: what is none goes out whole.
+        let innocent = "x".repeat(40_000);
+        assert!(ask(&world, "POST /other", "", &innocent).starts_with("HTTP/1.1 200"));
+        assert!(world.tls.bodies().iter().any(|body| body == innocent.as_bytes()));
+    }
+}

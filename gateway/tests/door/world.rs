@@ -107,12 +107,22 @@ impl World {
         Self::start_told(program, run_as, |hello| hello.loans = loans)
     }
 
+    /// One whose door hears something before it has its listeners, as while its sandbox is being built.
+    pub fn lending_then(loans: Vec<Loan>, then: impl FnOnce(&Door)) -> Self {
+        Self::start_told_then(Path::new(DOOR_PROGRAM), RunAs::Keeper, |hello| hello.loans = loans, then)
+    }
+
     fn start_told(program: &Path, run_as: RunAs, tell: impl FnOnce(&mut Hello)) -> Self {
+        Self::start_told_then(program, run_as, tell, |_| {})
+    }
+
+    fn start_told_then(program: &Path, run_as: RunAs, tell: impl FnOnce(&mut Hello), then: impl FnOnce(&Door)) -> Self {
         let public = PublicAuthority::make();
         let [tls, clear, other] = [Upstream::tls(&public, HOST), Upstream::clear(), Upstream::clear()];
         let mut told = hello(&public, [&tls, &clear, &other]);
         tell(&mut told);
         let (door, ready) = Door::start(program, run_as, &told).unwrap();
+        then(&door);
         let [proxy, captured_tls, captured_clear] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let dns = UdpSocket::bind("127.0.0.1:0").unwrap();
         door.attach(&[
@@ -256,6 +266,7 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         loans: Vec::new(),
         git: None,
         tokens: None,
+        asking: None,
         limits: LIMITS,
         proxy: None,
     }

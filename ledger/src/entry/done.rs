@@ -33,6 +33,7 @@ enum DeedV1 {
     MayBorrow {},
     GitServed { response_bytes: u64 },
     Pushed { commit: String },
+    Widened {},
     Answered { status: u16, request_bytes: u64, response_bytes: u64 },
 }
 
@@ -80,6 +81,7 @@ impl DeedV1 {
             Deed::MayBorrow => Self::MayBorrow {},
             Deed::GitServed(GitServed { response_bytes }) => Self::GitServed { response_bytes: *response_bytes },
             Deed::Pushed(Pushed { commit }) => Self::Pushed { commit: commit.to_string() },
+            Deed::Widened => Self::Widened {},
             Deed::Answered(HttpAnswered { status, request_bytes, response_bytes }) => {
                 Self::Answered { status: *status, request_bytes: *request_bytes, response_bytes: *response_bytes }
             }
@@ -109,6 +111,7 @@ impl DeedV1 {
             Self::MayBorrow {} => Deed::MayBorrow,
             Self::GitServed { response_bytes } => Deed::GitServed(GitServed { response_bytes }),
             Self::Pushed { commit } => Deed::Pushed(Pushed { commit: CommitId::parse(&commit)? }),
+            Self::Widened {} => Deed::Widened,
             Self::Answered { status, request_bytes, response_bytes } => {
                 Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
             }

@@ -1,4 +1,4 @@
-//! `key_changed`: a person stored or removed the key of a configured credential. Never the key.
+//! `key_changed`: a person stored or removed the key, or had an App made that came with one, of a configured credential. Never the key.
 
 use selvedge_authority::{KeyChange, Record};
 use selvedge_domain::CredentialName;
@@ -17,6 +17,7 @@ pub(super) struct V1 {
 #[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
 enum ChangeV1 {
     Stored {},
+    Made { app: u64 },
     Removed {},
 }
 
@@ -24,6 +25,7 @@ impl V1 {
     pub(super) fn store(credential: &CredentialName, change: KeyChange) -> Self {
         let change = match change {
             KeyChange::Stored => ChangeV1::Stored {},
+            KeyChange::Made { app } => ChangeV1::Made { app },
             KeyChange::Removed => ChangeV1::Removed {},
         };
         Self { credential: credential.to_string(), change }
@@ -32,6 +34,7 @@ impl V1 {
     fn restore(self) -> Result<Record, Malformed> {
         let change = match self.change {
             ChangeV1::Stored {} => KeyChange::Stored,
+            ChangeV1::Made { app } => KeyChange::Made { app },
             ChangeV1::Removed {} => KeyChange::Removed,
         };
         Ok(Record::KeyChanged { credential: CredentialName::parse(&self.credential)?, change })

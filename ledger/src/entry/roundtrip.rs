@@ -257,6 +257,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         Just(Deed::MayBorrow),
         any::<u64>().prop_map(|response_bytes| Deed::GitServed(GitServed { response_bytes })),
         commit().prop_map(|commit| Deed::Pushed(Pushed { commit })),
+        Just(Deed::Widened),
         any::<(u16, u64, u64)>().prop_map(|(status, request_bytes, response_bytes)| {
             Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
         }),
@@ -334,7 +335,14 @@ fn record() -> impl Strategy<Value = Record> {
         (text(), digest(), option::of(digest())).prop_map(|(version, configuration, policies)| {
             Record::KeeperStarted { version, configuration, policies }
         }),
-        (credential(), prop_oneof![Just(KeyChange::Stored), Just(KeyChange::Removed)])
+        (
+            credential(),
+            prop_oneof![
+                Just(KeyChange::Stored),
+                any::<u64>().prop_map(|app| KeyChange::Made { app }),
+                Just(KeyChange::Removed),
+            ]
+        )
             .prop_map(|(credential, change)| Record::KeyChanged { credential, change }),
         (vouchee(), owner(), prop_oneof![Just(TenureChange::Certified), Just(TenureChange::Offboarded)])
             .prop_map(|(of, owner, change)| Record::TenureChanged { of, owner, change }),

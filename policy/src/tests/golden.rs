@@ -7,7 +7,7 @@ use selvedge_authority::{Context, Judge as _, Question, Subject, Verdict};
 use selvedge_domain::{Autonomy, Description, Intent, Method, Sensitivity, Tenure, Trust, Verb};
 
 use super::world::{
-    admit, admit_child, admit_for, agent, approve_others, approve_own, borrow, borrow_standing, check, child,
+    access, admit, admit_child, admit_for, agent, approve_others, approve_own, borrow, borrow_standing, check, child,
     credential, delegate, enqueue, enqueue_of_a_child, http, merge_others, merge_own, mint_for, mint_standing, names,
     person, plain, propose, propose_with_gate, push, push_git, question, read_git, untyped, work,
 };
@@ -78,6 +78,7 @@ fn orders() -> Vec<(String, Description)> {
         ("credential.mint, credential overdue".to_owned(), mint_standing(Some(credential()), Tenure::Overdue)),
         ("credential.mint, credential offboarded".to_owned(), mint_standing(Some(credential()), Tenure::Offboarded)),
         ("delegate".to_owned(), delegate(300)),
+        ("access.request".to_owned(), access()),
         ("sandbox.start, work".to_owned(), work()),
         ("sandbox.start, check".to_owned(), check()),
         ("git.read".to_owned(), read_git()),

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential,
-    OpenProposal, PushGit, ReadGit, StartWork, UseSecret,
+    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, UseSecret,
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Description, Digest,
     Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber,
-    RepoName, Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId, Trigger, TriggerId,
+    Reach, RepoName, Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId, Trigger, TriggerId,
     TriggerSource, Trust, Verb, Verified, WorkloadId,
 };
 
@@ -51,6 +51,7 @@ fn grant(trust: Trust) -> Grant {
         may: BTreeSet::new(),
         reach: BTreeSet::new(),
         audiences: BTreeSet::new(),
+        may_ask: BTreeSet::new(),
         loans: BTreeSet::new(),
         until,
     }
@@ -174,7 +175,26 @@ pub(crate) fn mint_standing(credential: Option<CredentialName>, tenure: Tenure) 
 pub(crate) fn delegate(ttl_seconds: u64) -> Description {
     let to = WorkloadId::new("factory.example", RunId::from_entropy(2), AgentName::parse("reader").unwrap());
     let (lease, audience, grant) = (LeaseId::from_entropy(3), "cloud".to_owned(), grant(Trust::Observe));
-    Delegate { lease, run: run(), repo: repo(), to, audience, grant, ttl_seconds, depth: 1, budget: 0 }.describe()
+    Delegate {
+        lease,
+        from: LeaseId::from_entropy(4),
+        run: run(),
+        repo: repo(),
+        to,
+        audience,
+        grant,
+        ttl_seconds,
+        depth: 1,
+        budget: 0,
+    }
+    .describe()
+}
+
+/// A rule that an attempt asks to reach too.
+pub(crate) fn access() -> Description {
+    let endpoint = Endpoint { host: HostPattern::parse("docs.example").unwrap(), port: 443 };
+    let reach = Reach { endpoint, methods: [Method::Get].into(), path_prefix: "/guide".to_owned() };
+    RequestAccess { run: run(), repo: repo(), attempt: 1, reach, reason: "the guide\"; permit".to_owned() }.describe()
 }
 
 pub(crate) fn credential() -> CredentialName {
@@ -346,6 +366,7 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         child(1),
         enqueue_of_a_child(),
         admit_child(),
+        access(),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();
