@@ -256,6 +256,17 @@ fn a_key_that_turns_up_in_a_request_is_barred_and_its_run_halted_c7() {
     let again = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
     assert_eq!(again["outcome"], "failed", "{again}");
     assert!(again.to_string().contains("leaked"), "{again}");
+    // Nor by storing what leaked once more, with a detour or without.
+    store(&scene, KEY).refused(102, &["this is the key of credential `api` that leaked at", "end it at its issuer"]);
+    assert!(credential(&scene)["leaked_at"].is_string(), "it stays barred");
+    scene.run(&["credentials", "remove", "api"]).ok();
+    store(&scene, KEY).refused(102, &["store the new one"]);
+    let log = scene.run(&["audit", "show"]).out;
+    assert_eq!(
+        log.matches("the key of credential `api` is stored").count(),
+        1,
+        "what is refused is not on record: {log}"
+    );
     store(&scene, "a-new-key-of-the-same-owner").ok();
     assert_eq!(call(&scene, &format!("curl -sS https://{HOST}/v1/items"))["outcome"], "changed");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use selvedge_authority::{Class, Entry, Journal as _, KeyChange, Record};
-use selvedge_credentials::{AppKey, Secret, Standing};
+use selvedge_credentials::{AppKey, Secret, Standing, StoredKeyError};
 use selvedge_domain::{Actor, CredentialName, Person, RunId, Time};
 use selvedge_factory::ports::Clock;
 use selvedge_gateway::{ProxyLogin, SecretText};
@@ -40,8 +40,13 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
         }),
     };
     is_read?;
-    record(keeper, &name, KeyChange::Stored, uid)?;
     let secret = Secret::new(bytes.to_vec());
+    // Before the record, which must not say that it is stored.
+    works.lending.keys.admits(&name, &secret).map_err(|error| {
+        let kind = if matches!(error, StoredKeyError::LeakedBefore(..)) { Kind::Refused } else { Kind::State };
+        CliError::caused(kind, &error).hint(format!("then: selvedge credentials store {name} < new-key"))
+    })?;
+    record(keeper, &name, KeyChange::Stored, uid)?;
     let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
     match kept {
         KeyKept::Lent => works.lending.keys.put(&name, &secret, works.now()).map_err(|error| failed(&error))?,
