@@ -79,6 +79,30 @@ fn a_halt_and_a_revocation_need_no_configuration_g5() {
     assert_eq!(scene.json(&["ps"])["halts"], serde_json::json!(["everything", format!("run {run}")]));
 }
 
+/// Nobody could look, so no name is said not to be there (invariant 2).
+#[test]
+fn without_a_configuration_every_name_is_halted_and_whoever_halts_is_told_why_g5() {
+    let scene = Scene::ready();
+    let run = left_behind(&scene);
+    scene.run(&["credentials", "withdraw", "ghost"]).refused(107, &["neither configured nor lent"]);
+    scene.run(&["halt", "agent", "ghost"]).refused(107, &["no agent `ghost`"]);
+    let sound = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), sound.replace("[agent.writer]", "[agent.writer]\npurpos = \"x\"")).unwrap();
+    for name in ["writer", "ghost"] {
+        let said = scene.run(&["halt", "agent", name]).ok().out;
+        assert!(said.contains("the configuration does not load") && said.contains("purpos"), "{said}");
+        assert!(said.contains(&format!("until `selvedge resume agent {name}`")), "{said}");
+    }
+    let said = scene.run(&["credentials", "withdraw", "ghost"]).ok().out;
+    assert!(said.contains("lent to nobody") && said.contains("does not load") && said.contains("purpos"), "{said}");
+    let malformed = scene.run(&["halt", "agent", "two words"]);
+    assert_eq!(malformed.status, 100, "{malformed:?}");
+    std::fs::write(scene.config(), sound).unwrap();
+    assert_eq!(outcome_of(&scene, &run), "halted");
+    assert_eq!(scene.json(&["ps"])["halts"], serde_json::json!(["agent ghost", "agent writer"]));
+    scene.run(&["halt", "agent", "gost"]).refused(107, &["no agent `gost`"]);
+}
+
 #[test]
 fn only_what_is_halted_can_be_resumed() {
     let scene = Scene::ready();

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
 
-use super::people::{ask, say_what_may_live, text};
+use super::people::{ask, say_names_unknown, say_what_may_live, text};
 use super::{Common, create_app};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Request, SecretWord};
@@ -86,6 +86,7 @@ impl Credentials {
                 let request = Request::Withdraw { name: name.clone(), from: from.clone() };
                 let value = ask(common, output, &request)?;
                 say_withdrawn(output, name, &value);
+                say_names_unknown(output, &value);
                 Ok(0)
             }
         }

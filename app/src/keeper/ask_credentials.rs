@@ -132,11 +132,18 @@ pub(super) fn withdraw(keeper: &Arc<Keeper>, name: &str, from: Option<&str>, uid
             let nothing = format!("credential `{name}` is not lent to run {run}, so nothing was withdrawn");
             Err(CliError::new(Kind::NotFound, nothing).hint("`selvedge credentials list` says which run was lent what"))
         }
-        (None, true) if !known() => {
+        (None, true) if !known() && keeper.works.names_unknown().is_none() => {
             let nothing = format!("credential `{name}` is neither configured nor lent, so nothing was withdrawn");
             Err(CliError::new(Kind::NotFound, nothing).hint("`selvedge credentials list` names them"))
         }
-        _ => Ok(taken.told(&name)),
+        _ => {
+            let mut told = taken.told(&name);
+            if let Some(fields) = told.as_object_mut() {
+                // What is lent is read from the log, which knows it without.
+                fields.insert("configuration".to_owned(), json!(keeper.works.names_unknown()));
+            }
+            Ok(told)
+        }
     }
 }
 

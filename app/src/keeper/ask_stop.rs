@@ -61,8 +61,12 @@ pub(super) fn resume(keeper: &Keeper, scope: &Scope, uid: u32) -> Result<Value, 
     Ok(json!({ "resumed": scope_words(&scope), "still_halted": rest }))
 }
 
-/// A misspelt name must not look like a stop that worked. What cannot be looked up is stopped all the same.
+/// A misspelt name must not look like a stop that worked. What cannot be looked up is stopped all the same, and whoever stops it is
+/// told so.
 fn known(keeper: &Keeper, scope: &HaltScope) -> Result<(), CliError> {
+    if matches!(scope, HaltScope::Agent(_) | HaltScope::Repo(_)) && keeper.works.names_unknown().is_some() {
+        return Ok(());
+    }
     let config = keeper.works.config();
     let (known, what, hint) = match scope {
         HaltScope::All => return Ok(()),
@@ -116,6 +120,7 @@ pub(super) fn stop(
         see_end(keeper, &runs);
     }
     Ok(json!({
+        "configuration": works.names_unknown(),
         "killed": killed,
         "ended": runs.len(),
         "may_still_live": living.iter().map(|lease| lease.as_str()).collect::<Vec<_>>(),

@@ -10,8 +10,8 @@ use selvedge_domain::Actor;
 use selvedge_factory::ports::Clock;
 
 use super::{Works, load_policies};
-use crate::config::Config;
-use crate::errors::CliError;
+use crate::config::{Config, ConfigError};
+use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 
 /// Decides by whatever policies are in force at that moment, however long whoever asks has been at work.
@@ -40,6 +40,26 @@ impl Seen {
     }
 }
 
+/// A configuration that was looked at and not taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotInForce {
+    /// The file, the key and the reason, in one line.
+    pub(crate) because: String,
+    /// Whether an earlier one of the operator's is in force. Otherwise what is held only lets things be stopped.
+    pub(crate) another_is: bool,
+}
+
+impl NotInForce {
+    pub(super) fn new(error: &ConfigError) -> Self {
+        let lines = CliError::caused(Kind::Config, error).message;
+        Self { because: lines.split_whitespace().collect::<Vec<_>>().join(" "), another_is: true }
+    }
+
+    pub(super) fn without_another(self) -> Self {
+        Self { another_is: false, ..self }
+    }
+}
+
 impl Works {
     /// Takes up policies and configuration that changed. Says so, in words for the operator; none when nothing changed.
     ///
@@ -60,6 +80,7 @@ impl Works {
             Ok(config) => {
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 self.configure_lending();
+                *self.not_in_force.write().unwrap_or_else(PoisonError::into_inner) = None;
                 None
             }
             Err(error) => Some(CliError::from(error)),
