@@ -124,7 +124,7 @@ impl Works {
             (Ok(config), _) => (config, None),
             // Whoever stops something needs no configuration, and whatever they stop needs none to end (invariant 2).
             (Err(error), Purpose::Stop) => {
-                (Config::parse("selvedge.toml", "")?, Some(NotInForce::new(&error).without_another()))
+                (Config::parse("selvedge.toml", "")?, Some(NotInForce::new(&state, &error).without_another()))
             }
             (Err(error), Purpose::Work) => return Err(error.into()),
         };
@@ -460,6 +460,11 @@ pub(crate) fn import(forge: &LocalForge, source: &Path, name: &selvedge_domain::
         }
         Err(error) => Err(failed(&error)),
     }
+}
+
+/// Why the configuration on disk is in force nowhere; none when it loads.
+pub(crate) fn not_in_force(state: &State) -> Option<String> {
+    Config::load(&state.config()).err().map(|error| NotInForce::new(state, &error).because)
 }
 
 /// What this machine can fence.

@@ -191,6 +191,41 @@ fn a_configuration_that_changes_is_taken_up_and_a_broken_one_is_not() {
     assert_eq!(purpose(&scene), "other changes");
 }
 
+/// What was refused is not recorded as what decides, and whoever looks is told (D12).
+#[test]
+fn a_refused_configuration_is_recorded_as_refused_once_and_told_by_every_look_d12() {
+    let scene = Scene::ready();
+    let _keeper = scene.serve();
+    let sound = std::fs::read_to_string(scene.config()).unwrap();
+    let typo = sound.replace("[agent.writer]", "[agent.writer]\npurpos = \"x\"");
+    // In one step, as editors do: half of a file may well be sound.
+    let written = |text: &str| {
+        let beside = scene.config().with_extension("new");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, scene.config()).unwrap();
+    };
+    let log = || scene.run(&["audit", "show"]).ok().out;
+    let told = |scene: &Scene| scene.json(&["ps"])["configuration"].clone();
+    assert_eq!(told(&scene), Value::Null);
+    written(&typo);
+    eventually("it is refused", || told(&scene).is_string().then_some(()));
+    for (command, status) in [(&["ps"][..], 0), (&["doctor"], 0), (&["identities", "--check"], 115)] {
+        let said = scene.run(command);
+        let line = said.out.lines().find(|line| line.contains("the configuration on disk is not in force"));
+        assert_eq!(said.status, status, "{said:?}");
+        assert!(line.is_some_and(|line| line.contains("selvedge.toml") && line.contains("purpos")), "{said:?}");
+    }
+    // The same content again is nothing new; another one is.
+    written(&typo);
+    written(&format!("{typo}\n# more\n"));
+    eventually("both are on record", || (log().matches("configuration_refused").count() == 2).then_some(()));
+    assert!(!log().contains("the new ones decide from here on"), "{}", log());
+    written(&sound);
+    eventually("it is in force again", || told(&scene).is_null().then_some(()));
+    assert_eq!(log().matches("the new ones decide from here on").count(), 1);
+    scene.run(&["identities", "--check"]).ok();
+}
+
 /// A member of the group may ask for work. Which files of the host the keeper reads for it is not theirs to say.
 #[test]
 fn only_the_keeper_s_user_names_an_advisory_database_a105() {

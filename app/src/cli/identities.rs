@@ -15,7 +15,8 @@ use crate::output::Output;
 pub(crate) struct Identities {
     #[command(subcommand)]
     act: Option<Act>,
-    /// Say only what is wrong, and end with status 115 when something is overdue, nobody's, or an orphan.
+    /// Say only what is wrong, and end with status 115 when something is overdue, leaked, nobody's, or an orphan, or the
+    /// configuration on disk is not in force.
     #[arg(long)]
     check: bool,
     /// How many days of the record count as use.

@@ -40,6 +40,12 @@ pub(super) fn list(keeper: &Keeper, days: u32, each: &mut dyn FnMut(&Reply)) -> 
         }
         each(&Reply::element("live", alive(&census, lease, lent, orphaned.as_deref())));
     }
+    if let Some(refused) = keeper.works.not_in_force() {
+        let what = format!("the configuration on disk is not in force: {}", refused.because);
+        let remedy =
+            "mend it; `selvedge schema` prints what may stand where, and `selvedge ps` says whether it is in force";
+        problems.push(problem("configuration", "selvedge.toml", what, remedy));
+    }
     for name in census.keys_without_owner() {
         let what =
             format!("a key is stored for credential `{name}`, which is not configured, so nobody answers for it");
