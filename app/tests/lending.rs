@@ -252,6 +252,11 @@ fn a_key_that_turns_up_in_a_request_is_barred_and_its_run_halted_c7() {
     assert!(known["leaked_at"].is_string() && known["stored_since"].is_null(), "{known}");
     let check = scene.run(&["identities", "--check"]);
     assert!(check.status == 115 && check.out.contains("leaked: the key of credential:api"), "{check:?}");
+    // What it says to type can be typed, and nobody's word takes the bar away.
+    assert!(check.out.contains("selvedge credentials store api\n"), "{check:?}");
+    let vouched = scene.run(&["identities", "certify", "credential:api"]).ok().out;
+    assert!(vouched.contains("stays barred") && vouched.contains("selvedge credentials store api\n"), "{vouched}");
+    assert!(credential(&scene)["leaked_at"].is_string());
     // Nobody borrows it until a new one is stored.
     let again = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
     assert_eq!(again["outcome"], "failed", "{again}");

@@ -59,7 +59,7 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
 }
 
 /// What the log calls the password of the proxy.
-const PROXY: &str = "network.proxy";
+pub(super) const PROXY: &str = "network.proxy";
 
 /// Keeps the password of the proxy. It is recorded first, like a key.
 pub(super) fn store_proxy(keeper: &Keeper, password: &SecretWord, uid: u32) -> Result<Value, CliError> {
