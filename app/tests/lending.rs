@@ -217,6 +217,31 @@ fn a_stored_key_waits_for_a_person_and_the_run_holds_nothing_meanwhile_c8_d5() {
     assert!(service.seen().is_empty());
 }
 
+/// A yes to a key that cannot be lent would be asked for in vain.
+#[test]
+fn nobody_is_asked_about_a_key_that_is_not_there_or_barred_d5_c7() {
+    let service = Service::start();
+    let scene = scene(&service);
+    let ends_at_once = |because: &str| {
+        let run = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
+        assert_eq!(run["outcome"], "failed", "{run}");
+        assert!(text(&run, "because").contains(because), "{run}");
+        assert!(text(&run, "because").contains("`selvedge credentials store api`"), "{run}");
+        assert_eq!(scene.json(&["approvals"])["approvals"].as_array().unwrap().len(), 0);
+    };
+    ends_at_once("no key is stored for credential `api`");
+    let guardrails = scene.state().join("policies/guardrails.cedar");
+    let guarded = std::fs::read_to_string(&guardrails).unwrap();
+    unasked(&scene);
+    store(&scene, KEY).ok();
+    assert_eq!(call(&scene, &format!("curl -sS 'https://{HOST}/open?q={KEY}'; sleep 60"))["outcome"], "halted");
+    std::fs::write(&guardrails, guarded).unwrap();
+    ends_at_once("the key of credential `api` leaked at");
+    store(&scene, "a-new-key-of-the-same-owner").ok();
+    let run = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
+    assert_eq!(run["stage"], "waiting", "a key that is there is asked about: {run}");
+}
+
 #[test]
 fn a_key_that_is_not_stored_ends_the_run_with_what_to_do() {
     let service = Service::start();

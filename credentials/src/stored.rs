@@ -51,7 +51,7 @@ pub struct StoredKeyLoans {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoredKeyError {
     /// Nobody stored one under this name.
-    #[error("no key is stored for credential `{0}`")]
+    #[error("no key is stored for credential `{0}`: store it with `selvedge credentials store {0}`")]
     Missing(CredentialName),
     /// The store or the sealing failed.
     #[error(transparent)]
@@ -60,7 +60,9 @@ pub enum StoredKeyError {
     #[error("the key of credential `{0}` was stored by another version; store it again")]
     Foreign(CredentialName),
     /// It was seen where it must not be.
-    #[error("the key of credential `{0}` leaked at {1}: end it at its issuer, and store a new one")]
+    #[error(
+        "the key of credential `{0}` leaked at {1}: end it at its issuer, then store the new one with `selvedge credentials store {0}`"
+    )]
     Leaked(CredentialName, Time),
     /// It is to be stored, and leaked before.
     #[error("this is the key of credential `{0}` that leaked at {1}; end it at its issuer and store the new one")]
@@ -132,6 +134,11 @@ impl StoredKeys {
             Held::Leaked(at) => Some(Standing::LeakedAt(at)),
             Held::Nothing => None,
         }))
+    }
+
+    /// Whether there is a key that can be lent: for whoever would ask a person about it in vain.
+    pub fn can_lend(&self, name: &CredentialName) -> Result<(), StoredKeyError> {
+        self.open(name).map(drop)
     }
 
     /// The key, for the provider alone.
