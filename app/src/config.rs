@@ -32,7 +32,7 @@ pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};
 
 /// Largest configuration we read.
-const CONFIG_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// Longest an attempt may last; credentials live no longer (requirement C1).
 const ATTEMPT_AT_MOST_DEFAULT: Duration = Duration::from_seconds(900);

@@ -109,7 +109,9 @@ impl Kind {
             Self::Failed => "the run failed",
             Self::Halted => "a halt covers it; `selvedge resume` lifts that",
             Self::Breached => "in `demo`: an attack got through",
-            Self::Overdue => "in `identities --check`: something is overdue, nobody's, or an orphan that may live",
+            Self::Overdue => {
+                "in `identities --check`: something is overdue, leaked, nobody's, or an orphan that may live, or the configuration on disk is not in force"
+            }
             Self::Unanswered => {
                 "in `credentials create-app`: nobody came back from the forge, or it did not answer as it should"
             }

@@ -51,7 +51,7 @@ mod withdraw;
 mod workplace;
 
 pub(crate) use loans::WITHDRAWN;
-pub(crate) use rules::CurrentJudge;
+pub(crate) use rules::{CurrentJudge, NotInForce};
 pub(crate) use store::ClaimedStore;
 #[cfg(test)]
 pub(crate) use tape::FRAME_BYTES_MAX;
@@ -73,6 +73,7 @@ pub(crate) struct Works {
     judge: RwLock<Arc<dyn Judge + Send + Sync>>,
     policies: RwLock<Option<Digest>>,
     rules: Mutex<rules::Seen>,
+    not_in_force: RwLock<Option<NotInForce>>,
     forge: LocalForge,
     git: Arc<jailed_git::JailedGit>,
     driver: Arc<NativeDriver>,
@@ -122,10 +123,12 @@ impl Works {
     /// Opens everything below `state`. The caller holds the lock.
     pub(crate) fn open(state: State, purpose: Purpose) -> Result<Self, CliError> {
         let seen = rules::Seen::of(&state);
-        let config = match (Config::load(&state.config()), purpose) {
-            (Ok(config), _) => config,
+        let (config, not_in_force) = match (Config::load(&state.config()), purpose) {
+            (Ok(config), _) => (config, None),
             // Whoever stops something needs no configuration, and whatever they stop needs none to end (invariant 2).
-            (Err(_), Purpose::Stop) => Config::parse("selvedge.toml", "")?,
+            (Err(error), Purpose::Stop) => {
+                (Config::parse("selvedge.toml", "")?, Some(NotInForce::new(&state, &error).without_another()))
+            }
             (Err(error), Purpose::Work) => return Err(error.into()),
         };
         let ledger = paths::open_ledger(&state)?;
@@ -146,6 +149,7 @@ impl Works {
             judge: RwLock::new(judge),
             policies: RwLock::new(policies),
             rules: Mutex::new(seen),
+            not_in_force: RwLock::new(not_in_force),
             driver,
             lending,
             vault: Mutex::default(),
@@ -171,6 +175,16 @@ impl Works {
     /// The configuration in force.
     pub(crate) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Why the configuration in force is not the one on disk; none when it is.
+    pub(crate) fn not_in_force(&self) -> Option<NotInForce> {
+        self.not_in_force.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Why nobody can say which names are configured; none when a configuration of the operator's is in force.
+    pub(crate) fn names_unknown(&self) -> Option<String> {
+        self.not_in_force().filter(|refused| !refused.another_is).map(|refused| refused.because)
     }
 
     /// Who decides.
@@ -464,6 +478,11 @@ pub(crate) fn import(forge: &LocalForge, source: &Path, name: &selvedge_domain::
         }
         Err(error) => Err(failed(&error)),
     }
+}
+
+/// Why the configuration on disk is in force nowhere; none when it loads.
+pub(crate) fn not_in_force(state: &State) -> Option<String> {
+    Config::load(&state.config()).err().map(|error| NotInForce::new(state, &error).because)
 }
 
 /// What this machine can fence.

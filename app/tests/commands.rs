@@ -223,7 +223,7 @@ fn every_document_has_the_fields_scripts_rely_on() {
     assert!(!scene.run(&["ps"]).ok().out.contains(&run));
     assert!(scene.run(&["ps", "--all"]).ok().out.contains(&run));
     let ps = scene.json(&["ps"]);
-    assert_eq!(fields(&ps), ["halts", "queued", "runs", "unvouched"]);
+    assert_eq!(fields(&ps), ["configuration", "halts", "queued", "runs", "unvouched"]);
     assert_eq!(fields(&ps["runs"][0]), RUN_FIELDS);
     assert_eq!(ps["runs"][0], result["runs"][0], "`run` and `ps` say the same");
 
@@ -373,7 +373,7 @@ fn doctor_lists_every_layer_and_what_is_missing_has_a_remedy() {
     let scene = Scene::new();
     let said = scene.run(&["doctor", "--json"]);
     let report: serde_json::Value = serde_json::from_str(said.out.lines().next().unwrap()).unwrap();
-    assert_eq!(fields(&report), ["git", "layers", "level"]);
+    assert_eq!(fields(&report), ["configuration", "git", "layers", "level"]);
     for layer in report["layers"].as_array().unwrap() {
         assert_eq!(fields(layer), ["holds", "layer", "missing", "remedy", "seen"]);
         assert_eq!(layer["holds"].as_bool(), Some(layer["remedy"].is_null()), "{layer}");

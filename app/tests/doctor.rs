@@ -324,6 +324,12 @@ fn a_stored_key_is_tried_after_a_person_s_yes_and_policy_has_the_last_word_b6_c5
     let missing = scene.run(&["doctor", "bare"]);
     missing.refused(101, &["nothing says what credential `bare` is tried with", "probe ="]);
     scene.run(&["doctor", "ghost"]).refused(107, &["`ghost` is not configured"]);
+    // Nobody is asked about a key that is not there.
+    let said = scene.run(&["doctor", "old", "--json"]);
+    let tried = said.document();
+    assert_eq!((said.status, text(&tried, "verdict")), (112, "fails"), "{tried}");
+    assert_eq!(text(&step(&tried, "mint"), "reason"), "key_not_stored", "{tried}");
+    assert!(text(&step(&tried, "mint"), "remedy").contains("selvedge credentials store old"), "{tried}");
     store_old(&scene);
     let said = scene.run(&["doctor", "old", "--json"]);
     let tried = said.document();

@@ -217,6 +217,31 @@ fn a_stored_key_waits_for_a_person_and_the_run_holds_nothing_meanwhile_c8_d5() {
     assert!(service.seen().is_empty());
 }
 
+/// A yes to a key that cannot be lent would be asked for in vain.
+#[test]
+fn nobody_is_asked_about_a_key_that_is_not_there_or_barred_d5_c7() {
+    let service = Service::start();
+    let scene = scene(&service);
+    let ends_at_once = |because: &str| {
+        let run = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
+        assert_eq!(run["outcome"], "failed", "{run}");
+        assert!(text(&run, "because").contains(because), "{run}");
+        assert!(text(&run, "because").contains("`selvedge credentials store api`"), "{run}");
+        assert_eq!(scene.json(&["approvals"])["approvals"].as_array().unwrap().len(), 0);
+    };
+    ends_at_once("no key is stored for credential `api`");
+    let guardrails = scene.state().join("policies/guardrails.cedar");
+    let guarded = std::fs::read_to_string(&guardrails).unwrap();
+    unasked(&scene);
+    store(&scene, KEY).ok();
+    assert_eq!(call(&scene, &format!("curl -sS 'https://{HOST}/open?q={KEY}'; sleep 60"))["outcome"], "halted");
+    std::fs::write(&guardrails, guarded).unwrap();
+    ends_at_once("the key of credential `api` leaked at");
+    store(&scene, "a-new-key-of-the-same-owner").ok();
+    let run = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
+    assert_eq!(run["stage"], "waiting", "a key that is there is asked about: {run}");
+}
+
 #[test]
 fn a_key_that_is_not_stored_ends_the_run_with_what_to_do() {
     let service = Service::start();
@@ -252,10 +277,26 @@ fn a_key_that_turns_up_in_a_request_is_barred_and_its_run_halted_c7() {
     assert!(known["leaked_at"].is_string() && known["stored_since"].is_null(), "{known}");
     let check = scene.run(&["identities", "--check"]);
     assert!(check.status == 115 && check.out.contains("leaked: the key of credential:api"), "{check:?}");
+    // What it says to type can be typed, and nobody's word takes the bar away.
+    assert!(check.out.contains("selvedge credentials store api\n"), "{check:?}");
+    let vouched = scene.run(&["identities", "certify", "credential:api"]).ok().out;
+    assert!(vouched.contains("stays barred") && vouched.contains("selvedge credentials store api\n"), "{vouched}");
+    assert!(credential(&scene)["leaked_at"].is_string());
     // Nobody borrows it until a new one is stored.
     let again = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
     assert_eq!(again["outcome"], "failed", "{again}");
     assert!(again.to_string().contains("leaked"), "{again}");
+    // Nor by storing what leaked once more, with a detour or without.
+    store(&scene, KEY).refused(102, &["this is the key of credential `api` that leaked at", "end it at its issuer"]);
+    assert!(credential(&scene)["leaked_at"].is_string(), "it stays barred");
+    scene.run(&["credentials", "remove", "api"]).ok();
+    store(&scene, KEY).refused(102, &["store the new one"]);
+    let log = scene.run(&["audit", "show"]).out;
+    assert_eq!(
+        log.matches("the key of credential `api` is stored").count(),
+        1,
+        "what is refused is not on record: {log}"
+    );
     store(&scene, "a-new-key-of-the-same-owner").ok();
     assert_eq!(call(&scene, &format!("curl -sS https://{HOST}/v1/items"))["outcome"], "changed");
 }

@@ -121,6 +121,22 @@ fn a_door_leaves_through_the_proxy_and_its_password_is_seen_by_nobody_else_e3() 
     assert!(call(&scene, "asker", &ask).to_string().contains("no password is stored"));
 }
 
+/// Whoever runs the factory answers for it while it is configured; afterwards what is said to be typed takes it away.
+#[test]
+fn the_password_of_a_proxy_is_nobody_s_only_when_the_proxy_is_gone_b6() {
+    let proxy = Proxy::start();
+    let scene = scene(&proxy);
+    store(&scene, PASSWORD).ok();
+    scene.run(&["identities", "--check"]).ok();
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), config.split_once("[network]").unwrap().0).unwrap();
+    let check = scene.run(&["identities", "--check"]);
+    let remedy = check.out.lines().find_map(|line| line.trim().strip_prefix("remedy: selvedge ")).unwrap();
+    assert_eq!((check.status, remedy), (115, "credentials remove --proxy"), "{check:?}");
+    scene.run(&remedy.split(' ').collect::<Vec<_>>()).ok();
+    scene.run(&["identities", "--check"]).ok();
+}
+
 #[test]
 fn a_courier_leaves_through_the_proxy_and_says_what_it_said() {
     let proxy = Proxy::start();

@@ -97,6 +97,30 @@ fn a_halt_of_an_agent_kills_what_is_alive_when_the_log_cannot_be_read_g5() {
     assert!(processes_with(&marker).is_empty());
 }
 
+/// Nobody could look, so no name is said not to be there (invariant 2).
+#[test]
+fn without_a_configuration_every_name_is_halted_and_whoever_halts_is_told_why_g5() {
+    let scene = Scene::ready();
+    let run = left_behind(&scene);
+    scene.run(&["credentials", "withdraw", "ghost"]).refused(107, &["neither configured nor lent"]);
+    scene.run(&["halt", "agent", "ghost"]).refused(107, &["no agent `ghost`"]);
+    let sound = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), sound.replace("[agent.writer]", "[agent.writer]\npurpos = \"x\"")).unwrap();
+    for name in ["writer", "ghost"] {
+        let said = scene.run(&["halt", "agent", name]).ok().out;
+        assert!(said.contains("the configuration does not load") && said.contains("purpos"), "{said}");
+        assert!(said.contains(&format!("until `selvedge resume agent {name}`")), "{said}");
+    }
+    let said = scene.run(&["credentials", "withdraw", "ghost"]).ok().out;
+    assert!(said.contains("lent to nobody") && said.contains("does not load") && said.contains("purpos"), "{said}");
+    let malformed = scene.run(&["halt", "agent", "two words"]);
+    assert_eq!(malformed.status, 100, "{malformed:?}");
+    std::fs::write(scene.config(), sound).unwrap();
+    assert_eq!(outcome_of(&scene, &run), "halted");
+    assert_eq!(scene.json(&["ps"])["halts"], serde_json::json!(["agent ghost", "agent writer"]));
+    scene.run(&["halt", "agent", "gost"]).refused(107, &["no agent `gost`"]);
+}
+
 #[test]
 fn only_what_is_halted_can_be_resumed() {
     let scene = Scene::ready();
@@ -183,6 +207,41 @@ fn a_configuration_that_changes_is_taken_up_and_a_broken_one_is_not() {
         std::fs::read_to_string(scene.path("serve.log")).unwrap().contains("until it is mended").then_some(())
     });
     assert_eq!(purpose(&scene), "other changes");
+}
+
+/// What was refused is not recorded as what decides, and whoever looks is told (D12).
+#[test]
+fn a_refused_configuration_is_recorded_as_refused_once_and_told_by_every_look_d12() {
+    let scene = Scene::ready();
+    let _keeper = scene.serve();
+    let sound = std::fs::read_to_string(scene.config()).unwrap();
+    let typo = sound.replace("[agent.writer]", "[agent.writer]\npurpos = \"x\"");
+    // In one step, as editors do: half of a file may well be sound.
+    let written = |text: &str| {
+        let beside = scene.config().with_extension("new");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, scene.config()).unwrap();
+    };
+    let log = || scene.run(&["audit", "show"]).ok().out;
+    let told = |scene: &Scene| scene.json(&["ps"])["configuration"].clone();
+    assert_eq!(told(&scene), Value::Null);
+    written(&typo);
+    eventually("it is refused", || told(&scene).is_string().then_some(()));
+    for (command, status) in [(&["ps"][..], 0), (&["doctor"], 0), (&["identities", "--check"], 115)] {
+        let said = scene.run(command);
+        let line = said.out.lines().find(|line| line.contains("the configuration on disk is not in force"));
+        assert_eq!(said.status, status, "{said:?}");
+        assert!(line.is_some_and(|line| line.contains("selvedge.toml") && line.contains("purpos")), "{said:?}");
+    }
+    // The same content again is nothing new; another one is.
+    written(&typo);
+    written(&format!("{typo}\n# more\n"));
+    eventually("both are on record", || (log().matches("configuration_refused").count() == 2).then_some(()));
+    assert!(!log().contains("the new ones decide from here on"), "{}", log());
+    written(&sound);
+    eventually("it is in force again", || told(&scene).is_null().then_some(()));
+    assert_eq!(log().matches("the new ones decide from here on").count(), 1);
+    scene.run(&["identities", "--check"]).ok();
 }
 
 /// A member of the group may ask for work. Which files of the host the keeper reads for it is not theirs to say.

@@ -22,6 +22,9 @@ impl Factory<'_> {
         *run = self.end_attempt(run.clone())?.map_err(Halt::Later)?;
         let desk = self.desk(run)?;
         let borrowed = self.borrowed(&desk)?;
+        if let Some(because) = borrowed.iter().find_map(|(credential, _)| credential.unlent.clone()) {
+            return Err(Halt::End(Outcome::Failed { because }));
+        }
         // A person may have to be asked, and a run that waits holds nothing: so before anything is minted.
         for (credential, uses) in borrowed.iter().filter(|(credential, _)| credential.is_stored) {
             let order = desk.borrow_order(run, credential, uses);

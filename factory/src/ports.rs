@@ -112,6 +112,8 @@ pub struct Credential {
     pub lent_at_most: Duration,
     /// Whether somebody answers for its key.
     pub tenure: Tenure,
+    /// Why it cannot be lent as things are, and what to do, so that no person is asked in vain; none when it can.
+    pub unlent: Option<String>,
 }
 
 /// A repository the factory looks after.

@@ -194,6 +194,7 @@ pub(crate) fn credential(name: &CredentialName) -> Credential {
         is_stored: name.as_str() == STORED_KEY,
         lent_at_most: ATTEMPT_AT_MOST,
         tenure: Tenure::Active,
+        unlent: None,
     }
 }
 

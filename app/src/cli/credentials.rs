@@ -9,7 +9,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::people::{ask, say_what_may_live, say_what_the_log_lacks, text};
+use super::people::{ask, say_names_unknown, say_what_may_live, say_what_the_log_lacks, text};
 use super::{Common, create_app};
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Request, SecretWord};
@@ -89,6 +89,7 @@ impl Credentials {
                 let request = Request::Withdraw { name: name.clone(), from: from.clone() };
                 let value = ask(common, output, &request)?;
                 say_withdrawn(output, name, &value);
+                say_names_unknown(output, &value);
                 Ok(0)
             }
         }

@@ -15,7 +15,8 @@ use crate::output::Output;
 pub(crate) struct Identities {
     #[command(subcommand)]
     act: Option<Act>,
-    /// Say only what is wrong, and end with status 115 when something is overdue, nobody's, or an orphan.
+    /// Say only what is wrong, and end with status 115 when something is overdue, leaked, nobody's, or an orphan, or the
+    /// configuration on disk is not in force.
     #[arg(long)]
     check: bool,
     /// How many days of the record count as use.
@@ -47,6 +48,12 @@ impl Identities {
                 let value = ask(common, output, &Request::Certify { name: name.clone() })?;
                 let (what, owner) = (text(&value, "identity"), text(&value, "owner"));
                 output.line(format!("{what} is vouched for from {} on; {owner} answers for it", text(&value, "at")));
+                if let Some(leaked) = value.get("leaked").filter(|leaked| leaked.is_object()) {
+                    let (name, at) = (text(leaked, "credential"), text(leaked, "at"));
+                    output
+                        .line(format!("its key LEAKED at {at} and stays barred: {owner} ends it at its issuer, then"));
+                    output.line(format!("store the new one: selvedge credentials store {name}"));
+                }
                 Ok(0)
             }
             Some(Act::Offboard { name }) => {

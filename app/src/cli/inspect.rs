@@ -80,6 +80,9 @@ impl Ps {
         for scope in value.get("halts").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("halted: {}", scope.as_str().unwrap_or("-")));
         }
+        if let Some(because) = value.get("configuration").and_then(Value::as_str) {
+            output.line(format!("the configuration on disk is not in force: {because}"));
+        }
         for what in value.get("unvouched").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("{}; `selvedge identities --check` says what to do", what.as_str().unwrap_or("-")));
         }

@@ -73,6 +73,11 @@ pub(crate) fn doctor(common: &Common, output: &mut Output) -> Result<u8, CliErro
     let report = wiring::probe(&state)?;
     output.line(format!("git: {git}"));
     output.line(format!("sandbox level: {}", report.level));
+    // Whoever keeps the state directory refuses it just the same.
+    let refused = state.config().exists().then(|| wiring::not_in_force(&state)).flatten();
+    if let Some(because) = &refused {
+        output.line(format!("the configuration on disk is not in force: {because}"));
+    }
     let first = first_missing(&report);
     for row in &report.rows {
         let layer = row.layer.to_string();
@@ -91,7 +96,9 @@ pub(crate) fn doctor(common: &Common, output: &mut Output) -> Result<u8, CliErro
             "missing": row.seen.as_ref().err(), "remedy": row.seen.as_ref().err().map(|_| row.layer.remedy()) })
     });
     let layers: Vec<_> = layers.collect();
-    output.document(&serde_json::json!({ "git": git, "level": report.level.to_string(), "layers": layers }));
+    output.document(&serde_json::json!({
+        "git": git, "level": report.level.to_string(), "layers": layers, "configuration": refused,
+    }));
     complete(&report).map(|()| 0)
 }
 

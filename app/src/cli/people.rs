@@ -97,6 +97,9 @@ impl Scope {
         });
         say_what_may_live(output, &value);
         say_what_the_log_lacks(output, &value);
+        if !self.scope.is_empty() {
+            say_names_unknown(output, &value);
+        }
         let again = std::iter::once("selvedge resume").chain(self.scope.iter().map(String::as_str));
         output.line(format!("nothing new starts in this scope until `{}`", again.collect::<Vec<_>>().join(" ")));
         Ok(0)
@@ -131,6 +134,13 @@ impl Revoke {
         }
         say_what_the_log_lacks(output, &value);
         Ok(0)
+    }
+}
+
+/// Says why nobody could look whether there is what was named.
+pub(super) fn say_names_unknown(output: &Output, value: &Value) {
+    if let Some(because) = value.get("configuration").and_then(Value::as_str) {
+        output.line(format!("the configuration does not load, so nobody knows whether that name is in it: {because}"));
     }
 }
 

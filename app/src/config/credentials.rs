@@ -119,6 +119,7 @@ impl Reader<'_> {
                 is_stored: source == Source::Static,
                 lent_at_most: self.lent_at_most(key, &written.lent_at_most)?,
                 tenure: Tenure::Active,
+                unlent: None,
             },
             source,
             uses,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use selvedge_authority::{Class, Entry, Journal as _, KeyChange, Record};
-use selvedge_credentials::{AppKey, Secret, Standing};
+use selvedge_credentials::{AppKey, Secret, Standing, StoredKeyError};
 use selvedge_domain::{Actor, CredentialName, Person, RunId, Time};
 use selvedge_factory::ports::Clock;
 use selvedge_gateway::{ProxyLogin, SecretText};
@@ -40,8 +40,13 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
         }),
     };
     is_read?;
-    record(keeper, &name, KeyChange::Stored, uid)?;
     let secret = Secret::new(bytes.to_vec());
+    // Before the record, which must not say that it is stored.
+    works.lending.keys.admits(&name, &secret).map_err(|error| {
+        let kind = if matches!(error, StoredKeyError::LeakedBefore(..)) { Kind::Refused } else { Kind::State };
+        CliError::caused(kind, &error).hint(format!("then: selvedge credentials store {name} < new-key"))
+    })?;
+    record(keeper, &name, KeyChange::Stored, uid)?;
     let failed = |error: &dyn std::error::Error| CliError::caused(Kind::State, error);
     match kept {
         KeyKept::Lent => works.lending.keys.put(&name, &secret, works.now()).map_err(|error| failed(&error))?,
@@ -54,7 +59,7 @@ pub(super) fn store(keeper: &Keeper, name: &str, key: &SecretWord, uid: u32) -> 
 }
 
 /// What the log calls the password of the proxy.
-const PROXY: &str = "network.proxy";
+pub(super) const PROXY: &str = "network.proxy";
 
 /// Keeps the password of the proxy. It is recorded first, like a key.
 pub(super) fn store_proxy(keeper: &Keeper, password: &SecretWord, uid: u32) -> Result<Value, CliError> {
@@ -127,11 +132,18 @@ pub(super) fn withdraw(keeper: &Arc<Keeper>, name: &str, from: Option<&str>, uid
             let nothing = format!("credential `{name}` is not lent to run {run}, so nothing was withdrawn");
             Err(CliError::new(Kind::NotFound, nothing).hint("`selvedge credentials list` says which run was lent what"))
         }
-        (None, true) if !known() => {
+        (None, true) if !known() && keeper.works.names_unknown().is_none() => {
             let nothing = format!("credential `{name}` is neither configured nor lent, so nothing was withdrawn");
             Err(CliError::new(Kind::NotFound, nothing).hint("`selvedge credentials list` names them"))
         }
-        _ => Ok(taken.told(&name)),
+        _ => {
+            let mut told = taken.told(&name);
+            if let Some(fields) = told.as_object_mut() {
+                // What is lent is read from the log, which knows it without.
+                fields.insert("configuration".to_owned(), json!(keeper.works.names_unknown()));
+            }
+            Ok(told)
+        }
     }
 }
 

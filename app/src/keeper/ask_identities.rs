@@ -5,6 +5,7 @@ use selvedge_domain::{Duration, LeaseId, LeaseState, Revocation, Tenure, Time, W
 use selvedge_factory::ports::Clock;
 use serde_json::{Value, json};
 
+use super::ask_credentials::PROXY;
 use super::census::{Census, Standing};
 use super::hall::{Keeper, Listener};
 use super::message::Reply;
@@ -48,10 +49,17 @@ pub(super) fn list(
         }
         each(&Reply::element("live", alive(&census, lease, lent, orphaned.as_deref())));
     }
+    if let Some(refused) = keeper.works.not_in_force() {
+        let what = format!("the configuration on disk is not in force: {}", refused.because);
+        let remedy =
+            "mend it; `selvedge schema` prints what may stand where, and `selvedge ps` says whether it is in force";
+        problems.push(problem("configuration", "selvedge.toml", what, remedy));
+    }
     for name in census.keys_without_owner() {
         let what =
             format!("a key is stored for credential `{name}`, which is not configured, so nobody answers for it");
-        problems.push(problem("ownerless", name.as_str(), what, &format!("selvedge credentials remove {name}")));
+        let which = if name.as_str() == PROXY { "--proxy" } else { name.as_str() };
+        problems.push(problem("ownerless", name.as_str(), what, &format!("selvedge credentials remove {which}")));
     }
     let from = since.max(usage.begins.unwrap_or(now));
     Ok(json!({
@@ -92,7 +100,9 @@ fn trouble(standing: &Standing) -> Option<Value> {
         let said = format!(
             "the key of {name} was seen at {at} where it must not be, and is not lent: {owner} ends it at its issuer"
         );
-        return Some(problem("leaked", name, said, "then store the new one: selvedge credentials store"));
+        let key = name.trim_start_matches("credential:");
+        let remedy = format!("then store the new one: selvedge credentials store {key}");
+        return Some(problem("leaked", name, said, &remedy));
     }
     // The factory's own keys are vouched for together.
     let what = if name.starts_with("factory:") { "factory" } else { name.as_str() };

@@ -43,6 +43,7 @@ pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value,
     Ok(json!({
         "runs": [], "queued": [], "halts": halts.iter().map(view::scope_words).collect::<Vec<_>>(),
         "unvouched": super::ask_identities::unvouched(keeper),
+        "configuration": keeper.works.not_in_force().map(|refused| refused.because),
     }))
 }
 

@@ -62,8 +62,12 @@ pub(super) fn resume(keeper: &Keeper, scope: &Scope, uid: u32) -> Result<Value, 
     Ok(json!({ "resumed": scope_words(&scope), "still_halted": rest }))
 }
 
-/// A misspelt name must not look like a stop that worked. What cannot be looked up is stopped all the same.
+/// A misspelt name must not look like a stop that worked. What cannot be looked up is stopped all the same, and whoever stops it is
+/// told so.
 fn known(keeper: &Keeper, scope: &HaltScope) -> Result<(), CliError> {
+    if matches!(scope, HaltScope::Agent(_) | HaltScope::Repo(_)) && keeper.works.names_unknown().is_some() {
+        return Ok(());
+    }
     let config = keeper.works.config();
     let (known, what, hint) = match scope {
         HaltScope::All => return Ok(()),
@@ -117,6 +121,8 @@ pub(super) struct Stopped {
     pub(super) recorded: bool,
     /// Whether the log could say which runs there are, and what they were lent.
     pub(super) log_read: bool,
+    /// Why nobody could look a name up, where that is so.
+    names_unknown: Option<String>,
 }
 
 impl Stopped {
@@ -131,6 +137,7 @@ impl Stopped {
             "may_live_until": self.living.iter().filter_map(until).collect::<serde_json::Map<_, _>>(),
             "recorded": self.recorded,
             "log_read": self.log_read,
+            "configuration": self.names_unknown,
         })
     }
 }
@@ -171,7 +178,7 @@ fn end(
         see_end(keeper, runs);
     }
     let log_read = runs.iter().all(|run| works.run(run).is_ok());
-    Stopped { killed, ended: runs.len(), living, recorded, log_read }
+    Stopped { killed, ended: runs.len(), living, recorded, log_read, names_unknown: works.names_unknown() }
 }
 
 /// Runs that wait, and hang on the one that is stopped. Only a halt of its own wakes a run that waits.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use selvedge_authority::{Class, Entry, Record};
+use selvedge_credentials::Standing;
 use selvedge_domain::{Actor, AgentName, CredentialName, Owner, Person, RunId, Tenure, TenureChange, Vouchee};
 use selvedge_factory::ports::Clock;
 use serde_json::{Value, json};
@@ -35,7 +36,17 @@ pub(super) fn certify(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, Cl
     let (at, by) = (keeper.works.now(), Actor::Person(Person::from_uid(uid)));
     keeper.works.take_word(of.clone(), Word { seq, at, by: by.clone(), owner: owner.clone(), change });
     keeper.moved();
-    Ok(json!({ "identity": of.to_string(), "owner": owner.as_str(), "by": by.to_string(), "at": at.to_string() }))
+    // A person's word does not bring back a key that leaked.
+    let leaked = match &of {
+        Vouchee::Credential(name) => match keeper.works.lending.keys.standing(name) {
+            Ok(Some(Standing::LeakedAt(at))) => Some(json!({ "credential": name.as_str(), "at": at.to_string() })),
+            Ok(Some(Standing::StoredSince(_)) | None) | Err(_) => None,
+        },
+        Vouchee::Agent(_) | Vouchee::Factory | Vouchee::Owner(_) => None,
+    };
+    Ok(json!({
+        "identity": of.to_string(), "owner": owner.as_str(), "by": by.to_string(), "at": at.to_string(), "leaked": leaked,
+    }))
 }
 
 /// Whoever answered for it has left: it is not used any more, and what uses it now is ended.

@@ -8,6 +8,7 @@ use selvedge_credentials::Standing as Stored;
 use selvedge_domain::{AgentName, CredentialName, Duration, Owner, Time, Trust};
 use serde_json::{Value, json};
 
+use super::ask_credentials::PROXY;
 use super::hall::Keeper;
 use super::usage::{AgentUse, CredentialUse, Usage};
 use crate::config::{AD_HOC, AgentConfig, Config, CredentialConfig, KeyKept, What};
@@ -70,7 +71,11 @@ impl Census<'_> {
 
     /// Stored keys whose credential is not configured any more, so that nobody answers for them.
     pub(super) fn keys_without_owner(&self) -> Vec<&CredentialName> {
-        self.usage.keys.keys().filter(|name| !self.config.credentials.contains_key(*name)).collect()
+        let takes_password = self.config.proxy.as_ref().is_some_and(|proxy| proxy.user.is_some());
+        let is_configured = |name: &CredentialName| {
+            self.config.credentials.contains_key(name) || (takes_password && name.as_str() == PROXY)
+        };
+        self.usage.keys.keys().filter(|name| !is_configured(name)).collect()
     }
 
     fn agent(&self, name: &AgentName, config: &AgentConfig) -> Standing {

@@ -111,9 +111,13 @@ impl Trial {
         let was_made = self.revocation.is_some();
         let permit = self.permit.unwrap_or_else(|| not("permit", because));
         let is_permitted = permit.state == State::Ok;
-        let mint = self.mint.unwrap_or_else(|| match is_permitted {
-            true => Step::failed("mint", "other", because, Trouble::Other.remedy()),
-            false => not("mint", "nothing was asked of anybody"),
+        let mint = self.mint.unwrap_or_else(|| match (is_permitted, Trouble::of(because)) {
+            (true, _) => Step::failed("mint", "other", because, Trouble::Other.remedy()),
+            // It is looked whether there is a key before anybody is asked.
+            (false, trouble @ (Trouble::KeyNotStored | Trouble::KeyLeaked)) => {
+                Step::failed("mint", trouble.as_str(), because, trouble.remedy())
+            }
+            (false, _) => not("mint", "nothing was asked of anybody"),
         });
         let usage = self.usage.unwrap_or_else(|| match (&self.refused, &self.client) {
             _ if mint.state != State::Ok => not("use", "there is nothing to use"),

@@ -1,5 +1,6 @@
 //! Who the agents are and which repositories there are: the configuration, behind the factory's port.
 
+use selvedge_credentials::StoredKeyError;
 use selvedge_domain::{AgentName, CredentialName, Digest, RepoName};
 use selvedge_factory::ports::{Agent, Credential, Registry, Repository};
 
@@ -22,7 +23,9 @@ impl Registry for Works {
     fn credential(&self, name: &CredentialName) -> Option<Credential> {
         let config = self.config();
         let configured = config.credentials.get(name)?;
-        Some(Credential { tenure: self.credential_vouched(configured).tenure, ..configured.credential.clone() })
+        let credential = configured.credential.clone();
+        let unlent = if credential.is_stored { self.why_unlent(name) } else { None };
+        Some(Credential { tenure: self.credential_vouched(configured).tenure, unlent, ..credential })
     }
 
     fn configuration(&self) -> Digest {
@@ -31,5 +34,15 @@ impl Registry for Works {
 
     fn trust_domain(&self) -> &str {
         &self.trust_domain
+    }
+}
+
+impl Works {
+    fn why_unlent(&self, name: &CredentialName) -> Option<String> {
+        match self.lending.keys.can_lend(name) {
+            // What may pass is met by whoever lends, and tried again.
+            Ok(()) | Err(StoredKeyError::Note(_)) => None,
+            Err(lasting) => Some(lasting.to_string()),
+        }
     }
 }

@@ -1,17 +1,18 @@
 //! The rules in force: policies and configuration, taken up again when the operator changes them (requirement D12).
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use selvedge_authority::{Class, Entry, Journal, Judge, Question, Record, Verdict};
-use selvedge_domain::Actor;
+use selvedge_authority::{Class, Entry, Journal, Judge, Observation, Question, Record, Verdict};
+use selvedge_domain::{Actor, Digest};
 use selvedge_factory::ports::Clock;
 
 use super::{Works, load_policies};
-use crate::config::Config;
-use crate::errors::CliError;
+use crate::config::{CONFIG_BYTES_MAX, Config, ConfigError};
+use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 
 /// Decides by whatever policies are in force at that moment, however long whoever asks has been at work.
@@ -40,6 +41,34 @@ impl Seen {
     }
 }
 
+/// A configuration that was looked at and not taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotInForce {
+    /// The file, the key and the reason, in one line.
+    pub(crate) because: String,
+    /// Fingerprint of what stood in the file.
+    content: Digest,
+    /// Whether an earlier one of the operator's is in force. Otherwise what is held only lets things be stopped.
+    pub(crate) another_is: bool,
+}
+
+impl NotInForce {
+    pub(super) fn new(state: &State, error: &ConfigError) -> Self {
+        let lines = CliError::caused(Kind::Config, error).message;
+        let mut bytes = Vec::new();
+        // What cannot be read is told from other contents by why it cannot.
+        let _read =
+            std::fs::File::open(state.config()).and_then(|file| file.take(CONFIG_BYTES_MAX).read_to_end(&mut bytes));
+        let content = Digest::of_parts([bytes.as_slice(), lines.as_bytes()]);
+        let because = lines.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { because, content, another_is: true }
+    }
+
+    pub(super) fn without_another(self) -> Self {
+        Self { another_is: false, ..self }
+    }
+}
+
 impl Works {
     /// Takes up policies and configuration that changed. Says so, in words for the operator; none when nothing changed.
     ///
@@ -55,19 +84,24 @@ impl Works {
         drop(seen);
         let (judge, policies) = load_policies(&self.state);
         *self.judge.write().unwrap_or_else(PoisonError::into_inner) = judge;
-        *self.policies.write().unwrap_or_else(PoisonError::into_inner) = policies;
+        let policies_before =
+            std::mem::replace(&mut *self.policies.write().unwrap_or_else(PoisonError::into_inner), policies);
         let trouble = match Config::load(&self.state.config()) {
             Ok(config) => {
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 self.configure_lending();
+                *self.not_in_force.write().unwrap_or_else(PoisonError::into_inner) = None;
                 None
             }
-            Err(error) => Some(CliError::from(error)),
+            Err(error) => {
+                self.refuse_configuration(NotInForce::new(&self.state, &error));
+                Some(CliError::from(error))
+            }
         };
-        let record = Record::RulesChanged { configuration: self.config().digest, policies };
-        let entry = Entry { at: self.now(), run: None, actor: Actor::Factory, owner: None, record };
-        // What cannot be recorded now decides all the same: the next decision fails on the same record.
-        let _unrecorded = self.ledger.append(entry, Class::Durable);
+        // A configuration that was refused is no change; the policies beside it may be one.
+        if trouble.is_none() || policies != policies_before {
+            self.record_of_rules(Record::RulesChanged { configuration: self.config().digest, policies });
+        }
         Some(match (trouble, policies) {
             (Some(error), _) => format!("the configuration is not taken up until it is mended: {error}"),
             (None, None) => {
@@ -75,5 +109,26 @@ impl Works {
             }
             (None, Some(_)) => "policies and configuration were read again".to_owned(),
         })
+    }
+
+    /// Remembers why it is not in force, and records that once for each content.
+    fn refuse_configuration(&self, refused: NotInForce) {
+        let mut current = self.not_in_force.write().unwrap_or_else(PoisonError::into_inner);
+        let before = current.take();
+        let another_is = before.as_ref().is_none_or(|before| before.another_is);
+        let is_new = before.is_none_or(|before| before.content != refused.content);
+        let detail = format!("{}; the configuration before it stays in force", refused.because);
+        *current = Some(NotInForce { another_is, ..refused });
+        drop(current);
+        if is_new {
+            let code = "configuration_refused".to_owned();
+            self.record_of_rules(Record::Observed(Observation::Finding { code, detail }));
+        }
+    }
+
+    fn record_of_rules(&self, record: Record) {
+        let entry = Entry { at: self.now(), run: None, actor: Actor::Factory, owner: None, record };
+        // What cannot be recorded now decides all the same: the next decision fails on the same record.
+        let _unrecorded = self.ledger.append(entry, Class::Durable);
     }
 }
