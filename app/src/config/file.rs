@@ -40,7 +40,7 @@ pub(crate) struct File {
     /// Where advisories come from.
     #[serde(skip_serializing_if = "Advisories::is_empty")]
     pub(crate) advisories: Advisories,
-    /// What weakens safety. Each use is recorded.
+    /// What weakens safety.
     #[serde(skip_serializing_if = "DangerTable::is_empty")]
     pub(crate) danger: DangerTable,
 }
@@ -65,6 +65,7 @@ pub(crate) struct Factory {
     /// The SPIFFE trust domain identities are made in.
     pub(crate) trust_domain: String,
     /// The URL that identity tokens name as their issuer, `https://` and a host. The trust domain's own when absent.
+    /// Taken up when the keeper starts, not while it serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issuer: Option<String>,
     /// A directory that a web server serves under that URL: the keys of identities are written there for relying parties.
@@ -345,7 +346,7 @@ pub(crate) struct Advisories {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DangerTable {
-    /// Hosts that may resolve to these addresses although they are not global.
+    /// Hosts that are dialled at these addresses, although they are not global; nobody is asked where they are.
     pub(crate) addresses: BTreeMap<String, Addresses>,
 }
 

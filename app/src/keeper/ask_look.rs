@@ -249,7 +249,12 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     );
     can_reach.push("nothing else: no network but its doors, no host file but its toolchain, no other run".to_owned());
     let borrowed: BTreeSet<&str> = agent.loans.iter().map(|loan| loan.credential.as_str()).collect();
-    let loans = borrowed.into_iter().map(|name| format!("its loan of credential `{name}`, revoked and probed"));
+    let is_stored =
+        |name: &str| config.credentials.iter().any(|(known, of)| known.as_str() == name && of.credential.is_stored);
+    let loans = borrowed.into_iter().map(|name| match is_stored(name) {
+        true => format!("its loan of credential `{name}`; the stored key lives on until its issuer ends it"),
+        false => format!("its loan of credential `{name}`, revoked and probed, or waited for until it has expired"),
+    });
     let mut dies: Vec<String> = loans.collect();
     dies.extend([
         format!("its identity spiffe://{}/run/<run>/agent/{name}, revoked and probed", config.issuer.trust_domain()),
