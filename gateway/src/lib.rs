@@ -16,6 +16,7 @@ pub mod fuzz;
 pub mod git;
 pub mod http;
 mod identity;
+pub mod model;
 
 mod confine;
 mod keeper;

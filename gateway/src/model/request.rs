@@ -1,0 +1,64 @@
+//! What an agent asks of a model, rebuilt from what this door knows of the protocol. Owns the rule that a member nobody listed does not
+//! leave, and that what a vendor would do on its side is refused unless granted.
+
+use std::collections::BTreeSet;
+
+use super::Egress;
+
+/// Longest request: a long conversation with images.
+pub const REQUEST_BYTES_MAX: u64 = 32 << 20;
+
+/// How deep JSON may nest. Schemas of tools are the deepest seen, at some twenty.
+pub const DEPTH_MAX: usize = 96;
+
+/// Most members that are named as left out; more are only counted.
+pub const LEFT_OUT_MAX: usize = 16;
+
+/// A request as it goes upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Its body: made anew, with nothing in it that this door does not know.
+    pub body: Vec<u8>,
+    /// The model it names.
+    pub model: String,
+    /// Whether the answer is a stream.
+    pub streams: bool,
+    /// The most tokens the model may write, where the request says so.
+    pub output_tokens_max: Option<u64>,
+    /// The tools it declares.
+    pub tools: BTreeSet<String>,
+    /// What of the vendor's it uses that was granted.
+    pub egress: BTreeSet<Egress>,
+    /// Members that were left out, as paths (`metadata.user_id`, `messages[].cache_hint`), each once.
+    pub left_out: BTreeSet<String>,
+}
+
+/// Why a request does not go upstream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Not JSON, or a member twice in one object.
+    #[error("the request is not plain JSON")]
+    Syntax,
+    /// A member has another shape than its protocol says.
+    #[error("the request has something else than expected at `{0}`")]
+    Shape(String),
+    /// A kind of content or tool that this door does not know, and that cannot be left out without changing what is said.
+    #[error("the request has `{kind}` at `{at}`, which this door does not know")]
+    Unknown {
+        /// What it calls itself.
+        kind: String,
+        /// Where.
+        at: String,
+    },
+    /// It asks the vendor to do something on its side that was not granted.
+    #[error("`{}` at `{at}` is not granted", .what.as_str())]
+    Egress {
+        /// What.
+        what: Egress,
+        /// Where.
+        at: String,
+    },
+    /// Too long, or too deep.
+    #[error("the request is too {0}")]
+    TooMuch(&'static str),
+}
