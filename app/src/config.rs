@@ -25,7 +25,7 @@ mod rights;
 mod trials;
 mod values;
 
-pub(crate) use credentials::{CredentialConfig, KeyKept, Source};
+pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
 pub(crate) use discover::discover;
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
 pub(crate) use propose::{Proposal, propose};

@@ -9,7 +9,7 @@ use selvedge_authority::{HaltScope, Judge};
 use selvedge_credentials::{IssuerName, Leases, MasterKey, MintingKeys, ProxyPassword, Sealer, StoredKeys};
 use selvedge_domain::{AgentName, Digest, RepoName, RunId, Time};
 use selvedge_factory::Factory;
-use selvedge_factory::ports::{Clock, Entropy, Lender, TakenBack};
+use selvedge_factory::ports::{Clock, Entropy, TakenBack};
 use selvedge_forge::git::{GitRunner, HostGit};
 use selvedge_forge::local::{LocalForge, Source};
 use selvedge_gateway::Door;
@@ -339,7 +339,7 @@ impl Works {
         // A secret that no door fetched yet.
         self.drop_lent(run);
         let mut living = self.may_live(run);
-        living.retain_mut(|lent| match self.take_back(&lent.lease) {
+        living.retain_mut(|lent| match self.take_back_now(&lent.lease) {
             TakenBack::Dead => false,
             TakenBack::Expires { at } => {
                 lent.until = Some(at);

@@ -332,6 +332,48 @@ fn a_keeper_whose_disk_fills_allows_nothing_more_and_still_halts_and_revokes() {
     assert!(said.out.contains("halted: everything"), "the halt outlived the keeper: {said:?}");
 }
 
+/// Its agent ends on the full disk, so what it did cannot be recorded and its run goes no further. Whoever waits for it is told, and
+/// the next keeper, or the one that stays, takes it up once there is room.
+fn waits_on_a_disk_that_fills(keeper: &str) {
+    let scene = Scene::ready();
+    let end = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 6;
+    let patience = common::PATIENCE.as_secs();
+    let script = format!(
+        "{keeper}
+        timeout {patience} SELVEDGE run --agent writer --wait 'until test $(date +%s) -ge {end}; do sleep 0.1; done' & waiting=$!
+        until SELVEDGE ps | grep -q working; do sleep 0.1; done
+        FILL
+        wait $waiting; echo status $?
+        rm STATE/filler*
+        test -n \"$keeper\" || {{ SELVEDGE serve & keeper=$!; }}
+        for i in $(seq {patience}0); do
+            SELVEDGE ps --all --json > STATE/ps
+            test \"$(grep -o '\"stage\":\"settled\"' STATE/ps | wc -l)\" = 2 && break; sleep 0.1
+        done
+        cat STATE/ps; kill -9 $keeper; wait $keeper
+        SELVEDGE audit verify; echo status $?"
+    );
+    let said = on_a_small_disk(&scene, &script);
+    assert_eq!(statuses(&said), ["104", "0"], "{said:?}");
+    for words in ["the work does not go on, because nothing can be recorded", "is full", "free some space"] {
+        assert!(said.err.contains(words), "{words}: {said:?}");
+    }
+    let ps = said.out.lines().find(|line| line.contains("\"runs\"")).unwrap();
+    let runs = serde_json::from_str::<serde_json::Value>(ps).unwrap()["runs"].clone();
+    let stages: Vec<&str> = runs.as_array().unwrap().iter().map(|run| text(run, "stage")).collect();
+    assert_eq!(stages, ["settled", "settled"], "what was interrupted goes on by itself: {said:?}");
+}
+
+#[test]
+fn nobody_waits_for_work_that_a_serving_keeper_cannot_record_and_it_goes_on_once_it_can() {
+    waits_on_a_disk_that_fills("SELVEDGE serve & keeper=$!; until SELVEDGE ps > /dev/null 2>&1; do sleep 0.1; done");
+}
+
+#[test]
+fn nobody_waits_for_work_that_their_own_command_cannot_record_and_the_next_keeper_goes_on() {
+    waits_on_a_disk_that_fills("");
+}
+
 #[test]
 fn a_state_directory_of_somebody_else_is_told_with_its_remedy() {
     assert!(is_root(), "needs root: only root can become somebody else");

@@ -25,6 +25,9 @@ use crate::{
 const RETRY_FIRST: Duration = Duration::from_seconds(1);
 /// Longest wait between two tries: a credential that may live is looked at every minute.
 const RETRY_LONGEST: Duration = Duration::from_seconds(60);
+/// Longest wait that a provider may ask for before its credential is revoked again. It may live that long, so nobody is believed who
+/// asks for a day.
+const ADVICE_LONGEST: Duration = Duration::from_seconds(900);
 
 /// Every lease of one keeper.
 pub struct Leases {
@@ -50,6 +53,17 @@ struct Desk {
     busy: BTreeSet<LeaseId>,
     /// How often revoking each lease failed so far.
     failures: BTreeMap<LeaseId, u32>,
+    /// What providers asked for that were too busy to revoke.
+    advice: BTreeMap<LeaseId, Advice>,
+}
+
+/// A provider did not revoke, and said when to come back.
+struct Advice {
+    /// When it did.
+    at: Time,
+    because: String,
+    /// When it is to be asked again.
+    retry: Time,
 }
 
 /// A credential, and the one copy of its secret.
@@ -168,6 +182,9 @@ impl Leases {
         let is_gone = |old: &&Arc<dyn Provider>| !providers.iter().any(|new| new.name() == old.name());
         let gone: Vec<Arc<dyn Provider>> = current.iter().filter(is_gone).cloned().collect();
         *current = Arc::new(providers.into_iter().chain(gone).collect());
+        drop(current);
+        // Who said so may be somebody else now.
+        self.desk().advice.clear();
     }
 
     /// Makes the credential this permit is for and hands its secret out, once. The lease must have been announced.
@@ -246,6 +263,7 @@ impl Leases {
                 retry: now.after(RETRY_FIRST),
             };
         };
+        self.desk().advice.remove(lease);
         let ending = self.end(lease, now).unwrap_or_else(|trouble| self.end_blindly(lease, state, trouble, now));
         let mut desk = self.desk();
         match ending {
@@ -255,6 +273,20 @@ impl Leases {
             }
         }
         ending
+    }
+
+    /// The same, unless its provider has said when to come back and that time has not come. Whoever cannot wait for that, a person
+    /// who stops something say, calls [`Leases::revoke`].
+    pub fn revoke_when_welcome(&self, lease: &LeaseId, state: LeaseState, now: Time) -> Ending {
+        // A clock that was set back makes everybody welcome.
+        let is_early = |advice: &&Advice| advice.at <= now && now < advice.retry;
+        let left_alone = self
+            .desk()
+            .advice
+            .get(lease)
+            .filter(is_early)
+            .map(|advice| Ending::Stuck { because: advice.because.clone(), retry: advice.retry });
+        left_alone.unwrap_or_else(|| self.revoke(lease, state, now))
     }
 
     /// Revokes and probes every lease the ledger does not call dead: at start-up, and whenever a retry is due.
@@ -363,7 +395,10 @@ impl Leases {
         let because = match (provider.probe(credential, now), revoked) {
             (Probe::Dead, _) => return Ending::Revoked,
             (_, Err(ProviderError { because, retry_after: Some(wait), .. })) => {
-                return Ending::Stuck { because, retry: now.after(wait) };
+                let retry = now.after(wait.min(ADVICE_LONGEST));
+                let advice = Advice { at: now, because: because.clone(), retry };
+                self.desk().advice.insert(credential.lease.clone(), advice);
+                return Ending::Stuck { because, retry };
             }
             (_, Err(error)) => format!("`{}` cannot revoke it: {error}", provider.name()),
             (Probe::Alive, Ok(())) => format!("`{}` revoked it, and it still works", provider.name()),

@@ -25,8 +25,12 @@ use crate::wire::message::ToDoor;
 
 pub(crate) use process::run;
 
-/// How long an errand may take: a name, a connection and a slow service.
-const ERRAND_WITHIN: Duration = Duration::from_secs(45);
+/// How long an errand may take at most, whatever its patience: a name, a connection and a slow service. A keeper that ends has
+/// to wait for what is under way.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(45);
+
+/// How long it takes beyond the patience it was given: for a process to start, and to say that nobody answered.
+const STARTS_WITHIN: Duration = Duration::from_secs(5);
 
 /// One request to a provider. Everything in it may be secret.
 #[derive(Clone)]
@@ -53,6 +57,8 @@ pub struct Errand {
     pub roots_pem: String,
     /// The proxy that leads there, unless `dangers` name it.
     pub proxy: Option<UpstreamProxy>,
+    /// How long the provider may take, from looking its name up to the last byte of its answer. No longer than [`PATIENCE_MAX`].
+    pub patience: Duration,
 }
 
 /// How a provider writes its answers.
@@ -108,8 +114,9 @@ pub fn carry(program: &Path, run_as: RunAs, errand: &Errand) -> Result<Brought, 
 }
 
 fn exchange(keeper: &mut UnixStream, errand: &Errand) -> Result<FromCourier, FrameError> {
-    keeper.set_read_timeout(Some(ERRAND_WITHIN)).map_err(FrameError::Closed)?;
-    keeper.set_write_timeout(Some(ERRAND_WITHIN)).map_err(FrameError::Closed)?;
+    let within = errand.patience.min(PATIENCE_MAX).saturating_add(STARTS_WITHIN);
+    keeper.set_read_timeout(Some(within)).map_err(FrameError::Closed)?;
+    keeper.set_write_timeout(Some(within)).map_err(FrameError::Closed)?;
     frame::write(keeper, &ToDoor::Errand(WireErrand::from(errand)), TO_DOOR_BYTES_MAX)?;
     frame::read(keeper, FROM_DOOR_BYTES_MAX)
 }

@@ -7,6 +7,7 @@ use selvedge_credentials::{
 };
 use selvedge_domain::{CredentialName, Duration, Loan, Owner, Reach, Tenure};
 use selvedge_factory::ports::Credential;
+use selvedge_gateway::courier::PATIENCE_MAX;
 use selvedge_gateway::{FieldName, Scheme, Way};
 
 use super::file::{self, File};
@@ -20,6 +21,9 @@ const KINDS: [&str; 9] =
 /// Longest name of an environment variable.
 const VARIABLE_BYTES_MAX: usize = 100;
 
+/// How long one answer of a provider is waited for where nobody says: what is alive and not revoked yet waits with it.
+pub(crate) const PATIENCE: Duration = Duration::from_seconds(20);
+
 /// A credential, and how a door uses it.
 #[derive(Debug, Clone)]
 pub(crate) struct CredentialConfig {
@@ -31,6 +35,8 @@ pub(crate) struct CredentialConfig {
     pub(crate) probe: Option<Probe>,
     /// How long a person's word for its key is good.
     pub(crate) recertify: Duration,
+    /// How long one answer of its provider is waited for.
+    pub(crate) patience: Duration,
     /// Where a program in the sandbox finds the placeholder.
     pub(crate) env: Vec<String>,
 }
@@ -121,6 +127,7 @@ impl Reader<'_> {
                 tenure: Tenure::Active,
                 unlent: None,
             },
+            patience: self.patience(key, written.patience.as_deref(), &source)?,
             source,
             uses,
             recertify: self.recertify(key, written.recertify.as_deref(), file)?,
@@ -239,6 +246,20 @@ impl Reader<'_> {
         self.span(&format!("{key}.lent_at_most"), text)
     }
 
+    fn patience(&self, key: &str, text: Option<&str>, source: &Source) -> Result<Duration, ConfigError> {
+        let key = format!("{key}.patience");
+        let Some(text) = text else { return Ok(PATIENCE) };
+        if *source == Source::Static {
+            return self.bad(key, "is for credentials that are made elsewhere; nobody is asked for a stored key");
+        }
+        let patience = self.span(&key, text)?;
+        if u128::from(patience.as_millis()) > PATIENCE_MAX.as_millis() {
+            let because = format!("`{text}` is more than {}s, which is the longest", PATIENCE_MAX.as_secs());
+            return self.bad(key, because);
+        }
+        Ok(patience)
+    }
+
     fn uses(&self, key: &str, rules: &[String]) -> Result<BTreeSet<Reach>, ConfigError> {
         let key = format!("{key}.uses");
         if rules.is_empty() {
@@ -319,6 +340,24 @@ mod tests {
     fn parse(key: &str, more: &str) -> Result<Config, String> {
         let text = format!("{AGENT}[credential.key]\n{key}\n{more}");
         Config::parse("selvedge.toml", &text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn patience_is_for_who_is_asked_and_has_an_end() {
+        let made = "kind = \"openbao\"\nowner = \"team\"\nuses = [\"GET https://api.example/v1\"]\nPATIENCE\n\
+                    [credential.key.openbao]\nurl = \"https://bao.example\"\nrole = \"r\"\naudience = \"a\"\npath = \"p\"\n\
+                    field = \"f\"\n";
+        let patience = |written: &str| {
+            let config = parse(&made.replace("PATIENCE", written), "")?;
+            Ok::<_, String>(config.credentials.values().next().unwrap().patience.as_millis())
+        };
+        assert_eq!(patience(""), Ok(20_000));
+        assert_eq!(patience("patience = \"45s\""), Ok(45_000));
+        let said = patience("patience = \"46s\"").unwrap_err();
+        assert!(said.contains("credential.key.patience") && said.contains("more than 45s"), "{said}");
+        assert!(patience("patience = \"0s\"").unwrap_err().contains("not a span of time"));
+        let said = parse(&format!("{KEY}patience = \"5s\"\n"), "").unwrap_err();
+        assert!(said.contains("credential.key.patience") && said.contains("nobody is asked"), "{said}");
     }
 
     #[test]

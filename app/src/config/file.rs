@@ -251,6 +251,9 @@ pub(crate) struct Credential {
     /// How long it may be lent.
     #[serde(default = "lent_at_most")]
     pub(crate) lent_at_most: String,
+    /// How long one answer of whoever makes it is waited for, `45s` at most; without it, `20s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) patience: Option<String>,
     /// One harmless request within its uses, with which `selvedge doctor NAME` tries it: `GET https://<host>/<path>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) probe: Option<String>,

@@ -132,6 +132,7 @@ fn follow(
                 _ => {}
             }
         }
+        keeper.goes_on()?;
         keeper.idle(LOOK);
     }
     Ok(None)

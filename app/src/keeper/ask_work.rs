@@ -120,6 +120,7 @@ fn follow(
             each(&Reply::Progress { text });
             told_of_the_halt = true;
         }
+        keeper.goes_on()?;
         keeper.idle(LOOK);
     }
     let runs: Vec<Value> = watched
@@ -158,6 +159,7 @@ pub(super) fn see_through(
         if is_still(&found) && !waits_for_this {
             return Ok(());
         }
+        keeper.goes_on()?;
         keeper.idle(LOOK);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selvedge_authority::{Class, Entry, Journal, Record};
 use selvedge_domain::Actor;
 use selvedge_factory::ports::Clock;
-use selvedge_ledger::Claim;
+use selvedge_ledger::{Claim, WriteError};
 use serde_json::Value;
 
 use super::lock::{Lock, State};
@@ -16,6 +16,10 @@ use super::pool;
 use super::turns::{Turn, Turns};
 use crate::errors::{CliError, Kind};
 use crate::wiring::{Purpose, Works};
+
+/// How long whoever waits for work goes on waiting while nothing can be recorded, so that no work goes on: long enough for a disk
+/// that is busy, and short enough for somebody who has to make room.
+const UNRECORDED_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Holds a state directory and does what clients ask.
 pub(crate) struct Keeper {
@@ -29,6 +33,8 @@ pub(crate) struct Keeper {
     bell: (Mutex<u64>, Condvar),
     pub(super) schedule: Mutex<super::schedule::Schedule>,
     turns: Turns,
+    /// Since when the slots cannot record anything, and why; none when they can.
+    unrecorded: Mutex<Option<(Instant, String)>>,
     _lock: Lock,
 }
 
@@ -77,6 +83,7 @@ impl Keeper {
             bell: (Mutex::new(0), Condvar::new()),
             schedule,
             turns: Turns::default(),
+            unrecorded: Mutex::default(),
             _lock: lock,
         })
     }
@@ -194,7 +201,46 @@ impl Keeper {
 
     /// The next claim, with what an earlier holder left to recover.
     pub(super) fn claim(&self) -> Option<Claim> {
-        self.works.ledger.queue().claim(self.works.now(), pool::CLAIM).ok().flatten()
+        match self.works.ledger.queue().claim(self.works.now(), pool::CLAIM) {
+            Ok(Some(claim)) => {
+                self.recorded();
+                Some(claim)
+            }
+            // Nothing to do needs no record.
+            Ok(None) => None,
+            Err(WriteError::Storage(because)) => {
+                self.cannot_record(because);
+                None
+            }
+            Err(WriteError::Refused(_) | WriteError::Closed) => None,
+        }
+    }
+
+    /// A slot could record what it does.
+    pub(super) fn recorded(&self) {
+        *self.unrecorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+
+    /// A slot could not record what it has to do, so it does nothing.
+    pub(super) fn cannot_record(&self, because: String) {
+        let mut unrecorded = self.unrecorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let since = unrecorded.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        *unrecorded = Some((since, because));
+    }
+
+    /// Keeps nobody waiting for work that does not go on: an error once nothing could be recorded for a while.
+    pub(super) fn goes_on(&self) -> Result<(), CliError> {
+        let unrecorded = self.unrecorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*unrecorded {
+            Some((since, because)) if since.elapsed() >= UNRECORDED_AT_MOST => {
+                let said = format!("the work does not go on, because nothing can be recorded: {because}");
+                Err(CliError::new(Kind::State, said).hint(
+                    "free some space if the disk is full; `selvedge serve` then takes the work up where it stands, and \
+                     `selvedge ps --all` says where that is",
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// How often something has moved. Ask before looking, so that what moves while looking is not slept through.

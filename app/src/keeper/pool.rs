@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selvedge_factory::Standing;
 use selvedge_factory::ports::Clock;
-use selvedge_ledger::Claim;
+use selvedge_ledger::{Claim, WriteError};
 
 use super::hall::Keeper;
 use crate::wiring::{ClaimedStore, CurrentJudge, Purpose, Works};
@@ -36,7 +36,11 @@ pub(crate) fn slot(keeper: &Arc<Keeper>) {
         }
         // A halt keeps new runs from beginning; what was begun has to be ended by somebody.
         match keeper.claim() {
-            Some(claim) => serve(keeper, &claim),
+            Some(claim) => {
+                let settled = serve(keeper, &claim);
+                let_go(keeper, &claim, settled);
+                keeper.moved();
+            }
             None => keeper.idle_since(moves, IDLE),
         }
     }
@@ -49,34 +53,30 @@ fn tries_of(works: &Works, claim: &Claim) -> u32 {
     if is_trial { 1 } else { TRIES_MAX }
 }
 
-/// Takes one run as far as it goes.
-fn serve(keeper: &Keeper, claim: &Claim) {
+/// Takes one run as far as it goes; whether that is its end.
+fn serve(keeper: &Keeper, claim: &Claim) -> bool {
     let works = &keeper.works;
     let store = ClaimedStore::new(works, claim);
-    let (mut wait, mut tries, mut settled) = (RETRY_FIRST, 0, false);
+    let (mut wait, mut tries) = (RETRY_FIRST, 0);
     // Whoever came to stop something does not start what somebody else left.
     if keeper.purpose == Purpose::Stop && works.run(&claim.run).is_ok_and(|run| works.halt_covering(&run).is_none()) {
-        let _lapses = works.ledger.queue().release(claim, works.now().after(LEFT_ALONE));
-        return;
+        return false;
     }
     let judge = CurrentJudge(works);
     if claim.taken_over && works.factory(&store, &judge).recover(&claim.run).is_err() {
-        return;
+        return false;
     }
     let most = tries_of(works, claim);
     loop {
         let standing = works.factory(&store, &judge).turn(&claim.run);
         keeper.moved();
         match standing {
-            Ok(Standing::Settled(_)) => {
-                settled = true;
-                break;
-            }
-            Ok(Standing::Waiting(_)) | Err(_) => break,
+            Ok(Standing::Settled(_)) => return true,
+            Ok(Standing::Waiting(_)) | Err(_) => return false,
             Ok(Standing::Again { because }) if tries + 1 >= most => {
                 let because = if most == 1 { because } else { format!("gave up after {most} tries: {because}") };
                 if works.factory(&store, &judge).give_up(&claim.run, &because).is_err() {
-                    break;
+                    return false;
                 }
                 tries = 0;
                 continue;
@@ -85,17 +85,33 @@ fn serve(keeper: &Keeper, claim: &Claim) {
         }
         tries += 1;
         if tries >= TRIES_MAX || keeper.closing.load(Ordering::Acquire) {
-            break;
+            return false;
         }
         keeper.idle(wait);
         wait = (wait * 2).min(RETRY_LAST);
     }
-    // A claim that cannot be given back lapses; the run is then taken over and recovered.
-    let _lapses = if settled {
+}
+
+/// Gives the claim back. It is for a day and nobody else takes the run up before, so one that cannot be given back now, because
+/// the disk is full say, is given back as soon as that can be recorded.
+fn let_go(keeper: &Keeper, claim: &Claim, settled: bool) {
+    let works = &keeper.works;
+    if settled {
         works.forget_advisories(&claim.trigger);
-        works.ledger.queue().complete(claim)
-    } else {
-        works.ledger.queue().release(claim, works.now().after(LEFT_ALONE))
-    };
-    keeper.moved();
+    }
+    loop {
+        let queue = works.ledger.queue();
+        let given = if settled { queue.complete(claim) } else { queue.release(claim, works.now().after(LEFT_ALONE)) };
+        match given {
+            Ok(()) => return keeper.recorded(),
+            // Somebody else has it, or nobody will.
+            Err(WriteError::Refused(_) | WriteError::Closed) => return,
+            Err(WriteError::Storage(because)) => keeper.cannot_record(because),
+        }
+        // The next keeper takes every claim away.
+        if keeper.closing.load(Ordering::Acquire) {
+            return;
+        }
+        keeper.idle(IDLE);
+    }
 }

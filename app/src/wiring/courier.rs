@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::door::dangers_at;
 use super::proxy::WayOut;
 use super::{Lending, Works};
-use crate::config::{Config, Danger, Source};
+use crate::config::{Config, Danger, PATIENCE, Source};
 
 /// Starts couriers.
 struct Couriers {
@@ -25,6 +25,8 @@ struct Couriers {
     roots_pem: String,
     danger: Vec<Danger>,
     way_out: WayOut,
+    /// How long one answer is waited for.
+    patience: std::time::Duration,
 }
 
 impl Courier for Couriers {
@@ -56,6 +58,7 @@ impl Courier for Couriers {
             dangers: dangers_at(&self.danger, &errand.endpoint),
             roots_pem: self.roots_pem.clone(),
             proxy: self.way_out.upstream().map_err(CourierError::NotAsked)?,
+            patience: self.patience,
         };
         let brought = courier::carry(&self.executable, door_rights(), &errand).map_err(|failed| match failed {
             Failed::NotAsked(why) => CourierError::NotAsked(why),
@@ -76,17 +79,24 @@ pub(super) fn door_rights() -> RunAs {
 }
 
 impl Lending {
-    fn couriers(&self, config: &Config, executable: PathBuf, roots_pem: String) -> Arc<dyn Courier> {
+    fn couriers(
+        &self,
+        config: &Config,
+        executable: PathBuf,
+        roots_pem: String,
+        patience: Duration,
+    ) -> Arc<dyn Courier> {
         let way_out = WayOut { proxy: config.proxy.clone(), password: Arc::clone(&self.proxy) };
-        Arc::new(Couriers { executable, roots_pem, danger: config.danger.clone(), way_out })
+        let patience = std::time::Duration::from_millis(patience.as_millis());
+        Arc::new(Couriers { executable, roots_pem, danger: config.danger.clone(), way_out, patience })
     }
 
     /// Every provider the configuration names.
     pub(super) fn providers(&self, config: &Config, executable: PathBuf, roots_pem: String) -> Vec<Arc<dyn Provider>> {
-        let couriers = self.couriers(config, executable, roots_pem);
         let stored: Arc<dyn Provider> = Arc::new(StoredKeyLoans::new(Arc::clone(&self.keys), self.store.clone()));
         let elsewhere = config.credentials.values().filter_map(|credential| -> Option<Arc<dyn Provider>> {
-            let (issuer, couriers) = (Arc::clone(&self.identities.issuer), Arc::clone(&couriers));
+            let couriers = self.couriers(config, executable.clone(), roots_pem.clone(), credential.patience);
+            let issuer = Arc::clone(&self.identities.issuer);
             let minting = Arc::clone(&self.minting);
             match &credential.source {
                 Source::Static => None,
@@ -105,7 +115,7 @@ impl Lending {
 impl Works {
     /// Who asks somebody elsewhere, as the configuration in force has it.
     pub(crate) fn courier(&self) -> Arc<dyn Courier> {
-        self.lending.couriers(&self.config(), self.executable.clone(), self.roots_pem.clone())
+        self.lending.couriers(&self.config(), self.executable.clone(), self.roots_pem.clone(), PATIENCE)
     }
 
     /// Takes up the providers of the configuration in force.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use selvedge_authority::{ActError, Permit};
-use selvedge_credentials::{Ending, Secret};
+use selvedge_credentials::{Ending, Leases, Secret};
 use selvedge_domain::orders::{MintCredential, Minted};
 use selvedge_domain::{CredentialName, LeaseId, LeaseState, RunId, Time, WorkloadId};
 use selvedge_factory::ports::{Clock, Lender, TakenBack};
@@ -30,10 +30,22 @@ impl Lender for Works {
         Ok(lent.minted)
     }
 
+    /// A turn comes back until it is dead; a provider that said when to come back is asked then.
     fn take_back(&self, lease: &LeaseId) -> TakenBack {
+        self.ended(lease, Leases::revoke_when_welcome)
+    }
+}
+
+impl Works {
+    /// The same at once, for whoever stops something or cannot come back.
+    pub(super) fn take_back_now(&self, lease: &LeaseId) -> TakenBack {
+        self.ended(lease, Leases::revoke)
+    }
+
+    fn ended(&self, lease: &LeaseId, end: impl FnOnce(&Leases, &LeaseId, LeaseState, Time) -> Ending) -> TakenBack {
         self.drop_kept(lease);
         // Where the lease stands matters to the engine only when its own note cannot be read; assume the worst.
-        match self.lending.leases.revoke(lease, LeaseState::Announced, self.now()) {
+        match end(&self.lending.leases, lease, LeaseState::Announced, self.now()) {
             Ending::Revoked | Ending::Expired => {
                 self.comes_off_loan(lease);
                 TakenBack::Dead
@@ -79,7 +91,7 @@ impl Works {
             }
         });
         if is_kept.is_none() {
-            let _what_may_live_is_asked_for_again = self.take_back(&order.lease);
+            let _what_may_live_is_asked_for_again = self.take_back_now(&order.lease);
         }
     }
 

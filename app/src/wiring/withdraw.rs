@@ -8,7 +8,7 @@ use std::time::Duration;
 use selvedge_authority::{Class, Entry, Journal as _, Record, Relinquished, Verdict};
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{Actor, CredentialName, Description, LeaseId, LeaseState, ResourceKind, Revocation, RunId, Time};
-use selvedge_factory::ports::{Clock as _, Lender as _, TakenBack};
+use selvedge_factory::ports::{Clock as _, TakenBack};
 use selvedge_gateway::{Door, LoanChange};
 
 use super::Works;
@@ -157,7 +157,7 @@ impl Works {
         std::thread::scope(|threads| {
             for loan in &loans {
                 // What may live is asked for again by its run.
-                threads.spawn(|| self.take_back(&loan.lease));
+                threads.spawn(|| self.take_back_now(&loan.lease));
             }
         });
         // Withdrawn whether or not it can be recorded.
@@ -173,7 +173,7 @@ impl Works {
 
     /// Ends one lease; whether it is dead.
     pub(crate) fn end_loan(&self, loan: &LiveLoan) -> bool {
-        self.take_back(&loan.lease) == TakenBack::Dead
+        self.take_back_now(&loan.lease) == TakenBack::Dead
     }
 
     /// Records what was withdrawn, each in its run, and has live runs record what is dead. Whether all of it is on record.

@@ -213,6 +213,23 @@ fn a_revocation_that_fails_or_lies_is_stuck_with_a_reason_and_a_next_try() {
     };
     *revokes.lock().unwrap() = Err(patient);
     assert_eq!(stuck().1, seconds(900), "the provider's own advice");
+    let again = |after| leases.revoke_when_welcome(&lease(1), live, NOW.after(seconds(after)));
+    *revokes.lock().unwrap() =
+        Err(ProviderError { retry_after: Some(seconds(86_400)), ..ProviderError::new("asked again") });
+    for early in [again(0), again(899)] {
+        assert!(
+            matches!(&early, Ending::Stuck { because, retry } if because == "slow down" && *retry == NOW.after(seconds(900)))
+        );
+    }
+    let Ending::Stuck { because, retry } = again(900) else { panic!("it still works") };
+    assert_eq!(
+        (because.as_str(), retry.since(NOW)),
+        ("asked again", seconds(1800)),
+        "and not for as long as anybody likes"
+    );
+    assert!(
+        matches!(leases.revoke_when_welcome(&lease(1), live, NOW), Ending::Stuck { because, .. } if because == "asked again")
+    );
     *revokes.lock().unwrap() = Ok(());
     assert!(stuck().0.contains("still works"), "saying `revoked` is not enough (A-56)");
     works.store(false, Ordering::SeqCst);

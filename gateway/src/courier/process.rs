@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use selvedge_domain::Method;
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::wanted;
-use super::{Brought, Errand, Failed, Reads, xml};
+use super::{Brought, Errand, Failed, PATIENCE_MAX, Reads, xml};
 use crate::confine;
-use crate::dial::{ClientLeg, Dialer, SystemResolver};
+use crate::dial::{ClientLeg, DialError, Dialer, SystemResolver};
 use crate::http::body::{BodyReader, Framing};
 use crate::http::peer::Peer;
 use crate::http::response::{RESPONSE_HEAD_BYTES_MAX, Response, parse_response};
@@ -20,9 +20,6 @@ use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX};
 
 /// Longest answer that is read; what we want of one is some hundred bytes.
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
-
-/// How long a provider may think.
-const PROVIDER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a courier must stand behind before it speaks to anybody.
 const FENCES: [Fence; 3] = [Fence::NotDumpable, Fence::Landlock, Fence::Seccomp];
@@ -60,14 +57,25 @@ fn go(errand: &Errand) -> Result<Brought, Failed> {
 }
 
 async fn ask(errand: &Errand, dialer: &Dialer, scope: &Scope) -> Result<Brought, Failed> {
-    let dialled = dialer.dial(&errand.endpoint, ClientLeg::Tls, scope).await;
+    // One moment for all of it: a provider that says a little now and then is waited for no longer than a silent one.
+    let until = Instant::now() + errand.patience;
+    let dialled = timeout_at(until, dialer.dial(&errand.endpoint, ClientLeg::Tls, scope)).await;
+    let dialled = dialled.unwrap_or(Err(DialError::TimedOut));
     let mut provider = dialled.map_err(|error| Failed::NotAsked(error.to_string()))?;
+    let asked = timeout_at(until, exchange(errand, &mut provider)).await;
+    asked.unwrap_or_else(|_| {
+        let seconds = errand.patience.as_secs();
+        Err(Failed::AnswerLost(format!("the provider did not answer within {seconds} seconds")))
+    })
+}
+
+async fn exchange(errand: &Errand, provider: &mut Peer) -> Result<Brought, Failed> {
     let lost = |why: &str| Failed::AnswerLost(why.to_owned());
     provider.write(&request(errand)).await.map_err(|_| lost("the provider does not take the request"))?;
-    let head = provider.read_head(RESPONSE_HEAD_BYTES_MAX, PROVIDER_PATIENCE).await;
+    let head = provider.read_head(RESPONSE_HEAD_BYTES_MAX, PATIENCE_MAX).await;
     let head = head.map_err(|error| Failed::AnswerLost(format!("the provider does not answer: {error}")))?;
     let response = parse_response(&head, errand.method).map_err(|_| lost("the provider's answer is malformed"))?;
-    let body = read_body(&mut provider, &response).await.ok_or_else(|| lost("the provider's answer breaks off"))?;
+    let body = read_body(provider, &response).await.ok_or_else(|| lost("the provider's answer breaks off"))?;
     // What refuses says so with whatever it likes; only what grants has to make sense.
     let found = match (&errand.reads, response.status) {
         (Reads::Json, ..300) => wanted(&body, &errand.wants, &errand.counts),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{BadMessage, WireProxy, WireUpstream, endpoint};
 use super::wiped::Wiped;
-use crate::courier::{Brought, Errand, Reads};
+use crate::courier::{Brought, Errand, PATIENCE_MAX, Reads};
 use crate::danger;
 use crate::dial::proxy::UpstreamProxy;
 use crate::loan::FieldName;
@@ -30,6 +30,7 @@ pub(crate) struct WireErrand {
     dangers: Vec<WireUpstream>,
     roots_pem: String,
     proxy: Option<WireProxy>,
+    patience_millis: u64,
 }
 
 /// Courier to keeper.
@@ -71,6 +72,7 @@ impl From<&Errand> for WireErrand {
             dangers: errand.dangers.iter().map(WireUpstream::from).collect(),
             roots_pem: errand.roots_pem.clone(),
             proxy: errand.proxy.as_ref().map(WireProxy::from),
+            patience_millis: u64::try_from(errand.patience.min(PATIENCE_MAX).as_millis()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -100,6 +102,9 @@ impl TryFrom<WireErrand> for Errand {
             dangers: wire.dangers.into_iter().map(danger::Upstream::try_from).collect::<Result<_, _>>()?,
             roots_pem: wire.roots_pem,
             proxy: wire.proxy.map(UpstreamProxy::try_from).transpose()?,
+            patience: Some(Duration::from_millis(wire.patience_millis))
+                .filter(|patience| *patience <= PATIENCE_MAX)
+                .ok_or(BadMessage("patience"))?,
         })
     }
 }

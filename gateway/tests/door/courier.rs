@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use selvedge_domain::{Endpoint, HostPattern, Method};
-use selvedge_gateway::courier::{Brought, Errand, Failed, Reads, carry};
+use selvedge_gateway::courier::{Brought, Errand, Failed, PATIENCE_MAX, Reads, carry};
 use selvedge_gateway::{FieldName, RunAs, danger};
 
 use crate::upstream::{PublicAuthority, Upstream};
@@ -35,6 +35,7 @@ fn errand(public: &PublicAuthority, upstream: &Upstream, target: &str) -> Errand
         }],
         roots_pem: public.pem.clone(),
         proxy: None,
+        patience: PATIENCE_MAX,
     }
 }
 
@@ -145,6 +146,39 @@ fn a_provider_that_cannot_be_reached_or_trusted_is_not_asked() {
     }
     assert!(upstream.heads().is_empty() && impostor.heads().is_empty());
     assert!(!format!("{:?}", self::errand(&public, &upstream, "/x?token=t")).contains("token"), "nor the query");
+}
+
+/// However it is slow: saying nothing, or a byte now and then, in the head of its answer as in the body.
+#[test]
+fn a_slow_provider_is_waited_for_as_long_as_was_said_and_its_answer_is_lost_a07() {
+    let public = PublicAuthority::make();
+    for says_first in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{"] {
+        let upstream = Upstream::tls(&public, HOST);
+        let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut errand = errand(&public, &upstream, "/x");
+        errand.dangers[0].port = slow.local_addr().unwrap().port();
+        errand.dangers[0].transport = danger::Transport::Clear;
+        errand.patience = Duration::from_secs(2);
+        let said = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let (mut stream, _) = slow.accept().unwrap();
+                stream.write_all(says_first.as_bytes()).unwrap();
+                // Until the courier has gone.
+                while stream.write_all(if says_first.is_empty() { b"" } else { b"x" }).is_ok() {
+                    std::thread::sleep(Duration::from_millis(200));
+                    let is_gone = stream.set_nonblocking(true).is_err() || matches!(stream.peek(&mut [0]), Ok(0));
+                    if is_gone {
+                        break;
+                    }
+                    let mut taken = [0; 4096];
+                    let _what_it_asked = stream.read(&mut taken);
+                }
+            });
+            go(&errand)
+        });
+        let lost = "the provider did not answer within 2 seconds".to_owned();
+        assert_eq!(said.unwrap_err(), Failed::AnswerLost(lost), "{says_first:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use selvedge_domain::{Endpoint, HostPattern, Method};
-use selvedge_gateway::courier::{Errand, Failed, carry};
+use selvedge_gateway::courier::{Errand, Failed, PATIENCE_MAX, carry};
 use selvedge_gateway::{ProxyLogin, RunAs, UpstreamProxy};
 
 use crate::upstream::{PublicAuthority, Upstream};
@@ -207,6 +207,7 @@ fn a_courier_leaves_through_the_proxy_too() {
     let upstream = Upstream::tls(&public, HOST);
     upstream.answer("/v1/login", b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"token\":\"t\"}".to_vec());
     let errand = |proxy: &Proxy| Errand {
+        patience: PATIENCE_MAX,
         endpoint: Endpoint { host: HostPattern::parse(HOST).unwrap(), port: 443 },
         method: Method::Get,
         target: "/v1/login".to_owned(),
