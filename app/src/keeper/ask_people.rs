@@ -146,6 +146,7 @@ fn open(request: &ApprovalRequest) -> Result<(), CliError> {
     let because = match &request.state {
         ApprovalState::Asked => return Ok(()),
         ApprovalState::Lapsed => "nobody answered it in time, which was a no",
+        ApprovalState::Outlived => "its run is over, so no answer would change anything",
         ApprovalState::Granted { .. } => "it was approved already, and its run has yet to use that",
         ApprovalState::Denied => "it was denied already",
         ApprovalState::Used { .. } => "it was approved already, and that yes is spent",
