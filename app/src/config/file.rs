@@ -144,10 +144,10 @@ pub(crate) struct Agent {
     pub(crate) purpose: String,
     /// Where trouble goes.
     pub(crate) escalate: String,
-    /// `observe`, `draft`, `propose`, `land` or `release`.
+    /// `draft`, `propose`, `land` or `release`; with `observe`, which only tokens and children can be held to, no run starts.
     pub(crate) trust: String,
-    /// What it may do: `read`, `write`, `open-pr`, `follow-up`, `push` (commits to its own branch, with git),
-    /// `delegate` (hand on a part of its grant, as a token).
+    /// What it may do: `read` and `write`, without which no run starts, `open-pr`, `follow-up`, `push` (commits to its own
+    /// branch, with git), `delegate` (hand on a part of its grant, as a token).
     #[serde(default)]
     pub(crate) may: Vec<String>,
     /// Where it may reach: `<registry>:read`, or `GET https://<host>/<path>`.
