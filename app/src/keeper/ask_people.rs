@@ -1,6 +1,6 @@
 //! What people decide: approvals and merges.
 
-use selvedge_authority::{PolicyName, Record, Stop, Verdict};
+use selvedge_authority::{ActError, PolicyName, Record, Stop, Verdict};
 use selvedge_domain::orders::GrantApproval;
 use selvedge_domain::{Actor, ApprovalId, CommitId, Person, ProposalNumber};
 use selvedge_factory::ports::Clock;
@@ -118,10 +118,27 @@ pub(super) fn merge(
     let merge = Merge { number, head: proposal.commit.clone(), by: Actor::Person(Person::from_uid(uid)) };
     let store = ClaimedStore::unclaimed(works);
     let judge = works.judge();
-    let merged = works.factory(&store, &*judge).merge(&run, merge).map_err(|decline| declined(&decline))?;
+    let merged = works.factory(&store, &*judge).merge(&run, merge).map_err(|decline| match &decline {
+        Decline::Stop(Stop::Act(ActError::Permanent(_))) => apart(declined(&decline), &run, &proposal.target),
+        _ => declined(&decline),
+    })?;
     Ok(
         json!({ "repo": repo.as_str(), "number": number.get(), "commit": merged.commit.as_str(), "target": proposal.target }),
     )
+}
+
+/// What was proposed and what the branch holds by now do not go together: it is not for the factory to choose.
+fn apart(error: CliError, run: &selvedge_domain::Run, target: &str) -> CliError {
+    let (id, agent) = (run.id(), &run.trigger().agent);
+    error
+        .hint(format!(
+            "`{target}` has moved on: have the task done again from what it holds now, `selvedge run --agent {agent} --wait \
+             \"…\"`, with its words from `selvedge show {id}`"
+        ))
+        .hint(format!(
+            "or bring both together in your own repository: `git pull --no-rebase selvedge {target}`, then \
+             `git pull --no-rebase selvedge selvedge/{id}`, mend what conflicts, commit; the next run starts from that"
+        ))
 }
 
 /// Who asked for the work in the first place: a follow-up was asked for by whoever asked for the first run of its chain.
