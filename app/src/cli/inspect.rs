@@ -89,6 +89,9 @@ impl Ps {
         if let Some(because) = value.get("configuration").and_then(Value::as_str) {
             output.line(format!("the configuration on disk is not in force: {because}"));
         }
+        if let Some(because) = value.get("restart").and_then(Value::as_str) {
+            output.line(because);
+        }
         for what in value.get("unvouched").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("{}; `selvedge identities --check` says what to do", what.as_str().unwrap_or("-")));
         }

@@ -65,7 +65,7 @@ pub(crate) struct Factory {
     /// The SPIFFE trust domain identities are made in.
     pub(crate) trust_domain: String,
     /// The URL that identity tokens name as their issuer, `https://` and a host. The trust domain's own when absent.
-    /// Taken up when the keeper starts, not while it serves.
+    /// Taken up when the keeper starts, not while it serves; until then `selvedge ps` says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issuer: Option<String>,
     /// A directory that a web server serves under that URL: the keys of identities are written there for relying parties.

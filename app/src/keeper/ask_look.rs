@@ -44,6 +44,7 @@ pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value,
         "runs": [], "queued": [], "halts": halts.iter().map(view::scope_words).collect::<Vec<_>>(),
         "settled_halts": settled(keeper, &halts).iter().map(view::scope_words).collect::<Vec<_>>(),
         "unvouched": super::ask_identities::unvouched(keeper),
+        "restart": keeper.works.awaits_restart(),
         "configuration": keeper.works.not_in_force().map(|refused| refused.because),
     }))
 }
