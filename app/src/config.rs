@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use selvedge_authority::TO_START;
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
     AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, Owner, Reach, RepoName,
@@ -302,6 +303,8 @@ impl Reader<'_> {
             return self.bad(format!("{key}.trust"), because);
         };
         let runtime = self.runtime(key, name.as_str(), written)?;
+        let may = self.may(key, &written.may)?;
+        self.can_start(key, trust, &may)?;
         let limits = self.limits(key, &written.limits)?;
         let intent = match (&runtime, trust >= Trust::Propose) {
             (Runtime::Remediate, _) => Intent::RemediateDependencies,
@@ -320,7 +323,7 @@ impl Reader<'_> {
             intent,
             trust,
             autonomy: selvedge_domain::Autonomy::BoundedAutomation,
-            may: self.may(key, &written.may)?,
+            may,
             reach,
             may_ask: self.may_ask(key, &written.may_ask)?,
             audiences: self.audiences(key, &written.audiences)?,
@@ -361,6 +364,30 @@ impl Reader<'_> {
             None => self.bad(format!("{key}.may"), one_of(word, May::ALL.iter().map(|m| m.as_str()))),
         };
         words.iter().map(parse).collect()
+    }
+
+    /// An agent whose work could not start is refused here, and not after its run was asked for and approved.
+    fn can_start(&self, key: &str, trust: Trust, may: &BTreeSet<May>) -> Result<(), ConfigError> {
+        let missing: Vec<&str> =
+            TO_START.iter().filter(|(word, _)| !may.contains(word)).map(|(word, _)| word.as_str()).collect();
+        if !missing.is_empty() {
+            let because = format!(
+                "lacks `{}`, and without it no run starts: write `may = [\"read\", \"write\"]` at least; what it writes \
+                 stays in its sandbox unless more is granted",
+                missing.join("` and `")
+            );
+            return self.bad(format!("{key}.may"), because);
+        }
+        match TO_START.iter().map(|(_, needed)| *needed).max() {
+            Some(needed) if trust < needed => {
+                let because = format!(
+                    "is `{trust}`, and no run starts below `{needed}`: write `trust = \"{needed}\"`, with which nothing it \
+                     makes is proposed"
+                );
+                self.bad(format!("{key}.trust"), because)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How far asking can go at all: rules outright, so that nobody asks their way to more than is written here (E7).

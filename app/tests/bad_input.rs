@@ -44,6 +44,13 @@ fn values_that_mean_nothing_are_refused_by_key_b3() {
         ("purpose = \"small changes\"", "purpose = \" \"", &["agent.writer.purpose", "is empty"]),
         ("trust = \"propose\"", "trust = \"root\"", &["agent.writer.trust", "`root`", "propose"]),
         ("\"open-pr\"", "\"merge-everything\"", &["agent.writer.may", "`merge-everything`", "open-pr"]),
+        (
+            "[\"read\", \"write\", \"open-pr\"]",
+            "[\"read\"]",
+            &["agent.writer.may", "`write`", "no run starts", "may = ["],
+        ),
+        ("[\"read\", \"write\", \"open-pr\"]", "[]", &["agent.writer.may", "`read` and `write`"]),
+        ("trust = \"propose\"", "trust = \"observe\"", &["agent.writer.trust", "no run starts", "trust = \"draft\""]),
         ("branch = \"main\"", "branch = \"main\"\napproval_within = \"soon\"", &["`soon`", "24h"]),
         ("runtime = \"command\"", "runtime = \"magic\"", &["agent.writer.runtime", "`magic`", "command"]),
         ("[repo.repo]", "[repo.repo", &["line 1"]),

@@ -123,7 +123,10 @@ fn a_group_can_be_let_in_to_approve_and_nobody_else_is() {
     assert_eq!(scene.task("echo more >> src/greeting")["outcome"], "waiting");
     let approval = scene.json(&["approvals"])["approvals"][0]["approval"].as_str().unwrap().to_owned();
     scene.run(&["approve", &approval]).refused(102, &["somebody else"]);
-    assert_eq!(as_member(&scene, "daemon", &["approve", &approval]).status, 104, "another group is kept out");
+    let state = scene.state();
+    let closed = format!("`{}` does not let you through: user `root` and group `nogroup` may", state.display());
+    let way_in = format!("chgrp GROUP {0} && chmod g+x {0}", state.display());
+    as_member(&scene, "daemon", &["approve", &approval]).refused(104, &[&closed, &way_in]);
     as_member(&scene, "nogroup", &["approve", &approval]).ok();
     common::eventually("the run proposes", || {
         scene.json(&["proposals"])["proposals"].as_array().is_some_and(|all| !all.is_empty()).then_some(())
@@ -133,7 +136,24 @@ fn a_group_can_be_let_in_to_approve_and_nobody_else_is() {
         let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().unwrap().permissions());
         assert_eq!(mode & 0o077, 0, "{:?} is for its owner only", entry.path());
     }
+    // Who is let through and not at the socket, and who comes when nobody serves, is told whom to ask for what.
+    let open = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(&state, open(0o711)).unwrap();
+    let words = ["control socket", "user `root` and group `nogroup`", "`people = \"GROUP\"`"];
+    as_member(&scene, "daemon", &["approvals"]).refused(104, &words);
     serving.kill();
+    let serve = format!("have `root` run `selvedge serve --state {}`", state.display());
+    as_member(&scene, "nogroup", &["approvals"]).refused(104, &["no keeper is at work", &serve]);
+    // A directory above it keeps everybody out, and is the one to open.
+    let above = scene.path(".").canonicalize().unwrap();
+    std::fs::set_permissions(&above, open(0o755)).unwrap();
+    let inner = above.join("closed");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::set_permissions(&inner, open(0o700)).unwrap();
+    let closed = format!("`{}` does not let you through: only user `root` may (its mode is 700)", inner.display());
+    let below = inner.join("state");
+    let below = ["approvals", "--state", below.to_str().unwrap()];
+    as_member(&scene, "nogroup", &below).refused(104, &[&closed]);
 }
 
 /// A repository as somebody may hand it over: HEAD names a commit it does not have, and a remote promises to bring it.

@@ -346,7 +346,22 @@ fn a_keeper_publishes_what_it_prints_and_names_the_issuer_it_was_given_d8() {
         assert_eq!(scene.run(&["identity", document]).document(), read(path).unwrap(), "{document}");
     }
     assert!(!www.join("keys.new").exists(), "nothing half written is left");
+    // Another issuer is for the next keeper, and nobody has to find that out from a service that refuses.
+    assert_eq!(scene.json(&["ps"])["restart"], Value::Null);
+    let sound = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), sound.replace(issuer, "https://other.example.org")).unwrap();
+    let told = eventually("it is said", || scene.json(&["ps"])["restart"].as_str().map(str::to_owned));
+    for words in [issuer, "https://other.example.org", "until `selvedge serve` is started anew"] {
+        assert!(told.contains(words) && scene.run(&["ps"]).ok().out.contains(words), "{words}: {told}");
+    }
+    assert_eq!(scene.json(&["identity", "discovery"])["issuer"], issuer, "and it is so");
+    let log = std::fs::read_to_string(scene.path("serve.log")).unwrap();
+    assert!(log.contains("is started anew"), "{log}");
     drop(serving);
+    let again = scene.serve();
+    assert_eq!(scene.json(&["ps"])["restart"], Value::Null);
+    assert_eq!(scene.json(&["identity", "discovery"])["issuer"], "https://other.example.org");
+    drop(again);
     scene.configure("", "[factory]\nissuer = \"http://id.example.org/path\"\n");
     scene.run(&["identity", "jwks"]).refused(101, &["factory.issuer"]);
 }

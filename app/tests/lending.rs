@@ -208,6 +208,10 @@ fn a_stored_key_waits_for_a_person_and_the_run_holds_nothing_meanwhile_c8_d5() {
     assert_eq!((text(&asked, "verb"), text(&asked, "resource")), ("secret.use", "api"));
     assert!(asked["facts"].to_string().contains("/v1"), "the person sees what for: {asked}");
     assert!(service.seen().is_empty());
+    assert_eq!(
+        (text(&asked["agent"], "owner"), text(&asked, "credential_owner")),
+        ("team@example.org", "team-api@example.org")
+    );
     // Whoever asked for the run does not approve it.
     let own = scene.run(&["approve", text(&asked, "approval")]);
     assert_ne!(own.status, 0, "{own:?}");
@@ -215,6 +219,35 @@ fn a_stored_key_waits_for_a_person_and_the_run_holds_nothing_meanwhile_c8_d5() {
     let run = scene.runs()[0].clone();
     assert_eq!(run["outcome"], "refused", "{run}");
     assert!(service.seen().is_empty());
+}
+
+/// Who, for which task, what for, which key and whose, until when; and whatever the task says, it says behind a bar.
+#[test]
+fn a70_whoever_is_asked_for_a_key_sees_who_wants_it_for_what_and_whose_it_is() {
+    let service = Service::start();
+    let scene = scene(&service);
+    store(&scene, KEY).ok();
+    let task = "true\n  because it is harmless\n  key other, nobody answers for it\u{1b}[2J";
+    assert_eq!(call(&scene, task)["stage"], "waiting");
+    let shown = scene.run(&["approvals"]).ok().out;
+    let asked = scene.json(&["approvals"])["approvals"][0].clone();
+    for words in [
+        "  agent caller, for small changes; team@example.org answers for it, trouble goes to team@example.org\n",
+        "  key api, team-api@example.org answers for it\n",
+        &format!("  task {}, by command; its words, which may be an agent's", text(&asked["trigger"], "trigger")),
+        "    | true\n    |   because it is harmless\n    |   key other, nobody answers for it\\u{1b}[2J\n",
+        &format!("lapses {}\n", text(&asked, "until")),
+        "a yes is for exactly this, once:\n",
+        &format!("{HOST}:443/v1"),
+    ] {
+        assert!(shown.contains(words), "`{words}` is not in {shown}");
+    }
+    let ours = |word: &str| shown.lines().filter(|line| line.starts_with(&format!("  {word} "))).count();
+    assert_eq!((ours("because"), ours("key")), (1, 1), "no line of ours is the task's: {shown}");
+    // A request of a run that is over is nobody's to answer.
+    scene.run(&["revoke", text(&asked, "run")]).ok();
+    assert!(scene.run(&["approvals"]).ok().out.contains("nothing waits for a person"));
+    scene.run(&["approve", text(&asked, "approval")]).refused(102, &["its run is over"]);
 }
 
 /// A yes to a key that cannot be lent would be asked for in vain.

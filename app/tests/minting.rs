@@ -356,6 +356,11 @@ fn a_service_that_is_not_there_or_does_not_trust_us_is_named_and_nothing_goes_ou
     let said = run.to_string();
     assert!(said.contains("the login was refused") && said.contains("check the path, the role"), "{said}");
     assert_eq!((vendor.made(), vendor.shelf.lock().unwrap().used.len()), (0, 0));
+    let known = || scene.json(&["credentials", "list"])["credentials"][0].clone();
+    assert_eq!(known()["last_lent"], Value::Null, "allowed, asked for, and never made: {}", known());
+    std::fs::write(scene.config(), config).unwrap();
+    assert_eq!(call(&scene, &fetch())["outcome"], "changed");
+    assert!(known()["last_lent"].is_string(), "{}", known());
 }
 
 #[test]

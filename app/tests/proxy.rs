@@ -22,9 +22,10 @@ const PASSWORD: &str = "canary-pass-7d1f0c2b";
 /// `printf 'factory:canary-pass-7d1f0c2b' | base64`
 const LOGIN: &str = "ZmFjdG9yeTpjYW5hcnktcGFzcy03ZDFmMGMyYg==";
 
-/// A proxy that refuses everybody and remembers what it was asked.
+/// A proxy that lets nobody through and remembers what it was asked.
 struct Proxy {
     port: u16,
+    says: Arc<Mutex<&'static str>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -33,13 +34,15 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&asked);
+        let says = Arc::new(Mutex::new("403 Forbidden"));
+        let (kept, said) = (Arc::clone(&asked), Arc::clone(&says));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                refuse(stream, &kept);
+                let says = *said.lock().unwrap();
+                refuse(stream, &kept, says);
             }
         });
-        Self { port, asked }
+        Self { port, says, asked }
     }
 
     fn asked(&self) -> Vec<String> {
@@ -47,7 +50,7 @@ impl Proxy {
     }
 }
 
-fn refuse(mut stream: TcpStream, asked: &Mutex<Vec<String>>) {
+fn refuse(mut stream: TcpStream, asked: &Mutex<Vec<String>>, says: &str) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
@@ -55,7 +58,7 @@ fn refuse(mut stream: TcpStream, asked: &Mutex<Vec<String>>) {
     }
     asked.lock().unwrap().push(String::from_utf8(head).unwrap());
     // Whoever asked may be gone.
-    let _unheard = stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+    let _unheard = stream.write_all(format!("HTTP/1.1 {says}\r\ncontent-length: 0\r\n\r\n").as_bytes());
 }
 
 fn scene(proxy: &Proxy) -> Scene {
@@ -152,6 +155,36 @@ fn a_courier_leaves_through_the_proxy_and_says_what_it_said() {
     drop(serving);
     assert!(proxy.asked().iter().all(|head| head.starts_with(&format!("CONNECT {BAO}:443 ")) && head.contains(LOGIN)));
     assert!(!proxy.asked().is_empty());
+}
+
+/// The provider is not to blame, and its name is not what whoever is woken should look at.
+#[test]
+fn a_trial_that_the_proxy_ends_names_the_proxy_and_who_can_mend_it() {
+    let proxy = Proxy::start();
+    let scene = scene(&proxy);
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    let probe = format!("[credential.api]\nprobe = \"GET https://{HOST}/v1\"\n");
+    let config = config.replace("[credential.api]\n", &probe);
+    std::fs::write(scene.config(), &config).unwrap();
+    let tried = |reason: &str, address: &str| {
+        let value = scene.run(&["doctor", "api", "--json"]).document();
+        let mint = value["steps"].as_array().unwrap().iter().find(|step| step["step"] == "mint").unwrap().clone();
+        let remedy = text(&mint, "remedy");
+        assert_eq!(text(&mint, "reason"), reason, "{mint}");
+        assert!(remedy.contains(&format!("the proxy http://{address} of `[network]`")), "{mint}");
+    };
+    let here = format!("127.0.0.1:{}", proxy.port);
+    tried("proxy_login", &here);
+    store(&scene, PASSWORD).ok();
+    tried("proxy_refused", &here);
+    *proxy.says.lock().unwrap() = "407 Proxy Authentication Required";
+    tried("proxy_login", &here);
+    *proxy.says.lock().unwrap() = "200 OK\r\nno header";
+    tried("proxy_not_reached", &here);
+    // Nobody listens there: it was somebody's a moment ago.
+    let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    std::fs::write(scene.config(), config.replace(&here, &gone.to_string())).unwrap();
+    tried("proxy_not_reached", &gone.to_string());
 }
 
 #[test]

@@ -169,7 +169,10 @@ fn a_lease_whose_keeper_died_is_an_orphan_until_somebody_ends_it_b6_a56() {
     let check = scene.run(&["identities", "--check"]);
     assert_eq!(check.status, OVERDUE, "{check:?}");
     assert!(check.out.contains("2 live, 2 orphans") && check.out.contains("selvedge serve"), "{check:?}");
-    assert!(check.out.contains(text(&live[0], "lease")), "{check:?}");
+    for lease in &live {
+        let said = format!("it expires by itself at {}, and can be ended before", text(lease, "until"));
+        assert!(check.out.contains(text(lease, "lease")) && check.out.contains(&said), "{said}: {check:?}");
+    }
 
     let _serving = scene.serve();
     scene.run(&["halt"]).ok();

@@ -76,7 +76,12 @@ fn a_halt_and_a_revocation_need_no_configuration_g5() {
     scene.run(&["halt"]).ok();
     std::fs::write(scene.config(), sound).unwrap();
     assert_eq!(outcome_of(&scene, &run), "halted");
-    assert_eq!(scene.json(&["ps"])["halts"], serde_json::json!(["everything", format!("run {run}")]));
+    let ps = scene.json(&["ps"]);
+    assert_eq!(ps["halts"], serde_json::json!(["everything", format!("run {run}")]));
+    assert_eq!(ps["settled_halts"], serde_json::json!([format!("run {run}")]), "it stops nothing any more");
+    let (shown, all) = (scene.run(&["ps"]).ok().out, scene.run(&["ps", "--all"]).ok().out);
+    assert!(shown.contains("halted: everything") && !shown.contains(&run), "{shown}");
+    assert!(all.contains(&format!("halted: run {run}, which is settled")), "{all}");
 }
 
 /// Nobody can say whose run it is, or what it was lent.

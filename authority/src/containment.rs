@@ -56,6 +56,15 @@ pub trait Granted: Order {
 /// The audience of the identity every run has: our own doors and verifier.
 const OWN_AUDIENCE: &str = "selvedge";
 
+/// What it takes for a run to be admitted.
+const ADMITTED: (May, Trust) = (May::Read, Trust::Observe);
+
+/// What it takes for its agent to be let at the tree.
+const AT_WORK: (May, Trust) = (May::Write, Trust::Draft);
+
+/// What every run takes before its agent does anything. An agent that is granted less never works, whoever says yes to what.
+pub const TO_START: [(May, Trust); 2] = [ADMITTED, AT_WORK];
+
 fn needs(grant: &Grant, may: May, needed: Trust) -> Result<(), Outside> {
     if !grant.may.contains(&may) {
         Err(Outside::May(may))
@@ -68,7 +77,8 @@ fn needs(grant: &Grant, may: May, needed: Trust) -> Result<(), Outside> {
 
 impl Granted for AdmitTask {
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
-        needs(grant, May::Read, Trust::Observe)
+        let (may, trust) = ADMITTED;
+        needs(grant, may, trust)
     }
 }
 
@@ -124,7 +134,8 @@ fn lendable(grant: &Grant, credential: &CredentialName, uses: &[Reach]) -> Resul
 
 impl Granted for StartWork {
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
-        needs(grant, May::Write, Trust::Draft)?;
+        let (may, trust) = AT_WORK;
+        needs(grant, may, trust)?;
         if grant.contains(&self.grant) { Ok(()) } else { Err(Outside::Wider) }
     }
 }

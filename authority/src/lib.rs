@@ -14,7 +14,7 @@ mod record;
 mod verdict;
 
 pub use class::{Class, class_of, risk_of};
-pub use containment::{Granted, Outside};
+pub use containment::{Granted, Outside, TO_START};
 pub use funnel::{ActError, Funnel, Stop};
 pub use journal::{Approval, Clock, Journal, JournalError};
 pub use permit::Permit;

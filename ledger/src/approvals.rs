@@ -33,6 +33,8 @@ pub enum ApprovalState {
     Asked,
     /// Nobody answered in time, which is a no.
     Lapsed,
+    /// Its run came to its end before anybody answered, so no answer changes anything.
+    Outlived,
     /// A person said yes.
     Granted {
         /// Who.
@@ -49,7 +51,12 @@ pub enum ApprovalState {
     },
 }
 
-const COLUMNS: &str = "id, seq, run, asked_at, until, state, by_uid, usable_until";
+const COLUMNS: &str = "id, seq, run, asked_at, until, state, by_uid, usable_until, run_is_over";
+
+/// Every request, each with whether its run has an outcome and so no use for an answer.
+const REQUESTS: &str = "(SELECT *, EXISTS (
+        SELECT 1 FROM p_run WHERE p_run.id = p_approval.run AND p_run.stage IN ('closing', 'revoked', 'settled')
+    ) AS run_is_over FROM p_approval)";
 
 /// A yes to exactly this order that can be used at `now`. The projection only says where to look: what counts is the
 /// recorded deed and the order it carried out (A-106).
@@ -83,16 +90,18 @@ impl Ledger {
     /// A request for approval, as it stands at `now`.
     pub fn approval_request(&self, id: &ApprovalId, now: Time) -> Result<Option<ApprovalRequest>, ReadError> {
         self.read(|db| {
-            let sql = format!("SELECT {COLUMNS} FROM p_approval WHERE id = ?1");
+            let sql = format!("SELECT {COLUMNS} FROM {REQUESTS} WHERE id = ?1");
             let row = db.prepare_cached(&sql)?.query_row([id.as_str()], RawRequest::read).optional()?;
             row.map(|raw| raw.restore(db, now)).transpose()
         })
     }
 
-    /// Every request that nobody has answered and that has not lapsed at `now`, oldest first.
+    /// Every request that nobody has answered, that has not lapsed at `now` and whose run can still use an answer, oldest first.
     pub fn open_approvals(&self, now: Time) -> Result<Vec<ApprovalRequest>, ReadError> {
         self.read(|db| {
-            let sql = format!("SELECT {COLUMNS} FROM p_approval WHERE state = 'asked' AND until >= ?1 ORDER BY seq");
+            let sql = format!(
+                "SELECT {COLUMNS} FROM {REQUESTS} WHERE state = 'asked' AND until >= ?1 AND NOT run_is_over ORDER BY seq"
+            );
             let mut statement = db.prepare_cached(&sql)?;
             let rows = statement.query_map([to_sql(now.as_millis())], RawRequest::read)?;
             rows.map(|raw| raw?.restore(db, now)).collect()
@@ -109,6 +118,7 @@ struct RawRequest {
     state: String,
     by: Option<i64>,
     usable_until: Option<i64>,
+    run_is_over: bool,
 }
 
 impl RawRequest {
@@ -122,6 +132,7 @@ impl RawRequest {
             state: row.get(5)?,
             by: row.get(6)?,
             usable_until: row.get(7)?,
+            run_is_over: row.get(8)?,
         })
     }
 
@@ -130,6 +141,7 @@ impl RawRequest {
         let by = || self.by.ok_or_else(|| bad("person")).and_then(person);
         let until = Time::from_millis(self.until);
         let state = match self.state.as_str() {
+            "asked" if self.run_is_over => ApprovalState::Outlived,
             "asked" if until < now => ApprovalState::Lapsed,
             "asked" => ApprovalState::Asked,
             "granted" => {

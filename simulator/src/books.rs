@@ -74,7 +74,10 @@ impl Memory for Books {
         Ok(match self.ledger.approval_request(approval, now)?.map(|request| request.state) {
             Some(ApprovalState::Granted { .. }) => Answer::Granted,
             Some(ApprovalState::Denied) => Answer::Denied,
-            Some(ApprovalState::Asked | ApprovalState::Lapsed | ApprovalState::Used { .. }) | None => Answer::Pending,
+            Some(
+                ApprovalState::Asked | ApprovalState::Lapsed | ApprovalState::Outlived | ApprovalState::Used { .. },
+            )
+            | None => Answer::Pending,
         })
     }
 

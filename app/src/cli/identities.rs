@@ -15,8 +15,8 @@ use crate::output::Output;
 pub(crate) struct Identities {
     #[command(subcommand)]
     act: Option<Act>,
-    /// Say only what is wrong, and end with status 115 when something is overdue, leaked, nobody's, or an orphan, or the
-    /// configuration on disk is not in force.
+    /// Say only what is wrong, and end with status 115 when something is overdue, leaked, nobody's, or an orphan that
+    /// can be ended or lives for more than five minutes, or the configuration on disk is not in force.
     #[arg(long)]
     check: bool,
     /// How many days of the record count as use.
@@ -164,7 +164,13 @@ fn conclude(output: &Output, value: &Value, problems: &[&Value]) {
         output.line(format!("{}: {}", text(problem, "code"), text(problem, "what")));
         output.line(format!("  remedy: {}", text(problem, "remedy")));
     }
-    if problems.is_empty() {
+    let expiring = list(value, "expiring");
+    for lease in &expiring {
+        output.line(format!("waited for: {}", text(lease, "what")));
+    }
+    if problems.is_empty() && !expiring.is_empty() {
+        output.line("nothing is overdue and no key is nobody's; what nobody is at work on is dead by the times above");
+    } else if problems.is_empty() {
         output.line("nothing is overdue, no key is nobody's, and no lease lives without a run that ends it");
     }
 }

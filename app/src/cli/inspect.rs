@@ -77,11 +77,20 @@ impl Ps {
         let runs: Vec<&Value> = value.get("runs").and_then(Value::as_array).into_iter().flatten().collect();
         let shown = runs.iter().filter(|run| self.all || text(run, "stage") != "settled");
         let mut none = true;
-        for scope in value.get("halts").and_then(Value::as_array).into_iter().flatten() {
-            output.line(format!("halted: {}", scope.as_str().unwrap_or("-")));
+        let halts = |list: &str| value.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
+        let settled = halts("settled_halts");
+        for scope in halts("halts") {
+            match (settled.contains(&scope), self.all) {
+                (false, _) => output.line(format!("halted: {}", text_of(&scope))),
+                (true, true) => output.line(format!("halted: {}, which is settled", text_of(&scope))),
+                (true, false) => {}
+            }
         }
         if let Some(because) = value.get("configuration").and_then(Value::as_str) {
             output.line(format!("the configuration on disk is not in force: {because}"));
+        }
+        if let Some(because) = value.get("restart").and_then(Value::as_str) {
+            output.line(because);
         }
         for what in value.get("unvouched").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("{}; `selvedge identities --check` says what to do", what.as_str().unwrap_or("-")));
@@ -115,6 +124,10 @@ impl Ps {
         }
         Ok(0)
     }
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
 }
 
 impl Show {

@@ -69,9 +69,10 @@ impl Approve {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         let value = ask(common, output, &Request::Approve { approval: self.approval.clone() })?;
         output.line(format!(
-            "approved {} on {}, once, until {}",
+            "approved {} on {} for agent {}, once, until {}",
             text(&value, "verb"),
             text(&value, "resource"),
+            text(&value, "agent"),
             text(&value, "until")
         ));
         Ok(0)
@@ -183,30 +184,64 @@ pub(crate) fn approvals(common: &Common, output: &mut Output) -> Result<u8, CliE
         output.line("nothing waits for a person");
     }
     for item in waiting {
-        output.heading(&format!("{}  {} on {}", text(item, "approval"), text(item, "verb"), text(item, "resource")));
-        output.line(format!(
-            "  run {}, asked by {}, lapses {}",
-            text(item, "run"),
-            text(item, "asked_by"),
-            text(item, "until")
-        ));
-        output.line(format!("  because {}", text(item, "because")));
-        for (name, fact) in item.get("facts").and_then(Value::as_object).into_iter().flatten() {
-            if let Some(list) = name.strip_suffix(crate::keeper::NOT_SHOWN) {
-                output.line(format!("  {list}: and {fact} more, which a yes covers too"));
-                continue;
-            }
-            let shown = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
-            output.line(format!(
-                "  {name}: {}",
-                String::from_utf8_lossy(&crate::output::escape(shown.as_bytes())).replace('\n', "\n    ")
-            ));
-        }
-        output.line(format!("  what it changes: selvedge diff {}", text(item, "run")));
-        let approval = text(item, "approval");
-        output.line(format!("  to answer: selvedge approve {approval}, or selvedge deny {approval}"));
+        asked(output, item);
     }
     Ok(0)
+}
+
+/// One request: who would be let, for which task, on what, until when, why a person is asked, and what exactly a yes is for.
+fn asked(output: &Output, item: &Value) {
+    output.heading(&format!("{}  {} on {}", text(item, "approval"), text(item, "verb"), text(item, "resource")));
+    output.line(format!(
+        "  run {}, asked by {}, lapses {}",
+        text(item, "run"),
+        text(item, "asked_by"),
+        text(item, "until")
+    ));
+    let (agent, trigger) = (item.get("agent").unwrap_or(&Value::Null), item.get("trigger").unwrap_or(&Value::Null));
+    output.line(format!(
+        "  agent {}, for {}; {} answers for it, trouble goes to {}",
+        text(agent, "agent"),
+        text(agent, "purpose"),
+        text(agent, "owner"),
+        text(agent, "escalate")
+    ));
+    if text(item, "credential_owner") != "-" {
+        output.line(format!("  key {}, {} answers for it", text(item, "resource"), text(item, "credential_owner")));
+    }
+    output.line(format!(
+        "  task {}, by {}; its words, which may be an agent's and bind nobody:",
+        text(trigger, "trigger"),
+        text(trigger, "source")
+    ));
+    boxed(output, text(trigger, "words"));
+    if trigger.get("cut").and_then(Value::as_bool) == Some(true) {
+        output.line(format!("  the rest of them: selvedge show {}", text(item, "run")));
+    }
+    output.line(format!("  because {}", text(item, "because")));
+    output.line("  a yes is for exactly this, once:");
+    for (name, fact) in item.get("facts").and_then(Value::as_object).into_iter().flatten() {
+        if let Some(list) = name.strip_suffix(crate::keeper::NOT_SHOWN) {
+            output.line(format!("  {list}: and {fact} more, which a yes covers too"));
+            continue;
+        }
+        let shown = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
+        output.line(format!(
+            "  {name}: {}",
+            String::from_utf8_lossy(&crate::output::escape(shown.as_bytes())).replace('\n', "\n    ")
+        ));
+    }
+    output.line(format!("  what it changes: selvedge diff {}", text(item, "run")));
+    let approval = text(item, "approval");
+    output.line(format!("  to answer: selvedge approve {approval}, or selvedge deny {approval}"));
+}
+
+/// Words of somebody else, where none of them can be taken for ours: each line behind a bar, and nothing in them moves the cursor.
+fn boxed(output: &Output, words: &str) {
+    let shown = crate::output::escape(words.as_bytes());
+    for line in String::from_utf8_lossy(&shown).lines() {
+        output.line(format!("    | {line}"));
+    }
 }
 
 /// Asks the keeper, prints the document when JSON was asked for, and returns it.

@@ -65,7 +65,7 @@ pub(crate) struct Factory {
     /// The SPIFFE trust domain identities are made in.
     pub(crate) trust_domain: String,
     /// The URL that identity tokens name as their issuer, `https://` and a host. The trust domain's own when absent.
-    /// Taken up when the keeper starts, not while it serves.
+    /// Taken up when the keeper starts, not while it serves; until then `selvedge ps` says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issuer: Option<String>,
     /// A directory that a web server serves under that URL: the keys of identities are written there for relying parties.
@@ -144,10 +144,10 @@ pub(crate) struct Agent {
     pub(crate) purpose: String,
     /// Where trouble goes.
     pub(crate) escalate: String,
-    /// `observe`, `draft`, `propose`, `land` or `release`.
+    /// `draft`, `propose`, `land` or `release`; with `observe`, which only tokens and children can be held to, no run starts.
     pub(crate) trust: String,
-    /// What it may do: `read`, `write`, `open-pr`, `follow-up`, `push` (commits to its own branch, with git),
-    /// `delegate` (hand on a part of its grant, as a token).
+    /// What it may do: `read` and `write`, without which no run starts, `open-pr`, `follow-up`, `push` (commits to its own
+    /// branch, with git), `delegate` (hand on a part of its grant, as a token).
     #[serde(default)]
     pub(crate) may: Vec<String>,
     /// Where it may reach: `<registry>:read`, or `GET https://<host>/<path>`.

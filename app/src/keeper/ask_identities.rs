@@ -11,8 +11,12 @@ use super::hall::{Keeper, Listener};
 use super::message::Reply;
 use super::usage::{Lent, Meant, Usage};
 use crate::errors::CliError;
+use crate::wiring::dies_by_itself;
 
 const DAY: Duration = Duration::from_seconds(86_400);
+
+/// How long an orphan that nothing can end is only waited for: as long as the documents live that we sign ourselves.
+const WAITED_FOR: Duration = Duration::from_seconds(300);
 
 /// What ends a lease that nobody is at work on.
 const RECOVERY: &str = "run `selvedge serve`, which takes up what a dead keeper left, or `selvedge halt`";
@@ -32,7 +36,7 @@ pub(super) fn list(
     let usage = Usage::read(keeper, &turn, &config, since)?;
     drop(turn);
     let census = Census { keeper, config: &config, usage: &usage };
-    let mut problems = Vec::new();
+    let (mut problems, mut expiring) = (Vec::new(), Vec::new());
     for standing in census.standing()? {
         problems.extend(trouble(&standing));
         each(&Reply::element("identities", shown(&standing, now)));
@@ -40,12 +44,11 @@ pub(super) fn list(
     for (lease, lent) in &usage.leases {
         let orphaned = orphaned(keeper, lent);
         if let Some(because) = &orphaned {
-            problems.push(problem(
-                "orphan",
-                lease.as_str(),
-                format!("lease {lease} may live, and {because}"),
-                RECOVERY,
-            ));
+            let what = format!("lease {lease} may live, and {because}; {}", dies_alone(lent.state, now));
+            match waited_for(lent.state, now) {
+                Some(at) => expiring.push(json!({ "lease": lease.as_str(), "until": at.to_string(), "what": what })),
+                None => problems.push(problem("orphan", lease.as_str(), what, RECOVERY)),
+            }
         }
         each(&Reply::element("live", alive(&census, lease, lent, orphaned.as_deref())));
     }
@@ -67,7 +70,31 @@ pub(super) fn list(
         "live": [],
         "window": { "days": days, "from": from.to_string(), "until": now.to_string() },
         "problems": problems,
+        "expiring": expiring,
     }))
+}
+
+/// What becomes of a lease if nobody does anything.
+fn dies_alone(state: LeaseState, now: Time) -> String {
+    match (state, dies_by_itself(state)) {
+        (_, None) => "it is not known whether it was made, nor until when".to_owned(),
+        (_, Some(at)) if at <= now => format!("it expired by itself at {at}, and that is not recorded yet"),
+        (LeaseState::Live { revocation: Revocation::ExpiryOnly(_), .. }, Some(at)) => {
+            format!("nothing can end it before it expires by itself at {at}")
+        }
+        (_, Some(at)) => format!("it expires by itself at {at}, and can be ended before"),
+    }
+}
+
+/// When an orphan is dead that nobody can do anything about, if that is soon. A check that failed on it would call somebody who could
+/// only wait; whatever can be ended, or lives longer, calls them.
+fn waited_for(state: LeaseState, now: Time) -> Option<Time> {
+    match state {
+        LeaseState::Live { revocation: Revocation::ExpiryOnly(_), .. } => {
+            dies_by_itself(state).filter(|at| *at <= now.after(WAITED_FOR))
+        }
+        LeaseState::Live { .. } | LeaseState::Announced | LeaseState::Stuck { .. } | LeaseState::Dead => None,
+    }
 }
 
 fn shown(standing: &Standing, now: Time) -> Value {
@@ -179,4 +206,37 @@ fn alive(census: &Census<'_>, lease: &LeaseId, lent: &Lent, orphaned: Option<&st
         "owner": owner, "run": lent.run.as_str(), "until": lent.expires().map(|until| until.to_string()),
         "dies": dies, "orphaned": orphaned,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_orphan_that_nothing_can_end_and_that_dies_soon_is_waited_for_b6() {
+        let at = |seconds: u64| Time::from_millis(seconds * 1000);
+        let live = |revocation, expires| LeaseState::Live { revocation, expires };
+        let (now, soon, late) = (at(1000), at(1300), at(1301));
+        assert_eq!(waited_for(live(Revocation::ExpiryOnly(soon), soon), now), Some(soon));
+        for calls_somebody in [
+            live(Revocation::ExpiryOnly(late), soon),
+            live(Revocation::Immediate, soon),
+            live(Revocation::LeaseRevoke, soon),
+            LeaseState::Stuck { expires: soon },
+            LeaseState::Announced,
+        ] {
+            assert_eq!(waited_for(calls_somebody, now), None, "{calls_somebody:?}");
+        }
+        for (state, words) in [
+            (
+                live(Revocation::ExpiryOnly(late), soon),
+                format!("nothing can end it before it expires by itself at {late}"),
+            ),
+            (live(Revocation::Immediate, soon), format!("expires by itself at {soon}, and can be ended before")),
+            (live(Revocation::Immediate, now), format!("expired by itself at {now}")),
+            (LeaseState::Announced, "not known".to_owned()),
+        ] {
+            assert!(dies_alone(state, now).contains(&words), "{}", dies_alone(state, now));
+        }
+    }
 }

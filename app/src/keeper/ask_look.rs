@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_authority::Record;
-use selvedge_domain::{AgentName, May, RunId, Trust};
+use selvedge_authority::{HaltScope, Record};
+use selvedge_domain::{AgentName, Lineage, May, RunId, Trust};
 use selvedge_ledger::{ProposalState, Recorded, RunSummary};
 use serde_json::{Value, json};
 
@@ -42,9 +42,40 @@ pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value,
     let halts = ledger.halts().map_err(|error| unreadable(&error))?;
     Ok(json!({
         "runs": [], "queued": [], "halts": halts.iter().map(view::scope_words).collect::<Vec<_>>(),
+        "settled_halts": settled(keeper, &halts).iter().map(view::scope_words).collect::<Vec<_>>(),
         "unvouched": super::ask_identities::unvouched(keeper),
+        "restart": keeper.works.awaits_restart(),
         "configuration": keeper.works.not_in_force().map(|refused| refused.because),
     }))
+}
+
+/// Halts that stop nothing any more: their run is settled, and nothing that hangs on it is open. What cannot be read may be open.
+fn settled(keeper: &Keeper, halts: &[HaltScope]) -> Vec<HaltScope> {
+    let named = |scope: &HaltScope| match scope {
+        HaltScope::Run(run) => Some(run.clone()),
+        HaltScope::All | HaltScope::Agent(_) | HaltScope::Repo(_) => None,
+    };
+    if !halts.iter().any(|scope| named(scope).is_some()) {
+        return Vec::new();
+    }
+    let Some(open) = open_lineages(keeper) else { return Vec::new() };
+    let is_over = |run: &RunId| {
+        let found = keeper.works.ledger.run_summary(run);
+        found.is_ok_and(|found| found.is_some_and(|found| found.stage == "settled"))
+            && !open.iter().any(|lineage| lineage.hangs_on(run))
+    };
+    halts.iter().filter(|scope| named(scope).is_some_and(|run| is_over(&run))).cloned().collect()
+}
+
+/// Where everything comes from that is queued or under way; none when that cannot be read.
+fn open_lineages(keeper: &Keeper) -> Option<Vec<Lineage>> {
+    let ledger = &keeper.works.ledger;
+    let mut lineages = Vec::new();
+    for run in ledger.open_runs().ok()? {
+        lineages.push(keeper.works.run(&run.id).ok()?.trigger().lineage.clone());
+    }
+    lineages.extend(ledger.queue().waiting(usize::MAX).ok()?.into_iter().map(|trigger| trigger.lineage));
+    Some(lineages)
 }
 
 /// One run in a list.

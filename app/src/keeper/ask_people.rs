@@ -1,8 +1,10 @@
 //! What people decide: approvals and merges.
 
-use selvedge_authority::{PolicyName, Record, Stop, Verdict};
+use selvedge_authority::{ActError, PolicyName, Record, Stop, Verdict};
 use selvedge_domain::orders::GrantApproval;
-use selvedge_domain::{Actor, ApprovalId, CommitId, Person, ProposalNumber};
+use selvedge_domain::{
+    Actor, AgentName, ApprovalId, CommitId, CredentialName, Description, Person, ProposalNumber, ResourceKind, Trigger,
+};
 use selvedge_factory::ports::Clock;
 use selvedge_factory::{Decline, Merge};
 use selvedge_ledger::{ApprovalRequest, ApprovalState};
@@ -14,11 +16,14 @@ use super::view;
 use crate::errors::{CliError, Kind};
 use crate::wiring::ClaimedStore;
 
+/// How much of a task's words is shown beside a request: `selvedge show` has all of them.
+const TASK_CHARS_SHOWN_MAX: usize = 2000;
+
 pub(super) fn approvals(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     let works = &keeper.works;
     let open = works.ledger.open_approvals(works.now()).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
     for request in &open {
-        let asked_by = request.run.as_ref().and_then(|run| works.run(run).ok()).map(|run| run.trigger().by.to_string());
+        let run = request.run.as_ref().and_then(|run| works.run(run).ok());
         let shown = json!({
             "approval": request.id.as_str(),
             "run": request.run.as_ref().map(ToString::to_string),
@@ -27,13 +32,48 @@ pub(super) fn approvals(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result
             "order_digest": request.order.digest().to_string(),
             "asked_at": request.asked_at.to_string(),
             "until": request.until.to_string(),
-            "asked_by": asked_by,
+            "asked_by": run.as_ref().map(|run| run.trigger().by.to_string()),
+            "trigger": run.as_ref().map(|run| task(run.trigger())),
+            "agent": run.as_ref().map(|run| who(keeper, &run.trigger().agent)),
+            "credential_owner": key_owner(keeper, &request.order),
             "because": because(keeper, request),
             "facts": view::facts(&request.order),
         });
         each(&Reply::element("approvals", shown));
     }
     Ok(json!({ "approvals": [] }))
+}
+
+/// Who would be let: the agent, and who answers for it by the configuration in force. Nothing of it is the agent's own account.
+fn who(keeper: &Keeper, agent: &AgentName) -> Value {
+    let config = keeper.works.config();
+    let configured = config.agents.get(agent).map(|found| &found.agent);
+    json!({
+        "agent": agent.as_str(),
+        "owner": configured.map(|agent| agent.owner.as_str()),
+        "purpose": configured.map(|agent| agent.purpose.as_str()),
+        "escalate": configured.map(|agent| agent.escalate.as_str()),
+    })
+}
+
+/// For which task, as it was recorded when it was queued. Its words may be an agent's.
+fn task(trigger: &Trigger) -> Value {
+    let mut words = view::shown(trigger);
+    let is_cut = words.chars().count() > TASK_CHARS_SHOWN_MAX;
+    if is_cut {
+        words = words.chars().take(TASK_CHARS_SHOWN_MAX).collect();
+    }
+    json!({ "trigger": trigger.id.as_str(), "source": trigger.source.as_str(), "words": words, "cut": is_cut })
+}
+
+/// Who answers for the key that would be lent.
+fn key_owner(keeper: &Keeper, order: &Description) -> Option<String> {
+    let config = keeper.works.config();
+    let is_meant = |name: &&CredentialName| {
+        order.resource.kind == ResourceKind::Credential && name.as_str() == order.resource.name
+    };
+    let name = config.credentials.keys().find(is_meant)?;
+    config.credentials.get(name).map(|found| found.credential.owner.as_str().to_owned())
 }
 
 /// Why a person is asked: what policy answered when the order was decided.
@@ -72,7 +112,7 @@ pub(super) fn approve(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value
     keeper.moved();
     Ok(json!({
         "approval": request.id.as_str(), "verb": request.order.verb.as_str(), "resource": request.order.resource.name,
-        "run": run.id().as_str(), "until": request.until.to_string(),
+        "run": run.id().as_str(), "until": request.until.to_string(), "agent": run.trigger().agent.as_str(),
     }))
 }
 
@@ -118,10 +158,27 @@ pub(super) fn merge(
     let merge = Merge { number, head: proposal.commit.clone(), by: Actor::Person(Person::from_uid(uid)) };
     let store = ClaimedStore::unclaimed(works);
     let judge = works.judge();
-    let merged = works.factory(&store, &*judge).merge(&run, merge).map_err(|decline| declined(&decline))?;
+    let merged = works.factory(&store, &*judge).merge(&run, merge).map_err(|decline| match &decline {
+        Decline::Stop(Stop::Act(ActError::Permanent(_))) => apart(declined(&decline), &run, &proposal.target),
+        _ => declined(&decline),
+    })?;
     Ok(
         json!({ "repo": repo.as_str(), "number": number.get(), "commit": merged.commit.as_str(), "target": proposal.target }),
     )
+}
+
+/// What was proposed and what the branch holds by now do not go together: it is not for the factory to choose.
+fn apart(error: CliError, run: &selvedge_domain::Run, target: &str) -> CliError {
+    let (id, agent) = (run.id(), &run.trigger().agent);
+    error
+        .hint(format!(
+            "`{target}` has moved on: have the task done again from what it holds now, `selvedge run --agent {agent} --wait \
+             \"…\"`, with its words from `selvedge show {id}`"
+        ))
+        .hint(format!(
+            "or bring both together in your own repository: `git pull --no-rebase selvedge {target}`, then \
+             `git pull --no-rebase selvedge selvedge/{id}`, mend what conflicts, commit; the next run starts from that"
+        ))
 }
 
 /// Who asked for the work in the first place: a follow-up was asked for by whoever asked for the first run of its chain.
@@ -146,6 +203,7 @@ fn open(request: &ApprovalRequest) -> Result<(), CliError> {
     let because = match &request.state {
         ApprovalState::Asked => return Ok(()),
         ApprovalState::Lapsed => "nobody answered it in time, which was a no",
+        ApprovalState::Outlived => "its run is over, so no answer would change anything",
         ApprovalState::Granted { .. } => "it was approved already, and its run has yet to use that",
         ApprovalState::Denied => "it was denied already",
         ApprovalState::Used { .. } => "it was approved already, and that yes is spent",

@@ -4,6 +4,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use selvedge_authority::TO_START;
 use selvedge_credentials::Standing as Stored;
 use selvedge_domain::{AgentName, CredentialName, Duration, Owner, Time, Trust};
 use serde_json::{Value, json};
@@ -92,11 +93,17 @@ impl Census<'_> {
             let is_used = last.is_some() && enough == config.agent.trust;
             let last_used = last.map(|at| at.to_string());
             rights.push(json!({ "key": right.key, "word": right.word, "used": is_used, "last_used": last_used }));
-            match right.what {
-                What::Trust(_) if !is_used => surplus.push(excess(&right.key, &right.word, Some(enough.as_str()))),
-                _ if !is_used => surplus.push(excess(&right.key, &right.word, None)),
-                _ => {}
+            if is_used {
+                continue;
             }
+            surplus.push(match &right.what {
+                What::Trust(trust) if enough.max(least_trust()) >= *trust => indispensable(&right.key, &right.word),
+                What::Trust(_) => excess(&right.key, &right.word, Some(enough.max(least_trust()).as_str())),
+                What::May(may) if TO_START.iter().any(|(word, _)| word == may) => {
+                    indispensable(&right.key, &right.word)
+                }
+                _ => excess(&right.key, &right.word, None),
+            });
         }
         let is_built_in = config.tries.is_some() || (name.as_str() == AD_HOC && config.rights.is_empty());
         Standing {
@@ -223,6 +230,18 @@ impl Census<'_> {
             runs: None,
         }
     }
+}
+
+/// The least trust with which a run starts.
+fn least_trust() -> Trust {
+    TO_START.iter().map(|(_, trust)| *trust).max().unwrap_or(Trust::Observe)
+}
+
+/// A right that nobody used, and that the configuration does not load without.
+fn indispensable(key: &str, word: &str) -> Value {
+    let agent = key.rsplit_once('.').map_or(key, |(agent, _)| agent);
+    let trim = format!("no run starts with less than \"{word}\" in `{key}`: take `[{agent}]` out if nobody needs it");
+    json!({ "key": key, "word": word, "trim": trim })
 }
 
 /// A right that nobody used, and how the configuration is trimmed of it.

@@ -38,10 +38,11 @@ pub(crate) fn connect(state: &State) -> Result<Session, CliError> {
 fn connect_for(state: &State, purpose: Purpose) -> Result<Session, CliError> {
     let begun = Instant::now();
     loop {
-        if let Ok(stream) = UnixStream::connect(state.socket()) {
-            return Ok(Session::Remote(stream));
-        }
-        if let Some(lock) = state.lock()? {
+        let refused = match UnixStream::connect(state.socket()) {
+            Ok(stream) => return Ok(Session::Remote(stream)),
+            Err(refused) => refused,
+        };
+        if let Some(lock) = state.lock().map_err(|error| state.kept_out(&refused).unwrap_or(error))? {
             return Ok(Session::Local(Arc::new(Keeper::open(state.clone(), lock, purpose)?), state.clone()));
         }
         if begun.elapsed() > KEEPER_STARTS_WITHIN {

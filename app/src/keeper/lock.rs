@@ -1,10 +1,10 @@
 //! The state directory, and the lock that makes one process its keeper.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, access, flock};
 
 use crate::errors::{CliError, Kind};
 
@@ -101,6 +101,44 @@ impl State {
         }
     }
 
+    /// The first directory on the way that this user may not go through.
+    fn closed(&self) -> Option<Closed> {
+        let mut way: Vec<&Path> = self.root.ancestors().collect();
+        way.reverse();
+        let is_closed = |path: &&Path| access(*path, Access::EXEC_OK) == Err(rustix::io::Errno::ACCESS);
+        let path = way.into_iter().find(is_closed)?;
+        let found = std::fs::metadata(path).ok()?;
+        Some(Closed { path: path.to_owned(), user: found.uid(), group: found.gid(), mode: found.mode() & 0o777 })
+    }
+
+    /// Why somebody else's keeper could not be spoken to, when nobody but its owner could become one. `refused` is what the
+    /// socket said.
+    pub(crate) fn kept_out(&self, refused: &std::io::Error) -> Option<CliError> {
+        let owner = std::fs::metadata(&self.root).ok()?.uid();
+        let me = rustix::process::geteuid();
+        if me.is_root() || me.as_raw() == owner || self.closed().is_some() {
+            return None;
+        }
+        let (owner, root) = (name_in("/etc/passwd", owner), self.root.display());
+        Some(match refused.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                let group = std::fs::metadata(self.socket()).map_or_else(
+                    |_| "its group".to_owned(),
+                    |socket| format!("group `{}`", name_in("/etc/group", socket.gid())),
+                );
+                CliError::new(Kind::State, format!("the control socket of `{root}` is not for you")).hint(format!(
+                    "user `{owner}` and {group} may use it: join that group, or have `{owner}` name one of yours, \
+                     `people = \"GROUP\"` under `[factory]`"
+                ))
+            }
+            _ => CliError::new(
+                Kind::State,
+                format!("no keeper is at work on `{root}`, and only user `{owner}` can be one"),
+            )
+            .hint(format!("have `{owner}` run `selvedge serve --state {root}`, then do this again")),
+        })
+    }
+
     /// The directory cannot be used, and why.
     pub(crate) fn unusable(&self, error: &std::io::Error) -> CliError {
         let plain = CliError::new(Kind::State, format!("cannot use `{}`: {error}", self.root.display()));
@@ -108,13 +146,54 @@ impl State {
             std::io::ErrorKind::ReadOnlyFilesystem => {
                 plain.hint("the file system is read-only: remount it, or name another `--state DIR`")
             }
-            std::io::ErrorKind::PermissionDenied => {
-                plain.hint("it belongs to somebody else: name your own `--state DIR`")
-            }
+            std::io::ErrorKind::PermissionDenied => match self.closed() {
+                Some(closed) => plain.hint(closed.who_may()).hint(closed.how_to_let_in()),
+                None => plain.hint("it belongs to somebody else: name your own `--state DIR`"),
+            },
             std::io::ErrorKind::StorageFull => {
                 plain.hint("the disk is full: free some space; `selvedge halt` and `revoke` work all the same")
             }
             _ => plain,
         }
     }
+}
+
+/// A directory that does not let this user through.
+struct Closed {
+    path: PathBuf,
+    user: u32,
+    group: u32,
+    mode: u32,
+}
+
+impl Closed {
+    fn who_may(&self) -> String {
+        let Self { path, mode, .. } = self;
+        let (user, group) = (name_in("/etc/passwd", self.user), name_in("/etc/group", self.group));
+        let who = match mode & 0o010 {
+            0 => format!("only user `{user}` may"),
+            _ => format!("user `{user}` and group `{group}` may"),
+        };
+        format!("`{}` does not let you through: {who} (its mode is {mode:o})", path.display())
+    }
+
+    /// Through, and no further: who goes through reads nothing that is not open to them by itself.
+    fn how_to_let_in(&self) -> String {
+        let (path, user) = (self.path.display(), name_in("/etc/passwd", self.user));
+        format!(
+            "to be let in, have `{user}` run `chgrp GROUP {path} && chmod g+x {path}`, with a group of yours that `people` under \
+             `[factory]` names; or name your own `--state DIR`"
+        )
+    }
+}
+
+/// The name of a user or a group, or the number where this machine knows none.
+fn name_in(table: &str, id: u32) -> String {
+    let number = id.to_string();
+    let lines = std::fs::read_to_string(table).unwrap_or_default();
+    let name = lines.lines().find_map(|line| match line.split(':').collect::<Vec<_>>().as_slice() {
+        [name, _, found, ..] if *found == number => Some((*name).to_owned()),
+        _ => None,
+    });
+    name.unwrap_or(number)
 }

@@ -92,12 +92,46 @@ pub(super) struct Trial {
     client: Option<String>,
     /// What its door refused by itself.
     refused: Option<String>,
+    /// The proxy that everything leaves through.
+    proxy: Option<String>,
+}
+
+/// What a proxy's trouble is called, and who can mend it; none when these words are not about the proxy.
+fn trouble_of_proxy(because: &str, proxy: Option<&str>) -> Option<(&'static str, String)> {
+    let proxy = proxy?;
+    let says = |words: &[&str]| words.iter().any(|word| because.contains(word));
+    if says(&["the proxy wants another user or password", "of the proxy; ", "the password of the proxy"]) {
+        let remedy = format!(
+            "the proxy {proxy} of `[network]` wants a user and a password: name the user in `proxy_user`, and store the password \
+             with `selvedge credentials store --proxy < password`"
+        );
+        Some(("proxy_login", remedy))
+    } else if says(&["the proxy refuses to connect"]) {
+        let remedy = format!(
+            "ask whoever runs the proxy {proxy} of `[network]` to let this machine connect to that server; the proxy says no, and \
+             nobody asked the server"
+        );
+        Some(("proxy_refused", remedy))
+    } else if says(&[
+        "the proxy does not take the connection",
+        "the proxy takes too long",
+        "the proxy's answer is none",
+    ]) {
+        let remedy = format!(
+            "see whether the proxy {proxy} of `[network]` runs, whether this machine reaches it by that name, and whether it is a \
+             proxy that speaks `CONNECT`"
+        );
+        Some(("proxy_not_reached", remedy))
+    } else {
+        None
+    }
 }
 
 impl Trial {
     /// Reads the record of `run`.
     pub(super) fn read(keeper: &Keeper, run: &RunId, credential: &CredentialName) -> Result<Self, CliError> {
-        let mut trial = Self::default();
+        let proxy = keeper.works.config().proxy.as_ref().map(|proxy| format!("http://{}:{}", proxy.host, proxy.port));
+        let mut trial = Self { proxy, ..Self::default() };
         for recorded in keeper.works.ledger.entries(0, Some(run.clone())) {
             let entry = recorded.map_err(|error| CliError::caused(Kind::Ledger, &error))?.entry;
             trial.take(credential, entry.at, &entry.record);
@@ -247,7 +281,7 @@ impl Trial {
     fn begun(&mut self, at: Time, order: &Description, name: &'static str) {
         if name == "mint" {
             let (lease, is_stored) = (order.text("lease").and_then(|lease| LeaseId::parse(lease).ok()), self.is_stored);
-            *self = Self { lease, is_stored, ..Self::default() };
+            *self = Self { lease, is_stored, proxy: self.proxy.take(), ..Self::default() };
         }
         self.orders.push((order.digest(), order.verb));
         match name {
@@ -287,16 +321,19 @@ impl Trial {
     }
 
     fn not_done(&mut self, at: Time, order: &Digest, because: &str) {
+        let of_proxy = trouble_of_proxy(because, self.proxy.as_deref());
         match self.verb_of(order) {
             Some(Verb::CredentialMint) => {
                 let trouble = Trouble::of(because);
-                let step = Step::failed("mint", trouble.as_str(), because, trouble.remedy());
+                let (reason, remedy) = of_proxy.unwrap_or_else(|| (trouble.as_str(), trouble.remedy().to_owned()));
+                let step = Step::failed("mint", reason, because, remedy);
                 self.mint = Some(step.lasting(self.asked_at, at));
             }
             Some(Verb::HttpRequest) => {
                 let remedy =
                     "see whether the service of `probe` runs, and whether this machine reaches it by that name";
-                let step = Step::failed("use", "service_not_reached", because, remedy);
+                let (reason, remedy) = of_proxy.unwrap_or_else(|| ("service_not_reached", remedy.to_owned()));
+                let step = Step::failed("use", reason, because, remedy);
                 self.usage = Some(step.lasting(self.used_at, at));
             }
             _ => {}

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Entry, KeyChange, Record, Verdict};
 use selvedge_domain::{
-    Actor, AgentName, CredentialName, Description, Event, LeaseId, LeaseState, Method, Reach, ResourceKind, RunId,
-    Time, TriggerId, TriggerSource, Trust, Verb,
+    Actor, AgentName, CredentialName, Description, Event, LeaseEvent, LeaseId, LeaseState, Method, Reach, ResourceKind,
+    RunId, Time, TriggerId, TriggerSource, Trust, Verb,
 };
 
 use super::hall::Keeper;
@@ -159,6 +159,9 @@ impl Usage {
                 self.leases.insert(lease.clone(), lent);
             }
             Event::LeaseChanged(lease, change) => {
+                if let (LeaseEvent::Minted { .. }, Some(what)) = (change, self.meant.get(lease).cloned()) {
+                    self.lent(&what, entry.at);
+                }
                 let Some(lent) = self.leases.get_mut(lease) else { return };
                 lent.state = lent.state.next(*change).unwrap_or(lent.state);
                 if !lent.state.may_live() {
@@ -192,7 +195,7 @@ impl Usage {
             self.carried(config, name, order, entry.at);
         }
         if matches!(order.verb, Verb::CredentialMint | Verb::Delegate) {
-            self.lent(order, entry.at);
+            self.means(order);
         }
         let Actor::Workload(workload) = &entry.actor else { return };
         let (Some(seen), Some(agent)) = (self.agents.get_mut(workload.agent()), config.agents.get(workload.agent()))
@@ -223,23 +226,31 @@ impl Usage {
         }
     }
 
-    fn lent(&mut self, order: &Description, at: Time) {
+    /// It was allowed: what the lease is for, if something comes of it.
+    fn means(&mut self, order: &Description) {
         let name = order.resource.name.clone();
-        let what = if order.resource.kind == ResourceKind::Credential {
-            if let Some(seen) = CredentialName::parse(&name).ok().and_then(|name| self.credentials.get_mut(&name)) {
-                seen.first_lent = seen.first_lent.or(Some(at));
-                seen.last_lent = Some(at);
-            }
-            Meant::Credential(name)
-        } else {
-            self.last_identity = Some(at);
-            Meant::Audience(name)
+        let what = match order.resource.kind {
+            ResourceKind::Credential => Meant::Credential(name),
+            _ => Meant::Audience(name),
         };
         let Some(lease) = order.text("lease").and_then(|lease| LeaseId::parse(lease).ok()) else { return };
         if let Some(lent) = self.leases.get_mut(&lease) {
             lent.what = Some(what.clone());
         }
         self.meant.insert(lease, what);
+    }
+
+    /// It was made, and lent: what was only allowed may have failed at whoever makes it.
+    fn lent(&mut self, what: &Meant, at: Time) {
+        match what {
+            Meant::Credential(name) => {
+                if let Some(seen) = CredentialName::parse(name).ok().and_then(|name| self.credentials.get_mut(&name)) {
+                    seen.first_lent = seen.first_lent.or(Some(at));
+                    seen.last_lent = Some(at);
+                }
+            }
+            Meant::Audience(_) => self.last_identity = Some(at),
+        }
     }
 }
 

@@ -147,7 +147,8 @@ fn record(record: &Record) -> (&'static str, String, Value) {
     }
 }
 
-fn shown(trigger: &selvedge_domain::Trigger) -> String {
+/// What a trigger asks for: the words of whoever asked, or the program they named.
+pub(super) fn shown(trigger: &selvedge_domain::Trigger) -> String {
     if trigger.argv.is_empty() { trigger.text.clone() } else { trigger.argv.join(" ") }
 }
 

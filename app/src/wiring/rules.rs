@@ -88,9 +88,16 @@ impl Works {
             std::mem::replace(&mut *self.policies.write().unwrap_or_else(PoisonError::into_inner), policies);
         let trouble = match Config::load(&self.state.config()) {
             Ok(config) => {
+                let before = self.config().issuer.clone();
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 self.configure_lending();
                 *self.not_in_force.write().unwrap_or_else(PoisonError::into_inner) = None;
+                if before != self.config().issuer
+                    && let Some(detail) = self.awaits_restart()
+                {
+                    let code = "restart_needed".to_owned();
+                    self.record_of_rules(Record::Observed(Observation::Finding { code, detail }));
+                }
                 None
             }
             Err(error) => {
@@ -107,7 +114,27 @@ impl Works {
             (None, None) => {
                 "the policies do not load, so everything is denied; `selvedge policy check` says why".to_owned()
             }
-            (None, Some(_)) => "policies and configuration were read again".to_owned(),
+            (None, Some(_)) => match self.awaits_restart() {
+                Some(because) => format!("policies and configuration were read again; {because}"),
+                None => "policies and configuration were read again".to_owned(),
+            },
+        })
+    }
+
+    /// What of the configuration in force waits for a keeper to start, and what is so until then; none when nothing does. Under one
+    /// issuer keys are opened, published and checked, so it does not change under runs that have its documents.
+    pub(crate) fn awaits_restart(&self) -> Option<String> {
+        let config = self.config();
+        let (wanted, used) = (&config.issuer, self.lending.identities.issuer.name());
+        (wanted != used).then(|| {
+            format!(
+                "`[factory]` names the issuer {} of trust domain `{}`, and identities are made by {} of `{}` until \
+                 `selvedge serve` is started anew",
+                wanted.as_str(),
+                wanted.trust_domain(),
+                used.as_str(),
+                used.trust_domain()
+            )
         })
     }
 

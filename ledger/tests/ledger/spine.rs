@@ -176,6 +176,29 @@ fn a_yes_counts_for_its_order_once_and_until_it_expires_a72_a75_a76() {
 }
 
 #[test]
+fn a_request_whose_run_is_over_is_open_to_nobody_a72() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let approval = ApprovalId::from_entropy(1);
+    let order = open_proposal(&claim.run).describe();
+    let asked = Record::ApprovalAsked { approval: approval.clone(), order, until: time(1_000) };
+    let journal = ledger.claimed(&claim);
+    journal.append(entry(20, Some(&claim.run), asked), Class::Durable).unwrap();
+    let seen = || {
+        let open: Vec<_> = ledger.open_approvals(time(30)).unwrap().into_iter().map(|request| request.id).collect();
+        (open, ledger.approval_request(&approval, time(30)).unwrap().unwrap().state)
+    };
+    assert_eq!(seen(), (vec![approval.clone()], ApprovalState::Asked));
+    for event in [Event::Ended(Outcome::Halted { because: "halted".to_owned() }), Event::Revoked, Event::Settled] {
+        journal.append(happened(25, &claim.run, event), Class::Durable).unwrap();
+        assert_eq!(seen(), (Vec::new(), ApprovalState::Outlived));
+    }
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
 fn asking_again_is_the_same_request_and_answers_still_count() {
     let place = Place::new();
     let ledger = place.open();
