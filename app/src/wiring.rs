@@ -119,6 +119,15 @@ struct Live {
     gits: Vec<Weak<jailed_git::Tie>>,
 }
 
+impl Live {
+    /// Whether something of it still is.
+    fn is_alive(&mut self) -> bool {
+        self.doors.retain(|door| door.strong_count() > 0);
+        self.gits.retain(|tie| tie.strong_count() > 0);
+        !(self.sandboxes.is_empty() && self.doors.is_empty() && self.gits.is_empty())
+    }
+}
+
 impl Works {
     /// Opens everything below `state`. The caller holds the lock.
     pub(crate) fn open(state: State, purpose: Purpose) -> Result<Self, CliError> {
@@ -287,12 +296,8 @@ impl Works {
         self.live(|live| {
             if let Some(entry) = live.get_mut(run) {
                 entry.sandboxes.remove(id);
-                entry.doors.retain(|door| door.strong_count() > 0);
-                entry.gits.retain(|tie| tie.strong_count() > 0);
-                if entry.sandboxes.is_empty() && entry.doors.is_empty() {
-                    live.remove(run);
-                }
             }
+            live.retain(|_, entry| entry.is_alive());
         });
     }
 
@@ -300,7 +305,7 @@ impl Works {
     pub(crate) fn kill_run(&self, run: &RunId) -> Option<String> {
         let found = self.live(|live| live.remove(run)).unwrap_or_default();
         found.doors.iter().filter_map(Weak::upgrade).for_each(|door| door.close());
-        found.gits.iter().filter_map(Weak::upgrade).for_each(|tie| tie.cut());
+        found.gits.iter().filter_map(Weak::upgrade).for_each(|tie| tie.stop());
         let mut killed: Vec<String> = Vec::new();
         for (id, killer) in found.sandboxes {
             killed.push(match killer.halt(KILL_WITHIN) {
@@ -315,7 +320,10 @@ impl Works {
 
     /// Runs that have something alive.
     pub(crate) fn live_runs(&self) -> Vec<RunId> {
-        self.live(|live| live.keys().cloned().collect())
+        self.live(|live| {
+            live.retain(|_, entry| entry.is_alive());
+            live.keys().cloned().collect()
+        })
     }
 
     /// Adds a halt. Takes effect before it is recorded.
