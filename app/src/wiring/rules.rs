@@ -90,6 +90,7 @@ impl Works {
             Ok(config) => {
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 self.configure_lending();
+                self.withdraw_what_is_not_given();
                 *self.not_in_force.write().unwrap_or_else(PoisonError::into_inner) = None;
                 None
             }
