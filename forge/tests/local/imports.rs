@@ -212,6 +212,23 @@ fn a_source_with_nothing_new_is_asked_once_and_nothing_is_fetched_or_moved() {
 }
 
 #[test]
+fn the_tree_of_a_commit_is_looked_up_once_and_never_where_the_commit_is_not() {
+    let workshop = Workshop::new();
+    let source = workshop.stranger("source", &[("a", "1")]);
+    let counted = Arc::new(Counted(HostGit::find(&std::env::var_os("PATH").unwrap()).unwrap(), Mutex::default()));
+    let shop = workshop.import(&source).run_by(Arc::clone(&counted) as Arc<dyn GitRunner>);
+    let (first, later) = (shop.tree_of(&head_of(&source)).unwrap(), shop.tree_of(&head_of(&source)).unwrap());
+    assert_eq!((&first, counted.1.lock().unwrap().len()), (&later, 1));
+    commit_files(&source, &[("a", "2")]);
+    let other = import(&workshop, source.to_str().unwrap(), &repo_name("other")).unwrap();
+    let second = other.tree_of(&head_of(&source)).unwrap();
+    assert_ne!(second, first);
+    assert!(shop.tree_of(&head_of(&source)).is_err(), "another repository has it");
+    shop.sync(&Source::parse(source.to_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(shop.tree_of(&head_of(&source)).unwrap(), second, "that there was none is not remembered");
+}
+
+#[test]
 fn catching_up_moves_branches_forward_only() {
     let workshop = Workshop::new();
     let source = workshop.stranger("source", &[("a", "1")]);
