@@ -85,7 +85,8 @@ pub(crate) struct Works {
     halts: RwLock<BTreeSet<HaltScope>>,
     words: RwLock<tenure::Words>,
     swept: Mutex<Vec<String>>,
-    probing: Mutex<()>,
+    /// How many sandboxes had been refused when a probe was last complete.
+    probing: Mutex<Option<u64>>,
     executable: PathBuf,
     roots_pem: String,
     trust_domain: String,
@@ -237,6 +238,18 @@ impl Works {
     pub(crate) fn probe(&self) -> selvedge_sandbox::Report {
         let _one_at_a_time = self.probing.lock();
         self.driver.probe()
+    }
+
+    /// Says why no sandbox would start. What a probe saw stands until a sandbox is refused: each proves its own fences before its
+    /// program runs, so this only tells whoever asks for work sooner.
+    pub(crate) fn see_that_it_can_fence(&self) -> Result<(), CliError> {
+        let mut complete_at = self.probing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let refusals = self.driver.refusals();
+        if *complete_at != Some(refusals) {
+            crate::cli::complete(&self.driver.probe())?;
+            *complete_at = Some(refusals);
+        }
+        Ok(())
     }
 
     fn driver_level(&self) -> Level {
