@@ -85,7 +85,8 @@ pub(crate) struct Works {
     halts: RwLock<BTreeSet<HaltScope>>,
     words: RwLock<tenure::Words>,
     swept: Mutex<Vec<String>>,
-    probing: Mutex<()>,
+    /// How many sandboxes had been refused when a probe was last complete.
+    probing: Mutex<Option<u64>>,
     executable: PathBuf,
     roots_pem: String,
     trust_domain: String,
@@ -117,6 +118,15 @@ struct Live {
     sandboxes: BTreeMap<String, Killer>,
     doors: Vec<Weak<Door>>,
     gits: Vec<Weak<jailed_git::Tie>>,
+}
+
+impl Live {
+    /// Whether something of it still is.
+    fn is_alive(&mut self) -> bool {
+        self.doors.retain(|door| door.strong_count() > 0);
+        self.gits.retain(|tie| tie.strong_count() > 0);
+        !(self.sandboxes.is_empty() && self.doors.is_empty() && self.gits.is_empty())
+    }
 }
 
 impl Works {
@@ -230,6 +240,18 @@ impl Works {
         self.driver.probe()
     }
 
+    /// Says why no sandbox would start. What a probe saw stands until a sandbox is refused: each proves its own fences before its
+    /// program runs, so this only tells whoever asks for work sooner.
+    pub(crate) fn see_that_it_can_fence(&self) -> Result<(), CliError> {
+        let mut complete_at = self.probing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let refusals = self.driver.refusals();
+        if *complete_at != Some(refusals) {
+            crate::cli::complete(&self.driver.probe())?;
+            *complete_at = Some(refusals);
+        }
+        Ok(())
+    }
+
     fn driver_level(&self) -> Level {
         level(self.config().level.as_deref())
     }
@@ -287,12 +309,8 @@ impl Works {
         self.live(|live| {
             if let Some(entry) = live.get_mut(run) {
                 entry.sandboxes.remove(id);
-                entry.doors.retain(|door| door.strong_count() > 0);
-                entry.gits.retain(|tie| tie.strong_count() > 0);
-                if entry.sandboxes.is_empty() && entry.doors.is_empty() {
-                    live.remove(run);
-                }
             }
+            live.retain(|_, entry| entry.is_alive());
         });
     }
 
@@ -300,7 +318,7 @@ impl Works {
     pub(crate) fn kill_run(&self, run: &RunId) -> Option<String> {
         let found = self.live(|live| live.remove(run)).unwrap_or_default();
         found.doors.iter().filter_map(Weak::upgrade).for_each(|door| door.close());
-        found.gits.iter().filter_map(Weak::upgrade).for_each(|tie| tie.cut());
+        found.gits.iter().filter_map(Weak::upgrade).for_each(|tie| tie.stop());
         let mut killed: Vec<String> = Vec::new();
         for (id, killer) in found.sandboxes {
             killed.push(match killer.halt(KILL_WITHIN) {
@@ -315,7 +333,10 @@ impl Works {
 
     /// Runs that have something alive.
     pub(crate) fn live_runs(&self) -> Vec<RunId> {
-        self.live(|live| live.keys().cloned().collect())
+        self.live(|live| {
+            live.retain(|_, entry| entry.is_alive());
+            live.keys().cloned().collect()
+        })
     }
 
     /// Adds a halt. Takes effect before it is recorded.

@@ -6,6 +6,7 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use common::{Scene, agent, eventually, processes_with, text};
 use serde_json::Value;
@@ -251,6 +252,41 @@ fn a_halt_does_not_wait_for_git_to_unpack_what_was_pushed_g5() {
         let known = scene.runs().into_iter().find(|known| text(known, "run") == run)?;
         (known["outcome"] == "halted").then_some(())
     });
+}
+
+#[test]
+fn a_halt_does_not_wait_for_the_listing_of_what_was_pushed_g5() {
+    let scene = scene();
+    let _serving = scene.serve();
+    // Until its repository does not answer, which is when its branch is none that anybody can read.
+    let script = format!(
+        "{PROLOGUE}change one\ngit push -q origin HEAD:$own\necho PUSHED\n\
+         while timeout 2 git ls-remote -q origin >/dev/null 2>&1; do sleep 0.1; done\n"
+    );
+    scene.run(&["run", "--agent", "pusher", "--json", &script]).ok();
+    let run = eventually("it began", || Some(text(scene.runs().first()?, "run").to_owned()));
+    eventually("it pushed", || scene.run(&["output", &run]).out.contains("PUSHED").then_some(()));
+    let landing = scene.state().join("landing").join(format!("{run}-a1")).join("landing.git");
+    let (branch, pipe) = (landing.join("refs/heads/selvedge").join(&run), landing.join("pipe"));
+    // Moved over it, so that nobody finds it missing. Whoever opens a pipe waits until somebody writes.
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::rename(pipe, branch).unwrap();
+    let landing = landing.display().to_string();
+    let listing = || processes_with(&landing).into_iter().find(|pid| command_line(*pid).contains("rev-parse"));
+    let ended = || scene.json(&["show", &run]).to_string().contains("sandbox_ended").then_some(());
+    eventually("its program ended", ended);
+    eventually("what it pushed is listed", listing);
+    scene.run(&["halt", "run", &run]).ok();
+    eventually("git is ended", || listing().is_none().then_some(()));
+    eventually("the run ends as halted", || {
+        let known = scene.runs().into_iter().find(|known| text(known, "run") == run)?;
+        (known["outcome"] == "halted").then_some(())
+    });
+    let shown = scene.json(&["show", &run]).to_string();
+    assert!(
+        shown.contains("it was stopped before what it pushed was looked at"),
+        "ended by its limit on time: {shown}"
+    );
 }
 
 fn command_line(pid: u32) -> String {

@@ -8,7 +8,7 @@ mod common;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
-use common::{CHECK, Scene, text};
+use common::{CHECK, Scene, eventually, text};
 
 /// A scene whose check is a script outside every directory of tests.
 fn checked_by(script: &str) -> Scene {
@@ -289,4 +289,24 @@ fn s37_one_huge_order_keeps_nobody_from_the_rest_of_the_log() {
     let triggered = lines.iter().find(|line| line["kind"] == "triggered").unwrap();
     let body: serde_json::Value = serde_json::from_str(text(triggered, "body")).unwrap();
     assert!(body.to_string().contains(&serde_json::json!(words).to_string()), "the words are whole in the export");
+}
+
+/// That sandboxes can be had is looked at once, and again when one was refused: each proves its own fences all the same.
+#[test]
+fn a_host_that_can_fence_no_more_is_told_to_whoever_asks_next() {
+    let scene = Scene::ready();
+    let _serving = scene.serve();
+    let program = ["run", "--command", "--wait", "--", "true"];
+    scene.run(&program).ok();
+    let (sandboxes, aside) = (scene.state().join("sandboxes"), scene.path("aside"));
+    std::fs::rename(&sandboxes, &aside).unwrap();
+    std::fs::write(&sandboxes, "").unwrap();
+    scene.run(&["run", "--command", "--", "true"]).ok();
+    eventually("a sandbox was refused, and nobody has to wait for a run to hear it", || {
+        let said = scene.run(&program);
+        said.err.contains("cannot use the state directory").then_some(())
+    });
+    std::fs::remove_file(&sandboxes).unwrap();
+    std::fs::rename(&aside, &sandboxes).unwrap();
+    scene.run(&program).ok();
 }

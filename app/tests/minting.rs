@@ -514,6 +514,48 @@ fn a_renewal_that_policy_denies_ends_the_credential_and_the_run_is_told_why_d12(
 }
 
 #[test]
+fn a_loan_that_is_taken_out_of_the_configuration_is_withdrawn_and_not_renewed_c4_d12() {
+    for given in ["credentials = []", "another use of it"] {
+        let vendor = Vendor::start();
+        vendor.shelf.lock().unwrap().lasts = Some(30);
+        let scene = scene(&vendor, "");
+        let serving = scene.serve();
+        let script = format!("{}; until [ -e /tmp/never ]; do sleep 1; done", ask_until("credential_not_lent"));
+        scene.run(&["run", "--agent", "caller", &script]).ok();
+        eventually("the credential is in use", || (!vendor.shelf.lock().unwrap().used.is_empty()).then_some(()));
+        // In one step: half of a file may well be sound, and give less.
+        let written = |text: &str| {
+            let beside = scene.config().with_extension("new");
+            std::fs::write(&beside, text).unwrap();
+            std::fs::rename(beside, scene.config()).unwrap();
+        };
+        // Another agent's words change nothing.
+        let config = std::fs::read_to_string(scene.config()).unwrap();
+        written(&config.replacen("small changes", "smaller changes", 1));
+        eventually("it is taken up", || (scene.json(&["can", "writer"])["purpose"] == "smaller changes").then_some(()));
+        assert_eq!(vendor.live(), 1);
+        let less = match given {
+            "credentials = []" => config.replace("credentials = [\"api\"]", given),
+            _ => config.replace(
+                &format!("uses = [\"GET https://{API}/v1\"]"),
+                &format!("uses = [\"GET https://{API}/v1/other\"]"),
+            ),
+        };
+        assert_ne!(less, config);
+        written(&less);
+        // While it works: the service counts by itself.
+        eventually("it is dead where it was made", || (vendor.live() == 0).then_some(()));
+        let run = text(&scene.runs()[0], "run").to_owned();
+        let told = || scene.run(&["output", &run]).out.contains("its agent is not given it any more").then_some(());
+        eventually("the run is told", told);
+        assert_eq!((text(&scene.runs()[0], "stage"), vendor.made()), ("working", 1), "{given}");
+        eventually("it is on record", || scene.run(&["show", &run]).out.contains("was withdrawn").then_some(()));
+        scene.run(&["halt", "run", &run]).ok();
+        drop(serving);
+    }
+}
+
+#[test]
 fn a_keeper_that_is_killed_after_a_renewal_leaves_nothing_alive_c4_a56() {
     let vendor = Vendor::start();
     vendor.shelf.lock().unwrap().lasts = Some(4);

@@ -13,6 +13,7 @@ mod check;
 mod delegate;
 mod deliver;
 mod enqueue;
+mod forge_act;
 mod git;
 mod http;
 mod mint;
@@ -28,6 +29,7 @@ pub mod orders {
     pub use super::delegate::Delegate;
     pub use super::deliver::{MergeProposal, Merged, OpenProposal};
     pub use super::enqueue::EnqueueTask;
+    pub use super::forge_act::ForgeAct;
     pub use super::git::{GitServed, PushGit, Pushed, ReadGit};
     pub use super::http::{HttpAnswered, HttpRequest};
     pub use super::mint::{MintCredential, Minted};

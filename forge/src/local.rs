@@ -19,10 +19,11 @@ mod sync;
 mod tree;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use selvedge_domain::{CommitId, RepoName};
+use selvedge_domain::{CommitId, RepoName, TreeId};
 
 use crate::git::{ANSWER, GitCall, GitError, GitLimits, GitOutput, GitRunner};
 
@@ -45,7 +46,14 @@ pub use tree::{TreeError, TreeLimits};
 pub struct LocalForge {
     root: PathBuf,
     git: Arc<dyn GitRunner>,
+    known: Known,
 }
+
+/// Trees of commits that were looked up: a commit never has another one, and no repository of ours loses an object.
+type Known = Arc<Mutex<BTreeMap<(RepoName, CommitId), TreeId>>>;
+
+/// How many of them are remembered: some hundred bytes each.
+const KNOWN_MAX: usize = 4096;
 
 /// One repository the factory keeps.
 #[derive(Debug, Clone)]
@@ -54,6 +62,7 @@ pub struct Repository {
     dir: PathBuf,
     trees: PathBuf,
     git: Arc<dyn GitRunner>,
+    known: Known,
 }
 
 /// The repository could not be opened.
@@ -85,7 +94,7 @@ impl LocalForge {
             return Err(unusable(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path is not UTF-8")));
         }
         recover::clear_leftovers(&root).map_err(unusable)?;
-        Ok(Self { root, git })
+        Ok(Self { root, git, known: Known::default() })
     }
 
     /// The repository imported under `name`.
@@ -98,7 +107,7 @@ impl LocalForge {
     fn at(&self, name: &RepoName) -> Repository {
         let beside = |suffix: &str| self.root.join(format!("{}{suffix}", name.as_file_name()));
         let (dir, trees) = (beside(".git"), beside(".trees"));
-        Repository { name: name.clone(), dir, trees, git: Arc::clone(&self.git) }
+        Repository { name: name.clone(), dir, trees, git: Arc::clone(&self.git), known: Arc::clone(&self.known) }
     }
 }
 

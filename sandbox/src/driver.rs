@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -51,6 +52,7 @@ pub struct NativeDriver {
     pub(crate) setup: Setup,
     pub(crate) records: Records,
     pub(crate) hierarchies: Hierarchies,
+    refusals: AtomicU64,
     fail_at: Option<String>,
 }
 
@@ -61,7 +63,7 @@ impl NativeDriver {
             Records::open(&setup.state).map_err(|error| Refused::io(Layer::State, "open state directory", error))?;
         let hierarchies =
             Hierarchies::of_host().map_err(|error| Refused::io(Layer::ControlGroups, "look for them", error))?;
-        Ok(Self { setup, records, hierarchies, fail_at: None })
+        Ok(Self { setup, records, hierarchies, refusals: AtomicU64::new(0), fail_at: None })
     }
 
     /// Makes a step of every later start fail.
@@ -70,8 +72,19 @@ impl NativeDriver {
         self.fail_at = Some(step.to_owned());
     }
 
+    /// How many starts were refused. While this stays the same, what a probe saw still stands.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
     /// Builds a sandbox and proves its layers. The program runs once the sandbox is released.
     pub fn start(&self, id: &str, place: &Place) -> Result<Sandbox, Refused> {
+        self.build(id, place).inspect_err(|_| {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn build(&self, id: &str, place: &Place) -> Result<Sandbox, Refused> {
         check(id, place)?;
         let owner = self.owner(id, place)?;
         let group = self.hierarchies.group(id);

@@ -30,7 +30,7 @@ pub(super) fn run(
     let repo = pick_repo(&config, request.repo.as_deref())?;
     let agent = pick_agent(&config, request)?;
     // Without a sandbox nothing will start: better said now than after every retry of the run.
-    crate::cli::complete(&works.probe())?;
+    works.see_that_it_can_fence()?;
     if request.scan && request.advisories.is_none() && config.advisories.is_none() {
         return Err(CliError::new(Kind::Advisories, "no advisory database")
             .hint("name one with `--advisories DIR`, or set `advisories.path`"));

@@ -136,11 +136,16 @@ impl GitDesk {
         })
     }
 
-    /// What was pushed, as a change of the base; nothing where nothing was.
-    pub(super) fn changes(&self) -> Result<Option<ChangeSet>, String> {
+    /// What was pushed, as a change of the base, or why that cannot be told; nothing where nothing was. Its sandbox has ended, and a
+    /// halt does not wait for this either.
+    pub(super) fn changes(&self) -> Result<Result<Option<ChangeSet>, String>, ActError> {
         self.tie.mend();
         let landing = self.landing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        landing.map_or(Ok(None), |landing| landing.changes().map_err(|error| error.to_string()))
+        let listed = landing.map_or(Ok(None), |landing| landing.changes().map_err(|error| error.to_string()));
+        if self.tie.is_stopped() {
+            return Err(ActError::Halted("it was stopped before what it pushed was looked at".to_owned()));
+        }
+        Ok(listed)
     }
 
     /// Gives up what is being looked at: a pack can take long, and whoever stops a run does not wait for it.

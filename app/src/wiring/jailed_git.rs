@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selvedge_forge::git::{GitCall, GitError, GitOutput, GitRunner, HostGit};
@@ -147,32 +147,52 @@ pub(super) struct Tie(Mutex<Tied>);
 #[derive(Debug, Default)]
 struct Tied {
     calls: BTreeMap<String, Killer>,
+    /// Until it is mended.
     is_cut: bool,
+    /// For good.
+    is_stopped: bool,
 }
 
 impl Tie {
     /// Ends the calls that are under way, and each that begins, until [`Self::mend`].
     pub(super) fn cut(&self) {
-        let mut tied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tied = self.tied();
         tied.is_cut = true;
+        tied.calls.values().for_each(end);
+    }
+
+    /// The same, and nothing mends it: the run is stopped.
+    pub(super) fn stop(&self) {
+        let mut tied = self.tied();
+        tied.is_stopped = true;
         tied.calls.values().for_each(end);
     }
 
     /// Lets calls go on again, for what the factory itself has to look at.
     pub(super) fn mend(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_cut = false;
+        self.tied().is_cut = false;
+    }
+
+    /// Whether the run is stopped.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.tied().is_stopped
     }
 
     fn begun(&self, id: &str, killer: &Killer) {
-        let mut tied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if tied.is_cut {
+        let mut tied = self.tied();
+        if tied.is_cut || tied.is_stopped {
             end(killer);
         }
         tied.calls.insert(id.to_owned(), killer.clone());
     }
 
     fn done(&self, id: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).calls.remove(id);
+        self.tied().calls.remove(id);
+    }
+
+    /// Each statement leaves it whole.
+    fn tied(&self) -> MutexGuard<'_, Tied> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -38,7 +38,7 @@ impl Repositories for Works {
         let source = Source::parse(&repo.source.to_string_lossy()).map_err(permanent)?;
         let synced = repository.sync(&source).map_err(transient)?;
         if !trigger.argv.is_empty() {
-            return operator_s_head(&repository, &source);
+            return operator_s_head(&repository, synced.head);
         }
         let branch = BranchName::parse(&repo.repository.target).map_err(permanent)?;
         // Work on either side of a fork would silently leave the other out.
@@ -155,9 +155,9 @@ impl Works {
 }
 
 /// Where the operator stands in their own repository: what an ad-hoc program runs on.
-fn operator_s_head(repository: &Repository, source: &Source) -> Result<CommitId, ActError> {
+fn operator_s_head(repository: &Repository, head: Option<CommitId>) -> Result<CommitId, ActError> {
     let unknown = || permanent("HEAD is on no branch, so the factory does not have it; put a branch there");
-    let head = repository.head_of(source).map_err(transient)?.ok_or_else(unknown)?;
+    let head = head.ok_or_else(unknown)?;
     repository.tree_of(&head).map_err(|_| unknown())?;
     Ok(head)
 }

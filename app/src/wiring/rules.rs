@@ -91,6 +91,7 @@ impl Works {
                 let before = self.config().issuer.clone();
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 self.configure_lending();
+                self.withdraw_what_is_not_given();
                 *self.not_in_force.write().unwrap_or_else(PoisonError::into_inner) = None;
                 if before != self.config().issuer
                     && let Some(detail) = self.awaits_restart()

@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use selvedge_authority::{Class, Entry, Journal as _, Record, Relinquished, Verdict};
 use selvedge_domain::orders::MintCredential;
-use selvedge_domain::{Actor, CredentialName, Description, LeaseId, LeaseState, ResourceKind, Revocation, RunId, Time};
+use selvedge_domain::{
+    Actor, CredentialName, Description, LeaseId, LeaseState, Loan, Reach, ResourceKind, Revocation, RunId, Time,
+};
 use selvedge_factory::ports::{Clock as _, TakenBack};
 use selvedge_gateway::{Door, LoanChange};
 
 use super::Works;
+
+/// Why a loan that was taken out of the configuration is not lent, as an agent is told.
+const NOT_GIVEN: &str = "the credential was withdrawn from this run: its agent is not given it any more";
 
 /// Credentials that were lent and are not known to be dead.
 #[derive(Default)]
@@ -22,10 +27,19 @@ pub(super) struct OnLoan {
 
 #[derive(Default)]
 struct Loans {
-    lent: BTreeMap<LeaseId, (RunId, CredentialName)>,
+    lent: BTreeMap<LeaseId, Lent>,
     /// For as long as the keeper lives: a person makes few of them.
     withdrawn: BTreeSet<LeaseId>,
     moves: u64,
+}
+
+/// What a run was lent.
+#[derive(Clone)]
+struct Lent {
+    run: RunId,
+    credential: CredentialName,
+    /// What it may be used for.
+    uses: Vec<Reach>,
 }
 
 impl OnLoan {
@@ -43,16 +57,23 @@ impl OnLoan {
     fn withdraw(&self, credential: &CredentialName, from: Option<&RunId>) -> Vec<(RunId, LeaseId)> {
         let mut loans = self.loans();
         let is_meant = |run: &RunId, name: &CredentialName| name == credential && from.is_none_or(|from| from == run);
-        let meant = loans.lent.iter().filter(|(_, (run, name))| is_meant(run, name));
-        let meant: Vec<_> = meant.map(|(lease, (run, _))| (run.clone(), lease.clone())).collect();
+        let meant = loans.lent.iter().filter(|(_, lent)| is_meant(&lent.run, &lent.credential));
+        let meant: Vec<_> = meant.map(|(lease, lent)| (lent.run.clone(), lease.clone())).collect();
         loans.withdrawn.extend(meant.iter().map(|(_, lease)| lease.clone()));
         meant
     }
 
     fn of_run(&self, run: &RunId) -> Vec<MayLive> {
         let loans = self.loans();
-        let lent = loans.lent.iter().filter(|(_, (of, _))| of == run);
+        let lent = loans.lent.iter().filter(|(_, lent)| lent.run == *run);
         lent.map(|(lease, _)| MayLive { lease: lease.clone(), until: None }).collect()
+    }
+
+    /// What doors may have, or get.
+    fn held(&self) -> Vec<Lent> {
+        let loans = self.loans();
+        let held = loans.lent.iter().filter(|(lease, _)| !loans.withdrawn.contains(lease));
+        held.map(|(_, lent)| lent.clone()).collect()
     }
 
     /// How often something has moved. Ask before looking, so that what moves while looking is not slept through.
@@ -110,8 +131,8 @@ impl Works {
     /// Remembers a credential from before it is made.
     pub(super) fn goes_on_loan(&self, order: &MintCredential) {
         if let Some(credential) = &order.credential {
-            let loan = (order.run.clone(), credential.clone());
-            self.on_loan.loans().lent.insert(order.lease.clone(), loan);
+            let lent = Lent { run: order.run.clone(), credential: credential.clone(), uses: order.uses.clone() };
+            self.on_loan.loans().lent.insert(order.lease.clone(), lent);
         }
     }
 
@@ -162,6 +183,39 @@ impl Works {
         });
         // Withdrawn whether or not it can be recorded.
         let _unrecorded = self.record_withdrawn(&loans, &Actor::Factory);
+    }
+
+    /// Withdraws what runs were lent and the configuration gives their agents no more, in whole or in part. Whoever watches over a
+    /// loan ends it where it was made; until then it is not renewed either.
+    pub(super) fn withdraw_what_is_not_given(&self) {
+        let ungiven: BTreeSet<(RunId, CredentialName)> = self
+            .on_loan
+            .held()
+            .into_iter()
+            .filter(|lent| !self.is_given(lent))
+            .map(|lent| (lent.run, lent.credential))
+            .collect();
+        std::thread::scope(|threads| {
+            for (run, credential) in &ungiven {
+                threads.spawn(|| {
+                    let loans = self.withdraw_from_doors(credential, Some(run), NOT_GIVEN);
+                    // Withdrawn whether or not it can be recorded.
+                    let _unrecorded = self.record_withdrawn(&loans, &Actor::Factory);
+                });
+            }
+        });
+    }
+
+    /// Whether its agent could be lent this now. One whose agent nobody can tell could not.
+    fn is_given(&self, lent: &Lent) -> bool {
+        let config = self.config();
+        let Ok(run) = self.run(&lent.run) else { return false };
+        let given = config.agents.get(&run.trigger().agent).map(|agent| &agent.agent.loans);
+        let covers = |uses: &Reach| {
+            let wanted = Loan { credential: lent.credential.clone(), uses: uses.clone() };
+            given.is_some_and(|given| given.iter().any(|loan| loan.contains(&wanted)))
+        };
+        lent.uses.iter().all(covers)
     }
 
     /// What a run was lent that may live: as the log says, or, when it cannot be read, as this process knows.

@@ -76,7 +76,7 @@ impl Workplace for Works {
         let inside = Inside { reach, lending, desks, purpose: "work" };
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
         // What was pushed is what the run wants taken; what lies in the workspace beside it is not looked at.
-        let changes = match git.as_ref().map_or(Ok(None), GitDesk::changes) {
+        let changes = match git.as_ref().map_or(Ok(Ok(None)), GitDesk::changes)? {
             Ok(Some(pushed)) => Ok(pushed),
             Ok(None) => sandbox
                 .collect(&CollectLimits::default(), &|_| false)

@@ -1,5 +1,6 @@
 //! `http.request`: forward one canonical request through the HTTP door.
 
+use super::forge_act::ForgeAct;
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
 use crate::{CredentialName, Endpoint, Method, RepoName, RunId};
 
@@ -56,6 +57,7 @@ impl Order for HttpRequest {
                 ("method", Field::from(self.method.as_str())),
                 ("path", Field::from(self.path.as_str())),
                 ("query_bytes", measured(self.query_bytes)),
+                ("forge_act", Field::from(ForgeAct::of(self.method, &self.path).map_or("none", ForgeAct::as_str))),
                 ("credential", Field::from(self.credential.as_ref().map_or("none", |credential| credential.as_str()))),
             ],
         }

@@ -17,7 +17,7 @@ use selvedge_domain::{Change, ChangeSet, CommitId, RepoPath, RunId, TreeId};
 
 use super::branch::{run_branch, run_reference};
 use super::tree::{Entry, TreeError};
-use super::{BranchName, Expected, PublishError, Repository, commit_id};
+use super::{BranchName, Expected, Known, PublishError, Repository, commit_id};
 use crate::git::{ANSWER, GitCall, GitError, GitLimits, LISTING};
 use crate::secret::Scanner;
 use crate::sensitive::{ActedOnBy, acted_on_by};
@@ -154,8 +154,13 @@ impl Repository {
         target: &BranchName,
         run: &RunId,
     ) -> Result<Landing, LandingError> {
-        let repository =
-            Self { name: self.name.clone(), dir: at.to_owned(), trees: at.join("trees"), git: Arc::clone(&self.git) };
+        let repository = Self {
+            name: self.name.clone(),
+            dir: at.to_owned(),
+            trees: at.join("trees"),
+            git: Arc::clone(&self.git),
+            known: Known::default(),
+        };
         fs::create_dir_all(at)?;
         repository.init(if base.as_str().len() == 64 { "sha256" } else { "sha1" }).map_err(std::io::Error::other)?;
         let pack = at.join("base.pack");

@@ -1,11 +1,13 @@
 //! Reading what a branch, a commit or a path holds.
 
+use std::sync::PoisonError;
+
 use selvedge_domain::{CommitId, FileMode, RepoPath, TreeId};
 
 use crate::git::{ANSWER, GitError, LISTING};
 
 use super::tree::{TreeError, parse_entry, records};
-use super::{BranchName, Repository};
+use super::{BranchName, KNOWN_MAX, Repository};
 
 /// A file at a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,21 @@ impl Repository {
 
     /// The tree of a commit.
     pub fn tree_of(&self, commit: &CommitId) -> Result<TreeId, GitError> {
+        let key = (self.name.clone(), commit.clone());
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(tree) = known {
+            return Ok(tree);
+        }
+        let tree = self.look_up_tree_of(commit)?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(key, tree.clone());
+        Ok(tree)
+    }
+
+    fn look_up_tree_of(&self, commit: &CommitId) -> Result<TreeId, GitError> {
         let line =
             self.git(&["rev-parse", "--verify", "--end-of-options", &format!("{commit}^{{tree}}")], b"", ANSWER)?;
         let text = std::str::from_utf8(&line).unwrap_or_default().trim_end();

@@ -17,67 +17,96 @@ pub struct Synced {
     pub diverged: Vec<BranchName>,
     /// Names left out, escaped: ours to give, or not usable as a branch.
     pub skipped: Vec<String>,
+    /// Where the source's HEAD stood when it was asked. None when it points at nothing the source has.
+    pub head: Option<CommitId>,
+}
+
+/// References by their full names.
+type References = BTreeMap<String, String>;
+
+/// What a source has.
+#[derive(Debug)]
+struct Told {
+    head: Option<CommitId>,
+    /// Its branches and tags, as they are called where ours are kept.
+    kept_as: References,
 }
 
 /// Where the source's branches and tags are kept as it last had them.
+const SOURCE: &str = "refs/selvedge/source/";
 const SOURCE_HEADS: &str = "refs/selvedge/source/heads/";
 const SOURCE_TAGS: &str = "refs/selvedge/source/tags/";
 
 impl Repository {
     /// Catches up with the source. Branches only move forward, ours and theirs are never overwritten, tags never move.
+    ///
+    /// The source is asked first: mostly it has nothing new, and then nothing is fetched.
     pub fn sync(&self, source: &Source) -> Result<Synced, ImportError> {
+        // One asks a process of the source's, one of ours.
+        let (told, known) = std::thread::scope(|threads| {
+            let known = threads.spawn(|| self.references());
+            (self.told(source), known.join())
+        });
+        let (told, mut known) = (told?, known.unwrap_or_else(|_| self.references())?);
+        if !kept(&known).eq(told.kept_as.iter()) {
+            self.fetch(source)?;
+            known = self.references()?;
+        }
+        Ok(Synced { head: told.head, ..self.promote(&known)? })
+    }
+
+    /// What the source has. Asked in git's own protocol, like everything of a source: whatever its configuration says, nothing of
+    /// it runs (attack S-28).
+    fn told(&self, source: &Source) -> Result<Told, ImportError> {
+        let answer = self.read_source(&["ls-remote", "--", &source.text], source, TRANSFER)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let mut told = Told { head: None, kept_as: References::new() };
+        for (id, name) in answer.lines().filter_map(|line| line.split_once('\t')) {
+            if name == "HEAD" {
+                told.head = CommitId::parse(id).ok();
+            } else if let Some(name) = kept_as(name) {
+                told.kept_as.insert(name, id.to_owned());
+            }
+        }
+        Ok(told)
+    }
+
+    fn fetch(&self, source: &Source) -> Result<(), ImportError> {
         let heads = format!("+refs/heads/*:{SOURCE_HEADS}*");
         let tags = format!("+refs/tags/*:{SOURCE_TAGS}*");
         let args = ["fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"];
         self.read_source(&[&args[..], &["--", &source.text, &heads, &tags]].concat(), source, TRANSFER)?;
-        self.promote()
-    }
-
-    /// Where the source's HEAD stands. Asked in git's own protocol, like everything of a source: whatever its
-    /// configuration says, nothing of it runs (attack S-28). None when HEAD points at nothing the source has.
-    pub fn head_of(&self, source: &Source) -> Result<Option<CommitId>, ImportError> {
-        let answer = self.read_source(&["ls-remote", "--", &source.text, "HEAD"], source, TRANSFER)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let id = answer.lines().find_map(|line| line.strip_suffix("\tHEAD"));
-        Ok(id.and_then(|id| CommitId::parse(id).ok()))
+        Ok(())
     }
 
     /// Moves our branches and tags to the source's, where that only adds.
-    fn promote(&self) -> Result<Synced, ImportError> {
-        let theirs = self.references(SOURCE_HEADS)?;
-        let ours = self.references("refs/heads/")?;
+    fn promote(&self, known: &References) -> Result<Synced, ImportError> {
         let mut synced = Synced::default();
-        let mut moves = self.new_tags()?;
-        for (name, new) in theirs {
-            let Ok(branch) = BranchName::parse(&name) else {
-                synced.skipped.push(shown(&name));
+        let mut moves = new_tags(known);
+        for (name, new) in below(known, SOURCE_HEADS) {
+            let Ok(branch) = BranchName::parse(name) else {
+                synced.skipped.push(shown(name));
                 continue;
             };
-            let old = ours.get(&name);
+            let old = known.get(&format!("refs/heads/{name}"));
             match old {
-                Some(old) if *old == new => continue,
-                Some(old) if self.is_ancestor(old, &new)? => {}
-                Some(old) if self.is_ancestor(&new, old)? => continue,
+                Some(old) if old == new => continue,
+                Some(old) if self.is_ancestor(old, new)? => {}
+                Some(old) if self.is_ancestor(new, old)? => continue,
                 Some(_) => {
                     synced.diverged.push(branch);
                     continue;
                 }
                 None => {}
             }
-            moves.push(Move { reference: branch.reference(), new, old: old.cloned().unwrap_or_default() });
+            let old = old.cloned().unwrap_or_default();
+            moves.push(Move { reference: branch.reference(), new: new.clone(), old });
             synced.updated.push(branch);
         }
         let failed = self.apply(&moves)?;
         synced.updated.retain(|branch| !failed.contains(&branch.reference()));
         synced.skipped.extend(failed.iter().map(|reference| shown(reference)));
         Ok(synced)
-    }
-
-    fn new_tags(&self) -> Result<Vec<Move>, GitError> {
-        let ours = self.references("refs/tags/")?;
-        let theirs = self.references(SOURCE_TAGS)?;
-        let new = theirs.into_iter().filter(|(name, _)| !ours.contains_key(name));
-        Ok(new.map(|(name, new)| Move { reference: format!("refs/tags/{name}"), new, old: String::new() }).collect())
     }
 
     /// Makes every move that is possible, all at once if it can be; returns the references that could not move.
@@ -88,7 +117,7 @@ impl Repository {
             let orders: String = moves.iter().map(Move::order).collect();
             self.ask(&["update-ref", "--no-deref", "--stdin", "-z"], orders.as_bytes(), LISTING)
         };
-        if update(moves)?.status == Some(0) {
+        if moves.is_empty() || update(moves)?.status == Some(0) {
             return Ok(Vec::new());
         }
         let mut failed = Vec::new();
@@ -100,12 +129,13 @@ impl Repository {
         Ok(failed)
     }
 
-    /// References below `prefix`: what follows it, and the object.
-    fn references(&self, prefix: &str) -> Result<BTreeMap<String, String>, GitError> {
-        let listing = self.git(&["for-each-ref", "--format=%(objectname) %(refname)", prefix], b"", LISTING)?;
+    /// Our branches and tags, and the source's as we last had them.
+    fn references(&self) -> Result<References, GitError> {
+        let args = ["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/", "refs/tags/", SOURCE];
+        let listing = self.git(&args, b"", LISTING)?;
         let listing = String::from_utf8_lossy(&listing);
         let named = listing.lines().filter_map(|line| line.split_once(' '));
-        Ok(named.filter_map(|(id, name)| Some((name.strip_prefix(prefix)?.to_owned(), id.to_owned()))).collect())
+        Ok(named.map(|(id, name)| (name.to_owned(), id.to_owned())).collect())
     }
 
     fn is_ancestor(&self, older: &str, newer: &str) -> Result<bool, GitError> {
@@ -113,6 +143,28 @@ impl Repository {
         let parse = CommitId::parse;
         self.contains(&parse(newer).map_err(unreadable)?, &parse(older).map_err(unreadable)?)
     }
+}
+
+/// Where a source's reference is kept; nowhere, if it is neither branch nor tag, or says what a tag points at.
+fn kept_as(name: &str) -> Option<String> {
+    let name = name.strip_prefix("refs/").filter(|name| name.starts_with("heads/") || name.starts_with("tags/"))?;
+    (!name.ends_with("^{}")).then(|| format!("{SOURCE}{name}"))
+}
+
+/// What is kept of a source.
+fn kept(known: &References) -> impl Iterator<Item = (&String, &String)> {
+    known.iter().filter(|(name, _)| name.starts_with(SOURCE))
+}
+
+/// References below `prefix`: what follows it, and the object.
+fn below<'a>(known: &'a References, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a String)> {
+    known.iter().filter_map(move |(name, id)| Some((name.strip_prefix(prefix)?, id)))
+}
+
+fn new_tags(known: &References) -> Vec<Move> {
+    let ours = |name: &str| format!("refs/tags/{name}");
+    let new = below(known, SOURCE_TAGS).filter(|(name, _)| !known.contains_key(&ours(name)));
+    new.map(|(name, new)| Move { reference: ours(name), new: new.clone(), old: String::new() }).collect()
 }
 
 /// One reference's way from `old`, empty where there was none, to `new`.

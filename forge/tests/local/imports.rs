@@ -1,6 +1,11 @@
 //! Taking repositories in and catching up with them.
 
+use std::fs::File;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
 use selvedge_domain::{CommitId, RepoName};
+use selvedge_forge::git::{GitCall, GitError, GitOutput, GitRunner, HostGit};
 use selvedge_forge::local::{BranchName, ImportError, OpenError, Repository, Source};
 
 use crate::support::{Workshop, commit, commit_files, plain_git, plain_git_line, repo_name, shop_name, write};
@@ -158,6 +163,69 @@ fn repositories_with_sha_256_ids_work_too() {
     assert_eq!(base.as_str().len(), 64);
     let made = commit(&repository, &base, [write("b", "2")]).unwrap();
     assert_eq!(repository.tree_of(&made.commit).unwrap(), made.tree);
+}
+
+/// Runs git and remembers which subcommands.
+#[derive(Debug)]
+struct Counted(HostGit, Mutex<Vec<String>>);
+
+impl GitRunner for Counted {
+    fn run(&self, call: &GitCall<'_>) -> Result<GitOutput, GitError> {
+        self.1.lock().unwrap().push(call.args[0].to_owned());
+        self.0.run(call)
+    }
+
+    fn pipe(&self, call: &GitCall<'_>, input: Option<File>, output: &mut dyn Write) -> Result<GitOutput, GitError> {
+        self.0.pipe(call, input, output)
+    }
+}
+
+#[test]
+fn a_source_with_nothing_new_is_asked_once_and_nothing_is_fetched_or_moved() {
+    let workshop = Workshop::new();
+    let source = workshop.stranger("source", &[("a", "1")]);
+    plain_git(&source, &["tag", "-a", "v1", "-m", "one"]);
+    let counted = Arc::new(Counted(HostGit::find(&std::env::var_os("PATH").unwrap()).unwrap(), Mutex::default()));
+    let shop = workshop.import(&source).run_by(Arc::clone(&counted) as Arc<dyn GitRunner>);
+    let from = Source::parse(source.to_str().unwrap()).unwrap();
+    let synced = || {
+        let head = shop.sync(&from).unwrap().head;
+        let mut calls = std::mem::take(&mut *counted.1.lock().unwrap());
+        calls.sort_unstable();
+        (head, calls.join(" "))
+    };
+    assert_eq!(synced(), (Some(head_of(&source)), "for-each-ref ls-remote".to_owned()));
+    commit_files(&source, &[("a", "2")]);
+    let (head, calls) = synced();
+    assert_eq!((&head, shop.head(&branch("main")).unwrap()), (&Some(head_of(&source)), head.clone()));
+    assert!(calls.contains("fetch") && calls.contains("update-ref"), "{calls}");
+    // What a keeper that was killed between the two left is still taken up.
+    plain_git(shop.dir(), &["update-ref", "refs/heads/main", &format!("{}^", head.unwrap())]);
+    counted.1.lock().unwrap().clear();
+    assert_eq!(shop.sync(&from).unwrap().updated, [branch("main")]);
+    counted.1.lock().unwrap().clear();
+    // What the source takes away is forgotten, and HEAD need not be on a branch.
+    plain_git(&source, &["tag", "-d", "v1"]);
+    plain_git(&source, &["checkout", "-q", "--detach"]);
+    assert_eq!(synced().0, Some(head_of(&source)));
+    assert_eq!(synced().1, "for-each-ref ls-remote");
+}
+
+#[test]
+fn the_tree_of_a_commit_is_looked_up_once_and_never_where_the_commit_is_not() {
+    let workshop = Workshop::new();
+    let source = workshop.stranger("source", &[("a", "1")]);
+    let counted = Arc::new(Counted(HostGit::find(&std::env::var_os("PATH").unwrap()).unwrap(), Mutex::default()));
+    let shop = workshop.import(&source).run_by(Arc::clone(&counted) as Arc<dyn GitRunner>);
+    let (first, later) = (shop.tree_of(&head_of(&source)).unwrap(), shop.tree_of(&head_of(&source)).unwrap());
+    assert_eq!((&first, counted.1.lock().unwrap().len()), (&later, 1));
+    commit_files(&source, &[("a", "2")]);
+    let other = import(&workshop, source.to_str().unwrap(), &repo_name("other")).unwrap();
+    let second = other.tree_of(&head_of(&source)).unwrap();
+    assert_ne!(second, first);
+    assert!(shop.tree_of(&head_of(&source)).is_err(), "another repository has it");
+    shop.sync(&Source::parse(source.to_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(shop.tree_of(&head_of(&source)).unwrap(), second, "that there was none is not remembered");
 }
 
 #[test]

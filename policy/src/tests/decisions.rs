@@ -201,6 +201,25 @@ fn an_explanation_quotes_the_policies_and_what_did_not_apply() {
 }
 
 #[test]
+fn no_agent_decides_at_a_forge_however_widely_it_may_write_there_a67() {
+    let defaults = crate::defaults::default_sources().map(|(_, text)| text).collect::<String>();
+    let wide = r#"@id("wide") @owner("o") permit (principal is Agent, action == Action::"http.request", resource);"#;
+    let policies = load(&format!("{defaults}{wide}"));
+    let (subject, context) = (fixer(), plain());
+    for path in ["/repos/a/b/pulls/7/merge", "/repos/a/b/pulls/7/reviews", "/a/b.git/git-receive-pack"] {
+        let order = http(Method::Post, path);
+        let Verdict::Deny(denial) = judge(&policies, &subject, &order, &context) else { panic!("must deny {path}") };
+        assert_eq!((denial.code, names(&denial.policies)), (Code::Forbidden, vec!["guard.no-decision-at-a-forge"]));
+        assert!(denial.next_step.contains("leave the proposal to people"), "{denial}");
+        let approved = Question { approved: true, ..question(&subject, &order, &context) };
+        assert_eq!(policies.judge(&approved).as_str(), "deny", "no approval makes an agent a reviewer");
+    }
+    for path in ["/repos/a/b/pulls", "/repos/a/b/issues/7/comments"] {
+        assert_eq!(judge(&policies, &subject, &http(Method::Post, path), &context).as_str(), "allow");
+    }
+}
+
+#[test]
 fn an_explanation_and_the_verdict_never_differ() {
     let defaults = Policies::defaults().unwrap();
     for order in one_of_each_verb() {

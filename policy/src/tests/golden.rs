@@ -95,6 +95,13 @@ fn orders() -> Vec<(String, Description)> {
         ("approval.grant, by another".to_owned(), approve_others()),
     ];
     orders.extend(Method::ALL.iter().map(|method| (format!("http.request, {}", method.as_str()), http(*method, "/x"))));
+    for (act, path) in [
+        ("merge", "/repos/acme/shop/pulls/7/merge"),
+        ("review", "/repos/acme/shop/pulls/7/reviews"),
+        ("push", "/acme/shop.git/git-receive-pack"),
+    ] {
+        orders.push((format!("http.request, a {act} at a forge"), http(Method::Post, path)));
+    }
     let typed: BTreeSet<Verb> = orders.iter().map(|(_, order)| order.verb).collect();
     let bare = Verb::ALL.iter().filter(|verb| !typed.contains(verb));
     orders.extend(bare.map(|verb| (verb.to_string(), untyped(*verb))));
