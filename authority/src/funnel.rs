@@ -243,6 +243,7 @@ mod tests {
             path: path.to_owned(),
             query_bytes: 0,
             credential: None,
+            graphql: BTreeSet::new(),
         }
     }
 
