@@ -13,6 +13,7 @@ use selvedge_domain::{
     Sensitivity, Tenure, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
+use selvedge_gateway::GraphqlService;
 use selvedge_gateway::http::path::CanonicalPath;
 
 mod aws;
@@ -21,6 +22,7 @@ mod discover;
 mod federation;
 mod file;
 mod forge_tokens;
+mod graphql;
 mod propose;
 mod rights;
 mod trials;
@@ -78,6 +80,7 @@ pub(crate) struct Config {
     pub(crate) registries: BTreeMap<String, RegistryConfig>,
     pub(crate) credentials: BTreeMap<CredentialName, CredentialConfig>,
     pub(crate) danger: Vec<Danger>,
+    pub(crate) graphql: Vec<GraphqlService>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) toolchains: Vec<PathBuf>,
     pub(crate) advisories: Option<PathBuf>,
@@ -211,6 +214,7 @@ impl Reader<'_> {
             registries,
             credentials,
             danger: self.danger(file)?,
+            graphql: self.graphql(file)?,
             proxy: self.proxy(&file.network)?,
             toolchains: self.toolchains(&file.factory)?,
             advisories: advisories.transpose()?,

@@ -6,7 +6,9 @@ use selvedge_domain::orders::{
     OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, UseSecret,
 };
 
-use selvedge_domain::{Ceiling, CredentialName, Grant, Loan, May, Order, Reach, TriggerSource, Trust};
+use selvedge_domain::{
+    Ceiling, CredentialName, Grant, GraphqlKind, Loan, May, Method, Order, Reach, TriggerSource, Trust,
+};
 
 /// Why an order lies outside a grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,9 +160,15 @@ impl Granted for HttpRequest {
         if loans.any(|loan| covers(&loan.uses)) { Ok(()) } else { Err(Outside::Credential(credential.clone())) }
     }
 
-    /// A request that carries a credential is on stable storage before the credential leaves.
+    /// A request that carries a credential, or may change something where it goes, is on stable storage before it leaves.
     fn class(&self) -> Class {
-        if self.credential.is_some() { Class::Durable } else { class_of(Self::VERB) }
+        let reads = match self.method {
+            Method::Get | Method::Head | Method::Options => {
+                self.graphql.iter().all(|act| act.kind() == GraphqlKind::Query)
+            }
+            Method::Post | Method::Put | Method::Patch | Method::Delete => false,
+        };
+        if reads && self.credential.is_none() { class_of(Self::VERB) } else { Class::Durable }
     }
 }
 

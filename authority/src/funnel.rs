@@ -179,12 +179,12 @@ mod tests {
 
     use selvedge_domain::orders::HttpRequest;
     use selvedge_domain::{
-        AgentName, Autonomy, Deed, Endpoint, Grant, HostPattern, Method, Order, Reach, RepoName, Sensitivity, Time,
-        Trust, WorkloadId, orders::HttpAnswered,
+        AgentName, Autonomy, Deed, Endpoint, Grant, GraphqlAct, HostPattern, Method, Order, Reach, RepoName,
+        Sensitivity, Time, Trust, WorkloadId, orders::HttpAnswered,
     };
 
     use super::*;
-    use crate::{Approval, PolicyName};
+    use crate::{Approval, Class, Granted, PolicyName};
 
     struct Five;
 
@@ -243,7 +243,31 @@ mod tests {
             path: path.to_owned(),
             query_bytes: 0,
             credential: None,
+            graphql: BTreeSet::new(),
         }
+    }
+
+    #[test]
+    fn a20_what_may_change_something_is_durable_and_within_no_grant_that_did_not_name_it() {
+        let endpoint = request("/").endpoint;
+        let reach = Reach { endpoint, methods: BTreeSet::from([Method::Get]), path_prefix: "/index".to_owned() };
+        let grant = Grant {
+            trust: Trust::Propose,
+            may: BTreeSet::new(),
+            reach: BTreeSet::from([reach]),
+            audiences: BTreeSet::new(),
+            may_ask: BTreeSet::new(),
+            loans: BTreeSet::new(),
+            until: Time::from_millis(u64::MAX),
+        };
+        for method in Method::ALL.iter().copied() {
+            let order = HttpRequest { method, ..request("/index/it") };
+            let reads = matches!(method, Method::Get | Method::Head | Method::Options);
+            assert_eq!(order.class(), if reads { Class::Ordered } else { Class::Durable }, "{method:?}");
+            assert_eq!(order.within(&grant).is_ok(), method == Method::Get, "{method:?}");
+        }
+        let mutation = GraphqlAct::parse("mutation addComment").into_iter().collect();
+        assert_eq!(HttpRequest { graphql: mutation, ..request("/index/it") }.class(), Class::Durable, "A-47");
     }
 
     fn subject() -> Subject {

@@ -15,6 +15,7 @@ mod effect;
 #[doc(hidden)]
 pub mod fuzz;
 mod grant;
+mod graphql;
 mod id;
 mod lease;
 mod name;
@@ -33,6 +34,7 @@ pub use deed::{Deed, Remembered};
 pub use digest::{BadDigest, CommitId, Digest, TreeId};
 pub use effect::{Effect, EffectKind, Outcome, ProposalNumber};
 pub use grant::{Endpoint, Grant, HostPattern, Loan, May, Method, Reach};
+pub use graphql::{GraphqlAct, GraphqlKind};
 pub use id::{ApprovalId, BadId, LeaseId, RunId, TaskId, TriggerId};
 pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
 pub use name::{AgentName, BadName, CredentialName, RepoName};

@@ -401,8 +401,9 @@ mod tests {
 
     fn get(doors: &Gatekeeper<'_>, serial: u64, path: &str) -> Option<Code> {
         let (endpoint, path) = (rule("/").endpoint, path.to_owned());
-        let (method, query_bytes, credential) = (Method::Get, 0, None);
-        let request = HttpRequest { run: run(), repo: repo(), serial, endpoint, method, path, query_bytes, credential };
+        let (method, query_bytes, credential, graphql) = (Method::Get, 0, None, BTreeSet::new());
+        let (run, repo) = (run(), repo());
+        let request = HttpRequest { run, repo, serial, endpoint, method, path, query_bytes, credential, graphql };
         doors.ask(request).err().map(|denial| denial.code)
     }
 

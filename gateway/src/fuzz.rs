@@ -5,6 +5,7 @@
 
 mod dns;
 mod git;
+mod graphql;
 mod http;
 mod identity;
 mod link;
@@ -25,6 +26,8 @@ pub const TARGETS: &[(&str, Promise)] = &[
     ("from_door", link::from_door),
     ("git_packet", git::packet),
     ("git_push", git::push),
+    ("graphql_call", graphql::call),
+    ("graphql_document", graphql::document),
     ("identity_request", identity::request),
     ("identity_wire", identity::wire),
     ("link_frame", link::frame),

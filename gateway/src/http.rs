@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 
 use crate::dial::Dialer;
 use crate::git::door::GitDoor;
+use crate::graphql::GraphqlService;
 use crate::link::Link;
 use crate::loan::Loans;
 use crate::protocol::{Limits, ListenerKind};
@@ -57,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) tokens: Option<Endpoint>,
     /// Where this run asks for more, if it may.
     pub(crate) asking: Option<Endpoint>,
+    /// Where GraphQL is spoken.
+    pub(crate) graphql: Vec<GraphqlService>,
     pub(crate) authority: RunAuthority,
     pub(crate) dialer: Dialer,
     pub(crate) limits: Limits,

@@ -399,7 +399,8 @@ mod tests {
         let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
         let path = path.to_owned();
         let (method, credential, source) = (Method::Get, None, Source::Connect);
-        let ask = Ask { serial, method, endpoint, path, query_bytes: 0, body_bytes: None, credential, source };
+        let (query_bytes, graphql) = (0, BTreeSet::new());
+        let ask = Ask { serial, method, endpoint, path, query_bytes, body_bytes: None, credential, graphql, source };
         frame::encode(&FromDoor::Ask(ask.into()), FROM_DOOR_BYTES_MAX).unwrap().to_vec()
     }
 

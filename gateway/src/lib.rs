@@ -14,6 +14,7 @@ pub mod dns;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod git;
+mod graphql;
 pub mod http;
 mod identity;
 pub mod model;
@@ -31,6 +32,7 @@ mod wire;
 
 pub use dial::proxy::{ProxyLogin, UpstreamProxy};
 pub use git::wanted::{GitAnswer, GitCall, GitHost, GitService, GitWanted};
+pub use graphql::GraphqlService;
 pub use identity::wanted::{Bundles, Claims, Given, Wanted};
 pub use keeper::{DOOR_NAME, Door, DoorGone, Judge, Ready, RunAs, ServeError, StartError};
 pub use loan::{

@@ -1,12 +1,12 @@
 //! The door's side of the channel: ask and wait, tell what was done, count what was refused. Owns fail-closed: without a
 //! timely answer nothing is allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use selvedge_domain::{CredentialName, Endpoint, Method, Reach};
+use selvedge_domain::{CredentialName, Endpoint, GraphqlAct, Method, Reach};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -58,6 +58,7 @@ pub(crate) struct Question {
     pub(crate) query_bytes: u64,
     pub(crate) body_bytes: Option<u64>,
     pub(crate) credential: Option<CredentialName>,
+    pub(crate) graphql: BTreeSet<GraphqlAct>,
     pub(crate) source: Source,
 }
 
@@ -98,8 +99,8 @@ impl Link {
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         lock(&self.waiting).insert(serial, answer);
-        let Question { method, endpoint, path, query_bytes, body_bytes, credential, source } = question;
-        let ask = Ask { serial, method, endpoint, path, query_bytes, body_bytes, credential, source };
+        let Question { method, endpoint, path, query_bytes, body_bytes, credential, graphql, source } = question;
+        let ask = Ask { serial, method, endpoint, path, query_bytes, body_bytes, credential, graphql, source };
         let answered = async {
             self.outbox.send(FromDoor::Ask(ask.into())).await.ok()?;
             answered.await.ok()
@@ -286,7 +287,8 @@ mod tests {
         let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
         let path = "/".to_owned();
         let (credential, source) = (None, Source::Connect);
-        Question { method: Method::Get, endpoint, path, query_bytes: 0, body_bytes: Some(0), credential, source }
+        let (query_bytes, body_bytes, graphql) = (0, Some(0), BTreeSet::new());
+        Question { method: Method::Get, endpoint, path, query_bytes, body_bytes, credential, graphql, source }
     }
 
     fn on_one_thread(test: impl Future<Output = ()>) {

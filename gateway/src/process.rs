@@ -102,8 +102,8 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
     let (link, messages) = Link::new(ANSWER_TIMEOUT);
     let whole_bodies = Arc::new(Semaphore::new(WHOLE_BODIES_MAX));
     let (tokens, asking) = (hello.tokens, hello.asking.map(|asking| asking.endpoint));
-    let context =
-        Context { scope, link, loans, git, tokens, asking, authority, dialer, limits: hello.limits, whole_bodies };
+    let (graphql, limits) = (hello.graphql, hello.limits);
+    let context = Context { scope, link, loans, git, tokens, asking, graphql, authority, dialer, limits, whole_bodies };
     Ok(Prepared { context, messages, listeners, lease: hello.lease })
 }
 

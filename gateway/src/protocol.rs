@@ -1,14 +1,16 @@
 //! What keeper and door tell each other, in the factory's own types. Owns the vocabulary; never knows bytes or sockets.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use selvedge_domain::{CredentialName, Endpoint, Method, Reach, RunId};
+use selvedge_domain::{CredentialName, Endpoint, GraphqlAct, Method, Reach, RunId};
 use zeroize::Zeroizing;
 
 use crate::danger;
 use crate::dial::proxy::UpstreamProxy;
 use crate::git::wanted::GitHost;
+use crate::graphql::GraphqlService;
 use crate::loan::Loan;
 
 /// Everything a door is told at its start; it reads nothing else.
@@ -36,6 +38,8 @@ pub struct Hello {
     pub tokens: Option<Endpoint>,
     /// What the run may ask for beyond its reach, and where; nothing, and then it cannot ask.
     pub asking: Option<Asking>,
+    /// Where GraphQL is spoken, and what may be asked of it there.
+    pub graphql: Vec<GraphqlService>,
     /// How much may pass.
     pub limits: Limits,
     /// The proxy everything leaves through but what `dangers` name, if there is one.
@@ -122,6 +126,8 @@ pub struct Ask {
     pub body_bytes: Option<u64>,
     /// The lent credential that would go into it.
     pub credential: Option<CredentialName>,
+    /// What it does, where GraphQL is spoken.
+    pub graphql: BTreeSet<GraphqlAct>,
     /// How it came.
     pub source: Source,
 }

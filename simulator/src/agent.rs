@@ -1,5 +1,7 @@
 //! A simulated agent in a simulated sandbox: asks its door, leaves a tree, and may be killed at any moment.
 
+use std::collections::BTreeSet;
+
 use selvedge_authority::{ActError, Observation};
 use selvedge_domain::orders::{HttpAnswered, HttpRequest, Ran};
 use selvedge_domain::{Digest, Method, Order, RunId, Task, Verb};
@@ -102,6 +104,7 @@ impl Keeper<'_, '_> {
                 path: path.to_owned(),
                 query_bytes: 0,
                 credential: None,
+                graphql: BTreeSet::new(),
             };
             let order: Digest = request.describe().digest();
             let allowed = doors.ask(request).is_ok() || self.sim.is_broken(Break::IgnoresTheDoorkeeper);

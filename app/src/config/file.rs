@@ -37,6 +37,9 @@ pub(crate) struct File {
     /// How doors and couriers leave.
     #[serde(skip_serializing_if = "Network::is_empty")]
     pub(crate) network: Network,
+    /// Where GraphQL is spoken, as `<host>/<path>`: a door reads what requests to it would do, and refuses what it cannot read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) graphql: BTreeMap<String, Graphql>,
     /// Where advisories come from.
     #[serde(skip_serializing_if = "Advisories::is_empty")]
     pub(crate) advisories: Advisories,
@@ -331,6 +334,17 @@ pub(crate) struct OAuth {
     /// The longest a token lives; an exchange whose answer is lost keeps its run open this long.
     #[serde(default = "lent_at_most")]
     pub(crate) token_lives_at_most: String,
+}
+
+/// What may be asked of a service that speaks GraphQL, by whoever reaches it. Queries may be.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Graphql {
+    /// Root fields of mutations that may be carried out, such as `addComment`.
+    pub(crate) mutations: Vec<String>,
+    /// Documents that a request may name by their hash alone (SHA-256).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) persisted: Vec<String>,
 }
 
 /// Where advisories come from.

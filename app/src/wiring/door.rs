@@ -120,6 +120,7 @@ impl Works {
             git: git.map(GitDesk::host).transpose()?,
             tokens: tokens.map(TokenDesk::place).transpose()?,
             asking,
+            graphql: config.graphql.clone(),
             limits: Limits::default(),
             proxy: self.way_out().upstream().map_err(ActError::Permanent)?,
         };
@@ -295,6 +296,7 @@ impl Judge for Desk<'_> {
             path: ask.path.clone(),
             query_bytes: ask.query_bytes,
             credential: ask.credential.clone(),
+            graphql: ask.graphql.clone(),
         };
         match self.doors.ask(request) {
             Ok(()) => Verdict::Allow,

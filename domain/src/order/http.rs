@@ -1,8 +1,10 @@
 //! `http.request`: forward one canonical request through the HTTP door.
 
+use std::collections::BTreeSet;
+
 use super::forge_act::ForgeAct;
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{CredentialName, Endpoint, Method, RepoName, RunId};
+use crate::{CredentialName, Endpoint, GraphqlAct, Method, RepoName, RunId};
 
 /// Forward this request. The path is canonical (RFC 3986 section 6.2.2), the query is only measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct HttpRequest {
     pub query_bytes: u64,
     /// The lent credential that the door will put into it.
     pub credential: Option<CredentialName>,
+    /// What it does, where the operator said that the path speaks GraphQL; elsewhere nothing is read.
+    pub graphql: BTreeSet<GraphqlAct>,
 }
 
 /// What came back.
@@ -59,6 +63,7 @@ impl Order for HttpRequest {
                 ("query_bytes", measured(self.query_bytes)),
                 ("forge_act", Field::from(ForgeAct::of(self.method, &self.path).map_or("none", ForgeAct::as_str))),
                 ("credential", Field::from(self.credential.as_ref().map_or("none", |credential| credential.as_str()))),
+                ("graphql", Field::Words(self.graphql.iter().map(ToString::to_string).collect())),
             ],
         }
     }

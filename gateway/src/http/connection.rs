@@ -1,10 +1,11 @@
 //! One client connection, request by request: read, place, judge, forward, answer. Each request is judged anew, whatever
 //! came before it on the connection.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use selvedge_domain::{Endpoint, Time};
+use selvedge_domain::{Endpoint, GraphqlAct, Time};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Context;
@@ -20,6 +21,7 @@ use super::sign;
 use crate::access;
 use crate::dial::ClientLeg;
 use crate::git::door as git;
+use crate::graphql::{CALL_BYTES_MAX, Head};
 use crate::link::{Question, failed};
 use crate::protocol::{Layer, Outcome};
 use crate::tokens;
@@ -166,16 +168,18 @@ impl Connection {
             self.context.link.refused(Layer::Http, "foreign_credential_stripped", name);
         }
         let body = BodyReader::begin(request.framing, self.context.limits.request_body_bytes_max)?;
-        let question = self.question(request, &endpoint, injection.as_ref());
+        let mut question = self.question(request, &endpoint, injection.as_ref());
         // While the keeper thinks nothing is under way yet that a renewal or a withdrawal would have to wait for.
         let is_lent = injection.is_some();
         drop(injection);
+        let (graphql, body) = self.read_graphql(request, &endpoint, body).await?;
+        question.graphql = graphql;
         let allowed = self.context.link.ask(question).await.map_err(Refusal::from)?;
 
         let mut passed = Passed::default();
         let forwarded = match is_lent {
             true => self.forward_while_lent(request, &endpoint, body, &mut passed).await,
-            false => self.forward(request, &endpoint, Body::Streamed(body), None, &mut passed).await,
+            false => self.forward(request, &endpoint, body, None, &mut passed).await,
         };
         let outcome = match &forwarded {
             Ok((status, _)) => Outcome::Answered { status: *status },
@@ -191,7 +195,7 @@ impl Connection {
         &mut self,
         request: &mut Exchange,
         endpoint: &Endpoint,
-        body: BodyReader,
+        body: Body,
         passed: &mut Passed,
     ) -> Result<(u16, Next), Broken> {
         // The keeper took its time to answer: what goes out is what is lent now.
@@ -211,7 +215,7 @@ impl Connection {
         &mut self,
         request: &mut Exchange,
         endpoint: &Endpoint,
-        body: BodyReader,
+        body: Body,
         injection: &Injection,
         passed: &mut Passed,
     ) -> Result<(u16, Next), Broken> {
@@ -222,6 +226,7 @@ impl Connection {
     fn question(&self, request: &Exchange, endpoint: &Endpoint, injection: Option<&Injection>) -> Question {
         Question {
             credential: injection.map(|injection| injection.credential.clone()),
+            graphql: BTreeSet::new(),
             method: request.method,
             endpoint: endpoint.clone(),
             path: request.path.as_str().to_owned(),
@@ -240,23 +245,21 @@ impl Connection {
         &mut self,
         request: &mut Exchange,
         endpoint: &Endpoint,
-        body: BodyReader,
+        body: Body,
         injection: &Injection,
     ) -> Result<Body, Broken> {
         match &injection.going {
             Going::Field(field, value) => {
                 request.carry(field.as_str(), value);
-                Ok(Body::Streamed(body))
+                Ok(body)
             }
             Going::Signature(keys, signed_for) => {
-                let context = Arc::clone(&self.context);
-                let room = context.whole_bodies.clone().acquire_owned().await;
-                let room = room.map_err(|_| Broken::Told("door_closing"))?;
-                let bytes = self.read_whole(request, body).await?;
+                let (bytes, room) = match body {
+                    Body::Streamed(body) => self.read_whole(request, body).await?,
+                    Body::Whole(bytes, room) => (bytes, room),
+                };
                 let bytes = sign::uncoded(request, bytes)?;
-                if let Some(turned) = BodyWatch::over(&context.loans).and_then(|watch| watch.turned_up_in(&bytes)) {
-                    return Err(Refusal::TurnedUp(turned).into());
-                }
+                self.refuse_turned_up(&bytes)?;
                 let place = (endpoint, self.entry.port_default());
                 sign::sign(request, &bytes, (keys, signed_for), place, now());
                 Ok(Body::Whole(bytes, room))
@@ -264,12 +267,48 @@ impl Connection {
         }
     }
 
-    /// Reads a body whole, having told the client to send it where it waits for that.
-    async fn read_whole(&mut self, request: &mut Exchange, body: BodyReader) -> Result<Vec<u8>, Broken> {
+    /// Reads what a request would do where GraphQL is spoken, and its body with it: nobody can be asked before.
+    async fn read_graphql(
+        &mut self,
+        request: &mut Exchange,
+        endpoint: &Endpoint,
+        body: BodyReader,
+    ) -> Result<(BTreeSet<GraphqlAct>, Body), Broken> {
+        let context = Arc::clone(&self.context);
+        let path = request.path.as_str();
+        let Some(service) = context.graphql.iter().find(|service| service.is_at(&endpoint.host, path)) else {
+            return Ok((BTreeSet::new(), Body::Streamed(body)));
+        };
+        let media = match service.read_head(request).map_err(Refusal::from)? {
+            Head::Whole(acts) => return Ok((acts, Body::Streamed(body))),
+            Head::BodyFollows(media) => media,
+        };
+        let body = BodyReader::begin(request.framing, context.limits.request_body_bytes_max.min(CALL_BYTES_MAX))?;
+        let (bytes, room) = self.read_whole(request, body).await?;
+        self.refuse_turned_up(&bytes)?;
+        let acts = service.read_body(media, &bytes).map_err(Refusal::from)?;
+        request.framing = Framing::Length(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok((acts, Body::Whole(bytes, room)))
+    }
+
+    /// What leaves whole is looked through whole.
+    fn refuse_turned_up(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        let turned = BodyWatch::over(&self.context.loans).and_then(|watch| watch.turned_up_in(bytes));
+        turned.map_or(Ok(()), |turned| Err(Refusal::TurnedUp(turned)))
+    }
+
+    /// Reads a body whole once there is room, having told the client to send it where it waits for that.
+    async fn read_whole(
+        &mut self,
+        request: &mut Exchange,
+        body: BodyReader,
+    ) -> Result<(Vec<u8>, OwnedSemaphorePermit), Broken> {
+        let room = Arc::clone(&self.context.whole_bodies).acquire_owned().await;
+        let room = room.map_err(|_| Broken::Told("door_closing"))?;
         self.let_client_go_on(request).await?;
         request.expects_continue = false;
         match self.client.read_body(body).await {
-            Ok(bytes) => Ok(bytes),
+            Ok(bytes) => Ok((bytes, room)),
             Err(RelayError::Malformed(bad)) if bad != BadBody::Truncated => Err(Refusal::Body(bad).into()),
             Err(_) => Err(Broken::Told("client_gone")),
         }

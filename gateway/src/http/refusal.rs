@@ -9,6 +9,7 @@ use super::lend::Turned;
 use super::path::BadTarget;
 use super::request::BadRequest;
 use crate::dial::DialError;
+use crate::graphql::Unfit;
 use crate::link::NotAllowed;
 
 /// Why a request was not forwarded, or not answered.
@@ -50,6 +51,8 @@ pub(crate) enum Refusal {
     },
     /// It needs a credential, which never goes out for a client that asked in clear text.
     LentInClear(CredentialName),
+    /// It is no GraphQL that a door reads, or would do what was not configured, where GraphQL is spoken.
+    Graphql(Unfit),
     /// No part of git's smart protocol, at the place where a repository is served.
     NotGit,
     /// No call of the token endpoint, at the place where it is served.
@@ -105,6 +108,7 @@ impl Refusal {
             Self::Unshown { next_step, .. } => (403, "act_not_shown", next_step.as_str()),
             Self::NotLent { next_step, .. } => (403, "credential_not_lent", next_step.as_str()),
             Self::LentInClear(_) => show_dial(DialError::ClearText),
+            Self::Graphql(unfit) => unfit.shown(),
             Self::NotGit => (404, "not_git", "use git with the URL in SELVEDGE_GIT_URL; nothing else is here"),
             Self::NoSuchCall => (
                 404,
@@ -148,6 +152,7 @@ impl Refusal {
             Self::Unshown { name, .. } => Some(("act_not_shown", name.clone())),
             Self::NotLent { credential, .. } => Some(("credential_not_lent", credential.to_string())),
             Self::LentInClear(credential) => Some(("clear_text_denied", credential.to_string())),
+            Self::Graphql(unfit) => Some((unfit.shown().1, unfit.to_string())),
             Self::NotGit => Some(("not_git", String::new())),
             Self::NoSuchCall | Self::NotAccess => Some(("no_such_call", String::new())),
             Self::NotAForm => Some(("not_a_form", String::new())),
@@ -239,6 +244,12 @@ impl From<BadBody> for Refusal {
 impl From<NotAllowed> for Refusal {
     fn from(not_allowed: NotAllowed) -> Self {
         Self::NotAllowed(not_allowed)
+    }
+}
+
+impl From<Unfit> for Refusal {
+    fn from(unfit: Unfit) -> Self {
+        Self::Graphql(unfit)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach, RunId};
+use selvedge_domain::{CredentialName, Endpoint, GraphqlAct, HostPattern, Method, Reach, RunId};
 use serde::{Deserialize, Serialize};
 
 use super::errand::WireErrand;
@@ -12,6 +12,7 @@ use crate::danger;
 use crate::dial::proxy::{ProxyLogin, UpstreamProxy};
 use crate::git::wanted::GitHost;
 use crate::git::wire::{WireGitAnswer, WireGitCall, WireGitHost};
+use crate::graphql::GraphqlService;
 use crate::identity::wire::{WireGiven, WireWanted};
 use crate::loan::{FieldName, Loan, LoanChange, Placeholder, Scheme, SecretText, SignedFor, Way};
 use crate::protocol::{
@@ -89,6 +90,7 @@ pub(crate) struct WireHello {
     git: Option<WireGitHost>,
     tokens: Option<(String, u16)>,
     asking: Option<WireAsking>,
+    graphql: Vec<WireGraphql>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
     proxy: Option<WireProxy>,
@@ -100,6 +102,15 @@ pub(crate) struct WireAsking {
     host: String,
     port: u16,
     within: Vec<WireReach>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireGraphql {
+    host: String,
+    path: String,
+    mutations: Vec<String>,
+    persisted: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -181,6 +192,7 @@ pub(crate) struct WireAsk {
     query_bytes: u64,
     body_bytes: Option<u64>,
     credential: Option<String>,
+    graphql: Vec<String>,
     source: WireSource,
 }
 
@@ -252,6 +264,7 @@ impl From<&Hello> for WireHello {
             git: hello.git.as_ref().map(WireGitHost::from),
             tokens: hello.tokens.as_ref().map(|at| (at.host.to_string(), at.port)),
             asking: hello.asking.as_ref().map(WireAsking::from),
+            graphql: hello.graphql.iter().map(WireGraphql::from).collect(),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
             proxy: hello.proxy.as_ref().map(WireProxy::from),
@@ -278,6 +291,7 @@ impl TryFrom<WireHello> for Hello {
             git: wire.git.map(GitHost::try_from).transpose()?,
             tokens: wire.tokens.map(|(host, port)| endpoint(&host, port)).transpose()?,
             asking: wire.asking.map(Asking::try_from).transpose()?,
+            graphql: wire.graphql.into_iter().map(GraphqlService::try_from).collect::<Result<_, _>>()?,
             limits: Limits {
                 request_body_bytes_max: wire.request_body_bytes_max,
                 response_body_bytes_max: wire.response_body_bytes_max,
@@ -324,6 +338,23 @@ impl TryFrom<WireAsking> for Asking {
     fn try_from(wire: WireAsking) -> Result<Self, BadMessage> {
         let within = wire.within.into_iter().map(Reach::try_from).collect::<Result<_, _>>()?;
         Ok(Self { endpoint: endpoint(&wire.host, wire.port)?, within })
+    }
+}
+
+impl From<&GraphqlService> for WireGraphql {
+    fn from(service: &GraphqlService) -> Self {
+        let GraphqlService { host, path, mutations, persisted } = service;
+        let mutations = mutations.iter().cloned().collect();
+        Self { host: host.to_string(), path: path.clone(), mutations, persisted: persisted.clone() }
+    }
+}
+
+impl TryFrom<WireGraphql> for GraphqlService {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireGraphql) -> Result<Self, BadMessage> {
+        let host = HostPattern::parse(&wire.host).ok_or(BadMessage("host"))?;
+        Ok(Self { host, path: wire.path, mutations: wire.mutations.into_iter().collect(), persisted: wire.persisted })
     }
 }
 
@@ -525,6 +556,7 @@ impl From<Ask> for WireAsk {
             query_bytes: ask.query_bytes,
             body_bytes: ask.body_bytes,
             credential: ask.credential.map(|name| name.to_string()),
+            graphql: ask.graphql.iter().map(ToString::to_string).collect(),
             source: ask.source.into(),
         }
     }
@@ -546,6 +578,10 @@ impl TryFrom<WireAsk> for Ask {
             query_bytes: wire.query_bytes,
             body_bytes: wire.body_bytes,
             credential: wire.credential.as_deref().map(credential).transpose()?,
+            graphql: {
+                let acts = wire.graphql.iter().map(|act| GraphqlAct::parse(act)).collect::<Option<_>>();
+                acts.ok_or(BadMessage("act"))?
+            },
             source: wire.source.into(),
         })
     }
@@ -596,6 +632,7 @@ mod tests {
             query_bytes: 4,
             body_bytes: None,
             credential: None,
+            graphql: [GraphqlAct::parse("query viewer").unwrap()].into(),
             source: Source::Captured,
         }
     }
@@ -619,7 +656,7 @@ mod tests {
             text(&FromDoor::Ask(ask().into())),
             concat!(
                 r#"{"message":"ask","serial":3,"method":"PUT","host":"registry.example","port":443,"path":"/a%20b","#,
-                r#""query_bytes":4,"body_bytes":null,"credential":null,"source":"captured"}"#
+                r#""query_bytes":4,"body_bytes":null,"credential":null,"graphql":["query viewer"],"source":"captured"}"#
             )
         );
         let answer = ToDoor::Answer { serial: 3, verdict: WireVerdict::Allow };
@@ -643,6 +680,7 @@ mod tests {
             git: None,
             tokens: None,
             asking: None,
+            graphql: Vec::new(),
             limits: Limits::default(),
             proxy: None,
         };

@@ -8,6 +8,8 @@ mod courier;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
+mod graphql;
+#[cfg(test)]
 mod lending;
 #[cfg(test)]
 mod lifecycle;

@@ -15,24 +15,29 @@ const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 
 /// A way from a client to the door. The first two are protected, the others in clear text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     Connect,
     CapturedTls,
     Absolute,
     CapturedClear,
 }
 
-const WAYS: [Way; 4] = [Way::Connect, Way::CapturedTls, Way::Absolute, Way::CapturedClear];
+pub const WAYS: [Way; 4] = [Way::Connect, Way::CapturedTls, Way::Absolute, Way::CapturedClear];
 
 impl Way {
-    fn is_clear(self) -> bool {
+    pub fn is_clear(self) -> bool {
         matches!(self, Self::Absolute | Self::CapturedClear)
     }
 
     /// Asks for this and gives the whole answer.
-    fn ask(self, world: &World, method: &str, path: &str, fields: &str) -> String {
+    pub fn ask(self, world: &World, method: &str, path: &str, fields: &str) -> String {
+        self.ask_with(world, method, path, fields, "")
+    }
+
+    /// The same, with a body.
+    pub fn ask_with(self, world: &World, method: &str, path: &str, fields: &str, body: &str) -> String {
         let place = if self == Self::Absolute { format!("http://{HOST}{path}") } else { path.to_owned() };
-        let request = format!("{method} {place} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n");
+        let request = format!("{method} {place} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n{body}");
         let mut stream: Box<dyn Stream> = match self {
             Self::Connect => Box::new(world.tunnel(&format!("{HOST}:443"), HOST)),
             Self::CapturedTls => Box::new(world.tls_over(connect(world.captured_tls), HOST)),

@@ -15,8 +15,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use selvedge_domain::{Endpoint, HostPattern, Method, Reach, RunId};
 use selvedge_gateway::{
-    Ask, Done, Door, Hello, Judge, Lease, Limits, ListenerKind, Loan, Ready, Refused, RunAs, ServeError, UpstreamProxy,
-    Verdict, danger,
+    Ask, Done, Door, GraphqlService, Hello, Judge, Lease, Limits, ListenerKind, Loan, Ready, Refused, RunAs,
+    ServeError, UpstreamProxy, Verdict, danger,
 };
 
 use crate::upstream::{PublicAuthority, Upstream};
@@ -101,6 +101,11 @@ impl World {
             hello.proxy = Some(proxy);
             hello.dangers.retain(|danger| danger.transport == danger::Transport::Clear);
         })
+    }
+
+    /// One whose door knows that GraphQL is spoken there.
+    pub fn speaking_graphql(services: Vec<GraphqlService>) -> Self {
+        Self::start_told(Path::new(DOOR_PROGRAM), RunAs::Keeper, |hello| hello.graphql = services)
     }
 
     fn start_lending(program: &Path, run_as: RunAs, loans: Vec<Loan>) -> Self {
@@ -267,6 +272,7 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         git: None,
         tokens: None,
         asking: None,
+        graphql: Vec::new(),
         limits: LIMITS,
         proxy: None,
     }

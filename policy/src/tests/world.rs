@@ -236,7 +236,8 @@ pub(crate) fn check() -> Description {
 pub(crate) fn http(method: Method, path: &str) -> Description {
     let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
     let path = path.to_owned();
-    HttpRequest { run: run(), repo: repo(), serial: 1, endpoint, method, path, query_bytes: 0, credential: None }
+    let (credential, graphql) = (None, BTreeSet::new());
+    HttpRequest { run: run(), repo: repo(), serial: 1, endpoint, method, path, query_bytes: 0, credential, graphql }
         .describe()
 }
 
