@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod denials;
 pub mod json;
+pub mod messages;
 pub mod request;
 pub mod shape;
 pub mod sse;
