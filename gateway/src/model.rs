@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod denials;
+pub mod gemini;
 pub mod json;
 pub mod messages;
 pub mod request;

@@ -249,14 +249,14 @@ impl Reader {
 
 impl Answer for Reader {
     fn event(&mut self, name: &str, data: &str) -> Result<Vec<Call>, Garbled> {
+        // Whatever goes wrong, nothing that waited comes out any more.
+        let state = mem::replace(&mut self.state, State::Over);
         let event = json::object(data.as_bytes())?;
         let kind = text(&event, "type")?;
         // Some clients go by one of the two, some by the other.
         if !name.is_empty() && name != kind {
             return Err(Garbled::Misplaced(format!("`{}` called `{}`", named(kind), named(name))));
         }
-        // Whatever goes wrong, nothing that waited comes out any more.
-        let state = mem::replace(&mut self.state, State::Over);
         let (state, calls) = match (state, kind) {
             (state @ (State::Over | State::Waits(..) | State::WaitsWhole(..)), _) => {
                 self.state = state;

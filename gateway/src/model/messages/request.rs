@@ -167,7 +167,7 @@ static EDIT: Shape = Shape::Kinds {
     ],
 };
 
-/// Tools. `bash_*`, `text_editor_*`, `memory_*` and `computer_*` are the vendor's in name only: the agent runs them.
+/// Tools. `bash_*`, `text_editor_*` and `memory_*` are the vendor's in name only: the agent runs them.
 static TOOL: Shape = Shape::Kinds {
     tag: "type",
     untagged: Some("custom"),
@@ -176,10 +176,10 @@ static TOOL: Shape = Shape::Kinds {
         Kind::plain("bash_*", CUSTOM_TOOL),
         Kind::plain("text_editor_*", CUSTOM_TOOL),
         Kind::plain("memory_*", CUSTOM_TOOL),
-        Kind::plain("computer_*", CUSTOM_TOOL),
         Kind::egress(VendorTools, "web_search_*", VENDOR_TOOL),
         Kind::egress(VendorTools, "web_fetch_*", VENDOR_TOOL),
         Kind::egress(VendorTools, "code_execution_*", VENDOR_TOOL),
+        Kind::egress(VendorTools, "computer_*", CUSTOM_TOOL),
         Kind::egress(VendorTools, "tool_search_tool_regex", VENDOR_TOOL),
         Kind::egress(VendorTools, "tool_search_tool_regex_*", VENDOR_TOOL),
         Kind::egress(VendorTools, "tool_search_tool_bm25", VENDOR_TOOL),
@@ -441,6 +441,7 @@ mod tests {
             (VendorTools, tool("web_search_20250305")),
             (VendorTools, tool("web_fetch_20250910")),
             (VendorTools, tool("code_execution_20250825")),
+            (VendorTools, tool("computer_20250124")),
             (VendorTools, tool("tool_search_tool_bm25")),
             (
                 VendorTools,
@@ -478,7 +479,7 @@ mod tests {
 
     #[test]
     fn what_stays_with_the_agent_needs_none() {
-        let tools = ["bash_20250124", "text_editor_20250728", "memory_20250818", "computer_20250124", "custom"];
+        let tools = ["bash_20250124", "text_editor_20250728", "memory_20250818", "custom"];
         for request in tools.map(|kind| with("tools", json!([{ "type": kind, "name": "t" }]))).into_iter().chain([
             with("system", json!("be kind")),
             with("tool_choice", json!({ "type": "tool", "name": "t" })),

@@ -114,7 +114,11 @@ fn garbled(events: &[(String, String)]) -> (Option<Garbled>, String) {
             Ok(calls) => {
                 reader.rule(&vec![Ruling::Denied { told: "no".into() }; calls.len()], &mut Denials::new(DENIED.into()))
             }
-            Err(garbled) => return (Some(garbled), String::from_utf8(given).unwrap()),
+            Err(garbled) => {
+                assert!(reader.event("ping", "{\"type\":\"ping\"}").is_err(), "nothing behind it");
+                assert_eq!(reader.drain(), b"");
+                return (Some(garbled), String::from_utf8(given).unwrap());
+            }
         }
         given.extend(reader.drain());
     }
@@ -313,6 +317,7 @@ fn d0014_what_is_not_understood_is_not_passed_on() {
         ),
         (vec![event("message_stop", json!({}))], "`message_stop`"),
         (vec![event("content_block_start", json!({ "index": 0, "content_block": text }))], "`content_block_start`"),
+        (vec![(String::new(), "{\"index\":0}".to_owned())], "something else in `type`"),
         (vec![event("surprise", json!({}))], "`surprise`"),
         (
             vec![("ping".to_owned(), event("message_start", json!({ "message": {} })).1)],
