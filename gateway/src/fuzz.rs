@@ -9,6 +9,7 @@ mod graphql;
 mod http;
 mod identity;
 mod link;
+mod model;
 
 /// Whether the bytes were read. Panics where a promise about what was read is broken.
 pub type Promise = fn(&[u8]) -> bool;
@@ -21,9 +22,13 @@ pub const TARGETS: &[(&str, Promise)] = &[
     ("courier_answer", link::courier_answer),
     ("courier_xml", link::courier_xml),
     ("dns_message", dns::message),
+    ("event_stream", model::event_stream),
     ("fields", http::fields),
     ("from_courier", link::from_courier),
     ("from_door", link::from_door),
+    ("gemini_answer", model::gemini_answer),
+    ("gemini_request", model::gemini_request),
+    ("gemini_target", model::gemini_target),
     ("git_packet", git::packet),
     ("git_push", git::push),
     ("graphql_call", graphql::call),
@@ -31,7 +36,10 @@ pub const TARGETS: &[(&str, Promise)] = &[
     ("identity_request", identity::request),
     ("identity_wire", identity::wire),
     ("link_frame", link::frame),
+    ("messages_answer", model::messages_answer),
+    ("messages_request", model::messages_request),
     ("path", http::path),
+    ("plain_json", model::plain_json),
     ("request_head", http::request_head),
     ("response_head", http::response_head),
     ("to_door", link::to_door),
