@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod denials;
 pub mod request;
+pub mod sse;
 
 use std::fmt;
 
