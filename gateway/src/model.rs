@@ -8,7 +8,9 @@
 pub mod answer;
 pub mod denials;
 pub mod json;
+mod openai;
 pub mod request;
+pub mod responses;
 pub mod shape;
 pub mod sse;
 
