@@ -126,6 +126,8 @@ struct Open {
 struct Whole {
     call: Call,
     item: Map<String, Value>,
+    /// Whether anything was said of it before it was whole.
+    was_begun: bool,
     sent: Sent,
 }
 
@@ -134,7 +136,7 @@ struct Whole {
 enum Sent {
     NotRuledOn,
     AsItIs,
-    Denied { item: Map<String, Value>, arguments: String },
+    Denied { item: Map<String, Value>, arguments: String, was_begun: bool },
 }
 
 /// An event that waits, and the call it belongs to.
@@ -274,6 +276,7 @@ impl Reader {
                 None
             }
         };
+        let was_begun = open.is_some();
         let counted = open.as_ref().map_or(0, |open| open.counted);
         self.wrote(item::written_bytes(&item).saturating_sub(counted));
         let is_call = item::is_call(kind_of(&item));
@@ -285,12 +288,12 @@ impl Reader {
         if !is_call {
             return Ok(None);
         }
-        self.whole(index, item)?;
+        self.whole(index, item, was_begun)?;
         Ok(Some(index))
     }
 
     /// Remembers a call that is whole.
-    fn whole(&mut self, index: u64, item: Map<String, Value>) -> Result<(), Garbled> {
+    fn whole(&mut self, index: u64, item: Map<String, Value>, was_begun: bool) -> Result<(), Garbled> {
         let call = item::call(&item)?;
         if self.calls.len() >= CALLS_MAX {
             return Err(Garbled::TooMuch("many calls"));
@@ -298,7 +301,7 @@ impl Reader {
         if self.calls.values().any(|other| other.call.id == call.id) {
             return Err(misplaced("two calls of one id"));
         }
-        self.calls.insert(index, Whole { call, item, sent: Sent::NotRuledOn });
+        self.calls.insert(index, Whole { call, item, was_begun, sent: Sent::NotRuledOn });
         self.asked.push(index);
         Ok(())
     }
@@ -381,7 +384,9 @@ impl Reader {
                     return;
                 }
                 None | Some(Sent::AsItIs) => vec![held.event],
-                Some(Sent::Denied { item, arguments }) => denied_events(&held.event, item, arguments),
+                Some(Sent::Denied { item, arguments, was_begun }) => {
+                    denied_events(&held.event, item, was_begun.then_some(arguments.as_str()))
+                }
             };
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes);
             for event in events {
@@ -459,7 +464,7 @@ impl Answer for Reader {
             let item = item::rebuilt(item, &self.egress)?;
             self.wrote(item::written_bytes(&item));
             if item::is_call(kind_of(&item)) {
-                self.whole(u64::try_from(at).unwrap_or(u64::MAX), item.clone())?;
+                self.whole(u64::try_from(at).unwrap_or(u64::MAX), item.clone(), false)?;
             }
             output.push(Value::Object(item));
         }
@@ -484,7 +489,8 @@ impl Answer for Reader {
                 None => Sent::AsItIs,
                 Some(told) => {
                     let arguments = denials.deny(&whole.call, told);
-                    Sent::Denied { item: item::denied(&whole.item, denials.name(), &arguments), arguments }
+                    let item = item::denied(&whole.item, denials.name(), &arguments);
+                    Sent::Denied { item, arguments, was_begun: whole.was_begun }
                 }
             };
         }
@@ -534,8 +540,12 @@ impl Whole {
     }
 }
 
-/// What becomes of an event of a denied call: it begins, says its arguments in one piece, and is whole.
-fn denied_events(event: &Map<String, Value>, item: &Map<String, Value>, arguments: &str) -> Vec<Map<String, Value>> {
+/// What becomes of an event of a denied call: it begins, says its arguments in one piece if there were to be `pieces`, and is whole.
+fn denied_events(
+    event: &Map<String, Value>,
+    item: &Map<String, Value>,
+    pieces: Option<&str>,
+) -> Vec<Map<String, Value>> {
     let is_custom = kind_of(item) == "custom_tool_call";
     let member = if is_custom { "input" } else { "arguments" };
     match kind_of(event) {
@@ -545,6 +555,8 @@ fn denied_events(event: &Map<String, Value>, item: &Map<String, Value>, argument
             vec![with(event.clone(), "item", Value::Object(begun))]
         }
         ITEM_DONE => {
+            let whole = with(event.clone(), "item", Value::Object(item.clone()));
+            let Some(arguments) = pieces else { return vec![whole] };
             let names = if is_custom { (INPUT_DELTA, INPUT_DONE) } else { (ARGUMENTS_DELTA, ARGUMENTS_DONE) };
             let mut piece = kept(event, &["output_index"]);
             if let Some(id) = item.get("id") {
@@ -552,7 +564,7 @@ fn denied_events(event: &Map<String, Value>, item: &Map<String, Value>, argument
             }
             let delta = with(with(piece.clone(), "type", names.0.into()), "delta", arguments.into());
             let said = with(with(piece, "type", names.1.into()), member, arguments.into());
-            vec![delta, said, with(event.clone(), "item", Value::Object(item.clone()))]
+            vec![delta, said, whole]
         }
         _ => Vec::new(),
     }

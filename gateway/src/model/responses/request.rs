@@ -283,27 +283,32 @@ fn declared(
     Ok(())
 }
 
-/// Gives denied calls their own name and arguments back, and says in their outputs why they were denied.
+/// Gives denied calls their own name and arguments back, and says in their outputs why they were denied. An output is that of the last
+/// call of its id before it.
 fn restore(items: &mut [Value], denials: &Denials) -> Result<(), Unfit> {
     let mut told: BTreeMap<String, String> = BTreeMap::new();
     for item in items.iter_mut().filter_map(Value::as_object_mut) {
         let member = match kind_of(item) {
             "function_call" => "arguments",
             "custom_tool_call" => "input",
+            "function_call_output" | "custom_tool_call_output" | "local_shell_call_output" => {
+                if let Some(told) = text(item, "call_id").and_then(|id| told.get(id)) {
+                    item.insert("output".into(), told.as_str().into());
+                }
+                continue;
+            }
             _ => continue,
         };
         let (name, arguments) = (text(item, "name").unwrap_or_default(), text(item, member).unwrap_or_default());
         let forged = |_| Unfit::Shape(format!("input[].{member}"));
-        let Some(denied) = denials.restore(name, arguments).map_err(forged)? else { continue };
-        let call_id = text(item, "call_id").ok_or_else(|| Unfit::Shape("input[].call_id".into()))?;
-        told.insert(call_id.to_owned(), denied.told.clone());
-        *item = restored(item, member, denied);
-    }
-    for item in items.iter_mut().filter_map(Value::as_object_mut) {
-        let is_output =
-            matches!(kind_of(item), "function_call_output" | "custom_tool_call_output" | "local_shell_call_output");
-        if let Some(told) = text(item, "call_id").and_then(|id| told.get(id)).filter(|_| is_output) {
-            item.insert("output".into(), told.as_str().into());
+        let denied = denials.restore(name, arguments).map_err(forged)?;
+        let call_id = text(item, "call_id").ok_or_else(|| Unfit::Shape("input[].call_id".into()))?.to_owned();
+        match denied {
+            Some(denied) => {
+                told.insert(call_id, denied.told.clone());
+                *item = restored(item, member, denied);
+            }
+            None => drop(told.remove(&call_id)),
         }
     }
     Ok(())
