@@ -10,6 +10,7 @@ mod http;
 mod identity;
 mod link;
 mod model;
+mod model_openai;
 
 /// Whether the bytes were read. Panics where a promise about what was read is broken.
 pub type Promise = fn(&[u8]) -> bool;
@@ -19,6 +20,8 @@ pub const TARGETS: &[(&str, Promise)] = &[
     ("authority", http::authority),
     ("aws_chunked", http::aws_chunked),
     ("body", http::body),
+    ("chat_answer", model_openai::chat_answer),
+    ("chat_request", model_openai::chat_request),
     ("courier_answer", link::courier_answer),
     ("courier_xml", link::courier_xml),
     ("dns_message", dns::message),
@@ -42,6 +45,8 @@ pub const TARGETS: &[(&str, Promise)] = &[
     ("plain_json", model::plain_json),
     ("request_head", http::request_head),
     ("response_head", http::response_head),
+    ("responses_answer", model_openai::responses_answer),
+    ("responses_request", model_openai::responses_request),
     ("to_door", link::to_door),
 ];
 

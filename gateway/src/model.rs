@@ -6,11 +6,14 @@
 //! streams, [`json`] what is in them, and [`shape`] makes requests anew. Never knows why something is allowed, what a token costs, or which agent speaks.
 
 pub mod answer;
+pub mod chat;
 pub mod denials;
 pub mod gemini;
 pub mod json;
 pub mod messages;
+mod openai;
 pub mod request;
+pub mod responses;
 pub mod shape;
 pub mod sse;
 

@@ -1,0 +1,109 @@
+//! What OpenAI's two protocols share: how members are picked, names read and tokens counted. Never knows which of the two it reads.
+
+use serde_json::{Map, Value};
+
+use super::request::Unfit;
+use super::shape::Builder;
+use super::{Egress, Usage};
+
+/// Longest name of a tool or of a namespace of tools.
+const NAME_BYTES_MAX: usize = 128;
+
+/// What denies a call that a model makes under the name of denied calls: only an agent can have told it that name.
+pub(super) const NO_SUCH_TOOL: &str = "denied: there is no such tool. Call one of the tools that were declared.";
+
+/// Longest key of a vendor's cache of prompts that passes. Agents use an id of their session.
+const CACHE_KEY_BYTES_MAX: usize = 64;
+
+/// Members that name an image or a sound: by its bytes, in an address of the scheme `data`, or by where it lies.
+const SOURCES: &[&str] = &["image_url", "audio_url"];
+
+/// The members of `object` that are listed.
+pub(super) fn kept(object: &Map<String, Value>, members: &[&str]) -> Map<String, Value> {
+    object
+        .iter()
+        .filter(|(name, _)| members.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// What `object` says it is.
+pub(super) fn kind_of(object: &Map<String, Value>) -> &str {
+    text(object, "type").unwrap_or_default()
+}
+
+/// A member that is text.
+pub(super) fn text<'a>(object: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
+    object.get(member).and_then(Value::as_str)
+}
+
+/// A member that is an array; nothing of it where it is none.
+pub(super) fn array<'a>(object: &'a Map<String, Value>, member: &str) -> &'a [Value] {
+    object.get(member).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Whether a tool or a namespace can be called so. A `/` is none of it: it holds the two apart where both are named.
+pub(super) fn is_tool_name(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_part)
+}
+
+/// The tokens of `usage`, whose sums are called `input` and `output` in one protocol and otherwise in the other. They include what was
+/// cached and what was reasoning; ours count each token once.
+pub(super) fn usage(usage: Option<&Value>, input: &str, output: &str) -> Option<Usage> {
+    let usage = usage?.as_object()?;
+    let detail = |of: &str, member: &str| {
+        let details = usage.get(&format!("{of}_details")).and_then(Value::as_object);
+        details.and_then(|details| details.get(member)).and_then(Value::as_u64).unwrap_or(0)
+    };
+    let (cached, cache_write) = (detail(input, "cached_tokens"), detail(input, "cache_write_tokens"));
+    Some(Usage {
+        input: usage.get(input)?.as_u64()?.saturating_sub(cached).saturating_sub(cache_write),
+        cached,
+        cache_write,
+        output: usage.get(output)?.as_u64()?,
+        reasoning: detail(output, "reasoning_tokens"),
+    })
+}
+
+/// A bound on tokens. What is no whole number is none that could be reserved for.
+pub(super) fn tokens(request: &Map<String, Value>, member: &str) -> Result<Option<u64>, Unfit> {
+    match request.get(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(tokens) => tokens.as_u64().map(Some).ok_or_else(|| Unfit::Shape(member.to_owned())),
+    }
+}
+
+/// Leaves the key of the vendor's cache of prompts out where it is more than an id.
+pub(super) fn drop_long_cache_key(request: &mut Map<String, Value>, builder: &mut Builder<'_>) {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
+    let is_id = |key: &str| key.len() <= CACHE_KEY_BYTES_MAX && key.bytes().all(is_part);
+    if text(request, "prompt_cache_key").is_some_and(|key| !is_id(key)) {
+        request.remove("prompt_cache_key");
+        builder.leaves_out("prompt_cache_key".into());
+    }
+}
+
+/// Notes each image and sound below `value` that the vendor would fetch.
+pub(super) fn images(builder: &mut Builder<'_>, at: &str, value: Option<&Value>) -> Result<(), Unfit> {
+    match value {
+        Some(Value::Array(values)) => {
+            let at = format!("{at}[]");
+            values.iter().try_for_each(|value| images(builder, &at, Some(value)))
+        }
+        Some(Value::Object(object)) => object.iter().try_for_each(|(name, value)| {
+            let at = format!("{at}.{name}");
+            let address = value.as_str().or_else(|| value.get("url").and_then(Value::as_str));
+            match address.filter(|_| SOURCES.contains(&name.as_str())) {
+                Some(address) if !is_data(address) => builder.uses(Egress::UrlSources, &at),
+                Some(_) => Ok(()),
+                None => images(builder, &at, Some(value)),
+            }
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn is_data(address: &str) -> bool {
+    address.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("data"))
+}
