@@ -34,6 +34,15 @@ pub struct Adapter {
     read: fn(&serde_json::Value, &mut Report),
 }
 
+impl PartialEq for Adapter {
+    /// There is one adapter of each name.
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Adapter {}
+
 /// A package in the version this adapter was tried with. Command lines, streams and switches change from release to release, so
 /// another version is another adapter's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
