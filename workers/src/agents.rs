@@ -66,8 +66,6 @@ pub struct Job<'a> {
     pub door: &'a str,
     /// What stands in a key's place. Worthless, but agents insist on one.
     pub placeholder: &'a str,
-    /// A home that is there for this run alone, and can be written.
-    pub home: &'a str,
     /// Where the repository lies.
     pub workspace: &'a str,
 }

@@ -54,7 +54,7 @@ const NPM_DEFAULT: &str = "https://registry.npmjs.org/";
 fn npm_registry(text: &str) -> Option<String> {
     let named =
         |line: &str| Some(line.trim().strip_prefix("registry")?.trim_start().strip_prefix('=')?.trim().to_owned());
-    text.lines().filter_map(named).last().filter(|address| !address.is_empty())
+    text.lines().rev().find_map(named).filter(|address| !address.is_empty())
 }
 
 fn tables_of(address: &str) -> Option<String> {

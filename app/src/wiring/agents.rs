@@ -66,7 +66,6 @@ impl Works {
             model,
             door: MODEL_DOOR,
             placeholder: &placeholder,
-            home: selvedge_jail::HOME,
             workspace: selvedge_jail::WORKSPACE,
         };
         let furnishing = adapter.furnish(&job, std::env::consts::ARCH).ok_or_else(|| no_program(adapter))?;

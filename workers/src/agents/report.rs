@@ -153,7 +153,11 @@ impl std::fmt::Display for Outcome {
         match self {
             Self::Finished => f.write_str("the agent says it is done"),
             Self::Idle => f.write_str("the agent says it is done, and neither used a tool nor said a word"),
-            Self::Failed { because } => write!(f, "the agent says it failed: {}", because.escape_debug()),
+            Self::Failed { because } => {
+                // One line, whatever it said.
+                let plain: String = because.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                write!(f, "the agent says it failed: {plain}")
+            }
             Self::Broke { status: Some(status) } => {
                 write!(f, "the agent ended with exit status {status} and did not say why")
             }

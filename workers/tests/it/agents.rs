@@ -1,6 +1,8 @@
 //! Adapters: how each agent is called, word for word, and what its real output is read as. The outputs in `data/agents` were written
 //! by the pinned versions of the agents, each asked to make a file, against a model server that was scripted.
 
+#![expect(clippy::unwrap_used, reason = "a test may be blunt")]
+
 use selvedge_workers::agents::{Adapter, Furnishing, Job, Outcome, Report, Tokens};
 
 const JOB: Job<'_> = Job {
@@ -8,7 +10,6 @@ const JOB: Job<'_> = Job {
     model: "some-model",
     door: "http://model.selvedge.internal",
     placeholder: "placeholder",
-    home: "/home/agent",
     workspace: "/workspace",
 };
 
