@@ -9,6 +9,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use crate::errors::{CliError, Kind};
 use crate::output::{Output, Stream};
 
+mod agents;
 mod audit;
 mod callback;
 mod create_app;
@@ -92,6 +93,8 @@ enum Command {
     Revoke(people::Revoke),
     /// Show an agent's authority card: what it can do, what it can reach, what dies at the end.
     Can(inspect::Can),
+    /// List agents and what they run as, or install a coding agent.
+    Agents(agents::Agents),
     /// List the credentials doors use for agents, store or remove their keys, or withdraw one from live runs.
     #[command(subcommand)]
     Credentials(credentials::Credentials),
@@ -195,6 +198,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Resume(scope) => scope.resume(common, output),
         Command::Revoke(revoke) => revoke.run(common, output),
         Command::Can(can) => can.run(common, output),
+        Command::Agents(agents) => agents.run(common, output),
         Command::Credentials(credentials) => credentials.run(common, output),
         Command::Identities(identities) => identities.run(common, output),
         Command::Policy(policy) => policy.run(common, output),

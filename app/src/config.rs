@@ -15,8 +15,10 @@ use selvedge_domain::{
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::GraphqlService;
 use selvedge_gateway::http::path::CanonicalPath;
+use selvedge_workers::agents::Adapter;
 
 mod aws;
+mod coding;
 mod credentials;
 mod discover;
 mod federation;
@@ -28,8 +30,9 @@ mod rights;
 mod trials;
 mod values;
 
+pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
-pub(crate) use discover::discover;
+pub(crate) use discover::{discover, npm_tables};
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};
@@ -127,6 +130,10 @@ pub(crate) enum Runtime {
     Remediate,
     /// This program; empty for ad-hoc programs named by the trigger.
     Command(Vec<String>),
+    /// A coding agent that was installed, and the model it asks.
+    Agent { adapter: &'static Adapter, model: String },
+    /// Installs a coding agent.
+    Install(&'static Adapter),
 }
 
 /// A registry named by `reach`.
@@ -282,6 +289,9 @@ impl Reader<'_> {
             agent.recertify = self.recertify(AD_HOC, None, file)?;
             agents.insert(agent.agent.name.clone(), agent);
         }
+        for agent in self.installers(file, registries)? {
+            agents.insert(agent.agent.name.clone(), agent);
+        }
         for credential in credentials.values() {
             if let Some(agent) = self.trial(file, credential)? {
                 agents.insert(agent.agent.name.clone(), agent);
@@ -312,8 +322,8 @@ impl Reader<'_> {
         let limits = self.limits(key, &written.limits)?;
         let intent = match (&runtime, trust >= Trust::Propose) {
             (Runtime::Remediate, _) => Intent::RemediateDependencies,
-            (Runtime::Command(_), true) => Intent::ProposeChange,
-            (Runtime::Command(_), false) => Intent::RunCommand,
+            (Runtime::Command(_) | Runtime::Agent { .. }, true) => Intent::ProposeChange,
+            (Runtime::Command(_) | Runtime::Agent { .. } | Runtime::Install(_), _) => Intent::RunCommand,
         };
         let loans = self.loans(key, &written.credentials, credentials)?;
         // What a credential is for has to be reached, too.

@@ -1,6 +1,7 @@
 //! One keeper per state directory: it alone opens the ledger, the policies and the keys. Every command is its client, or
 //! becomes the keeper while it runs.
 
+mod ask_agents;
 mod ask_app;
 mod ask_audit;
 mod ask_credentials;

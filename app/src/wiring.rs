@@ -23,6 +23,7 @@ use crate::keeper::State;
 
 mod access;
 mod advisories;
+mod agents;
 mod cache;
 mod checks;
 mod children;
@@ -50,6 +51,7 @@ mod tokens;
 mod withdraw;
 mod workplace;
 
+pub(crate) use agents::asked;
 pub(crate) use loans::WITHDRAWN;
 pub(crate) use rules::{CurrentJudge, NotInForce};
 pub(crate) use store::ClaimedStore;

@@ -128,6 +128,15 @@ impl Ledger {
         self.read(|db| summaries(db, "1 ORDER BY seq DESC LIMIT ?1", limit_sql(limit)))
     }
 
+    /// Every run of an agent, newest first.
+    pub fn runs_of(&self, agent: &AgentName) -> Result<Vec<RunId>, ReadError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached("SELECT id FROM p_run WHERE agent = ?1 ORDER BY seq DESC")?;
+            let rows = statement.query_map([agent.as_str()], |row| row.get::<_, String>(0))?;
+            rows.map(|id| run_id(&id?)).collect()
+        })
+    }
+
     /// Every run that is not settled, oldest first.
     pub fn open_runs(&self) -> Result<Vec<RunSummary>, ReadError> {
         self.read(|db| summaries(db, "stage <> 'settled' AND ?1 = 0 ORDER BY seq", 0))

@@ -1,10 +1,14 @@
-//! Who does the work: the remediation worker, and reading what checks say about work.
+//! Who does the work: the remediation worker, coding agents behind adapters, and reading what checks say about work.
 //!
-//! Owns: advisory databases, lock files, the remediation program, test reporters. Everything here reads bytes that
+//! Owns: advisory databases, lock files, the remediation program, adapters of agents, test reporters. Everything here reads bytes that
 //! someone else wrote, so every parser is total and bounded. Never knows: runs, policies, credentials, forges.
 
 pub mod advisories;
+pub mod agents;
 pub mod checks;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod lockfile;
 mod moment;
 mod package;

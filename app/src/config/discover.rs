@@ -37,6 +37,40 @@ pub(crate) fn discover() -> Discovered {
     found
 }
 
+/// The registry that the operator's npm uses, as tables for `selvedge.toml`; none when its address means nothing to a door. npm
+/// itself is not asked: started in a repository, it would answer by that repository's settings.
+pub(crate) fn npm_tables() -> Option<String> {
+    let named = ["npm_config_registry", "NPM_CONFIG_REGISTRY"].iter().find_map(|name| std::env::var(name).ok());
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let written = || npm_registry(&read(&home?.join(".npmrc"))?);
+    let address = named.filter(|address| !address.is_empty()).or_else(written);
+    tables_of(address.as_deref().unwrap_or(NPM_DEFAULT))
+}
+
+/// Where npm asks when nothing else is configured.
+const NPM_DEFAULT: &str = "https://registry.npmjs.org/";
+
+/// The registry that a `.npmrc` names for everything.
+fn npm_registry(text: &str) -> Option<String> {
+    let named =
+        |line: &str| Some(line.trim().strip_prefix("registry")?.trim_start().strip_prefix('=')?.trim().to_owned());
+    text.lines().rev().find_map(named).filter(|address| !address.is_empty())
+}
+
+fn tables_of(address: &str) -> Option<String> {
+    // A user and a password in it would lie in the configuration.
+    let host = host_of(address).filter(|host| !host.contains('@'))?;
+    let replace_with = (address != NPM_DEFAULT).then(|| address.to_owned());
+    let mut file = super::File::default();
+    if let Some((name, allow)) = not_global(&host) {
+        file.danger.addresses.insert(name, super::file::Addresses { allow, plain_port: None });
+    }
+    file.registry.insert("npm".to_owned(), super::file::Registry { hosts: vec![host], replace_with });
+    let mut tables = toml::Table::try_from(&file).ok()?;
+    tables.remove("factory");
+    toml::to_string_pretty(&tables).ok()
+}
+
 fn cargo_home() -> Option<PathBuf> {
     let explicit = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     explicit.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
@@ -139,6 +173,19 @@ fn not_global(host: &str) -> Option<(String, Vec<IpAddr>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_registry_of_npm_is_read_as_npm_writes_it() {
+        let text = "//registry.example/:_authToken=x\nregistry=https://a.example/\n registry = https://b.example/npm/ \n@x:registry=https://c.example/\n";
+        assert_eq!(npm_registry(text).as_deref(), Some("https://b.example/npm/"));
+        assert_eq!(npm_registry("registry=\n; registry\n"), None);
+        let tables = tables_of("https://b.invalid:8443/npm/").unwrap();
+        assert_eq!(
+            tables,
+            "[registry.npm]\nhosts = [\"b.invalid:8443\"]\nreplace_with = \"https://b.invalid:8443/npm/\"\n"
+        );
+        assert_eq!(tables_of("https://user:secret@b.invalid/"), None);
+    }
 
     #[test]
     fn hosts_are_read_from_every_form_cargo_uses() {

@@ -136,8 +136,12 @@ pub(crate) struct Environment {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Agent {
-    /// `remediate`, or `command` for any program.
+    /// `remediate`, `command` for any program, or a coding agent that `selvedge agents install` installed: `claude-code`, `codex`,
+    /// `opencode`.
     pub(crate) runtime: String,
+    /// The model a coding agent asks, as its vendor calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
     /// The program and its arguments, for `runtime = "command"`. `{text}` stands for what the task asks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) command: Vec<String>,
@@ -401,6 +405,7 @@ impl Agent {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         Self {
             runtime: "command".to_owned(),
+            model: None,
             command: Vec::new(),
             escalate: owner.clone(),
             owner,

@@ -162,6 +162,7 @@ fn remediator(owner: &str) -> Agent {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     Agent {
         runtime: "remediate".to_owned(),
+        model: None,
         command: Vec::new(),
         owner: owner.to_owned(),
         purpose: "raise dependencies with known vulnerabilities to the nearest safe release".to_owned(),

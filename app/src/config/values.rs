@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use selvedge_credentials::{AUDIENCE_BYTES_MAX, IssuerName, OWN_AUDIENCE};
 use selvedge_domain::{Duration, HostPattern, Owner};
 use selvedge_gateway::ProxyLogin;
+use selvedge_workers::agents::Adapter;
 
 use super::file::{Factory, File, Limits, Network};
-use super::{AD_HOC, ConfigError, Proxy, RECERTIFY_DEFAULT, Reader, Runtime, one_of};
+use super::{AD_HOC, ConfigError, Proxy, RECERTIFY_DEFAULT, Reader, Runtime};
 
 impl Reader<'_> {
     /// The trust domain is also the host of the issuer's URL, so both have to accept it.
@@ -129,6 +130,12 @@ impl Reader<'_> {
 
     /// What the agent runs as. Only the built-in agent may leave its program to whoever asks for a run.
     pub(super) fn runtime(&self, key: &str, name: &str, written: &super::AgentFile) -> Result<Runtime, ConfigError> {
+        if let Some(adapter) = Adapter::named(&written.runtime) {
+            return self.coding_agent(key, adapter, written);
+        }
+        if written.model.is_some() {
+            return self.bad(format!("{key}.model"), "belongs to a coding agent, such as `runtime = \"codex\"`");
+        }
         match (written.runtime.as_str(), written.command.as_slice()) {
             ("remediate", []) => Ok(Runtime::Remediate),
             ("remediate", _) => self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"`"),
@@ -140,7 +147,7 @@ impl Reader<'_> {
                 format!("{key}.command"),
                 "names no program; write it with its arguments, such as `command = [\"./tools/fix.sh\", \"{text}\"]`",
             ),
-            (other, _) => self.bad(format!("{key}.runtime"), one_of(other, ["remediate", "command"])),
+            (other, _) => self.no_runtime(key, other),
         }
     }
 

@@ -168,6 +168,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     AgentFile {
         runtime: "command".to_owned(),
+        model: None,
         command: words(command),
         owner: "you@example.test".to_owned(),
         purpose: "do harm, so that you can watch it fail".to_owned(),

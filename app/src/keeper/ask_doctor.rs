@@ -100,13 +100,13 @@ fn agent_for(keeper: &Keeper, credential: &CredentialName) -> Result<AgentName, 
 }
 
 /// A run belongs to a repository; a trial reads nothing of it, so any will do.
-fn any_repo(keeper: &Keeper) -> Result<RepoName, CliError> {
+pub(super) fn any_repo(keeper: &Keeper) -> Result<RepoName, CliError> {
     let repo = keeper.works.config().repos.keys().next().cloned();
     repo.ok_or_else(|| CliError::new(Kind::NotFound, "no repository is configured").hint("run `selvedge init` in one"))
 }
 
 /// Waits until nothing more happens to the run; none when whoever asked has gone.
-fn follow(
+pub(super) fn follow(
     keeper: &Keeper,
     trigger: &TriggerId,
     listener: &dyn Listener,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::ask_credentials::PROXY;
 use super::hall::Keeper;
 use super::usage::{AgentUse, CredentialUse, Usage};
-use crate::config::{AD_HOC, AgentConfig, Config, CredentialConfig, KeyKept, What};
+use crate::config::{AD_HOC, AgentConfig, Config, CredentialConfig, KeyKept, Runtime, What};
 use crate::errors::{CliError, Kind};
 use crate::wiring::Vouched;
 
@@ -105,7 +105,9 @@ impl Census<'_> {
                 _ => excess(&right.key, &right.word, None),
             });
         }
-        let is_built_in = config.tries.is_some() || (name.as_str() == AD_HOC && config.rights.is_empty());
+        let is_built_in = config.tries.is_some()
+            || matches!(config.runtime, Runtime::Install(_))
+            || (name.as_str() == AD_HOC && config.rights.is_empty());
         Standing {
             name: format!("agent:{name}"),
             kind: if is_built_in { "built-in agent" } else { "agent" },

@@ -149,6 +149,8 @@ impl Keeper {
             Request::Watch { after } => super::ask_look::watch(self, *after, listener, each),
             Request::Log => super::ask_look::log(self, listener, each),
             Request::Proposals => super::ask_look::proposals(self, each),
+            Request::Agents => super::ask_agents::list(self, each),
+            Request::InstallAgent { name } => super::ask_agents::install(self, name, uid, listener, each),
             Request::Credentials => super::ask_credentials::list(self, uid, listener, each),
             Request::Identities { days } => super::ask_identities::list(self, *days, uid, listener, each),
             Request::Try { credential, of: None } => super::ask_doctor::attempt(self, credential, uid, listener, each),

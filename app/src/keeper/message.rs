@@ -55,6 +55,10 @@ pub(crate) enum Request {
     Revoke { run: String },
     /// The authority card of an agent.
     Can { agent: String },
+    /// List agents.
+    Agents,
+    /// Install a coding agent.
+    InstallAgent { name: String },
     /// List credentials.
     Credentials,
     /// List what stands and what lives; uses count that were made in the last days.

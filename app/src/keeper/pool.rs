@@ -9,6 +9,7 @@ use selvedge_factory::ports::Clock;
 use selvedge_ledger::{Claim, WriteError};
 
 use super::hall::Keeper;
+use crate::config::Runtime;
 use crate::wiring::{ClaimedStore, CurrentJudge, Purpose, Works};
 
 /// How long a claim lasts without a heartbeat. One keeper holds a state directory, so only its own death ends one early.
@@ -49,7 +50,11 @@ pub(crate) fn slot(keeper: &Arc<Keeper>) {
 /// How often an act of this run is tried. Whoever tries a credential wants to know what happens, and not what happens in the end.
 fn tries_of(works: &Works, claim: &Claim) -> u32 {
     let Ok(run) = works.run(&claim.run) else { return TRIES_MAX };
-    let is_trial = works.config().agents.get(&run.trigger().agent).is_some_and(|agent| agent.tries.is_some());
+    let is_trial = works
+        .config()
+        .agents
+        .get(&run.trigger().agent)
+        .is_some_and(|agent| agent.tries.is_some() || matches!(agent.runtime, Runtime::Install(_)));
     if is_trial { 1 } else { TRIES_MAX }
 }
 

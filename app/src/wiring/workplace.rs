@@ -14,6 +14,7 @@ use selvedge_gateway::{SecretSieve, SecretWatch};
 use selvedge_sandbox::{
     Access, Bind, CollectLimits, Ended, Event, Exit, Layer, Network, Place, Sandbox, Stream, Workspace,
 };
+use selvedge_workers::agents::Outcome as Told;
 use selvedge_workers::remediate::{Outcome, Report};
 
 use super::Works;
@@ -55,6 +56,9 @@ impl Workplace for Works {
         let order = permit.order();
         let config = self.config();
         let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
+        if let Runtime::Install(adapter) = &agent.runtime {
+            return self.install(order, task, adapter, doors);
+        }
         let repository = self.repository_of(&order.repo)?;
         let tree = repository.tree_of(&order.base).map_err(transient)?;
         let place = self.place_for_work(agent, task, self.pristine(&order.repo, &tree)?)?;
@@ -95,13 +99,20 @@ impl Workplace for Works {
             (Runtime::Command(_), changes) => {
                 (self.commanded(order, task, &tree, &output, &exit, &changes.unwrap_or_default())?, Vec::new())
             }
+            (Runtime::Agent { adapter, .. }, changes) => {
+                let status = status_of(&exit);
+                match adapter.read(&output).outcome(status) {
+                    // Its word that it is done is a claim, and what it left is looked at like any program's.
+                    Told::Finished => {
+                        (self.commanded(order, task, &tree, &output, &exit, &changes.unwrap_or_default())?, Vec::new())
+                    }
+                    told => (Err(told.to_string()), Vec::new()),
+                }
+            }
             (Runtime::Remediate, Err(error)) => (Err(error), Vec::new()),
+            (Runtime::Install(_), _) => (Err("nothing was to be installed".to_owned()), Vec::new()),
         };
-        let status = match exit.ended {
-            Ended::Status(status) => Some(status),
-            Ended::Signal(_) | Ended::Limit(_) | Ended::Killed | Ended::NotRun(_) => None,
-        };
-        Ok(Ran { exit: told(&exit), status, effect, follow_ups })
+        Ok(Ran { exit: told(&exit), status: status_of(&exit), effect, follow_ups })
     }
 
     fn check(&self, permit: &Permit<CheckTree>, doors: &dyn Doorkeeper) -> Result<CheckReport, ActError> {
@@ -146,16 +157,20 @@ impl Works {
 
     fn place_for_work(&self, agent: &AgentConfig, task: &Task, pristine: PathBuf) -> Result<Place, ActError> {
         let argv = match &agent.runtime {
+            Runtime::Agent { .. } | Runtime::Install(_) => Vec::new(),
             Runtime::Remediate => self.remediation(agent, package_of(task)),
             Runtime::Command(_) if !task.trigger.argv.is_empty() => task.trigger.argv.clone(),
             Runtime::Command(command) => {
                 command.iter().map(|word| word.replace("{text}", &task.trigger.text)).collect()
             }
         };
-        if argv.is_empty() {
-            return Err(permanent("the agent has no command and the task names no program"));
-        }
-        let mut place = self.furnished(Place::new(argv));
+        let mut place = match &agent.runtime {
+            Runtime::Agent { adapter, model } => self.place_for_agent(adapter, model, task)?,
+            Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) if argv.is_empty() => {
+                return Err(permanent("the agent has no command and the task names no program"));
+            }
+            Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) => self.furnished(Place::new(argv)),
+        };
         place.workspace = Some(Workspace { pristine });
         place.limits.memory_bytes = agent.memory_bytes;
         place.limits.pids = agent.processes;
@@ -274,7 +289,7 @@ impl Works {
         }
     }
 
-    fn refuse_when_killed(&self, exit: &Exit) -> Result<(), ActError> {
+    pub(super) fn refuse_when_killed(&self, exit: &Exit) -> Result<(), ActError> {
         match &exit.ended {
             Ended::Killed => Err(ActError::Halted("its sandbox was killed".to_owned())),
             Ended::NotRun(because) => Err(permanent(format!("the program did not run: {because}"))),
@@ -586,6 +601,14 @@ fn summary(report: &Report) -> String {
 
 fn short(tree: &TreeId) -> String {
     tree.as_str().chars().take(12).collect()
+}
+
+/// The exit status of a program that ended by itself.
+pub(super) fn status_of(exit: &Exit) -> Option<i32> {
+    match exit.ended {
+        Ended::Status(status) => Some(status),
+        Ended::Signal(_) | Ended::Limit(_) | Ended::Killed | Ended::NotRun(_) => None,
+    }
 }
 
 /// How a sandbox ended, in words.

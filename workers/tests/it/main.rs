@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod advisories;
+mod agents;
 #[cfg(test)]
 mod checks;
 #[cfg(test)]

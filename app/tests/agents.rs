@@ -1,0 +1,283 @@
+//! Coding agents, from the registry to a proposal. Two packages stand in for Codex's, small and hostile, in a registry of the test's own;
+//! the real ones are installed where a test is asked for by name.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may be blunt")]
+
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read as _, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use common::{Scene, agent};
+use serde_json::{Value, json};
+
+/// A host nobody else has (RFC 6761).
+const HOST: &str = "npm.selvedge.test";
+const VERSION: &str = "0.169.0";
+
+/// What npm and vendors call this processor.
+fn processor() -> (&'static str, &'static str) {
+    match std::env::consts::ARCH {
+        "aarch64" => ("linux-arm64", "aarch64-unknown-linux-musl"),
+        _ => ("linux-x64", "x86_64-unknown-linux-musl"),
+    }
+}
+
+/// The program in the package: it says its version, and otherwise does what its task says.
+const PROGRAM: &str =
+    "#!/bin/sh\n[ \"$1\" = --version ] && echo codex-cli 0.169.0 && exit 0\nfor task; do :; done\neval \"$task\"\n";
+
+/// A registry with the two packages that make Codex, as a registry shows them.
+struct Registry {
+    port: u16,
+    files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+}
+
+impl Registry {
+    fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let registry = Self { port, files: Arc::default() };
+        let files = Arc::clone(&registry.files);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let files = Arc::clone(&files);
+                std::thread::spawn(move || answer(stream, &files));
+            }
+        });
+        registry.publish(PROGRAM);
+        registry
+    }
+
+    /// Publishes the packages; each would leave a mark if one of its scripts ran anywhere.
+    fn publish(&self, program: &str) {
+        let (platform, target) = processor();
+        let of_platform = format!("{VERSION}-{platform}");
+        let scripts = json!({ "preinstall": "touch MARK", "install": "touch MARK", "postinstall": "touch MARK", "prepare": "touch MARK" });
+        let alias = json!({ format!("@openai/codex-{platform}"): format!("npm:@openai/codex@{of_platform}") });
+        let main = json!({ "name": "@openai/codex", "version": VERSION, "scripts": scripts, "optionalDependencies": alias, "bin": { "codex": "bin/codex.js" } });
+        let native = json!({ "name": "@openai/codex", "version": of_platform, "scripts": scripts });
+        let mut files = self.files.lock().unwrap();
+        files.insert("/main.tgz".to_owned(), packed(&main, &[("bin/codex.js", "process.exit(1)\n")]));
+        files.insert("/native.tgz".to_owned(), packed(&native, &[(&format!("vendor/{target}/bin/codex"), program)]));
+        let listed = |mut manifest: Value, file: &str| {
+            manifest["dist"] = json!({ "tarball": format!("https://{HOST}/{file}") });
+            manifest["hasInstallScript"] = json!(true);
+            manifest
+        };
+        let packument = json!({
+            "name": "@openai/codex", "dist-tags": { "latest": VERSION },
+            "versions": { VERSION: listed(main, "main.tgz"), of_platform: listed(native, "native.tgz") },
+        });
+        files.insert("/@openai/codex".to_owned(), packument.to_string().into_bytes());
+    }
+}
+
+/// A tarball as npm publishes it.
+fn packed(manifest: &Value, files: &[(&str, &str)]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let package = dir.path().join("package");
+    for (name, content) in files.iter().copied().chain([("package.json", manifest.to_string().as_str())]) {
+        let path = package.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut tar = Command::new("tar");
+    let output = tar.args(["-czf", "-", "-C"]).arg(dir.path()).arg("package").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+fn answer(stream: TcpStream, files: &Mutex<BTreeMap<String, Vec<u8>>>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+        reader.by_ref().take(length).read_to_end(&mut Vec::new()).unwrap();
+        let path = head.split(' ').nth(1).unwrap().replace("%40", "@").replace("%2F", "/").replace("%2f", "/");
+        let found = files.lock().unwrap().get(&path).cloned();
+        let (status, body) = found.map_or(("404 Not Found", b"{}".to_vec()), |body| ("200 OK", body));
+        let answer =
+            format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        if reader.get_mut().write_all(&[answer.into_bytes(), body].concat()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A factory with an agent `coder` that is Codex.
+fn scene(registry: &Registry) -> Scene {
+    let scene = Scene::ready();
+    let coder =
+        agent("coder", "propose").replace("runtime = \"command\"", "runtime = \"codex\"\nmodel = \"some-model\"");
+    let coder: Vec<&str> = coder.lines().filter(|line| !line.starts_with("command")).collect();
+    scene.configure(
+        "checks = [\"sh tests/run.sh\"]",
+        &format!(
+            "{}\n[registry.npm]\nhosts = [\"{HOST}\"]\nreplace_with = \"https://{HOST}/\"\n\
+             [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {}\n",
+            coder.join("\n"),
+            registry.port
+        ),
+    );
+    scene
+}
+
+/// Installs Codex, or shows what npm wrote.
+fn install(scene: &Scene) -> common::Said {
+    let said = scene.run(&["agents", "install", "codex"]);
+    if said.status != 0 {
+        let run = said.out.split("`selvedge output ").nth(1).and_then(|rest| rest.split('`').next()).unwrap_or("");
+        panic!("{said:?}\n{:?}", scene.run(&["output", run]));
+    }
+    said
+}
+
+fn standing(scene: &Scene) -> Value {
+    let listed = scene.run(&["agents", "--json"]).document();
+    listed["runtimes"].as_array().unwrap().iter().find(|runtime| runtime["name"] == "codex").unwrap().clone()
+}
+
+fn work(scene: &Scene, task: &str) -> Value {
+    scene.run(&["run", "--agent", "coder", "--wait", "--json", task]).document()["runs"][0].clone()
+}
+
+fn marks(dir: &Path) -> usize {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let count = |entry: std::fs::DirEntry| match entry.file_type().unwrap().is_dir() {
+        true => marks(&entry.path()),
+        false => usize::from(entry.file_name() == "MARK"),
+    };
+    entries.map(count).sum()
+}
+
+const SAYS_DONE: &str = "echo '{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"done\"}}'; echo '{\"type\":\"turn.completed\"}'";
+
+#[test]
+fn an_agent_is_installed_in_a_sandbox_without_its_scripts_and_then_works_a5_b3_e5_a111() {
+    let registry = Registry::start();
+    let scene = scene(&registry);
+    let said = scene.run(&["agents"]).ok();
+    assert!(said.out.contains("next: `selvedge agents install NAME`"), "{}", said.out);
+    let early = work(&scene, SAYS_DONE);
+    assert!(early["because"].as_str().unwrap().contains("`selvedge agents install codex`"), "{early}");
+
+    let said = install(&scene);
+    assert!(said.out.contains("codex 0.169.0 is installed and started"), "{}", said.out);
+    let tree = scene.state().join("agents/codex").join(VERSION);
+    let (platform, target) = processor();
+    let program = tree.join(format!("node_modules/@openai/codex-{platform}/vendor/{target}/bin/codex"));
+    assert_eq!(std::fs::read_to_string(&program).unwrap(), PROGRAM);
+    // Each package has four scripts that would have left one, in the sandbox or on the host.
+    assert_eq!(marks(scene.state().as_path()) + marks(&scene.path("home")), 0);
+    let standing_now = standing(&scene);
+    assert_eq!(standing_now["is_installed"], true, "{standing_now}");
+    assert!(said.out.contains(standing_now["digest"].as_str().unwrap()), "{}", said.out);
+
+    let run = work(&scene, &format!("echo more > src/new; {SAYS_DONE}"));
+    assert_eq!(run["outcome"], "proposed", "{run}");
+    assert!(scene.run(&["diff", run["run"].as_str().or(run["id"].as_str()).unwrap()]).ok().out.contains("src/new"));
+
+    // An exit status of 0 is not success, and neither is being told of it.
+    for (task, because) in [
+        ("echo more > src/new", "nothing in the output is an event"),
+        ("echo '{\"type\":\"turn.started\"}'", "output ends before its work does"),
+        ("echo '{\"type\":\"turn.completed\"}'", "neither used a tool nor said a word"),
+        ("echo '{\"type\":\"turn.failed\",\"error\":{\"message\":\"no model\"}}'", "says it failed: no model"),
+        (&format!("{SAYS_DONE}; exit 3"), "exit status 3"),
+    ] {
+        let run = work(&scene, task);
+        assert_eq!(run["outcome"], "failed", "{run}");
+        assert!(run["because"].as_str().unwrap().contains(because), "{run}");
+    }
+    // It cannot change what it runs from, nor the settings it is given.
+    let inside = format!(
+        "if echo x >> /opt/agents/codex/node_modules/@openai/codex/package.json || echo x >> /etc/codex/requirements.toml; then exit 9; fi; {SAYS_DONE}"
+    );
+    assert_eq!(work(&scene, &inside)["outcome"], "nothing_to_do");
+}
+
+#[test]
+fn a_version_with_another_digest_is_refused_and_so_is_a_tree_that_changed_a111() {
+    let registry = Registry::start();
+    let scene = scene(&registry);
+    install(&scene);
+    let first = standing(&scene)["digest"].clone();
+    registry.publish(&format!("{PROGRAM}# something else\n"));
+    let said = scene.run(&["agents", "install", "codex"]);
+    assert!(said.status != 0 && said.out.contains("is not what it was"), "{said:?}");
+    assert_eq!(standing(&scene)["digest"], first);
+    assert_eq!(work(&scene, SAYS_DONE)["outcome"], "nothing_to_do", "the one that was tested is still there");
+
+    let tree = scene.state().join("agents/codex").join(VERSION);
+    std::fs::write(tree.join("node_modules/more"), "x").unwrap();
+    let run = work(&scene, SAYS_DONE);
+    assert!(run["because"].as_str().unwrap().contains("is not what was tested"), "{run}");
+    registry.publish(PROGRAM);
+    install(&scene);
+    assert_eq!(work(&scene, SAYS_DONE)["outcome"], "nothing_to_do");
+}
+
+#[test]
+fn a_program_that_does_not_start_or_is_another_version_is_not_installed() {
+    let registry = Registry::start();
+    let scene = scene(&registry);
+    for (program, because) in [
+        ("#!/bin/sh\nexit 3\n", "exit status 3"),
+        ("#!/bin/sh\necho codex-cli 0.168.0\n", "does not say that it is version 0.169.0"),
+        ("\u{7f}ELF", "does not start"),
+    ] {
+        registry.publish(program);
+        let said = scene.run(&["agents", "install", "codex"]);
+        assert!(said.status != 0 && said.out.contains(because), "{said:?}");
+    }
+    assert_eq!(standing(&scene)["is_installed"], false);
+    assert!(scene.run(&["agents", "install", "nobody"]).err.contains("claude-code, codex, opencode"));
+}
+
+#[test]
+fn without_a_registry_it_is_said_what_to_write_and_that_loads_a105() {
+    let scene = Scene::ready();
+    let said = scene.run(&["agents"]).ok();
+    assert!(said.out.contains("next: add `[registry.npm]`"), "{}", said.out);
+    std::fs::write(scene.path("home/.npmrc"), format!("registry=https://{HOST}/npm/\n")).unwrap();
+    std::fs::write(scene.repo().join(".npmrc"), "registry=https://evil.selvedge.test/\n").unwrap();
+    let refused = scene.run(&["agents", "install", "codex", "--json"]);
+    let error: Value = serde_json::from_str(refused.err.lines().chain(refused.out.lines()).next().unwrap()).unwrap();
+    let hint = error.to_string();
+    assert!(hint.contains(HOST) && !hint.contains("evil"), "{hint}");
+}
+
+/// The real packages, from the registry that the npm of whoever runs this uses: some 400 MB each.
+#[test]
+#[ignore = "fetches 1.2 GB; run it by name before a pinned version changes"]
+fn the_real_agents_are_installed_and_say_their_versions_a111() {
+    let scene = Scene::ready();
+    let registry = Command::new("npm").args(["config", "get", "registry"]).current_dir("/").output().unwrap();
+    let registry = String::from_utf8(registry.stdout).unwrap();
+    for name in ["codex", "claude-code", "opencode"] {
+        let mut command = scene.command(&["agents", "install", name]);
+        let output = command.env("npm_config_registry", registry.trim()).output().unwrap();
+        let said = common::Said::of(&output);
+        if let Some((_, tables)) = said.err.split_once("`selvedge.toml`:\n") {
+            let mut text = std::fs::read_to_string(scene.config()).unwrap();
+            text.push_str(&tables.lines().map(|line| format!("{}\n", line.trim_start())).collect::<String>());
+            std::fs::write(scene.config(), text).unwrap();
+        }
+        let said = scene.run(&["agents", "install", name]).ok();
+        assert!(said.out.contains("is installed and started"), "{said:?}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Codex.
+
+use serde_json::Value;
+
+use super::report::{Report, Tokens, kind, number, text};
+use super::tools::{Tool, ToolKind};
+use super::{Adapter, Furnishing, Job, Laid, Pin, pairs, words};
+
+pub(super) static ADAPTER: Adapter = Adapter {
+    name: "codex",
+    protocol: "openai-responses",
+    pin: Pin { manager: "npm", package: "@openai/codex", version: "0.169.0" },
+    tools: &[
+        Tool::shell("exec_command", "cmd"),
+        Tool::shell("shell", "command"),
+        Tool::shell("shell_command", "command"),
+        Tool::shell("local_shell", "command"),
+        // To a program that runs already: a shell, as a rule.
+        Tool::shell("write_stdin", "chars"),
+        Tool::patch("apply_patch", "input"),
+        Tool::at("view_image", ToolKind::Read, &["path"]),
+        Tool::new("update_plan", ToolKind::Plan),
+        Tool::new("get_goal", ToolKind::Plan),
+        Tool::new("create_goal", ToolKind::Plan),
+        Tool::new("update_goal", ToolKind::Plan),
+        Tool::new("spawn_agent", ToolKind::Child),
+        Tool::new("send_input", ToolKind::Child),
+        // The vendor searches, on its side.
+        Tool::new("web_search", ToolKind::Search),
+        Tool::new("request_user_input", ToolKind::Other),
+    ],
+    programs: [
+        ("x86_64", "node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex"),
+        ("aarch64", "node_modules/@openai/codex-linux-arm64/vendor/aarch64-unknown-linux-musl/bin/codex"),
+    ],
+    furnish,
+    read,
+};
+
+/// Settings as arguments: its own file lies in its home, which the agent can write, and arguments outrank it.
+const SETTINGS: &[&str] = &[
+    "model_provider=factory",
+    "approval_policy=\"never\"",
+    "analytics.enabled=false",
+    "check_for_update_on_startup=false",
+    "otel.metrics_exporter=\"none\"",
+    "features.plugins=false",
+    "features.apps=false",
+    // It searches on the vendor's side, which a request may not ask for.
+    "web_search=\"disabled\"",
+];
+
+/// Requirements that no settings outrank.
+const REQUIREMENTS: &str = "/etc/codex/requirements.toml";
+
+fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
+    // Its own sandbox would stand within ours, where the namespaces it needs are refused.
+    let mut argv =
+        words(&["exec", "--json", "--skip-git-repo-check", "--sandbox", "danger-full-access", "--cd", job.workspace]);
+    let door = toml::Value::String(format!("{}/v1", job.door));
+    // Retried once: a spent budget would otherwise be asked for six times.
+    let provider = format!(
+        "model_providers.factory={{name=\"factory\",base_url={door},env_key=\"SELVEDGE_MODEL_KEY\",wire_api=\"responses\",request_max_retries=1,stream_max_retries=1}}"
+    );
+    for setting in SETTINGS.iter().copied().chain([provider.as_str()]) {
+        argv.extend(words(&["-c", setting]));
+    }
+    argv.extend(words(&["--model", job.model, "--", job.prompt]));
+    Furnishing {
+        argv,
+        env: pairs(&[("SELVEDGE_MODEL_KEY", job.placeholder)]),
+        files: vec![Laid { path: REQUIREMENTS.to_owned(), text: "[features]\nhooks = true\n".to_owned() }],
+    }
+}
+
+fn read(event: &Value, report: &mut Report) {
+    match kind(event) {
+        Some("turn.started") => report.goes_on(),
+        Some("item.completed") => item(event, report),
+        Some("turn.completed") => {
+            report.tokens += Tokens {
+                input: number(event, &["usage", "input_tokens"]),
+                cached: number(event, &["usage", "cached_input_tokens"]),
+                output: number(event, &["usage", "output_tokens"]),
+            };
+            report.ended_well();
+        }
+        Some("turn.failed") => report.ended_badly(text(event, &["error", "message"]).unwrap_or("no reason given")),
+        Some("error") => report.failed(text(event, &["message"]).unwrap_or("no reason given")),
+        _ => {}
+    }
+}
+
+/// Something it did. A command that was kept from running at all is in no event.
+fn item(event: &Value, report: &mut Report) {
+    match text(event, &["item", "type"]) {
+        Some("agent_message") => report.said(text(event, &["item", "text"]).unwrap_or_default()),
+        // Warnings are called errors, too; the end of the turn says whether it came of anything.
+        Some("reasoning" | "error") | None => {}
+        Some(tool) => report.used(tool),
+    }
+}

@@ -1,0 +1,94 @@
+//! OpenCode.
+
+use serde_json::{Value, json};
+
+use super::report::{Report, Tokens, kind, number, text};
+use super::tools::{Tool, ToolKind};
+use super::{Adapter, Furnishing, Job, Laid, Pin, pairs, words};
+
+pub(super) static ADAPTER: Adapter = Adapter {
+    name: "opencode",
+    protocol: "openai-chat",
+    pin: Pin { manager: "npm", package: "opencode-ai", version: "1.18.33" },
+    tools: &[
+        Tool::shell("bash", "command"),
+        Tool::at("edit", ToolKind::Edit, &["filePath"]),
+        Tool::at("write", ToolKind::Edit, &["filePath"]),
+        Tool::patch("apply_patch", "patchText"),
+        Tool::at("read", ToolKind::Read, &["filePath"]),
+        Tool::at("glob", ToolKind::Search, &["path"]),
+        Tool::at("grep", ToolKind::Search, &["path"]),
+        Tool::fetch("webfetch", "url"),
+        Tool::new("websearch", ToolKind::Search),
+        Tool::new("task", ToolKind::Child),
+        Tool::new("todowrite", ToolKind::Plan),
+        Tool::new("todoread", ToolKind::Plan),
+        Tool::new("skill", ToolKind::Other),
+    ],
+    programs: [
+        ("x86_64", "node_modules/opencode-linux-x64/bin/opencode"),
+        ("aarch64", "node_modules/opencode-linux-arm64/bin/opencode"),
+    ],
+    furnish,
+    read,
+};
+
+/// Its configuration. The repository's own is not read, which could allow what this forbids.
+const CONFIGURATION: &str = "/etc/selvedge/opencode.json";
+
+fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
+    let model = format!("factory/{}", job.model);
+    let configuration = json!({
+        "autoupdate": false,
+        "share": "disabled",
+        "enabled_providers": ["factory"],
+        "model": model,
+        // Titles are made by the same model: another one nobody granted.
+        "small_model": model,
+        "permission": { "*": "allow" },
+        "provider": { "factory": {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": { "baseURL": format!("{}/v1", job.door), "apiKey": "{env:SELVEDGE_MODEL_KEY}" },
+            "models": { job.model: { "name": job.model, "limit": { "context": 200_000, "output": 8_192 } } },
+        } },
+    });
+    Furnishing {
+        argv: words(&["run", "--format", "json", "--model", &model, "--", job.prompt]),
+        env: pairs(&[
+            ("OPENCODE_CONFIG", CONFIGURATION),
+            ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
+            ("OPENCODE_DISABLE_DEFAULT_PLUGINS", "1"),
+            ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
+            ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
+            ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
+            ("SELVEDGE_MODEL_KEY", job.placeholder),
+        ]),
+        files: vec![Laid { path: CONFIGURATION.to_owned(), text: format!("{configuration:#}\n") }],
+    }
+}
+
+fn read(event: &Value, report: &mut Report) {
+    match kind(event) {
+        Some("step_start") => report.goes_on(),
+        Some("text") => report.said(text(event, &["part", "text"]).unwrap_or_default()),
+        Some("tool_use") => report.used(text(event, &["part", "tool"]).unwrap_or_default()),
+        Some("step_finish") => {
+            let from_cache = number(event, &["part", "tokens", "cache", "read"]);
+            report.tokens += Tokens {
+                input: number(event, &["part", "tokens", "input"]).saturating_add(from_cache),
+                cached: from_cache,
+                output: number(event, &["part", "tokens", "output"]),
+            };
+            match text(event, &["part", "reason"]) {
+                Some("stop") => report.ended_well(),
+                Some("tool-calls") => report.goes_on(),
+                reason => report.ended_badly(reason.unwrap_or("no reason given")),
+            }
+        }
+        Some("error") => {
+            let message = text(event, &["error", "data", "message"]).or_else(|| text(event, &["error", "name"]));
+            report.ended_badly(message.unwrap_or("no reason given"));
+        }
+        _ => {}
+    }
+}
