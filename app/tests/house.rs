@@ -41,6 +41,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("workers", &["domain", "authority"]),
     ("factory", &["domain", "authority"]),
     ("simulator", &["domain", "authority", "factory", "ledger"]),
+    ("scripted", &[]),
     (
         "app",
         &[
