@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use selvedge_authority::TO_START;
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
-    AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, Owner, Reach, RepoName,
-    Sensitivity, Tenure, Trust,
+    AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, ModelName, Owner, Reach,
+    RepoName, Sensitivity, Tenure, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::GraphqlService;
@@ -25,6 +25,7 @@ mod federation;
 mod file;
 mod forge_tokens;
 mod graphql;
+mod models;
 mod propose;
 mod rights;
 mod trials;
@@ -34,6 +35,7 @@ pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
 pub(crate) use discover::{discover, npm_tables};
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
+pub(crate) use models::{ModelConfig, Price};
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};
 
@@ -82,6 +84,7 @@ pub(crate) struct Config {
     pub(crate) schedule: Vec<Scheduled>,
     pub(crate) registries: BTreeMap<String, RegistryConfig>,
     pub(crate) credentials: BTreeMap<CredentialName, CredentialConfig>,
+    pub(crate) models: BTreeMap<ModelName, ModelConfig>,
     pub(crate) danger: Vec<Danger>,
     pub(crate) graphql: Vec<GraphqlService>,
     pub(crate) proxy: Option<Proxy>,
@@ -130,8 +133,8 @@ pub(crate) enum Runtime {
     Remediate,
     /// This program; empty for ad-hoc programs named by the trigger.
     Command(Vec<String>),
-    /// A coding agent that was installed, and the model it asks.
-    Agent { adapter: &'static Adapter, model: String },
+    /// A coding agent that was installed.
+    Agent(&'static Adapter),
     /// Installs a coding agent.
     Install(&'static Adapter),
 }
@@ -203,7 +206,9 @@ impl Reader<'_> {
         let registries = self.registries(file)?;
         let repos = self.repos(file)?;
         let credentials = self.credentials(file)?;
-        let agents = self.agents(file, &registries, &credentials)?;
+        let models = self.models(file, &credentials)?;
+        let mut agents = self.agents(file, &registries, &credentials)?;
+        self.give_models(file, &models, &mut agents)?;
         let schedule = self.schedule(file, &agents, &repos)?;
         let advisories = file.advisories.path.as_deref().map(|path| self.absolute("advisories.path", path));
         Ok(Config {
@@ -220,6 +225,7 @@ impl Reader<'_> {
             schedule,
             registries,
             credentials,
+            models,
             danger: self.danger(file)?,
             graphql: self.graphql(file)?,
             proxy: self.proxy(&file.network)?,
@@ -322,8 +328,8 @@ impl Reader<'_> {
         let limits = self.limits(key, &written.limits)?;
         let intent = match (&runtime, trust >= Trust::Propose) {
             (Runtime::Remediate, _) => Intent::RemediateDependencies,
-            (Runtime::Command(_) | Runtime::Agent { .. }, true) => Intent::ProposeChange,
-            (Runtime::Command(_) | Runtime::Agent { .. } | Runtime::Install(_), _) => Intent::RunCommand,
+            (Runtime::Command(_) | Runtime::Agent(_), true) => Intent::ProposeChange,
+            (Runtime::Command(_) | Runtime::Agent(_) | Runtime::Install(_), _) => Intent::RunCommand,
         };
         let loans = self.loans(key, &written.credentials, credentials)?;
         // What a credential is for has to be reached, too.
@@ -340,6 +346,7 @@ impl Reader<'_> {
             may,
             reach,
             may_ask: self.may_ask(key, &written.may_ask)?,
+            models: BTreeSet::new(),
             audiences: self.audiences(key, &written.audiences)?,
             loans,
             level: String::new(),
@@ -363,6 +370,35 @@ impl Reader<'_> {
             disk_bytes: limits.disk_mib.saturating_mul(1 << 20),
             disk_files: limits.files,
         })
+    }
+
+    /// Gives each agent the model it names, and its door the credential for that and for nothing else.
+    fn give_models(
+        &self,
+        file: &File,
+        models: &BTreeMap<ModelName, ModelConfig>,
+        agents: &mut BTreeMap<AgentName, AgentConfig>,
+    ) -> Result<(), ConfigError> {
+        for (name, written) in &file.agent {
+            let Some(word) = &written.model else { continue };
+            let model = models.iter().find(|(name, _)| name.as_str() == word).map(|(_, model)| model);
+            let Some(model) = model else {
+                let because = one_of(word, models.keys().map(ModelName::as_str));
+                return self.bad(format!("agent.{name}.model"), because);
+            };
+            let agent = agents.values_mut().find(|agent| agent.agent.name.as_str() == name);
+            if let Some(agent) = agent {
+                if let Runtime::Agent(adapter) = agent.runtime
+                    && !model.protocols.iter().any(|protocol| protocol.as_str() == adapter.protocol)
+                {
+                    let because = format!("does not speak `{}`, which `{}` needs", adapter.protocol, adapter.name);
+                    return self.bad(format!("agent.{name}.model"), because);
+                }
+                agent.agent.models.insert(model.name.clone());
+                agent.agent.loans.extend(model.loans());
+            }
+        }
+        Ok(())
     }
 
     /// Names of agents. Whether each is configured is asked once all are read.

@@ -37,6 +37,7 @@ mod jailed_git;
 mod leak;
 mod lender;
 mod loans;
+mod model;
 pub(crate) mod paths;
 mod proxy;
 mod queue;

@@ -121,13 +121,14 @@ fn answer(stream: TcpStream, files: &Mutex<BTreeMap<String, Vec<u8>>>) {
 /// A factory with an agent `coder` that is Codex.
 fn scene(registry: &Registry) -> Scene {
     let scene = Scene::ready();
-    let coder =
-        agent("coder", "propose").replace("runtime = \"command\"", "runtime = \"codex\"\nmodel = \"some-model\"");
+    let coder = agent("coder", "propose").replace("runtime = \"command\"", "runtime = \"codex\"\nmodel = \"main\"");
     let coder: Vec<&str> = coder.lines().filter(|line| !line.starts_with("command")).collect();
     scene.configure(
         "checks = [\"sh tests/run.sh\"]",
         &format!(
             "{}\n[registry.npm]\nhosts = [\"{HOST}\"]\nreplace_with = \"https://{HOST}/\"\n\
+             [model.main]\nupstream = \"https://models.example\"\nprotocols = [\"openai-responses\"]\n\
+             price = [{{ of = \"some-model\", input = 1.0, output = 2.0 }}]\n\
              [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {}\n",
             coder.join("\n"),
             registry.port

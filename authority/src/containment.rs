@@ -2,12 +2,12 @@
 
 use crate::{Class, class_of};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential,
-    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, UseSecret,
+    AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, ModelCall,
+    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
 };
 
 use selvedge_domain::{
-    Ceiling, CredentialName, Grant, GraphqlKind, Loan, May, Method, Order, Reach, TriggerSource, Trust,
+    Ceiling, CredentialName, Grant, GraphqlKind, Loan, May, Method, ModelName, Order, Reach, TriggerSource, Trust,
 };
 
 /// Why an order lies outside a grant.
@@ -36,6 +36,9 @@ pub enum Outside {
     /// The credential was not granted, or not for this.
     #[error("credential `{0}` is not granted for this")]
     Credential(CredentialName),
+    /// The model was not granted.
+    #[error("model `{}` is not granted", .0.as_str())]
+    Model(ModelName),
     /// More was asked for than is held.
     #[error("the grant asked for is wider than the one held")]
     Wider,
@@ -172,6 +175,25 @@ impl Granted for HttpRequest {
     }
 }
 
+impl Granted for ModelCall {
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        if !grant.models.contains(&self.model) {
+            return Err(Outside::Model(self.model.clone()));
+        }
+        let Some(credential) = &self.credential else { return Ok(()) };
+        let is_here = |uses: &Reach| uses.endpoint == self.endpoint && uses.methods.contains(&Method::Post);
+        let mut loans = grant.loans.iter().filter(|loan| loan.credential == *credential);
+        if loans.any(|loan| is_here(&loan.uses)) { Ok(()) } else { Err(Outside::Credential(credential.clone())) }
+    }
+}
+
+impl Granted for ToolCall {
+    /// Whoever may work may use tools: what each may do is for policy, and what it can reach for the sandbox and the doors.
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::Read, Trust::Observe)
+    }
+}
+
 impl Granted for RequestAccess {
     /// Asking goes as far as the configuration lets it, and no further: what cannot be compared cannot be asked for (E7).
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
@@ -249,6 +271,7 @@ mod tests {
             reach: [reach("/public")].into(),
             audiences: BTreeSet::new(),
             loans: BTreeSet::new(),
+            models: BTreeSet::new(),
             until: Time::from_millis(10),
             may_ask: BTreeSet::new(),
         };
@@ -295,6 +318,7 @@ mod tests {
             audiences: ["cloud".to_owned()].into(),
             may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
+            models: BTreeSet::new(),
             until: Time::from_millis(10),
         };
         let run = RunId::from_entropy(1);

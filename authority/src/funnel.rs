@@ -258,6 +258,7 @@ mod tests {
             audiences: BTreeSet::new(),
             may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
+            models: BTreeSet::new(),
             until: Time::from_millis(u64::MAX),
         };
         for method in Method::ALL.iter().copied() {
@@ -286,6 +287,7 @@ mod tests {
                 reach: BTreeSet::from([reach]),
                 audiences: BTreeSet::new(),
                 may_ask: BTreeSet::new(),
+                models: BTreeSet::new(),
                 loans: BTreeSet::new(),
                 until: Time::from_millis(u64::MAX),
             }),

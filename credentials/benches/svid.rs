@@ -108,6 +108,7 @@ fn parent(workload: WorkloadId) -> Parent {
             reach: BTreeSet::new(),
             audiences: BTreeSet::new(),
             may_ask: BTreeSet::new(),
+            models: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(u64::MAX),
         },

@@ -61,8 +61,8 @@ impl Ceiling {
 
 impl From<&Grant> for Ceiling {
     fn from(grant: &Grant) -> Self {
-        // What may be asked for is nobody's to hand on.
-        let Grant { trust, may, reach, audiences, loans, until: _, may_ask: _ } = grant.clone();
+        // What may be asked for is nobody's to hand on, and neither is a model: its budget is the run's own.
+        let Grant { trust, may, reach, audiences, loans, models: _, until: _, may_ask: _ } = grant.clone();
         Self { trust, may, reach, audiences, loans }
     }
 }

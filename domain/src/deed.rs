@@ -1,6 +1,8 @@
 //! Deeds: what was done, in a form that can be remembered and, after a crash, recalled instead of done again.
 
-use crate::orders::{GitServed, HttpAnswered, MayBorrow, Merged, Minted, Pushed, Ran, Widened};
+use crate::orders::{
+    GitServed, HttpAnswered, MayBorrow, Merged, Minted, ModelAnswered, Pushed, Ran, ToolPassed, Widened,
+};
 use crate::{CheckReport, ProposalNumber, Task, TriggerId};
 
 /// What an order came to.
@@ -24,6 +26,10 @@ pub enum Deed {
     Approved,
     /// A request was answered.
     Answered(HttpAnswered),
+    /// A model answered.
+    ModelAnswered(ModelAnswered),
+    /// An agent was given a tool call.
+    ToolPassed,
     /// A stored key may be lent to the run.
     MayBorrow,
     /// A repository was served.
@@ -67,6 +73,8 @@ remembered! {
     Merged: |merged| Deed::Merged(merged), Deed::Merged(merged) => merged;
     TriggerId: |trigger| Deed::Enqueued(trigger), Deed::Enqueued(trigger) => trigger;
     HttpAnswered: |answered| Deed::Answered(answered), Deed::Answered(answered) => answered;
+    ModelAnswered: |answered| Deed::ModelAnswered(answered), Deed::ModelAnswered(answered) => answered;
+    ToolPassed: |_deed| Deed::ToolPassed, Deed::ToolPassed => Self;
     GitServed: |served| Deed::GitServed(served), Deed::GitServed(served) => served;
     Pushed: |pushed| Deed::Pushed(pushed), Deed::Pushed(pushed) => pushed;
     MayBorrow: |_deed| Deed::MayBorrow, Deed::MayBorrow => Self;

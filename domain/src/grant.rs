@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{CredentialName, Time, Trust};
+use crate::{CredentialName, ModelName, Time, Trust};
 
 /// A host name or address literal as a rule writes it: exact, lower case, no wildcards.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +90,8 @@ pub struct Grant {
     pub audiences: BTreeSet<String>,
     /// Credentials its doors may use for it, each with the requests it is for; empty by default.
     pub loans: BTreeSet<Loan>,
+    /// Models it may have answer, through the model door; empty by default.
+    pub models: BTreeSet<ModelName>,
     /// When it ends.
     pub until: Time,
 }
@@ -253,6 +255,7 @@ impl Grant {
         narrower.trust <= self.trust
             && narrower.may.is_subset(&self.may)
             && narrower.audiences.is_subset(&self.audiences)
+            && narrower.models.is_subset(&self.models)
             && narrower.until <= self.until
             && narrower.reach.iter().all(|wanted| self.reach.iter().any(|held| held.contains(wanted)))
             && narrower.may_ask.iter().all(|wanted| self.may_be_asked(wanted))

@@ -37,7 +37,7 @@ pub use grant::{Endpoint, Grant, HostPattern, Loan, May, Method, Reach};
 pub use graphql::{GraphqlAct, GraphqlKind};
 pub use id::{ApprovalId, BadId, LeaseId, RunId, TaskId, TriggerId};
 pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
-pub use name::{AgentName, BadName, CredentialName, RepoName};
+pub use name::{AgentName, BadName, CredentialName, ModelName, RepoName};
 pub use order::{Description, Field, Order, Resource, ResourceKind, Verb, orders};
 pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};
 pub use task::{Handed, Intent, Lineage, Task, Trigger, TriggerSource};

@@ -1,4 +1,4 @@
-//! Names people choose: agents, repositories and credentials. They end up in paths, branch names and policies, so they are narrow.
+//! Names people choose: agents, repositories, credentials and models. They end up in paths, branch names and policies, so they are narrow.
 
 use std::fmt;
 
@@ -27,6 +27,26 @@ pub struct RepoName(String);
 /// A credential the operator configured, for example `crates`. It names the means, never the secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CredentialName(String);
+
+/// A model the operator configured, for example `main`. What the vendor calls it is another matter.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelName(String);
+
+impl ModelName {
+    /// Reads a model's name.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        is_slug(text).then(|| Self(text.to_owned())).ok_or_else(|| BadName {
+            text: text.chars().take(64).collect(),
+            kind: "a model's",
+            slash: "",
+        })
+    }
+
+    /// The name as the user wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl AgentName {
     /// Reads an agent's name.
@@ -104,7 +124,7 @@ macro_rules! shown_as_text {
         }
     )*};
 }
-shown_as_text!(AgentName RepoName CredentialName);
+shown_as_text!(AgentName RepoName CredentialName ModelName);
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ mod forge_act;
 mod git;
 mod http;
 mod mint;
+mod model;
 mod secret;
 mod work;
 
@@ -33,6 +34,7 @@ pub mod orders {
     pub use super::git::{GitServed, PushGit, Pushed, ReadGit};
     pub use super::http::{HttpAnswered, HttpRequest};
     pub use super::mint::{MintCredential, Minted};
+    pub use super::model::{ModelAnswered, ModelCall, Tokens, ToolCall, ToolPassed};
     pub use super::secret::{MayBorrow, UseSecret};
     pub use super::work::{Ran, StartWork};
 }

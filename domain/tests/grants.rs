@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use selvedge_domain::{Ceiling, CredentialName, Endpoint, Grant, HostPattern, Loan, May, Method, Reach, Time, Trust};
+use selvedge_domain::{
+    Ceiling, CredentialName, Endpoint, Grant, HostPattern, Loan, May, Method, ModelName, Reach, Time, Trust,
+};
 
 /// Few hosts, ports and paths, so that what is drawn is often comparable.
 fn endpoint() -> impl Strategy<Value = Endpoint> {
@@ -39,14 +41,18 @@ fn grant() -> impl Strategy<Value = Grant> {
     let may = subsequence(May::ALL.to_vec(), 0..=May::ALL.len());
     let audiences = btree_set("[xy]", 0..2);
     let reaches = || btree_set(reach(), 0..4);
-    (trust, may, reaches(), reaches(), audiences, btree_set(loan(), 0..3), 0_u64..4).prop_map(
-        |(trust, may, reach, may_ask, audiences, loans, until)| Grant {
+    let models = btree_set("[mn]", 0..2).prop_map(|models| {
+        models.iter().map(|model: &String| ModelName::parse(model).unwrap()).collect::<BTreeSet<_>>()
+    });
+    (trust, may, reaches(), reaches(), audiences, btree_set(loan(), 0..3), models, 0_u64..4).prop_map(
+        |(trust, may, reach, may_ask, audiences, loans, models, until)| Grant {
             trust,
             may: may.into_iter().collect(),
             reach,
             may_ask,
             audiences,
             loans,
+            models,
             until: Time::from_millis(until),
         },
     )
@@ -72,6 +78,7 @@ fn narrowed() -> impl Strategy<Value = (Grant, Grant)> {
             may_ask: wide.may_ask.iter().filter(|_| keep()).map(narrow).collect(),
             audiences: wide.audiences.iter().filter(|_| keep()).cloned().collect(),
             loans: wide.loans.iter().filter(|_| keep()).map(|l| Loan { uses: narrow(&l.uses), ..l.clone() }).collect(),
+            models: wide.models.iter().filter(|_| keep()).cloned().collect(),
             until: Time::from_millis(wide.until.as_millis().saturating_sub(earlier)),
         };
         (wide, grant)
@@ -82,6 +89,7 @@ fn narrowed() -> impl Strategy<Value = (Grant, Grant)> {
 fn allowed(grant: &Grant) -> BTreeSet<String> {
     let mut allowed: BTreeSet<String> = grant.may.iter().map(|may| may.as_str().to_owned()).collect();
     allowed.extend(grant.audiences.iter().map(|audience| format!("audience {audience}")));
+    allowed.extend(grant.models.iter().map(|model| format!("model {model}")));
     allowed.extend(Trust::ALL.iter().filter(|trust| **trust <= grant.trust).map(|trust| format!("trust {trust}")));
     allowed.extend((0..=grant.until.as_millis()).map(|at| format!("at {at}")));
     let paths = ["/", "/a", "/b", "/ab", "/a/a", "/a/b", "/ab/a", "/b/a", "/a/b/a", "/a/b/ab", "/b/b/b/b"];
@@ -142,7 +150,7 @@ proptest! {
         let [one, other, third] = [one, other, third].map(|grant| Ceiling::from(&grant));
         let means = |ceiling: &Ceiling| {
             let Ceiling { trust, may, reach, audiences, loans } = ceiling.clone();
-            allowed(&Grant { trust, may, reach, audiences, loans, until, may_ask: BTreeSet::new() })
+            allowed(&Grant { trust, may, reach, audiences, loans, until, may_ask: BTreeSet::new(), models: BTreeSet::new() })
         };
         let meet = one.meet(&other);
         prop_assert!(one.contains(&meet) && other.contains(&meet), "{meet:?}");
@@ -180,7 +188,7 @@ proptest! {
         let covered = |reach: &Reach| {
             let grant = Grant {
                 trust: Trust::Observe, may: BTreeSet::new(), reach: [reach.clone()].into(), may_ask: BTreeSet::new(),
-                audiences: BTreeSet::new(), loans: BTreeSet::new(), until: Time::from_millis(0),
+                audiences: BTreeSet::new(), loans: BTreeSet::new(), models: BTreeSet::new(), until: Time::from_millis(0),
             };
             allowed(&grant).into_iter().filter(|text| text.contains("example")).collect::<BTreeSet<_>>()
         };

@@ -269,6 +269,7 @@ mod tests {
             may: [May::Delegate].into(),
             reach,
             may_ask: [rule("/guide")].into(),
+            models: BTreeSet::new(),
             audiences: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(1_000),

@@ -272,6 +272,7 @@ impl Factory<'_> {
             may: agent.may.clone(),
             reach: agent.reach.clone(),
             may_ask: agent.may_ask.clone(),
+            models: agent.models.clone(),
             audiences: agent.audiences.clone(),
             loans: agent.loans.clone(),
             until: self.clock.now().after(agent.attempt_at_most),

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
 use selvedge_domain::orders::{
-    Delegate, GitServed, HttpAnswered, HttpRequest, Minted, PushGit, Pushed, ReadGit, RequestAccess, Widened,
+    Delegate, GitServed, HttpAnswered, HttpRequest, Minted, ModelAnswered, ModelCall, PushGit, Pushed, ReadGit,
+    RequestAccess, ToolCall, ToolPassed, Widened,
 };
-use selvedge_domain::{CredentialName, LeaseId, RunId, TriggerId};
+use selvedge_domain::{CredentialName, LeaseId, Order, RunId, TriggerId};
 
 use crate::access::{Access, Asking, nothing_to_ask};
 use crate::identity::Lending;
@@ -33,6 +34,7 @@ pub struct Gatekeeper<'a> {
     pub(crate) funnel: &'a Funnel<'a>,
     run: RunId,
     open: Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
+    calls: Mutex<BTreeMap<u64, Permit<ModelCall>>>,
     requests: AtomicU64,
     observations: AtomicU64,
     lending: Option<Lending<'a>>,
@@ -46,6 +48,7 @@ impl<'a> Gatekeeper<'a> {
             funnel,
             run: run.clone(),
             open: Mutex::default(),
+            calls: Mutex::default(),
             requests: AtomicU64::new(0),
             observations: AtomicU64::new(0),
             lending: None,
@@ -77,8 +80,13 @@ impl<'a> Gatekeeper<'a> {
         Ok(())
     }
 
-    fn hold(&self, serial: u64, permit: Permit<HttpRequest>) -> Result<(), Denial> {
-        let Ok(mut open) = self.open.lock() else { return Err(busy("the gatekeeper failed; the run cannot go on")) };
+    fn hold<O: Order>(
+        &self,
+        open: &Mutex<BTreeMap<u64, Permit<O>>>,
+        serial: u64,
+        permit: Permit<O>,
+    ) -> Result<(), Denial> {
+        let Ok(mut open) = open.lock() else { return Err(busy("the gatekeeper failed; the run cannot go on")) };
         if open.len() >= OPEN_MAX {
             return Err(busy("too many requests are open; wait for one to be answered"));
         }
@@ -95,15 +103,31 @@ impl Doorkeeper for Gatekeeper<'_> {
         let wider = self.asking.as_ref().and_then(Asking::subject);
         let funnel = Funnel { subject: wider.as_deref().unwrap_or(self.funnel.subject), ..*self.funnel };
         match funnel.open(request) {
-            Ok(permit) => self.hold(serial, permit),
-            Err(Stop::Denied(denial) | Stop::NeedsApproval { denial, .. }) => Err(denial),
-            Err(Stop::Act(_)) => Err(busy("the request could not be decided; try again")),
-            Err(Stop::Journal(_)) => Err(Denial {
-                code: Code::NotRecorded,
-                policies: Vec::new(),
-                next_step: "the decision could not be recorded, so the request is denied; tell the operator".to_owned(),
-            }),
+            Ok(permit) => self.hold(&self.open, serial, permit),
+            Err(stop) => Err(denial_of(stop)),
         }
+    }
+
+    fn call_model(&self, call: ModelCall) -> Result<(), Denial> {
+        let serial = call.serial;
+        self.count_request()?;
+        match self.funnel.open(call) {
+            Ok(permit) => self.hold(&self.calls, serial, permit),
+            Err(stop) => Err(denial_of(stop)),
+        }
+    }
+
+    fn model_answered(&self, serial: u64, answer: ModelAnswered) {
+        let permit = self.calls.lock().ok().and_then(|mut open| open.remove(&serial));
+        if let Some(permit) = permit {
+            // What was spent is known also where nobody answered. A deed that cannot be recorded shows as an open decision.
+            let _unrecorded = self.funnel.close(permit, Ok(answer));
+        }
+    }
+
+    fn call_tool(&self, call: ToolCall) -> Result<(), Denial> {
+        self.count_request()?;
+        self.funnel.perform(call, |_: &Permit<ToolCall>| Ok(ToolPassed)).map(|ToolPassed| ()).map_err(denial_of)
     }
 
     fn answered(&self, serial: u64, answer: HttpAnswered) {
@@ -223,6 +247,19 @@ impl Gatekeeper<'_> {
         };
         // What was seen and cannot be recorded is lost to the record, never to the fence: the act was refused already.
         let _unrecorded = self.funnel.journal.append(entry, Class::Observed);
+    }
+}
+
+/// What a door is told of an order that was not allowed.
+fn denial_of(stop: Stop) -> Denial {
+    match stop {
+        Stop::Denied(denial) | Stop::NeedsApproval { denial, .. } => denial,
+        Stop::Act(_) => busy("the request could not be decided; try again"),
+        Stop::Journal(_) => Denial {
+            code: Code::NotRecorded,
+            policies: Vec::new(),
+            next_step: "the decision could not be recorded, so the request is denied; tell the operator".to_owned(),
+        },
     }
 }
 

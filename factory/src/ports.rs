@@ -7,12 +7,13 @@ pub use selvedge_authority::Clock;
 use selvedge_authority::{ActError, Code, Denial, Journal, JournalError, Observation, Permit, Stop};
 use selvedge_domain::orders::{
     AdmitTask, CheckTree, Delegate, EnqueueTask, GitServed, HttpAnswered, HttpRequest, MergeProposal, Merged,
-    MintCredential, Minted, OpenProposal, PushGit, Pushed, Ran, ReadGit, RequestAccess, StartWork, Widened,
+    MintCredential, Minted, ModelAnswered, ModelCall, OpenProposal, PushGit, Pushed, Ran, ReadGit, RequestAccess,
+    StartWork, ToolCall, Widened,
 };
 use selvedge_domain::{
     AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Digest, Duration, Handed, Intent,
-    LeaseId, Loan, May, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, Tenure, Time, TreeId,
-    Trigger, TriggerId, Trust, Verified,
+    LeaseId, Loan, May, ModelName, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, Tenure, Time,
+    TreeId, Trigger, TriggerId, Trust, Verified,
 };
 
 use crate::access::{Access, nothing_to_ask};
@@ -87,6 +88,8 @@ pub struct Agent {
     pub reach: BTreeSet<Reach>,
     /// Where it may ask to reach (requirement E7).
     pub may_ask: BTreeSet<Reach>,
+    /// Models it may have answer.
+    pub models: BTreeSet<ModelName>,
     /// For whom it may have an identity.
     pub audiences: BTreeSet<String>,
     /// Credentials its doors may use for it.
@@ -259,6 +262,24 @@ pub trait Doorkeeper: Sync {
         Err(nothing_to_ask())
     }
 
+    /// May this call of a model go out? The caller sends it only on `Ok`, and then reports with [`Self::model_answered`]. None does
+    /// by a doorkeeper that does not say how.
+    fn call_model(&self, call: ModelCall) -> Result<(), Denial> {
+        let _uncalled = call;
+        Err(no_model())
+    }
+
+    /// The call of a model with this serial number came to this.
+    fn model_answered(&self, serial: u64, answer: ModelAnswered) {
+        let _uncalled = (serial, answer);
+    }
+
+    /// May the agent have this tool call? None may by a doorkeeper that does not say how.
+    fn call_tool(&self, call: ToolCall) -> Result<(), Denial> {
+        let _uncalled = call;
+        Err(no_model())
+    }
+
     /// Makes a credential anew for a door that has one of it that is about to end, under a lease of its own. The secret stays
     /// with the lender, to be fetched for the door; the lease before is the caller's to [retire](Self::retire). Nothing is
     /// renewed by a doorkeeper that does not say how.
@@ -290,6 +311,12 @@ pub trait Doorkeeper: Sync {
 
     /// Something was seen.
     fn saw(&self, observation: Observation);
+}
+
+/// What a sandbox without a model is told.
+fn no_model() -> Denial {
+    let next_step = "this sandbox has no model to ask; work without one".to_owned();
+    Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step }
 }
 
 /// Keeps repositories and proposals.
@@ -343,7 +370,7 @@ impl Agent {
         let own = Ceiling { trust, may: self.may, reach: self.reach, audiences: self.audiences, loans: self.loans };
         let Ceiling { trust, may, reach, audiences, loans } = own.meet(&handed.ceiling);
         // A child asks for no more than it was handed (E7).
-        Self { trust, may, reach, audiences, loans, may_ask: BTreeSet::new(), ..self }
+        Self { trust, may, reach, audiences, loans, may_ask: BTreeSet::new(), models: BTreeSet::new(), ..self }
     }
 
     /// How far this agent may go for this trigger: the lower of what was granted and what its lineage allows.

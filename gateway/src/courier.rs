@@ -117,7 +117,7 @@ fn exchange(keeper: &mut UnixStream, errand: &Errand) -> Result<FromCourier, Fra
     let within = errand.patience.min(PATIENCE_MAX).saturating_add(STARTS_WITHIN);
     keeper.set_read_timeout(Some(within)).map_err(FrameError::Closed)?;
     keeper.set_write_timeout(Some(within)).map_err(FrameError::Closed)?;
-    frame::write(keeper, &ToDoor::Errand(WireErrand::from(errand)), TO_DOOR_BYTES_MAX)?;
+    frame::write(keeper, &ToDoor::Errand(Box::new(WireErrand::from(errand))), TO_DOOR_BYTES_MAX)?;
     frame::read(keeper, FROM_DOOR_BYTES_MAX)
 }
 

@@ -238,6 +238,7 @@ mod tests {
             git: None,
             tokens: None,
             asking: None,
+            model: None,
             graphql: Vec::new(),
             limits: Limits::default(),
             proxy: None,

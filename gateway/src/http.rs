@@ -31,6 +31,7 @@ use crate::git::door::GitDoor;
 use crate::graphql::GraphqlService;
 use crate::link::Link;
 use crate::loan::Loans;
+use crate::model::door::ModelDoor;
 use crate::protocol::{Limits, ListenerKind};
 use crate::scope::Scope;
 use certificates::RunAuthority;
@@ -58,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) tokens: Option<Endpoint>,
     /// Where this run asks for more, if it may.
     pub(crate) asking: Option<Endpoint>,
+    /// The model it may have answer, if there is one.
+    pub(crate) model: Option<ModelDoor>,
     /// Where GraphQL is spoken.
     pub(crate) graphql: Vec<GraphqlService>,
     pub(crate) authority: RunAuthority,

@@ -159,7 +159,11 @@ impl Door {
         };
         let mut reader = lock(&self.reader);
         set(&reader).map_err(StartError::Spawn)?;
-        frame::write(&mut lock(&self.writer).channel, &ToDoor::Hello(WireHello::from(hello)), TO_DOOR_BYTES_MAX)?;
+        frame::write(
+            &mut lock(&self.writer).channel,
+            &ToDoor::Hello(Box::new(WireHello::from(hello))),
+            TO_DOOR_BYTES_MAX,
+        )?;
         match frame::read(&mut *reader, FROM_DOOR_BYTES_MAX)? {
             FromDoor::Ready { ca_pem, fences } => {
                 reader.set_read_timeout(None).map_err(StartError::Spawn)?;
@@ -227,7 +231,8 @@ impl Door {
                 Ok(())
             }
             FromDoor::Identity { serial, wanted } => {
-                let answer = ToDoor::Identity { serial, given: judge.identity(wanted.into()).into() };
+                let wanted = Wanted::try_from(wanted).map_err(|bad| ServeError::Nonsense(bad.to_string()))?;
+                let answer = ToDoor::Identity { serial, given: judge.identity(wanted).into() };
                 frame::write(&mut lock(&self.writer).channel, &answer, TO_DOOR_BYTES_MAX).map_err(ServeError::Stuck)
             }
             FromDoor::Git { serial, call } => {

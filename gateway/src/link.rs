@@ -94,6 +94,11 @@ impl Link {
         (link, messages)
     }
 
+    /// A number that nothing else of this door has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Asks the keeper and waits for its answer.
     pub(crate) async fn ask(&self, question: Question) -> Result<Allowed, NotAllowed> {
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);

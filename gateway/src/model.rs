@@ -6,8 +6,12 @@
 //! streams, [`json`] what is in them, and [`shape`] makes requests anew. Never knows why something is allowed, what a token costs, or which agent speaks.
 
 pub mod answer;
+pub mod call;
 pub mod chat;
 pub mod denials;
+pub mod dialect;
+pub mod door;
+pub mod facts;
 pub mod gemini;
 pub mod json;
 pub mod messages;
@@ -16,6 +20,8 @@ pub mod request;
 pub mod responses;
 pub mod shape;
 pub mod sse;
+pub mod wanted;
+pub(crate) mod wire;
 
 use std::fmt;
 

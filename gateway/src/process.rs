@@ -20,6 +20,7 @@ use crate::http::{self, Context, WHOLE_BODIES_MAX};
 use crate::identity;
 use crate::link::{ANSWER_TIMEOUT, Ended, Link};
 use crate::loan::Loans;
+use crate::model::door::ModelDoor;
 use crate::protocol::{Hello, Lease, ListenerKind};
 use crate::scope::Scope;
 use crate::wire::descriptors::{self, PassError};
@@ -51,9 +52,9 @@ pub fn main() -> ExitCode {
     let channel = std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     let Ok(mut channel) = channel else { return ExitCode::FAILURE };
     let hello = match frame::read(&mut channel, TO_DOOR_BYTES_MAX) {
-        Ok(ToDoor::Hello(hello)) => hello,
+        Ok(ToDoor::Hello(hello)) => *hello,
         Ok(ToDoor::Errand(errand)) => {
-            courier::run(&mut channel, errand);
+            courier::run(&mut channel, *errand);
             return ExitCode::SUCCESS;
         }
         Ok(
@@ -102,8 +103,10 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
     let (link, messages) = Link::new(ANSWER_TIMEOUT);
     let whole_bodies = Arc::new(Semaphore::new(WHOLE_BODIES_MAX));
     let (tokens, asking) = (hello.tokens, hello.asking.map(|asking| asking.endpoint));
+    let model = hello.model.map(ModelDoor::new);
     let (graphql, limits) = (hello.graphql, hello.limits);
-    let context = Context { scope, link, loans, git, tokens, asking, graphql, authority, dialer, limits, whole_bodies };
+    let context =
+        Context { scope, link, loans, git, tokens, asking, model, graphql, authority, dialer, limits, whole_bodies };
     Ok(Prepared { context, messages, listeners, lease: hello.lease })
 }
 

@@ -12,6 +12,7 @@ use crate::dial::proxy::UpstreamProxy;
 use crate::git::wanted::GitHost;
 use crate::graphql::GraphqlService;
 use crate::loan::Loan;
+use crate::model::wanted::ModelHost;
 
 /// Everything a door is told at its start; it reads nothing else.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Hello {
     pub tokens: Option<Endpoint>,
     /// What the run may ask for beyond its reach, and where; nothing, and then it cannot ask.
     pub asking: Option<Asking>,
+    /// The model it may have answer, if there is one.
+    pub model: Option<ModelHost>,
     /// Where GraphQL is spoken, and what may be asked of it there.
     pub graphql: Vec<GraphqlService>,
     /// How much may pass.
@@ -200,6 +203,8 @@ pub enum Layer {
     Identity,
     /// A push.
     Git,
+    /// A call of a model, or its answer.
+    Model,
 }
 
 /// A fence a door stands behind.

@@ -23,6 +23,8 @@ pub(crate) struct Scope {
     dangers: Vec<danger::Upstream>,
     /// What this door answers for itself; never dialled.
     own: Vec<Endpoint>,
+    /// Where a model listens, which no request but the model door's own goes to.
+    model_port: Option<u16>,
     proxy_port: Option<u16>,
 }
 
@@ -44,7 +46,8 @@ impl Scope {
     pub(crate) fn of(hello: &Hello) -> Self {
         let git = hello.git.as_ref().map(|git| git.endpoint.clone());
         let (asked_at, within) = hello.asking.clone().map(|asking| (asking.endpoint, asking.within)).unzip();
-        let own: Vec<Endpoint> = git.into_iter().chain(hello.tokens.clone()).chain(asked_at).collect();
+        let model = hello.model.as_ref().map(|model| model.endpoint.clone());
+        let own: Vec<Endpoint> = git.into_iter().chain(hello.tokens.clone()).chain(asked_at).chain(model).collect();
         let granted = hello.reach.iter().map(|reach| &reach.endpoint);
         let hosts: BTreeSet<_> = granted.chain(&own).map(|endpoint| endpoint.host.clone()).collect();
         let mut addresses = SYNTHETIC_FIRST.to_bits()..=SYNTHETIC_LAST.to_bits();
@@ -54,6 +57,7 @@ impl Scope {
             within: within.unwrap_or_default(),
             dangers: hello.dangers.clone(),
             own,
+            model_port: hello.model.as_ref().map(|model| model.upstream.port),
             proxy_port: hello.proxy.as_ref().map(|proxy| proxy.port),
         }
     }
@@ -64,7 +68,7 @@ impl Scope {
         let proxy_port = proxy.map(|proxy| proxy.port);
         let addresses = SYNTHETIC_FIRST.to_bits()..=SYNTHETIC_LAST.to_bits();
         let granted = Granted { reach: vec![reach], names: BTreeMap::new(), addresses }.into();
-        Self { granted, within: Vec::new(), dangers, own: Vec::new(), proxy_port }
+        Self { granted, within: Vec::new(), dangers, own: Vec::new(), model_port: None, proxy_port }
     }
 
     /// Adds a rule that the run asked for and was given. The door checks again that it could be asked for.
@@ -117,7 +121,8 @@ impl Scope {
     pub(crate) fn ports(&self) -> BTreeSet<u16> {
         let granted = self.granted();
         let reach = granted.reach.iter().chain(&self.within);
-        let reached = reach.map(|reach| reach.endpoint.port).filter(|_| self.proxy_port.is_none());
+        let reached =
+            reach.map(|reach| reach.endpoint.port).chain(self.model_port).filter(|_| self.proxy_port.is_none());
         reached.chain(self.proxy_port).chain(self.dangers.iter().map(|upstream| upstream.port)).collect()
     }
 }

@@ -141,6 +141,7 @@ impl Asked {
             reach: BTreeSet::new(),
             audiences: BTreeSet::new(),
             may_ask: BTreeSet::new(),
+            models: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(0),
         };

@@ -161,6 +161,7 @@ fn agent(name: &str, intent: Intent) -> Agent {
             path_prefix: "/index".to_owned(),
         }]),
         may_ask: BTreeSet::new(),
+        models: BTreeSet::new(),
         loans: BTreeSet::new(),
         audiences: BTreeSet::new(),
         level: "full".to_owned(),

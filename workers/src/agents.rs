@@ -12,7 +12,7 @@ mod report;
 mod tools;
 
 pub use report::{Outcome, Report, Tokens};
-pub use tools::{Facts, Tool, ToolKind};
+pub use tools::{Tool, ToolKind};
 
 /// Where an installed agent lies inside a sandbox; the rest of the path is its name.
 pub const INSTALLED: &str = "/opt/agents";

@@ -57,9 +57,9 @@ fn list(common: &Common, output: &Output) -> Result<u8, CliError> {
     let has_registry = value.get("registry").and_then(Value::as_bool).unwrap_or(false);
     match (is_any, has_registry) {
         (true, _) => {}
-        (false, true) => {
-            output.line("next: `selvedge agents install NAME`, then an `[agent]` with that `runtime` and a `model`")
-        }
+        (false, true) => output.line(
+            "next: `selvedge agents install NAME`, then a `[model]`, and an `[agent]` with that `runtime` and `model`",
+        ),
         (false, false) => output.line(
             "next: add `[registry.npm]` with its `hosts` to `selvedge.toml`, then `selvedge agents install NAME`",
         ),

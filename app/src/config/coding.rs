@@ -18,9 +18,6 @@ pub(crate) const INSTALL: &str = "install-";
 /// How long an installation may take: some hundred megabytes over a slow line.
 const LASTS_AT_MOST: Duration = Duration::from_seconds(1800);
 
-/// Longest name of a model.
-const MODEL_BYTES_MAX: usize = 128;
-
 /// What `runtime` may say.
 pub(super) fn runtimes() -> impl Iterator<Item = &'static str> {
     ["remediate", "command"].into_iter().chain(Adapter::ALL.into_iter().map(|adapter| adapter.name))
@@ -37,16 +34,11 @@ impl Reader<'_> {
         if !written.command.is_empty() {
             return self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"`");
         }
-        // It goes into arguments and a file of settings.
-        let is_name = |model: &&String| {
-            let mark = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@".contains(&byte);
-            (1..=MODEL_BYTES_MAX).contains(&model.len()) && !model.starts_with('-') && model.bytes().all(mark)
-        };
-        match written.model.as_ref().filter(is_name) {
-            Some(model) => Ok(Runtime::Agent { adapter, model: model.clone() }),
+        match &written.model {
+            Some(_) => Ok(Runtime::Agent(adapter)),
             None => self.bad(
                 format!("{key}.model"),
-                format!("names no model; write the one that `{}` is to ask, as its vendor calls it", adapter.name),
+                format!("is missing; name the `[model.NAME]` that `{}` asks", adapter.name),
             ),
         }
     }
@@ -81,6 +73,7 @@ impl Reader<'_> {
                     audiences: BTreeSet::new(),
                     may_ask: BTreeSet::new(),
                     loans: BTreeSet::new(),
+                    models: BTreeSet::new(),
                     level: String::new(),
                     attempt_at_most: LASTS_AT_MOST,
                     tenure: Tenure::Active,

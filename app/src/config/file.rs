@@ -34,6 +34,9 @@ pub(crate) struct File {
     /// Credentials that doors use for agents, by name. Their secrets are never here.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) credential: BTreeMap<String, Credential>,
+    /// Models that agents may have answer, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) model: BTreeMap<String, Model>,
     /// How doors and couriers leave.
     #[serde(skip_serializing_if = "Network::is_empty")]
     pub(crate) network: Network,
@@ -139,9 +142,6 @@ pub(crate) struct Agent {
     /// `remediate`, `command` for any program, or a coding agent that `selvedge agents install` installed: `claude-code`, `codex`,
     /// `opencode`.
     pub(crate) runtime: String,
-    /// The model a coding agent asks, as its vendor calls it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) model: Option<String>,
     /// The program and its arguments, for `runtime = "command"`. `{text}` stands for what the task asks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) command: Vec<String>,
@@ -169,7 +169,10 @@ pub(crate) struct Agent {
     /// For whom it may have an identity: URLs or names of services, and `spiffe://<trust domain>` for a certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) audiences: Vec<String>,
-    /// What the tokens it hands on and its children may spend in all, in millionths of the unit you count in.
+    /// The model it may have answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
+    /// What its model, the tokens it hands on and its children may spend in all, in millionths of the unit you count in.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) budget: u64,
     /// Agents it may give work to, with `delegate`: each is a run of its own, with no more than the part it is given.
@@ -217,6 +220,42 @@ pub(crate) struct When {
     pub(crate) run: String,
     /// On which repository.
     pub(crate) repo: String,
+}
+
+/// A model that agents may have answer through their model door. An agent is never given its key.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Model {
+    /// Where it is, up to its protocol's own paths: `https://<host>`.
+    pub(crate) upstream: String,
+    /// How it is spoken to: `anthropic-messages`, `openai-responses`, `openai-chat`, `gemini`.
+    pub(crate) protocols: Vec<String>,
+    /// The credential its requests carry; `POST https://<host>/` is among its `uses`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) credential: Option<String>,
+    /// What the vendor calls the models that may be asked, and what each costs; agents are told to use the first.
+    pub(crate) price: Vec<ModelPrice>,
+    /// What the vendor may do on its side, which no door sees: `vendor-tools`, `connectors`, `url-sources`, `stored-state`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) egress: Vec<String>,
+}
+
+/// What a million tokens of a model cost, in the unit that budgets are in.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelPrice {
+    /// What the vendor calls it.
+    pub(crate) of: String,
+    /// Tokens it reads.
+    pub(crate) input: f64,
+    /// Tokens it reads from the vendor's cache; without it, as `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cached: Option<f64>,
+    /// Tokens it writes to the vendor's cache; without it, as `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cache_write: Option<f64>,
+    /// Tokens it writes, reasoning included.
+    pub(crate) output: f64,
 }
 
 /// A registry.
@@ -405,7 +444,6 @@ impl Agent {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         Self {
             runtime: "command".to_owned(),
-            model: None,
             command: Vec::new(),
             escalate: owner.clone(),
             owner,
@@ -414,6 +452,7 @@ impl Agent {
             may: words(&["read", "write"]),
             reach: Vec::new(),
             may_ask: Vec::new(),
+            model: None,
             credentials: Vec::new(),
             audiences: Vec::new(),
             budget: 0,

@@ -162,7 +162,6 @@ fn remediator(owner: &str) -> Agent {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     Agent {
         runtime: "remediate".to_owned(),
-        model: None,
         command: Vec::new(),
         owner: owner.to_owned(),
         purpose: "raise dependencies with known vulnerabilities to the nearest safe release".to_owned(),
@@ -171,6 +170,7 @@ fn remediator(owner: &str) -> Agent {
         may: words(&["read", "write", "open-pr", "follow-up"]),
         reach: words(&["cargo:read"]),
         may_ask: Vec::new(),
+        model: None,
         credentials: Vec::new(),
         audiences: Vec::new(),
         budget: 0,

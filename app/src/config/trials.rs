@@ -86,6 +86,7 @@ impl Reader<'_> {
                 reach: [reach.clone()].into(),
                 audiences: BTreeSet::new(),
                 may_ask: BTreeSet::new(),
+                models: BTreeSet::new(),
                 loans: [Loan { credential: of.clone(), uses: reach.clone() }].into(),
                 level: String::new(),
                 attempt_at_most: LASTS_AT_MOST,

@@ -133,9 +133,6 @@ impl Reader<'_> {
         if let Some(adapter) = Adapter::named(&written.runtime) {
             return self.coding_agent(key, adapter, written);
         }
-        if written.model.is_some() {
-            return self.bad(format!("{key}.model"), "belongs to a coding agent, such as `runtime = \"codex\"`");
-        }
         match (written.runtime.as_str(), written.command.as_slice()) {
             ("remediate", []) => Ok(Runtime::Remediate),
             ("remediate", _) => self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"`"),

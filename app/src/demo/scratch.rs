@@ -168,7 +168,6 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     AgentFile {
         runtime: "command".to_owned(),
-        model: None,
         command: words(command),
         owner: "you@example.test".to_owned(),
         purpose: "do harm, so that you can watch it fail".to_owned(),
@@ -177,6 +176,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         may: words(&["read", "write", "open-pr"]),
         reach: Vec::new(),
         may_ask: Vec::new(),
+        model: None,
         credentials: Vec::new(),
         audiences: Vec::new(),
         budget: 0,

@@ -19,10 +19,11 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
     let config = keeper.works.config();
     for (name, configured) in &config.agents {
         let agent = &configured.agent;
-        let (runtime, adapter, model) = match &configured.runtime {
-            Runtime::Remediate => ("remediate", None, None),
-            Runtime::Command(_) => ("command", None, None),
-            Runtime::Agent { adapter, model } => (adapter.name, Some(*adapter), Some(model.as_str())),
+        let model = agent.models.first().map(ToString::to_string);
+        let (runtime, adapter) = match &configured.runtime {
+            Runtime::Remediate => ("remediate", None),
+            Runtime::Command(_) => ("command", None),
+            Runtime::Agent(adapter) => (adapter.name, Some(*adapter)),
             // Listed below, as what they install.
             Runtime::Install(_) => continue,
         };

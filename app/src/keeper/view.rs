@@ -1,6 +1,7 @@
 //! How records look to people and scripts: stable snake_case fields, and one line each.
 
 use selvedge_authority::{Entry, HaltScope, KeyChange, Observation, Record, Relinquished, Verdict};
+use selvedge_domain::orders::Tokens;
 use selvedge_domain::{Deed, Description, Event, Field, Handed, LeaseEvent, TenureChange, Verb};
 use serde_json::{Value, json};
 
@@ -226,6 +227,13 @@ fn done(deed: &Deed) -> String {
         Deed::MayBorrow => "the stored key may be lent".to_owned(),
         Deed::GitServed(served) => format!("{} bytes of history", served.response_bytes),
         Deed::Pushed(pushed) => format!("its branch is at {}", pushed.commit),
+        Deed::ToolPassed => "the agent was given the call".to_owned(),
+        Deed::ModelAnswered(answer) => {
+            let estimated = if answer.is_estimated { ", estimated" } else { "" };
+            let Tokens { input, cached, cache_write, output, .. } = answer.tokens;
+            let read = input.saturating_add(cached).saturating_add(cache_write);
+            format!("status {}, {read} tokens read and {output} written{estimated}", answer.status)
+        }
         Deed::Widened => "reached from here on, until the attempt is over".to_owned(),
         Deed::Answered(answer) => format!("status {}, {} bytes", answer.status, answer.response_bytes),
     }

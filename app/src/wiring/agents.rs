@@ -13,14 +13,12 @@ use selvedge_workers::agents::{Adapter, Job};
 
 use super::Works;
 use super::door::{Behalf, HasIdentity};
+use super::model::ModelDesk;
 use super::repositories::{permanent, transient};
 use super::workplace::{Inside, status_of, told};
 use crate::config::INSTALL;
 
 mod tree;
-
-/// Where the model door is, inside.
-const MODEL_DOOR: &str = "http://model.selvedge.internal";
 
 /// What is installed into, inside.
 const INTO: &str = "/install";
@@ -48,7 +46,7 @@ impl Works {
     }
 
     /// Adds to a place what a coding agent needs for a task.
-    pub(super) fn place_for_agent(&self, adapter: &Adapter, model: &str, task: &Task) -> Result<Place, ActError> {
+    pub(super) fn place_for_agent(&self, adapter: &Adapter, model: &ModelDesk, task: &Task) -> Result<Place, ActError> {
         let next = format!("`selvedge agents install {}` does that", adapter.name);
         let known = self.installed(adapter).map_err(transient)?;
         let known = known.ok_or_else(|| permanent(format!("{} is not installed; {next}", adapter.name)))?;
@@ -63,8 +61,8 @@ impl Works {
         let placeholder = format!("selvedge-{:016x}{:016x}", self.draw(), self.draw());
         let job = Job {
             prompt: &task.trigger.text,
-            model,
-            door: MODEL_DOOR,
+            model: model.asked(),
+            door: &ModelDesk::url(),
             placeholder: &placeholder,
             workspace: selvedge_jail::WORKSPACE,
         };

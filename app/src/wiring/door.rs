@@ -11,6 +11,7 @@ use selvedge_domain::orders::{HttpAnswered, HttpRequest};
 use selvedge_domain::{AgentName, CredentialName, Endpoint, Grant, Reach, RepoName, RunId};
 use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
+use selvedge_gateway::model::door::MEMBER_LEFT_OUT;
 use selvedge_gateway::{
     Ask, Done, Door, Fence, GitAnswer, GitCall, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan,
     LoanChange, Outcome, Placeholder, Ready, Refused, SecretText, SecretWatch, Verdict, Wanted,
@@ -25,6 +26,7 @@ use super::identity::nothing_to_hand_on;
 use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
 use super::loans::{LoanWatch, OnDoor, WITHDRAWN};
+use super::model::ModelDesk;
 use super::tokens::TokenDesk;
 use crate::config::{Config, CredentialConfig, Danger};
 
@@ -74,6 +76,8 @@ pub(super) struct Desks<'a> {
     pub(super) tokens: Option<&'a TokenDesk>,
     /// Where it asks to reach more.
     pub(super) access: Option<&'a AccessDesk>,
+    /// The model it may have answer.
+    pub(super) model: Option<&'a ModelDesk>,
 }
 
 /// On whose behalf a door is open.
@@ -102,15 +106,17 @@ impl Works {
         behalf: &Behalf,
         reach: Vec<Reach>,
         lending: Lent,
-        Desks { git, tokens, access }: Desks<'_>,
+        Desks { git, tokens, access, model }: Desks<'_>,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
         let asking = access.map(AccessDesk::asking).transpose()?;
+        let model = model.map(ModelDesk::host).transpose()?;
         let askable = asking.iter().flat_map(|asking| &asking.within);
+        let endpoints = reach.iter().chain(askable).map(|reach| &reach.endpoint);
         let hello = Hello {
             run: behalf.run.clone(),
-            dangers: dangers(&config, reach.iter().chain(askable)),
+            dangers: dangers(&config, endpoints.chain(model.iter().map(|model| &model.upstream))),
             reach,
             roots_pem: self.roots_pem.clone(),
             ca_common_name: format!("selvedge {}", behalf.run),
@@ -120,6 +126,7 @@ impl Works {
             git: git.map(GitDesk::host).transpose()?,
             tokens: tokens.map(TokenDesk::place).transpose()?,
             asking,
+            model,
             graphql: config.graphql.clone(),
             limits: Limits::default(),
             proxy: self.way_out().upstream().map_err(ActError::Permanent)?,
@@ -193,8 +200,8 @@ impl Works {
 }
 
 /// What the operator named under `danger`, for the endpoints this run may reach, or ask to.
-fn dangers<'a>(config: &Config, reach: impl Iterator<Item = &'a Reach>) -> Vec<Upstream> {
-    let endpoints: BTreeSet<&Endpoint> = reach.map(|reach| &reach.endpoint).collect();
+fn dangers<'a>(config: &Config, endpoints: impl Iterator<Item = &'a Endpoint>) -> Vec<Upstream> {
+    let endpoints: BTreeSet<&Endpoint> = endpoints.collect();
     endpoints.into_iter().flat_map(|endpoint| dangers_at(&config.danger, endpoint)).collect()
 }
 
@@ -333,6 +340,20 @@ impl Judge for Desk<'_> {
             }
             return given;
         }
+        if let Some(model) = self.desks.model {
+            let given = match &wanted {
+                Wanted::Model(ask) => Some(model.call(self.doors, self.serials_from, ask.clone())),
+                Wanted::ModelDone(done) => Some(model.done(self.doors, self.serials_from, *done)),
+                Wanted::Tool(ask) => Some(model.tool(self.doors, self.serials_from, ask.clone())),
+                _ => None,
+            };
+            if let Some(given) = given {
+                if matches!(given, Given::Denied { .. }) {
+                    self.denied(1);
+                }
+                return given;
+            }
+        }
         match self.behalf.identity {
             HasIdentity::Yes => self.works.identify(self.behalf, self.doors, wanted),
             HasIdentity::No => Given::Denied {
@@ -359,9 +380,10 @@ impl Judge for Desk<'_> {
             Layer::Http => "http",
             Layer::Identity => "identity",
             Layer::Git => "git",
+            Layer::Model => "model",
         };
         // Names that nobody has are looked up by honest programs all the time.
-        if !matches!(refused.layer, Layer::Dns) {
+        if !matches!(refused.layer, Layer::Dns) && refused.code != MEMBER_LEFT_OUT {
             self.denied(refused.count);
         }
         let Refused { code, detail, count, .. } = refused;

@@ -16,6 +16,7 @@ use selvedge_gateway::{Bundles, Given, Lease, Wanted};
 
 use super::Works;
 use super::door::Behalf;
+use super::model::no_model;
 use super::sealed::Shelf;
 use crate::keeper::Document;
 
@@ -137,6 +138,7 @@ impl Works {
             Wanted::Valid { audience, token } => self.validate(&audience, &token),
             Wanted::Token { .. } => nothing_to_hand_on(),
             Wanted::Access { .. } => nothing_to_ask(),
+            Wanted::Model(_) | Wanted::ModelDone(_) | Wanted::Tool(_) => no_model(),
         }
     }
 

@@ -59,6 +59,11 @@ impl Spent {
         *of_token = of_token.saturating_add(budget);
     }
 
+    /// What was handed on of the budget.
+    pub(super) fn budget(&self) -> u64 {
+        self.budget
+    }
+
     /// Counts an order that was allowed.
     fn count(&mut self, order: &Description) {
         if let (Verb::Delegate, Some(Ok(from))) = (order.verb, order.text("from").map(LeaseId::parse)) {

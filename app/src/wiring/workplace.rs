@@ -10,6 +10,7 @@ use selvedge_domain::{
 };
 use selvedge_factory::ports::{Clock, Doorkeeper, Workplace};
 use selvedge_forge::local::{Draft, TreeLimits};
+use selvedge_gateway::model::wanted::Tool;
 use selvedge_gateway::{SecretSieve, SecretWatch};
 use selvedge_sandbox::{
     Access, Bind, CollectLimits, Ended, Event, Exit, Layer, Network, Place, Sandbox, Stream, Workspace,
@@ -22,6 +23,7 @@ use super::access::AccessDesk;
 use super::cache::CACHE_BYTES_MAX;
 use super::door::{Behalf, Desks, HasIdentity, Lent};
 use super::git::GitDesk;
+use super::model::ModelDesk;
 use super::repositories::{permanent, transient};
 use super::tape::Tape;
 use crate::config::{AgentConfig, RepoConfig, Runtime};
@@ -61,7 +63,8 @@ impl Workplace for Works {
         }
         let repository = self.repository_of(&order.repo)?;
         let tree = repository.tree_of(&order.base).map_err(transient)?;
-        let place = self.place_for_work(agent, task, self.pristine(&order.repo, &tree)?)?;
+        let model = self.model_desk(order, task, tools_of(agent))?;
+        let place = self.place_for_work(agent, model.as_ref(), task, self.pristine(&order.repo, &tree)?)?;
         let tokens = order.grant.may.contains(&May::Delegate).then(|| self.token_desk(order, task)).transpose()?;
         // Whoever hands something on shows a document for it.
         let identity = match order.grant.audiences.is_empty() && tokens.is_none() {
@@ -76,7 +79,8 @@ impl Workplace for Works {
         let reach = order.grant.reach.iter().cloned().collect();
         let watch = lending.watch.clone();
         let access = AccessDesk::of(order);
-        let desks = Desks { git: git.as_ref(), tokens: tokens.as_ref(), access: access.as_ref() };
+        let desks =
+            Desks { git: git.as_ref(), tokens: tokens.as_ref(), access: access.as_ref(), model: model.as_ref() };
         let inside = Inside { reach, lending, desks, purpose: "work" };
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
         // What was pushed is what the run wants taken; what lies in the workspace beside it is not looked at.
@@ -99,7 +103,7 @@ impl Workplace for Works {
             (Runtime::Command(_), changes) => {
                 (self.commanded(order, task, &tree, &output, &exit, &changes.unwrap_or_default())?, Vec::new())
             }
-            (Runtime::Agent { adapter, .. }, changes) => {
+            (Runtime::Agent(adapter), changes) => {
                 let status = status_of(&exit);
                 match adapter.read(&output).outcome(status) {
                     // Its word that it is done is a claim, and what it left is looked at like any program's.
@@ -155,9 +159,15 @@ impl Works {
         self.repository_of(repo)?.materialise(tree, TreeLimits::default()).map_err(permanent)
     }
 
-    fn place_for_work(&self, agent: &AgentConfig, task: &Task, pristine: PathBuf) -> Result<Place, ActError> {
+    fn place_for_work(
+        &self,
+        agent: &AgentConfig,
+        model: Option<&ModelDesk>,
+        task: &Task,
+        pristine: PathBuf,
+    ) -> Result<Place, ActError> {
         let argv = match &agent.runtime {
-            Runtime::Agent { .. } | Runtime::Install(_) => Vec::new(),
+            Runtime::Agent(_) | Runtime::Install(_) => Vec::new(),
             Runtime::Remediate => self.remediation(agent, package_of(task)),
             Runtime::Command(_) if !task.trigger.argv.is_empty() => task.trigger.argv.clone(),
             Runtime::Command(command) => {
@@ -165,7 +175,10 @@ impl Works {
             }
         };
         let mut place = match &agent.runtime {
-            Runtime::Agent { adapter, model } => self.place_for_agent(adapter, model, task)?,
+            Runtime::Agent(adapter) => {
+                let model = model.ok_or_else(|| permanent("this task was given no model, and its agent needs one"))?;
+                self.place_for_agent(adapter, model, task)?
+            }
             Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) if argv.is_empty() => {
                 return Err(permanent("the agent has no command and the task names no program"));
             }
@@ -220,9 +233,9 @@ impl Works {
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
         let Inside { reach, lending, desks, purpose } = inside;
-        let Desks { git, tokens, access } = desks;
+        let Desks { git, tokens, access, model } = desks;
         let watch = lending.watch.clone();
-        let is_alone = git.is_none() && access.is_none() && behalf.identity == HasIdentity::No;
+        let is_alone = git.is_none() && access.is_none() && model.is_none() && behalf.identity == HasIdentity::No;
         let mut door = match reach.is_empty() && is_alone {
             true => None,
             false => {
@@ -238,6 +251,9 @@ impl Works {
                 }
                 if let Some(access) = access {
                     place = access.announce(place);
+                }
+                if let Some(model) = model {
+                    place = model.announce(place);
                 }
                 let door = self.open_door(behalf, reach, lending, desks, place.limits.wall)?;
                 self.trust(&mut place, &door.ca_pem);
@@ -601,6 +617,21 @@ fn summary(report: &Report) -> String {
 
 fn short(tree: &TreeId) -> String {
     tree.as_str().chars().take(12).collect()
+}
+
+/// The tools that the agent is known to have.
+fn tools_of(agent: &AgentConfig) -> Vec<Tool> {
+    let Runtime::Agent(adapter) = agent.runtime else { return Vec::new() };
+    let text = |text: &str| text.to_owned();
+    let tool = |tool: &selvedge_workers::agents::Tool| Tool {
+        name: text(tool.name),
+        kind: text(tool.kind.as_str()),
+        command: tool.command.map(text),
+        paths: tool.paths.iter().map(|path| text(path)).collect(),
+        addresses: tool.address.iter().map(|address| text(address)).collect(),
+        patch: tool.patch.map(text),
+    };
+    adapter.tools.iter().map(tool).collect()
 }
 
 /// The exit status of a program that ended by itself.

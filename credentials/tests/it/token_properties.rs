@@ -44,6 +44,7 @@ fn grant() -> impl Strategy<Value = Grant> {
             reach,
             audiences: audiences.into_iter().collect(),
             may_ask: BTreeSet::new(),
+            models: BTreeSet::new(),
             loans,
             until: NOW.after(Duration::from_millis(lasts)),
         },

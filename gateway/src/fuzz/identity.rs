@@ -25,9 +25,9 @@ fn message<M: Message + Default + PartialEq>(bytes: &[u8]) -> bool {
 /// What is wanted and given is the same after it was passed on.
 pub(super) fn wire(bytes: &[u8]) -> bool {
     if let Ok(wire) = serde_json::from_slice::<WireWanted>(bytes) {
-        let wanted = Wanted::from(wire);
+        let Ok(wanted) = Wanted::try_from(wire) else { return false };
         let text = serde_json::to_string(&WireWanted::from(wanted.clone())).unwrap();
-        assert_eq!(Wanted::from(serde_json::from_str::<WireWanted>(&text).unwrap()), wanted);
+        assert_eq!(Wanted::try_from(serde_json::from_str::<WireWanted>(&text).unwrap()), Ok(wanted));
         return true;
     }
     let Ok(wire) = serde_json::from_slice::<WireGiven>(bytes) else { return false };

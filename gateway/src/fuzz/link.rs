@@ -53,7 +53,9 @@ pub(super) fn from_door(bytes: &[u8]) -> bool {
             FromDoor::Ask(wire) => FromDoor::Ask(ask(wire)?),
             FromDoor::Done(wire) => FromDoor::Done(Done::from(wire).into()),
             FromDoor::Refused(wire) => FromDoor::Refused(Refused::from(wire).into()),
-            FromDoor::Identity { serial, wanted } => FromDoor::Identity { serial, wanted: Wanted::from(wanted).into() },
+            FromDoor::Identity { serial, wanted } => {
+                FromDoor::Identity { serial, wanted: Wanted::try_from(wanted)?.into() }
+            }
             FromDoor::Git { serial, call } => FromDoor::Git { serial, call: GitCall::try_from(call)?.into() },
             FromDoor::LoanChanged { serial } => FromDoor::LoanChanged { serial },
         })
@@ -71,8 +73,8 @@ fn ask(wire: WireAsk) -> Result<WireAsk, BadMessage> {
 pub(super) fn to_door(bytes: &[u8]) -> bool {
     passed_on(bytes, |message: ToDoor| {
         Ok(match message {
-            ToDoor::Hello(wire) => ToDoor::Hello(WireHello::from(&Hello::try_from(wire)?)),
-            ToDoor::Errand(wire) => ToDoor::Errand(errand(wire)?),
+            ToDoor::Hello(wire) => ToDoor::Hello(Box::new(WireHello::from(&Hello::try_from(*wire)?))),
+            ToDoor::Errand(wire) => ToDoor::Errand(Box::new(errand(*wire)?)),
             ToDoor::Listeners { kinds } => {
                 ToDoor::Listeners { kinds: kinds.into_iter().map(ListenerKind::from).map(Into::into).collect() }
             }

@@ -22,7 +22,10 @@ pub(super) fn chat_request(bytes: &[u8]) -> bool {
     request(bytes, chat::rebuild)
 }
 
-fn request(bytes: &[u8], rebuild: fn(&[u8], &BTreeSet<Egress>, &Denials) -> Result<Rebuilt, Unfit>) -> bool {
+/// How a protocol makes a request anew.
+type Rebuild = fn(&[u8], &BTreeSet<Egress>, &Denials) -> Result<Rebuilt, Unfit>;
+
+fn request(bytes: &[u8], rebuild: Rebuild) -> bool {
     let denials = Denials::new(DENIED.into());
     let everything = BTreeSet::from_iter(Egress::ALL.iter().copied());
     let Ok(rebuilt) = rebuild(bytes, &everything, &denials) else { return false };

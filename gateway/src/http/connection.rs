@@ -1,6 +1,8 @@
 //! One client connection, request by request: read, place, judge, forward, answer. Each request is judged anew, whatever
 //! came before it on the connection.
 
+mod model;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -159,6 +161,13 @@ impl Connection {
                 Err(tokens::Broken::Refused(refusal)) => Err(Broken::Untold(refusal)),
                 Err(tokens::Broken::ClientGone) => Err(Broken::Told("client_gone")),
             };
+        }
+        if self.context.model.as_ref().is_some_and(|model| model.host.endpoint == endpoint) {
+            return self.serve_model(request).await;
+        }
+        // Whoever may have a model answer does so where its calls are judged, and nowhere else.
+        if self.context.model.as_ref().is_some_and(|model| model.host.upstream == endpoint) {
+            return Err(Refusal::NotGranted(endpoint.host.to_string()).into());
         }
         let injection = lend::injection(&self.context.loans, request, &endpoint)?;
         if let Some(injection) = injection.as_ref().filter(|_| self.entry.leg() == ClientLeg::Clear) {
@@ -466,7 +475,11 @@ impl Connection {
 }
 
 async fn read_response(server: &mut Peer, request: &Exchange) -> Result<Response, Refusal> {
-    let head = server.read_head(RESPONSE_HEAD_BYTES_MAX, SERVER_PATIENCE).await.map_err(|error| match error {
+    read_response_within(server, request, SERVER_PATIENCE).await
+}
+
+async fn read_response_within(server: &mut Peer, request: &Exchange, patience: Duration) -> Result<Response, Refusal> {
+    let head = server.read_head(RESPONSE_HEAD_BYTES_MAX, patience).await.map_err(|error| match error {
         ReadError::Ended | ReadError::Broken => Refusal::ServerGone,
         ReadError::TimedOut => Refusal::ServerSilent,
         ReadError::Head(_) => Refusal::ServerMalformed,

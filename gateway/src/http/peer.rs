@@ -145,6 +145,28 @@ impl Peer {
         }
     }
 
+    /// Reads the next piece of a body; nothing at its end. Waits as long as it takes.
+    pub(crate) async fn next_piece(&mut self, reader: &mut BodyReader) -> Result<Option<Vec<u8>>, RelayError> {
+        loop {
+            match reader.read(&self.buffer)? {
+                Piece::Data { bytes, consumed } => {
+                    let piece = bytes.to_vec();
+                    self.buffer.drain(..consumed);
+                    return Ok(Some(piece));
+                }
+                Piece::End { consumed } => {
+                    self.buffer.drain(..consumed);
+                    return Ok(None);
+                }
+                Piece::Wait => match self.fill().await {
+                    Ok(0) => return reader.at_close().map(|()| None).map_err(RelayError::from),
+                    Ok(_) => {}
+                    Err(_) => return Err(RelayError::Sender),
+                },
+            }
+        }
+    }
+
     /// Reads more into the buffer; zero is the end.
     async fn fill(&mut self) -> std::io::Result<usize> {
         self.buffer.reserve(READ_BYTES);

@@ -3,6 +3,9 @@
 
 use selvedge_domain::CredentialName;
 
+use crate::model::answer::Garbled;
+use crate::model::request::Unfit as UnfitCall;
+
 use super::body::BadBody;
 use super::fields::BadHead;
 use super::lend::Turned;
@@ -61,6 +64,12 @@ pub(crate) enum Refusal {
     NotAForm,
     /// No request for access, at the place where one asks.
     NotAccess,
+    /// No call of a model's protocol that is spoken here, at the place where a model is.
+    NotModel,
+    /// A request to a model that does not go upstream.
+    UnfitCall(UnfitCall),
+    /// A model's answer that is not passed on.
+    Garbled(Garbled),
     /// The keeper did not serve it, or there is no room for it.
     NotServed,
     /// There is no connection to the server.
@@ -125,6 +134,13 @@ impl Refusal {
                 "no_such_call",
                 "post JSON in plain characters to SELVEDGE_ACCESS_URL: `reach`, a rule, and `reason`; nothing else is here",
             ),
+            Self::NotModel => (
+                404,
+                "no_such_call",
+                "speak the protocol this task's model has, at SELVEDGE_MODEL_URL; nothing else is here",
+            ),
+            Self::UnfitCall(unfit) => show_unfit(unfit),
+            Self::Garbled(_) => (502, "model_garbled", "ask again; if it stays so, tell the operator"),
             Self::NotServed => (503, "not_served", "the repository cannot be served now; try again later"),
             Self::Dial(error) => show_dial(*error),
             Self::ServerGone => (502, "server_gone", "try again later"),
@@ -156,6 +172,9 @@ impl Refusal {
             Self::NotGit => Some(("not_git", String::new())),
             Self::NoSuchCall | Self::NotAccess => Some(("no_such_call", String::new())),
             Self::NotAForm => Some(("not_a_form", String::new())),
+            Self::NotModel => Some(("no_such_call", String::new())),
+            Self::UnfitCall(unfit) => Some((show_unfit(unfit).1, unfit.to_string())),
+            Self::Garbled(garbled) => Some(("model_garbled", garbled.to_string())),
             Self::NotServed => Some(("not_served", String::new())),
             // Whoever runs the proxy can mend it, and only the operator knows them.
             Self::Dial(
@@ -185,6 +204,24 @@ impl Refusal {
         );
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(body.as_bytes());
+    }
+}
+
+fn show_unfit(unfit: &UnfitCall) -> (u16, &'static str, &'static str) {
+    match unfit {
+        UnfitCall::Syntax | UnfitCall::Shape(_) => {
+            (400, "malformed_request", "send what the protocol says, each member once")
+        }
+        UnfitCall::Unknown { .. } => {
+            (400, "content_unknown", "leave this kind of content or tool out: this door cannot judge it")
+        }
+        UnfitCall::Egress { .. } => (
+            403,
+            "vendor_egress",
+            "the model's vendor may not do this for this task: use the tools of this sandbox, and send content itself",
+        ),
+        UnfitCall::Model(_) => (403, "model_not_granted", "use the model that this task was given"),
+        UnfitCall::TooMuch(_) => (413, "request_too_long", "send a shorter conversation"),
     }
 }
 

@@ -246,6 +246,11 @@ impl Exchange {
         self.fields.push(Field { name: name.to_owned(), value: value.to_vec() });
     }
 
+    /// Takes every field off but these.
+    pub(crate) fn keep_only(&mut self, names: &[&str]) {
+        self.fields.retain(|field| names.contains(&field.name.as_str()));
+    }
+
     /// Takes a field off.
     pub(crate) fn remove(&mut self, name: &str) {
         self.fields.retain(|field| field.name != name);

@@ -86,6 +86,13 @@ impl Response {
         Some(std::time::Duration::from_secs(seconds))
     }
 
+    /// Whether the body is a stream of events.
+    pub fn is_event_stream(&self) -> bool {
+        let kind = self.fields.at_most_one("content-type").ok().flatten().unwrap_or_default();
+        let kind = kind.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+        kind.eq_ignore_ascii_case(b"text/event-stream")
+    }
+
     /// How the body is delimited towards the client, whose connection stays open where it can.
     pub fn framing_to_client(&self) -> Framing {
         if self.framing == Framing::UntilClose { Framing::Chunked } else { self.framing }

@@ -1,5 +1,6 @@
 //! What an identity door asks its keeper for and is given, in the factory's own types.
 
+use crate::model::wanted::{ModelAsk, ModelDone, ToolAsk};
 use crate::protocol::Lease;
 use crate::tokens::TokenCall;
 
@@ -37,6 +38,12 @@ pub enum Wanted {
         /// What was sent: JSON, in plain characters.
         asked: String,
     },
+    /// To have a model answer.
+    Model(ModelAsk),
+    /// To say what an answer came to, before the next is asked for.
+    ModelDone(ModelDone),
+    /// To let the agent have a tool call.
+    Tool(ToolAsk),
 }
 
 /// What the keeper gives.
@@ -76,6 +83,8 @@ pub enum Given {
         /// JSON.
         body: String,
     },
+    /// It may be; or it is noted.
+    Allowed,
     /// The token is not good.
     Invalid {
         /// Why, without any of it.

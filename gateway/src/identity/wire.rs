@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::wanted::{Bundles, Claims, Given, Wanted};
+use crate::model::wire::{WireModelAsk, WireModelDone, WireToolAsk};
 use crate::protocol::Lease;
 use crate::tokens::TokenCall;
+use crate::wire::message::BadMessage;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -15,6 +17,9 @@ pub(crate) enum WireWanted {
     Valid { audience: String, token: Vec<u8> },
     Token { call: WireTokenCall, form: String },
     Access { asked: String },
+    Model(WireModelAsk),
+    ModelDone(WireModelDone),
+    Tool(WireToolAsk),
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -37,6 +42,7 @@ pub(crate) enum WireGiven {
     Valid { issuer: String, subject: String, audience: String, issued: u64, expires: u64, id: String },
     Token { status: u16, body: Vec<u8> },
     Access { status: u16, body: String },
+    Allowed {},
     Invalid { because: String },
     Denied { code: String, next_step: String },
 }
@@ -66,20 +72,28 @@ impl From<Wanted> for WireWanted {
                 Self::Token { call: call.into(), form: String::from_utf8_lossy(form.expose()).into_owned() }
             }
             Wanted::Access { asked } => Self::Access { asked },
+            Wanted::Model(ask) => Self::Model(ask.into()),
+            Wanted::ModelDone(done) => Self::ModelDone(done.into()),
+            Wanted::Tool(ask) => Self::Tool(ask.into()),
         }
     }
 }
 
-impl From<WireWanted> for Wanted {
-    fn from(wire: WireWanted) -> Self {
-        match wire {
+impl TryFrom<WireWanted> for Wanted {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireWanted) -> Result<Self, BadMessage> {
+        Ok(match wire {
             WireWanted::X509 { key } => Self::X509 { key },
             WireWanted::Jwt { audience } => Self::Jwt { audience },
             WireWanted::Bundles {} => Self::Bundles,
             WireWanted::Valid { audience, token } => Self::Valid { audience, token: Lease::new(token) },
             WireWanted::Token { call, form } => Self::Token { call: call.into(), form: Lease::new(form.into_bytes()) },
             WireWanted::Access { asked } => Self::Access { asked },
-        }
+            WireWanted::Model(ask) => Self::Model(ask.try_into()?),
+            WireWanted::ModelDone(done) => Self::ModelDone(done.into()),
+            WireWanted::Tool(ask) => Self::Tool(ask.try_into()?),
+        })
     }
 }
 
@@ -94,6 +108,7 @@ impl From<Given> for WireGiven {
             }
             Given::Token { status, body } => Self::Token { status, body: body.expose().to_vec() },
             Given::Access { status, body } => Self::Access { status, body },
+            Given::Allowed => Self::Allowed {},
             Given::Invalid { because } => Self::Invalid { because },
             Given::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -113,6 +128,7 @@ impl From<WireGiven> for Given {
             }
             WireGiven::Token { status, body } => Self::Token { status, body: Lease::new(body) },
             WireGiven::Access { status, body } => Self::Access { status, body },
+            WireGiven::Allowed {} => Self::Allowed,
             WireGiven::Invalid { because } => Self::Invalid { because },
             WireGiven::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -149,9 +165,13 @@ impl From<WireTokenCall> for TokenCall {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use selvedge_domain::Digest;
 
-    fn wanted() -> [Wanted; 6] {
+    use super::*;
+    use crate::model::wanted::{ModelAsk, ModelDone, ToolAsk};
+    use crate::model::{Egress, Protocol, Usage};
+
+    fn wanted() -> [Wanted; 9] {
         let token = || Lease::new(vec![0, 255, 7]);
         [
             Wanted::X509 { key: vec![4; 65] },
@@ -160,6 +180,34 @@ mod tests {
             Wanted::Valid { audience: String::new(), token: token() },
             Wanted::Token { call: TokenCall::Revoke, form: Lease::new(b"token=a.b.c".to_vec()) },
             Wanted::Access { asked: r#"{"reach":"GET"}"#.to_owned() },
+            Wanted::Model(ModelAsk {
+                serial: 7,
+                protocol: Protocol::Messages,
+                asked: "m-1".to_owned(),
+                request_bytes: 3,
+                tools: 2,
+                output_tokens_max: Some(9),
+                egress: Egress::ALL.iter().copied().collect(),
+                credential: None,
+            }),
+            Wanted::ModelDone(ModelDone {
+                serial: 7,
+                status: 200,
+                usage: Usage { input: 1, cached: 2, cache_write: 3, output: 4, reasoning: 5 },
+                is_final: true,
+                written_bytes: 6,
+            }),
+            Wanted::Tool(ToolAsk {
+                serial: 7,
+                index: 1,
+                tool: "Bash".to_owned(),
+                kind: "shell".to_owned(),
+                command: "ls".to_owned(),
+                paths: vec!["a".to_owned()],
+                addresses: vec!["b".to_owned()],
+                arguments: Digest::of_parts([b"{}".as_slice()]),
+                argument_bytes: 2,
+            }),
         ]
     }
 
@@ -167,7 +215,7 @@ mod tests {
     fn what_is_wanted_reads_back_and_unknown_words_do_not() {
         for wanted in wanted() {
             let text = serde_json::to_string(&WireWanted::from(wanted.clone())).unwrap();
-            assert_eq!(Wanted::from(serde_json::from_str::<WireWanted>(&text).unwrap()), wanted);
+            assert_eq!(Wanted::try_from(serde_json::from_str::<WireWanted>(&text).unwrap()), Ok(wanted));
         }
         assert!(serde_json::from_str::<WireWanted>(r#"{"jwt":{"audience":"a","until":"never"}}"#).is_err());
         assert!(serde_json::from_str::<WireWanted>(r#"{"key":{}}"#).is_err());
@@ -184,8 +232,8 @@ mod tests {
         #[test]
         fn bytes_of_any_kind_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(wire) = serde_json::from_slice::<WireWanted>(&bytes) {
-                let wanted = Wanted::from(wire);
-                prop_assert_eq!(Wanted::from(WireWanted::from(wanted.clone())), wanted);
+                let Ok(wanted) = Wanted::try_from(wire) else { return Ok(()) };
+                prop_assert_eq!(Wanted::try_from(WireWanted::from(wanted.clone())), Ok(wanted));
             }
         }
     }

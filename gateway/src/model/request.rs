@@ -58,6 +58,9 @@ pub enum Unfit {
         /// Where.
         at: String,
     },
+    /// A model that the operator did not name.
+    #[error("the model `{0}` is not one this task may use")]
+    Model(String),
     /// Too long, or too deep.
     #[error("the request is too {0}")]
     TooMuch(&'static str),

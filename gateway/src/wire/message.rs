@@ -15,6 +15,8 @@ use crate::git::wire::{WireGitAnswer, WireGitCall, WireGitHost};
 use crate::graphql::GraphqlService;
 use crate::identity::wire::{WireGiven, WireWanted};
 use crate::loan::{FieldName, Loan, LoanChange, Placeholder, Scheme, SecretText, SignedFor, Way};
+use crate::model::wanted::ModelHost;
+use crate::model::wire::WireModelHost;
 use crate::protocol::{
     Ask, Asking, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict,
 };
@@ -31,9 +33,9 @@ pub(crate) struct BadMessage(pub(crate) &'static str);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "message", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum ToDoor {
-    Hello(WireHello),
+    Hello(Box<WireHello>),
     /// To a process that is no door, but a courier.
-    Errand(WireErrand),
+    Errand(Box<WireErrand>),
     Listeners {
         kinds: Vec<WireListener>,
     },
@@ -90,6 +92,7 @@ pub(crate) struct WireHello {
     git: Option<WireGitHost>,
     tokens: Option<(String, u16)>,
     asking: Option<WireAsking>,
+    model: Option<WireModelHost>,
     graphql: Vec<WireGraphql>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
@@ -244,7 +247,7 @@ macro_rules! wire_words {
 
 wire_words! {
     WireSource = Source { Connect, Absolute, Captured }
-    WireLayer = Layer { Dns, Tls, Http, Identity, Git }
+    WireLayer = Layer { Dns, Tls, Http, Identity, Git, Model }
     WireFence = Fence { NotDumpable, Landlock, Seccomp }
     WireListener = ListenerKind { Proxy, CapturedTls, CapturedClear, Dns, Identity, GitRequest, GitAnswer }
 }
@@ -264,6 +267,7 @@ impl From<&Hello> for WireHello {
             git: hello.git.as_ref().map(WireGitHost::from),
             tokens: hello.tokens.as_ref().map(|at| (at.host.to_string(), at.port)),
             asking: hello.asking.as_ref().map(WireAsking::from),
+            model: hello.model.as_ref().map(WireModelHost::from),
             graphql: hello.graphql.iter().map(WireGraphql::from).collect(),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
@@ -291,6 +295,7 @@ impl TryFrom<WireHello> for Hello {
             git: wire.git.map(GitHost::try_from).transpose()?,
             tokens: wire.tokens.map(|(host, port)| endpoint(&host, port)).transpose()?,
             asking: wire.asking.map(Asking::try_from).transpose()?,
+            model: wire.model.map(ModelHost::try_from).transpose()?,
             graphql: wire.graphql.into_iter().map(GraphqlService::try_from).collect::<Result<_, _>>()?,
             limits: Limits {
                 request_body_bytes_max: wire.request_body_bytes_max,
@@ -680,6 +685,7 @@ mod tests {
             git: None,
             tokens: None,
             asking: None,
+            model: None,
             graphql: Vec::new(),
             limits: Limits::default(),
             proxy: None,

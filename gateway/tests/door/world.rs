@@ -272,6 +272,7 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         git: None,
         tokens: None,
         asking: None,
+        model: None,
         graphql: Vec::new(),
         limits: LIMITS,
         proxy: None,

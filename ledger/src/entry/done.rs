@@ -1,7 +1,7 @@
 //! `done`: an order was carried out, and what it came to.
 
 use selvedge_authority::Record;
-use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, Pushed, Ran};
+use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens};
 use selvedge_domain::{CommitId, Deed, Digest, LeaseId, ProposalNumber, Time, TriggerId, Verb};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,19 @@ enum DeedV1 {
     GitServed { response_bytes: u64 },
     Pushed { commit: String },
     Widened {},
+    ModelAnswered { status: u16, tokens: TokensV1, is_estimated: bool, cost: u64 },
+    ToolPassed {},
     Answered { status: u16, request_bytes: u64, response_bytes: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokensV1 {
+    input: u64,
+    cached: u64,
+    cache_write: u64,
+    output: u64,
+    reasoning: u64,
 }
 
 /// What an attempt left: an effect, or why nothing can be used.
@@ -82,6 +94,12 @@ impl DeedV1 {
             Deed::GitServed(GitServed { response_bytes }) => Self::GitServed { response_bytes: *response_bytes },
             Deed::Pushed(Pushed { commit }) => Self::Pushed { commit: commit.to_string() },
             Deed::Widened => Self::Widened {},
+            Deed::ToolPassed => Self::ToolPassed {},
+            Deed::ModelAnswered(ModelAnswered { status, tokens, is_estimated, cost }) => {
+                let Tokens { input, cached, cache_write, output, reasoning } = *tokens;
+                let tokens = TokensV1 { input, cached, cache_write, output, reasoning };
+                Self::ModelAnswered { status: *status, tokens, is_estimated: *is_estimated, cost: *cost }
+            }
             Deed::Answered(HttpAnswered { status, request_bytes, response_bytes }) => {
                 Self::Answered { status: *status, request_bytes: *request_bytes, response_bytes: *response_bytes }
             }
@@ -112,6 +130,12 @@ impl DeedV1 {
             Self::GitServed { response_bytes } => Deed::GitServed(GitServed { response_bytes }),
             Self::Pushed { commit } => Deed::Pushed(Pushed { commit: CommitId::parse(&commit)? }),
             Self::Widened {} => Deed::Widened,
+            Self::ToolPassed {} => Deed::ToolPassed,
+            Self::ModelAnswered { status, tokens, is_estimated, cost } => {
+                let TokensV1 { input, cached, cache_write, output, reasoning } = tokens;
+                let tokens = Tokens { input, cached, cache_write, output, reasoning };
+                Deed::ModelAnswered(ModelAnswered { status, tokens, is_estimated, cost })
+            }
             Self::Answered { status, request_bytes, response_bytes } => {
                 Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
             }

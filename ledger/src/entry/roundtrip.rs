@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use selvedge_authority::{Code, Denial, HaltScope, KeyChange, Observation, PolicyName, Record, Relinquished, Verdict};
-use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, Pushed, Ran};
+use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens};
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Ceiling, CheckReport, CommitId, CredentialName, Deed, Description, Digest, Effect,
     EffectKind, Endpoint, Event, Failure, Field, Handed, HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May,
@@ -258,6 +258,12 @@ fn deed() -> impl Strategy<Value = Deed> {
         any::<u64>().prop_map(|response_bytes| Deed::GitServed(GitServed { response_bytes })),
         commit().prop_map(|commit| Deed::Pushed(Pushed { commit })),
         Just(Deed::Widened),
+        Just(Deed::ToolPassed),
+        (any::<(u16, bool, u64)>(), any::<[u64; 5]>()).prop_map(|((status, is_estimated, cost), counts)| {
+            let [input, cached, cache_write, output, reasoning] = counts;
+            let tokens = Tokens { input, cached, cache_write, output, reasoning };
+            Deed::ModelAnswered(ModelAnswered { status, tokens, is_estimated, cost })
+        }),
         any::<(u16, u64, u64)>().prop_map(|(status, request_bytes, response_bytes)| {
             Deed::Answered(HttpAnswered { status, request_bytes, response_bytes })
         }),

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use selvedge_authority::{Context, Judge as _, Question, Subject, Verdict};
-use selvedge_domain::{Autonomy, Description, Intent, Method, Sensitivity, Tenure, Trust, Verb};
+use selvedge_domain::orders::{ModelCall, ToolCall};
+use selvedge_domain::{Autonomy, Description, Intent, Method, Order as _, Sensitivity, Tenure, Trust, Verb};
 
 use super::world::{
     access, admit, admit_child, admit_for, agent, approve_others, approve_own, borrow, borrow_standing, check, child,
-    credential, delegate, enqueue, enqueue_of_a_child, http, merge_others, merge_own, mint_for, mint_standing, names,
-    person, plain, propose, propose_with_gate, push, push_git, question, read_git, untyped, work,
+    credential, delegate, enqueue, enqueue_of_a_child, http, merge_others, merge_own, mint_for, mint_standing,
+    model_call, names, person, plain, propose, propose_with_gate, push, push_git, question, read_git, tool_call,
+    untyped, work,
 };
 use crate::Policies;
 
@@ -79,6 +81,17 @@ fn orders() -> Vec<(String, Description)> {
         ("credential.mint, credential offboarded".to_owned(), mint_standing(Some(credential()), Tenure::Offboarded)),
         ("delegate".to_owned(), delegate(300)),
         ("access.request".to_owned(), access()),
+        ("model.call, as much as is left".to_owned(), model_call().describe()),
+        ("model.call, more than is left".to_owned(), ModelCall { budget_left: 4_999, ..model_call() }.describe()),
+        (
+            "model.call, with a vendor's tools".to_owned(),
+            ModelCall { egress: vec!["vendor-tools".to_owned()], ..model_call() }.describe(),
+        ),
+        ("tool.call, an edit".to_owned(), tool_call().describe()),
+        (
+            "tool.call, an edit of what steers the agent".to_owned(),
+            ToolCall { steers: vec![".claude/settings.json".to_owned()], ..tool_call() }.describe(),
+        ),
         ("sandbox.start, work".to_owned(), work()),
         ("sandbox.start, check".to_owned(), check()),
         ("git.read".to_owned(), read_git()),

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential,
-    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, UseSecret,
+    AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, ModelCall,
+    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Description, Digest,
-    Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, Order as _, Owner, Person, ProposalNumber,
-    Reach, RepoName, Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId, Trigger, TriggerId,
-    TriggerSource, Trust, Verb, Verified, WorkloadId,
+    Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, ModelName, Order as _, Owner, Person,
+    ProposalNumber, Reach, RepoName, Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId,
+    Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
 };
 
 use crate::Policies;
@@ -52,6 +52,7 @@ fn grant(trust: Trust) -> Grant {
         reach: BTreeSet::new(),
         audiences: BTreeSet::new(),
         may_ask: BTreeSet::new(),
+        models: BTreeSet::new(),
         loans: BTreeSet::new(),
         until,
     }
@@ -195,6 +196,43 @@ pub(crate) fn access() -> Description {
     let endpoint = Endpoint { host: HostPattern::parse("docs.example").unwrap(), port: 443 };
     let reach = Reach { endpoint, methods: [Method::Get].into(), path_prefix: "/guide".to_owned() };
     RequestAccess { run: run(), repo: repo(), attempt: 1, reach, reason: "the guide\"; permit".to_owned() }.describe()
+}
+
+/// A call of a model that may cost as much as is left.
+pub(crate) fn model_call() -> ModelCall {
+    ModelCall {
+        run: run(),
+        repo: repo(),
+        serial: 1,
+        model: ModelName::parse("main").unwrap(),
+        asked: "claude-sonnet-4-5\"; permit".to_owned(),
+        endpoint: Endpoint { host: HostPattern::parse("models.example").unwrap(), port: 443 },
+        protocol: "anthropic-messages".to_owned(),
+        request_bytes: 40_000,
+        tools: 12,
+        egress: Vec::new(),
+        reserves: 5_000,
+        budget_left: 5_000,
+        credential: Some(credential()),
+    }
+}
+
+/// A tool call of an agent.
+pub(crate) fn tool_call() -> ToolCall {
+    ToolCall {
+        run: run(),
+        repo: repo(),
+        serial: 1,
+        index: 0,
+        tool: "Write".to_owned(),
+        kind: "edit".to_owned(),
+        command: String::new(),
+        paths: vec!["src/lib.rs".to_owned()],
+        steers: Vec::new(),
+        addresses: Vec::new(),
+        arguments: Digest::of_parts([b"{}".as_slice()]),
+        argument_bytes: 2,
+    }
 }
 
 pub(crate) fn credential() -> CredentialName {
@@ -368,6 +406,8 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         enqueue_of_a_child(),
         admit_child(),
         access(),
+        model_call().describe(),
+        tool_call().describe(),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();

@@ -61,6 +61,18 @@ fn a101_what_codex_sends_goes_as_it_is_but_for_metadata_and_what_was_denied() {
 }
 
 #[test]
+fn an_output_is_that_of_the_last_call_of_its_id() {
+    let mut denials = denials();
+    let denied = function("call_1", DENIED, &denials.deny(&call("call_1", "exec", "{}", true), "denied: no"));
+    let output = |text: &str| json!({ "type": "function_call_output", "call_id": "call_1", "output": text });
+    let input = [denied, output("no such tool"), function("call_1", "exec", "{}"), output("ran")];
+    let (built, _) = sent(&json!({ "model": "m", "input": input }), &[], &denials).unwrap();
+    let expected =
+        [function("call_1", "exec", "{}"), output("denied: no"), function("call_1", "exec", "{}"), output("ran")];
+    assert_eq!(built["input"], json!(expected));
+}
+
+#[test]
 fn the_tools_that_codex_declares_are_named_as_their_calls_are() {
     let rebuilt = rebuild(SEEN_LITE.as_bytes(), &BTreeSet::new(), &with_two()).unwrap();
     assert_eq!((rebuilt.model.as_str(), rebuilt.streams, rebuilt.output_tokens_max), ("gpt-6.1-sol", true, None));

@@ -1,0 +1,160 @@
+//! `[model.NAME]`: a model that agents may have answer through their model door, and what it costs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_domain::{CredentialName, Endpoint, Loan, Method, ModelName, Reach};
+use selvedge_gateway::http::path::CanonicalPath;
+use selvedge_gateway::model::{Egress, Protocol};
+
+use super::{ConfigError, CredentialConfig, File, PLAIN_PATH, Reader, file, one_of, parse_endpoint};
+
+/// Highest price that is taken for one, per million tokens: a typing error is more likely than a dearer model.
+const PRICE_MAX: f64 = 10_000.0;
+
+/// Longest name a vendor may give a model.
+const MODEL_BYTES_MAX: usize = 128;
+
+/// A model that agents may have answer.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelConfig {
+    pub(crate) name: ModelName,
+    /// Where it is.
+    pub(crate) upstream: Endpoint,
+    /// What stands before the protocol's own paths.
+    pub(crate) base_path: String,
+    pub(crate) protocols: BTreeSet<Protocol>,
+    /// What the door puts into its requests.
+    pub(crate) credential: Option<CredentialName>,
+    /// What the vendor calls those that may be asked, and what each costs. The first written is the one agents are told to use.
+    pub(crate) prices: BTreeMap<String, Price>,
+    pub(crate) first: String,
+    pub(crate) egress: BTreeSet<Egress>,
+}
+
+/// What a million tokens cost, in millionths of the unit that budgets are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Price {
+    pub(crate) input: u64,
+    pub(crate) cached: u64,
+    pub(crate) cache_write: u64,
+    pub(crate) output: u64,
+}
+
+/// It goes into arguments of agents and files of settings.
+fn is_model_name(name: &str) -> bool {
+    let mark = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@".contains(&byte);
+    (1..=MODEL_BYTES_MAX).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(mark)
+}
+
+impl ModelConfig {
+    /// What an agent's door is lent for it.
+    pub(crate) fn loans(&self) -> impl Iterator<Item = Loan> {
+        let uses = Reach {
+            endpoint: self.upstream.clone(),
+            methods: [Method::Post].into(),
+            path_prefix: if self.base_path.is_empty() { "/".to_owned() } else { self.base_path.clone() },
+        };
+        self.credential.iter().map(move |credential| Loan { credential: credential.clone(), uses: uses.clone() })
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn models(
+        &self,
+        file: &File,
+        credentials: &BTreeMap<CredentialName, CredentialConfig>,
+    ) -> Result<BTreeMap<ModelName, ModelConfig>, ConfigError> {
+        let read = |(name, written): (&String, &file::Model)| {
+            let model = self.model(&format!("model.{name}"), name, written, credentials)?;
+            Ok((model.name.clone(), model))
+        };
+        file.model.iter().map(read).collect()
+    }
+
+    fn model(
+        &self,
+        key: &str,
+        name: &str,
+        written: &file::Model,
+        credentials: &BTreeMap<CredentialName, CredentialConfig>,
+    ) -> Result<ModelConfig, ConfigError> {
+        let name = ModelName::parse(name).or_else(|bad| self.bad(key, bad.to_string()))?;
+        let (upstream, base_path) = self.upstream(key, &written.upstream)?;
+        let mut protocols = BTreeSet::new();
+        for word in &written.protocols {
+            let known = || one_of(word, Protocol::ALL.iter().map(|protocol| protocol.as_str()));
+            let parsed = Protocol::parse(word);
+            protocols.insert(parsed.map_or_else(|| self.bad(format!("{key}.protocols"), known()), Ok)?);
+        }
+        let mut egress = BTreeSet::new();
+        for word in &written.egress {
+            let known = || one_of(word, Egress::ALL.iter().map(|egress| egress.as_str()));
+            egress.insert(Egress::parse(word).map_or_else(|| self.bad(format!("{key}.egress"), known()), Ok)?);
+        }
+        let mut prices = BTreeMap::new();
+        for price in &written.price {
+            if !is_model_name(&price.of) {
+                return self.bad(format!("{key}.price"), format!("`{}` is not a name of a model", price.of));
+            }
+            prices.insert(price.of.clone(), self.price(&format!("{key}.price"), price)?);
+        }
+        let Some(first) = written.price.first().map(|price| price.of.clone()) else {
+            return self.bad(
+                format!("{key}.price"),
+                "is empty: write what each model that may be asked costs, `price = [{ of = \"NAME\", input = 3.0, output = 15.0 }]`",
+            );
+        };
+        if protocols.is_empty() {
+            return self.bad(format!("{key}.protocols"), "is empty: name the protocol it speaks");
+        }
+        let credential = match &written.credential {
+            None => None,
+            Some(word) => match CredentialName::parse(word).ok().filter(|name| credentials.contains_key(name)) {
+                Some(name) => Some(name),
+                None => {
+                    let because = one_of(word, credentials.keys().map(CredentialName::as_str));
+                    return self.bad(format!("{key}.credential"), because);
+                }
+            },
+        };
+        let model = ModelConfig { name, upstream, base_path, protocols, credential, prices, first, egress };
+        for loan in model.loans() {
+            let uses = credentials.get(&loan.credential).map(|credential| &credential.uses);
+            if !uses.is_some_and(|uses| uses.iter().any(|uses| uses.contains(&loan.uses))) {
+                let because = format!("`{}` is not for `{}`: add that to its `uses`", loan.credential, loan.uses);
+                return self.bad(format!("{key}.credential"), because);
+            }
+        }
+        Ok(model)
+    }
+
+    /// `https://host[:port][/path]`.
+    fn upstream(&self, key: &str, text: &str) -> Result<(Endpoint, String), ConfigError> {
+        let read = || {
+            let rest = text.strip_prefix("https://")?;
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let base = if path.is_empty() { String::new() } else { format!("/{}", path.trim_end_matches('/')) };
+            let canonical = CanonicalPath::parse(&format!("{base}/")).ok()?;
+            (canonical.as_str() == format!("{base}/")).then_some(())?;
+            Some((parse_endpoint(authority)?, base))
+        };
+        let because = || format!("`{text}` is not `https://<host>` or `https://<host>/<path>`{PLAIN_PATH}");
+        read().map_or_else(|| self.bad(format!("{key}.upstream"), because()), Ok)
+    }
+
+    fn price(&self, key: &str, written: &file::ModelPrice) -> Result<Price, ConfigError> {
+        let read = |of: &str, price: f64| {
+            let is_price = price.is_finite() && (0.0..=PRICE_MAX).contains(&price);
+            let because = format!("`{of}` of `{}` is not a price per million tokens", written.of);
+            // Within the bounds above, so nothing is cut.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within bounds")]
+            if is_price { Ok((price * 1e6).round() as u64) } else { self.bad(key, because) }
+        };
+        Ok(Price {
+            input: read("input", written.input)?,
+            cached: read("cached", written.cached.unwrap_or(written.input))?,
+            cache_write: read("cache_write", written.cache_write.unwrap_or(written.input))?,
+            output: read("output", written.output)?,
+        })
+    }
+}

@@ -1,0 +1,338 @@
+//! An attempt's model door, the keeper's side: each call of a model and each tool call in its answer an order of its own, what a call may
+//! cost set aside before it and settled after. Nothing that an agent or a model wrote is parsed here; the door tells facts.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use selvedge_authority::{ActError, Code, Denial, PolicyName, Record};
+use selvedge_domain::orders::{ModelAnswered, ModelCall, StartWork, Tokens, ToolCall};
+use selvedge_domain::{Deed, Endpoint, HostPattern, Task};
+use selvedge_factory::ports::{Doorkeeper, Entropy as _};
+use selvedge_gateway::Given;
+use selvedge_gateway::model::Usage;
+use selvedge_gateway::model::wanted::{ModelAsk, ModelDone, ModelHost, Tool, ToolAsk};
+use selvedge_sandbox::Place;
+
+use super::Works;
+use super::repositories::permanent;
+use crate::config::{ModelConfig, Price};
+
+/// Where it is served: nowhere, the door answers.
+const HOST: &str = "model.selvedge.internal";
+
+/// Plain HTTP, on loopback inside the sandbox: agents differ in whose certificates they trust.
+const PORT: u16 = 80;
+
+/// What a request that does not say how much the model may write is taken to allow, in tokens: what current models write at most in one
+/// answer.
+const OUTPUT_TOKENS_ASSUMED: u64 = 64_000;
+
+/// Bytes of a request, and of what a model writes, that are taken for one token where the vendor did not count: text has some four, and code
+/// and other scripts fewer. For what is set aside the call is only about to be made; for what is settled a token has at least one byte, so
+/// that an estimate is never too low.
+const BYTES_PER_TOKEN_EXPECTED: u64 = 3;
+
+/// Files and directories that steer an agent's own program, by their first component, or by their name anywhere.
+const STEERING: [&str; 11] = [
+    ".aider.conf.yml",
+    ".claude",
+    ".claude.json",
+    ".codex",
+    ".gemini",
+    ".mcp.json",
+    ".opencode",
+    ".pi",
+    ".qwen",
+    "opencode.json",
+    "opencode.jsonc",
+];
+
+/// One attempt's model.
+pub(super) struct ModelDesk {
+    order: StartWork,
+    model: ModelConfig,
+    tools: Vec<Tool>,
+    denied: String,
+    budget: u64,
+    spent: Mutex<Spent>,
+}
+
+/// What was spent and set aside, in millionths.
+#[derive(Debug, Default)]
+struct Spent {
+    settled: u64,
+    /// By the door's number of the call.
+    reserved: BTreeMap<u64, Reserved>,
+}
+
+/// What is set aside for a call under way.
+#[derive(Debug, Clone, Copy)]
+struct Reserved {
+    price: Price,
+    cost: u64,
+    request_bytes: u64,
+}
+
+impl Works {
+    /// The model of an attempt; none where its grant names none.
+    pub(super) fn model_desk(
+        &self,
+        order: &StartWork,
+        task: &Task,
+        tools: Vec<Tool>,
+    ) -> Result<Option<ModelDesk>, ActError> {
+        let Some(name) = order.grant.models.first() else { return Ok(None) };
+        let config = self.config();
+        let model = config.models.get(name).ok_or_else(|| permanent("the model is no longer configured"))?.clone();
+        let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
+        let handed = task.trigger.lineage.within.as_deref();
+        let budget = handed.map_or(agent.budget, |handed| handed.budget);
+        let settled = self.spent_by_record(order).saturating_add(self.handed_on(&order.run).budget());
+        let denied = format!("selvedge_denied_{:016x}", self.draw());
+        let spent = Spent { settled, reserved: BTreeMap::new() }.into();
+        Ok(Some(ModelDesk { order: order.clone(), model, tools, denied, budget, spent }))
+    }
+
+    /// What the run's calls cost in all its attempts. One that was allowed and never settled costs what was set aside for it.
+    fn spent_by_record(&self, order: &StartWork) -> u64 {
+        let mut open = BTreeMap::new();
+        let mut settled: u64 = 0;
+        for recorded in self.ledger.entries(0, Some(order.run.clone())).filter_map(Result::ok) {
+            match recorded.entry.record {
+                Record::Decided { order, verdict: selvedge_authority::Verdict::Allow { .. }, .. }
+                    if order.verb == selvedge_domain::Verb::ModelCall =>
+                {
+                    let reserves = order.number("reserves").and_then(|reserves| u64::try_from(reserves).ok());
+                    open.insert(order.digest(), reserves.unwrap_or(u64::MAX));
+                }
+                Record::Done { order, deed: Deed::ModelAnswered(answer), .. } => {
+                    open.remove(&order);
+                    settled = settled.saturating_add(answer.cost);
+                }
+                _ => {}
+            }
+        }
+        open.values().fold(settled, |sum, reserved| sum.saturating_add(*reserved))
+    }
+}
+
+impl ModelDesk {
+    /// What its door has to know.
+    pub(super) fn host(&self) -> Result<ModelHost, ActError> {
+        let host = HostPattern::parse(HOST).ok_or_else(|| permanent("the name of the model's host is none"))?;
+        let ModelConfig { upstream, base_path, protocols, prices, egress, .. } = self.model.clone();
+        Ok(ModelHost {
+            endpoint: Endpoint { host, port: PORT },
+            upstream,
+            base_path,
+            protocols,
+            names: prices.into_keys().collect(),
+            egress,
+            tools: self.tools.clone(),
+            denied: self.denied.clone(),
+        })
+    }
+
+    /// Where the model is, for what runs inside.
+    pub(super) fn url() -> String {
+        format!("http://{HOST}")
+    }
+
+    /// What the vendor calls the model that the agent is to use.
+    pub(super) fn asked(&self) -> &str {
+        &self.model.first
+    }
+
+    /// Says in the sandbox where it is.
+    pub(super) fn announce(&self, place: Place) -> Place {
+        place.with_env("SELVEDGE_MODEL_URL", &Self::url()).with_env("SELVEDGE_MODEL", self.asked())
+    }
+
+    /// Answers whether a call may go out. What it may cost is set aside under the same lock it is decided under, so that two cannot both
+    /// have what is left.
+    pub(super) fn call(&self, doors: &dyn Doorkeeper, serials_from: u64, ask: ModelAsk) -> Given {
+        let Some(price) = self.model.prices.get(&ask.asked).copied() else {
+            return denied(&not_priced());
+        };
+        let output = ask.output_tokens_max.unwrap_or(OUTPUT_TOKENS_ASSUMED);
+        let input = ask.request_bytes / BYTES_PER_TOKEN_EXPECTED;
+        let tokens = Tokens { input, output, ..Tokens::default() };
+        // Counting tokens costs nothing.
+        let cost = if ask.output_tokens_max == Some(0) { 0 } else { cost(price, tokens) };
+        let mut spent = self.spent();
+        let call = ModelCall {
+            run: self.order.run.clone(),
+            repo: self.order.repo.clone(),
+            serial: serials_from.wrapping_add(ask.serial),
+            model: self.model.name.clone(),
+            asked: ask.asked,
+            endpoint: self.model.upstream.clone(),
+            protocol: ask.protocol.to_string(),
+            request_bytes: ask.request_bytes,
+            tools: ask.tools,
+            egress: ask.egress.iter().map(|egress| egress.as_str().to_owned()).collect(),
+            reserves: cost,
+            budget_left: self.budget.saturating_sub(spent.in_all()),
+            credential: ask.credential,
+        };
+        let is_too_much = call.reserves > call.budget_left;
+        match doors.call_model(call) {
+            Ok(()) => {
+                spent.reserved.insert(ask.serial, Reserved { price, cost, request_bytes: ask.request_bytes });
+                Given::Allowed
+            }
+            Err(denial) if is_too_much => Given::Denied { code: BUDGET_SPENT.to_owned(), next_step: denial.next_step },
+            Err(denial) => denied(&denial),
+        }
+    }
+
+    /// Settles a call: by the vendor's last numbers, or by an estimate that is not too low.
+    pub(super) fn done(&self, doors: &dyn Doorkeeper, serials_from: u64, done: ModelDone) -> Given {
+        let mut spent = self.spent();
+        let Some(reserved) = spent.reserved.remove(&done.serial) else { return denied(&not_open()) };
+        let (tokens, is_estimated) = settled(&done, reserved.request_bytes);
+        let cost = cost(reserved.price, tokens);
+        spent.settled = spent.settled.saturating_add(cost);
+        drop(spent);
+        let answer = ModelAnswered { status: done.status, tokens, is_estimated, cost };
+        doors.model_answered(serials_from.wrapping_add(done.serial), answer);
+        Given::Allowed
+    }
+
+    /// Answers whether the agent may have a tool call.
+    pub(super) fn tool(&self, doors: &dyn Doorkeeper, serials_from: u64, ask: ToolAsk) -> Given {
+        let steers = ask.paths.iter().filter(|path| steers(path)).cloned().collect();
+        let call = ToolCall {
+            run: self.order.run.clone(),
+            repo: self.order.repo.clone(),
+            serial: serials_from.wrapping_add(ask.serial),
+            index: ask.index,
+            tool: ask.tool,
+            kind: ask.kind,
+            command: ask.command,
+            paths: ask.paths,
+            steers,
+            addresses: ask.addresses,
+            arguments: ask.arguments,
+            argument_bytes: ask.argument_bytes,
+        };
+        match doors.call_tool(call) {
+            Ok(()) => Given::Allowed,
+            Err(denial) => denied(&denial),
+        }
+    }
+
+    /// A poisoned lock guards numbers that are whole between statements.
+    fn spent(&self) -> MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The code of a denial for want of budget; the door answers it with 402.
+const BUDGET_SPENT: &str = "budget_spent";
+
+impl Spent {
+    fn in_all(&self) -> u64 {
+        self.reserved.values().fold(self.settled, |sum, reserved| sum.saturating_add(reserved.cost))
+    }
+}
+
+/// What a call came to. A vendor that refused billed nothing. One that broke off may bill all it read and what it wrote until then: every
+/// byte is counted as a token then, as none has less.
+fn settled(done: &ModelDone, request_bytes: u64) -> (Tokens, bool) {
+    let Usage { input, cached, cache_write, output, reasoning } = done.usage;
+    let counted = Tokens { input, cached, cache_write, output, reasoning };
+    let is_refused = done.status != 0 && !(200..300).contains(&done.status);
+    match (done.is_final, is_refused) {
+        (true, _) => (counted, false),
+        (false, true) => (Tokens::default(), false),
+        (false, false) => {
+            let read = input.saturating_add(cached).saturating_add(cache_write);
+            let input = if read == 0 { request_bytes } else { input };
+            (Tokens { input, output: output.max(done.written_bytes), ..counted }, true)
+        }
+    }
+}
+
+/// What tokens cost, in millionths; a part of one counts whole.
+fn cost(price: Price, tokens: Tokens) -> u64 {
+    let each = [
+        (tokens.input, price.input),
+        (tokens.cached, price.cached),
+        (tokens.cache_write, price.cache_write),
+        (tokens.output, price.output),
+    ];
+    let sum = each.iter().map(|(count, price)| u128::from(*count) * u128::from(*price)).sum::<u128>();
+    u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// Whether a path steers an agent's own program, wherever it begins. Case does not tell files apart everywhere.
+fn steers(path: &str) -> bool {
+    path.split(['/', '\\']).any(|component| STEERING.iter().any(|steering| component.eq_ignore_ascii_case(steering)))
+}
+
+fn denied(denial: &Denial) -> Given {
+    Given::Denied { code: denial.code.as_str().to_owned(), next_step: denial.next_step.clone() }
+}
+
+/// What a sandbox without a model is told.
+pub(super) fn no_model() -> Given {
+    let next_step = "this sandbox has no model to ask; work without one".to_owned();
+    Given::Denied { code: Code::OutsideGrant.as_str().to_owned(), next_step }
+}
+
+fn not_priced() -> Denial {
+    let next_step = "use the model that this task was given".to_owned();
+    Denial { code: Code::OutsideGrant, policies: Vec::<PolicyName>::new(), next_step }
+}
+
+fn not_open() -> Denial {
+    let next_step = "this call is not open".to_owned();
+    Denial { code: Code::NotPermitted, policies: Vec::<PolicyName>::new(), next_step }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SONNET: Price = Price { input: 3_000_000, cached: 300_000, cache_write: 3_750_000, output: 15_000_000 };
+
+    #[test]
+    fn a_price_is_per_million_tokens() {
+        let tokens = Tokens { input: 2_000, output: 100, ..Tokens::default() };
+        assert_eq!(cost(SONNET, tokens), 7_500, "0.0075 of a unit");
+        assert_eq!(cost(SONNET, Tokens { cached: 1, ..Tokens::default() }), 1, "a part counts whole");
+        let most = Tokens { input: u64::MAX, output: u64::MAX, ..Tokens::default() };
+        assert_eq!(cost(SONNET, most), u64::MAX);
+    }
+
+    #[test]
+    fn what_a_vendor_did_not_count_is_estimated_and_not_too_low() {
+        let done =
+            |status, usage, is_final, written_bytes| ModelDone { serial: 1, status, usage, is_final, written_bytes };
+        let counted = Usage { input: 10, output: 5, ..Usage::default() };
+        assert_eq!(settled(&done(200, counted, true, 40), 900).0, Tokens { input: 10, output: 5, ..Tokens::default() });
+        let (cut, is_estimated) = settled(&done(200, Usage::default(), false, 40), 900);
+        assert!(is_estimated && cut == Tokens { input: 900, output: 40, ..Tokens::default() });
+        let (half, _) = settled(&done(200, Usage { output: 1, ..counted }, false, 40), 900);
+        assert_eq!(half, Tokens { input: 10, output: 40, ..Tokens::default() }, "the vendor told what it read");
+        assert_eq!(settled(&done(429, Usage::default(), false, 0), 900), (Tokens::default(), false));
+        assert!(settled(&done(0, Usage::default(), false, 0), 900).0.input == 900, "it may have been read");
+    }
+
+    #[test]
+    fn files_that_steer_an_agent_are_known_wherever_they_lie_a25() {
+        for path in [
+            ".claude/settings.json",
+            "/workspace/.Claude/hooks.json",
+            "sub/.mcp.json",
+            "./opencode.json",
+            ".codex\\config.toml",
+        ] {
+            assert!(steers(path), "{path}");
+        }
+        for path in ["src/claude.rs", "docs/.claude-notes.md", "AGENTS.md"] {
+            assert!(!steers(path), "{path}");
+        }
+    }
+}

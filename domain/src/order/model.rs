@@ -1,0 +1,158 @@
+//! `model.call`: have a model answer; and `tool.call`: let an agent do what the model asks of it.
+
+use super::{Description, Field, Order, Resource, ResourceKind, Verb};
+use crate::{CredentialName, Digest, Endpoint, ModelName, RepoName, RunId};
+
+/// Send this request to a model. What is asked is the vendor's to read; these are the facts the factory computed of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelCall {
+    /// The run that asks.
+    pub run: RunId,
+    /// On whose behalf.
+    pub repo: RepoName,
+    /// The door's count of calls, so that no two orders are the same.
+    pub serial: u64,
+    /// The configured model.
+    pub model: ModelName,
+    /// What the vendor calls the one that is asked.
+    pub asked: String,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// How it is spoken to.
+    pub protocol: String,
+    /// Length of the request.
+    pub request_bytes: u64,
+    /// How many tools it offers.
+    pub tools: u64,
+    /// What the vendor is to do on its side.
+    pub egress: Vec<String>,
+    /// What it may cost at most, in millionths of the unit that budgets are in.
+    pub reserves: u64,
+    /// What is left of the run's budget before it.
+    pub budget_left: u64,
+    /// The lent credential that the door will put into it.
+    pub credential: Option<CredentialName>,
+}
+
+/// What a model's answer came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelAnswered {
+    /// The upstream's status code; 0 when it could not be reached.
+    pub status: u16,
+    /// Tokens, each counted once.
+    pub tokens: Tokens,
+    /// Whether the vendor did not give the last numbers, so that they are an estimate, and not too low.
+    pub is_estimated: bool,
+    /// What it cost, in millionths of the unit that budgets are in.
+    pub cost: u64,
+}
+
+/// Tokens of one call, each counted once, whatever a protocol's own sums do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Read at the full price.
+    pub input: u64,
+    /// Read from the vendor's cache.
+    pub cached: u64,
+    /// Written to the vendor's cache.
+    pub cache_write: u64,
+    /// Written by the model, reasoning included.
+    pub output: u64,
+    /// How many of `output` were reasoning.
+    pub reasoning: u64,
+}
+
+/// Let the agent have this tool call, as the model wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// The run that works.
+    pub run: RunId,
+    /// On whose behalf.
+    pub repo: RepoName,
+    /// The call of the model that it came with.
+    pub serial: u64,
+    /// Which of that answer's calls, counted from 0.
+    pub index: u64,
+    /// The tool, in the agent's words.
+    pub tool: String,
+    /// What kind of tool that is; `other` where nobody told.
+    pub kind: String,
+    /// The command it would run; "" where it is none.
+    pub command: String,
+    /// The paths it names.
+    pub paths: Vec<String>,
+    /// Those of them that steer an agent's own program: its hooks, permissions and servers.
+    pub steers: Vec<String>,
+    /// The addresses it names.
+    pub addresses: Vec<String>,
+    /// Of its arguments, all of them.
+    pub arguments: Digest,
+    /// How long they are.
+    pub argument_bytes: u64,
+}
+
+/// The agent was given the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToolPassed;
+
+fn measured(count: u64) -> Field {
+    Field::Number(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+impl Order for ModelCall {
+    type Deed = ModelAnswered;
+    const VERB: Verb = Verb::ModelCall;
+
+    fn describe(&self) -> Description {
+        Description {
+            verb: Self::VERB,
+            resource: Resource {
+                kind: ResourceKind::Endpoint,
+                name: format!("{}:{}", self.endpoint.host, self.endpoint.port),
+                repo: self.repo.clone(),
+            },
+            fields: vec![
+                ("run", Field::from(self.run.as_str())),
+                ("serial", measured(self.serial)),
+                ("model", Field::from(self.model.as_str())),
+                ("asked", Field::from(self.asked.as_str())),
+                ("protocol", Field::from(self.protocol.as_str())),
+                ("request_bytes", measured(self.request_bytes)),
+                ("tools", measured(self.tools)),
+                ("egress", Field::Words(self.egress.clone())),
+                ("reserves", measured(self.reserves)),
+                ("budget_left", measured(self.budget_left)),
+                ("credential", Field::from(self.credential.as_ref().map_or("none", |credential| credential.as_str()))),
+            ],
+        }
+    }
+}
+
+impl Order for ToolCall {
+    type Deed = ToolPassed;
+    const VERB: Verb = Verb::ToolCall;
+
+    fn describe(&self) -> Description {
+        Description {
+            verb: Self::VERB,
+            resource: Resource {
+                kind: ResourceKind::Repository,
+                name: self.repo.as_str().to_owned(),
+                repo: self.repo.clone(),
+            },
+            fields: vec![
+                ("run", Field::from(self.run.as_str())),
+                ("serial", measured(self.serial)),
+                ("index", measured(self.index)),
+                ("tool", Field::from(self.tool.as_str())),
+                ("kind", Field::from(self.kind.as_str())),
+                ("command", Field::from(self.command.as_str())),
+                ("paths", Field::Words(self.paths.clone())),
+                ("steers", Field::Words(self.steers.clone())),
+                ("addresses", Field::Words(self.addresses.clone())),
+                ("arguments", Field::from(self.arguments.to_string())),
+                ("argument_bytes", measured(self.argument_bytes)),
+            ],
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! A request to the model door: rebuilt, asked about, sent to the model with the factory's own key, and its answer read event by event,
+//! each tool call in it asked about before the agent sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{Body, Broken, Connection, Next};
+use crate::dial::ClientLeg;
+use crate::http::Context;
+use crate::http::body::{self, BodyReader, Framing};
+use crate::http::entry::HTTPS_PORT;
+use crate::http::lend::{self, BodyWatch, Going, Injection};
+use crate::http::path::CanonicalPath;
+use crate::http::peer::{Peer, RelayError};
+use crate::http::refusal::Refusal;
+use crate::http::request::Exchange;
+use crate::http::response::Response;
+use crate::http::sieve::Sieve;
+use crate::identity::wanted::{Given, Wanted};
+use crate::model::Protocol;
+use crate::model::answer::{Answer, Call, Garbled, Metered, Ruling, broken};
+use crate::model::call::{Called, called};
+use crate::model::dialect::{self, Dialogue};
+use crate::model::door::{MEMBER_LEFT_OUT, ModelDoor};
+use crate::model::facts::facts;
+use crate::model::request::{REQUEST_BYTES_MAX, Rebuilt};
+use crate::model::sse;
+use crate::model::wanted::{ModelAsk, ModelDone};
+use crate::protocol::Layer;
+
+/// How long a model may be silent: before its answer, and between two pieces of it. One that reasons says nothing for minutes.
+const MODEL_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Longest answer that is no stream.
+const ANSWER_BYTES_MAX: u64 = 32 << 20;
+
+/// Longest text of a refusal of the vendor's that is passed on.
+const ERROR_BYTES_MAX: u64 = 256 * 1024;
+
+/// Request fields that a vendor needs beside the body; no other goes upstream.
+const FIELDS: [&str; 6] =
+    ["accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta", "x-stainless-helper-method"];
+
+/// What was answered, for the record.
+#[derive(Default)]
+struct Answered {
+    status: u16,
+    metered: Metered,
+}
+
+/// How an answer came to its end.
+enum Ended {
+    /// The agent has all of it.
+    Whole,
+    /// It has a part, and was told so.
+    Short,
+}
+
+impl Connection {
+    /// Serves one request to the model door.
+    pub(super) async fn serve_model(&mut self, request: &mut Exchange) -> Result<Next, Broken> {
+        let context = Arc::clone(&self.context);
+        let Some(door) = &context.model else { return Err(Refusal::NotModel.into()) };
+        let called = called(request).filter(|called| door.host.protocols.contains(&called.protocol));
+        let called = called.ok_or(Refusal::NotModel)?;
+        let protocol = called.protocol;
+        match self.have_answered(&context, door, request, called).await {
+            // What an agent's own client understands, so that it stops where it should.
+            Err(Broken::Untold(refusal)) => {
+                if let Some((code, detail)) = refusal.reported() {
+                    context.link.refused(Layer::Model, code, &detail);
+                }
+                self.tell(protocol, &refusal).await
+            }
+            other => other,
+        }
+    }
+
+    async fn have_answered(
+        &mut self,
+        context: &Context,
+        door: &ModelDoor,
+        request: &mut Exchange,
+        called: Called,
+    ) -> Result<Next, Broken> {
+        let (bytes, room) = self.read_whole(request, BodyReader::begin(request.framing, REQUEST_BYTES_MAX)?).await?;
+        let Dialogue { rebuilt, mut reader } = door.dialogue(&called, &bytes).map_err(Refusal::UnfitCall)?;
+        drop(bytes);
+        for member in door.newly_left_out(&rebuilt.left_out) {
+            context.link.refused(Layer::Model, MEMBER_LEFT_OUT, &member);
+        }
+        if let Some(turned) = BodyWatch::over(&context.loans).and_then(|watch| watch.turned_up_in(&rebuilt.body)) {
+            return Err(Refusal::TurnedUp(turned).into());
+        }
+        let mut upstream = upstream_request(door, request, &rebuilt)?;
+        let injection = lend::injection(&context.loans, &upstream, &door.host.upstream)?;
+        let ask = ModelAsk {
+            serial: context.link.serial(),
+            protocol: called.protocol,
+            asked: rebuilt.model.clone(),
+            request_bytes: u64::try_from(rebuilt.body.len()).unwrap_or(u64::MAX),
+            tools: u64::try_from(rebuilt.tools.len()).unwrap_or(u64::MAX),
+            output_tokens_max: if called.generates { rebuilt.output_tokens_max } else { Some(0) },
+            egress: rebuilt.egress.clone(),
+            credential: injection.as_ref().map(|injection| injection.credential.clone()),
+        };
+        let (serial, is_lent) = (ask.serial, injection.is_some());
+        // While the keeper thinks nothing is under way yet that a withdrawal would have to wait for.
+        drop(injection);
+        allowed(context, Wanted::Model(ask)).await?;
+        let mut answered = Answered::default();
+        let streams = rebuilt.streams && called.generates;
+        let body = Body::Whole(rebuilt.body, room);
+        let injection = match is_lent {
+            true => {
+                Some(lend::injection(&context.loans, &upstream, &door.host.upstream)?.ok_or(Refusal::OutsideGrant)?)
+            }
+            false => None,
+        };
+        let turn = Turn {
+            door,
+            protocol: called.protocol,
+            serial,
+            streams,
+            generates: called.generates,
+            closes: request.closes,
+        };
+        let next = match &injection {
+            None => self.turn(&turn, &upstream, body, None, &mut *reader, &mut answered).await,
+            Some(injection) => {
+                if let Going::Field(field, value) = &injection.going {
+                    upstream.carry(field.as_str(), value);
+                }
+                tokio::select! {
+                    biased;
+                    () = injection.in_hand.withdrawn() => Err(Broken::Told("credential_withdrawn")),
+                    next = self.turn(&turn, &upstream, body, Some(injection), &mut *reader, &mut answered) => next,
+                }
+            }
+        };
+        let Answered { status, metered: Metered { usage, is_final, written_bytes } } = answered;
+        let done = ModelDone { serial, status, usage, is_final, written_bytes };
+        // Noted before the next is asked for; what is not noted keeps what was set aside for it.
+        let _noted = context.link.want(Wanted::ModelDone(done)).await;
+        next
+    }
+
+    /// Sends a request and passes its answer on.
+    async fn turn(
+        &mut self,
+        turn: &Turn<'_>,
+        upstream: &Exchange,
+        body: Body,
+        injection: Option<&Injection>,
+        reader: &mut dyn Answer,
+        answered: &mut Answered,
+    ) -> Result<Next, Broken> {
+        let Turn { door, streams, .. } = turn;
+        let context = Arc::clone(&self.context);
+        let dialled = context.dialer.dial(&door.host.upstream, ClientLeg::Tls, &context.scope).await;
+        let mut server = dialled.map_err(Refusal::from)?;
+        let response = self.put(&mut server, upstream, &door.host.upstream, body).await?;
+        answered.status = response.status;
+        let forms = || injection.into_iter().flat_map(|injection| injection.forms.iter().map(Vec::as_slice));
+        let mut sieve = Sieve::new(forms());
+        let ended = match (response.status, *streams && response.is_event_stream()) {
+            (200..=299, true) => self.pass_stream(turn, &mut server, &response, reader, &mut sieve, answered).await,
+            (200..=299, false) => self.pass_whole(turn, &mut server, &response, reader, &mut sieve, answered).await,
+            _ => self.pass_error(&mut server, &response, &mut sieve).await,
+        };
+        if let Some(injection) = injection.filter(|_| sieve.found() > 0) {
+            context.link.refused(Layer::Model, "secret_masked", injection.credential.as_str());
+        }
+        match ended? {
+            Ended::Whole if !turn.closes => Ok(Next::Another),
+            Ended::Whole | Ended::Short => Ok(Next::Close),
+        }
+    }
+
+    async fn put(
+        &mut self,
+        server: &mut Peer,
+        upstream: &Exchange,
+        endpoint: &selvedge_domain::Endpoint,
+        body: Body,
+    ) -> Result<Response, Broken> {
+        let Body::Whole(bytes, _room) = body else { return Err(Broken::Told("no_body")) };
+        let mut sent = Vec::new();
+        upstream.write_head(endpoint, HTTPS_PORT, &mut sent);
+        sent.extend_from_slice(&bytes);
+        // A server may answer and close without reading on; its answer is worth passing back.
+        let _refused_early = server.write(&sent).await;
+        Ok(super::read_response_within(server, upstream, MODEL_PATIENCE).await?)
+    }
+
+    async fn pass_stream(
+        &mut self,
+        turn: &Turn<'_>,
+        server: &mut Peer,
+        response: &Response,
+        reader: &mut dyn Answer,
+        sieve: &mut Sieve,
+        answered: &mut Answered,
+    ) -> Result<Ended, Broken> {
+        let mut events = sse::Reader::new();
+        let mut body = BodyReader::begin(response.framing, self.context.limits.response_body_bytes_max)?;
+        self.client_write(
+            b"HTTP/1.1 200 \r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
+              transfer-encoding: chunked\r\n\r\n",
+        )
+        .await?;
+        let mut calls = 0;
+        let garbled = loop {
+            let piece = match timeout(MODEL_PATIENCE, server.next_piece(&mut body)).await {
+                Ok(Ok(Some(piece))) => sieve.pass(&piece),
+                Ok(Ok(None)) => {
+                    // What the sieve held back is the end of the last event.
+                    let rest = sieve.end();
+                    let last = self.read_events(turn, reader, &mut events, &rest, &mut calls, answered).await;
+                    break last.and_then(|()| reader.end()).err();
+                }
+                Ok(Err(_)) | Err(_) => break Some(Garbled::Cut),
+            };
+            let read = self.read_events(turn, reader, &mut events, &piece, &mut calls, answered).await;
+            answered.metered = reader.metered();
+            if let Err(garbled) = read {
+                break Some(garbled);
+            }
+            self.write_chunk(&reader.drain()).await?;
+        };
+        answered.metered = reader.metered();
+        let mut last = Vec::new();
+        if let Some(garbled) = &garbled {
+            self.context.link.refused(Layer::Model, garbled_code(garbled), &garbled.to_string());
+            body::write_piece(
+                Framing::Chunked,
+                &broken(turn.protocol, garbled_code(garbled), &garbled.to_string()),
+                &mut last,
+            );
+        } else {
+            let rest = reader.drain();
+            if !rest.is_empty() {
+                body::write_piece(Framing::Chunked, &rest, &mut last);
+            }
+        }
+        body::write_end(Framing::Chunked, &mut last);
+        self.client_write(&last).await?;
+        Ok(if garbled.is_none() { Ended::Whole } else { Ended::Short })
+    }
+
+    async fn read_events(
+        &mut self,
+        turn: &Turn<'_>,
+        reader: &mut dyn Answer,
+        events: &mut sse::Reader,
+        piece: &[u8],
+        calls: &mut u64,
+        answered: &mut Answered,
+    ) -> Result<(), Garbled> {
+        let mut rest = piece;
+        while let Some(event) = events.next(&mut rest)? {
+            let asked = reader.event(&event.name, &event.data)?;
+            answered.metered = reader.metered();
+            self.rule(turn, reader, &asked, calls).await;
+        }
+        Ok(())
+    }
+
+    async fn pass_whole(
+        &mut self,
+        turn: &Turn<'_>,
+        server: &mut Peer,
+        response: &Response,
+        reader: &mut dyn Answer,
+        sieve: &mut Sieve,
+        answered: &mut Answered,
+    ) -> Result<Ended, Broken> {
+        let bytes = self.read_answer(server, response, ANSWER_BYTES_MAX, sieve).await?;
+        // A count of tokens is a number, and has no calls in it.
+        if !turn.generates {
+            answered.metered = Metered { is_final: true, ..Metered::default() };
+            return self.write_answer(200, &bytes).await;
+        }
+        let asked = reader.body(&bytes).map_err(Refusal::Garbled)?;
+        answered.metered = reader.metered();
+        self.rule(turn, reader, &asked, &mut 0).await;
+        let out = reader.drain();
+        self.write_answer(response.status, &out).await
+    }
+
+    /// Asks about each call, in order, and tells the reader.
+    async fn rule(&mut self, turn: &Turn<'_>, reader: &mut dyn Answer, asked: &[Call], calls: &mut u64) {
+        if asked.is_empty() {
+            return;
+        }
+        let mut rulings = Vec::with_capacity(asked.len());
+        for call in asked {
+            rulings.push(self.ruling(turn, call, *calls).await);
+            *calls += 1;
+        }
+        turn.door.with_denials(|denials| reader.rule(&rulings, denials));
+    }
+
+    async fn ruling(&self, turn: &Turn<'_>, call: &Call, index: u64) -> Ruling {
+        // A name that only the door gives out; the next request would take it for one of ours.
+        if call.name == turn.door.host.denied {
+            return Ruling::Denied {
+                told: "denied (outside_grant): this tool is no tool; use those you were given".to_owned(),
+            };
+        }
+        let asked = match facts(call, &turn.door.host.tools, turn.serial, index) {
+            Ok(ask) => allowed(&self.context, Wanted::Tool(ask)).await,
+            Err(untold) => {
+                self.context.link.refused(Layer::Model, "tool_call_untold", &untold.to_string());
+                let (code, next_step) = ("tool_call_untold".to_owned(), untold.to_string());
+                Err(Refusal::NotAllowed(crate::link::NotAllowed::Denied { code, next_step }))
+            }
+        };
+        match asked {
+            Ok(()) => Ruling::Allowed,
+            Err(refusal) => {
+                let shown = refusal.shown();
+                Ruling::Denied { told: format!("denied ({}): {}", shown.code, shown.next_step) }
+            }
+        }
+    }
+
+    async fn pass_error(&mut self, server: &mut Peer, response: &Response, sieve: &mut Sieve) -> Result<Ended, Broken> {
+        let bytes = self.read_answer(server, response, ERROR_BYTES_MAX, sieve).await.unwrap_or_default();
+        self.write_answer(response.status, &bytes).await
+    }
+
+    async fn read_answer(
+        &mut self,
+        server: &mut Peer,
+        response: &Response,
+        most: u64,
+        sieve: &mut Sieve,
+    ) -> Result<Vec<u8>, Broken> {
+        let body = BodyReader::begin(response.framing, most).map_err(|_| Refusal::ResponseTooLong)?;
+        let read = timeout(MODEL_PATIENCE, server.read_body(body)).await;
+        let bytes = read.map_err(|_| Refusal::ServerSilent)?.map_err(|error| match error {
+            RelayError::Malformed(_) => Refusal::ServerMalformed,
+            _ => Refusal::ServerGone,
+        })?;
+        Ok([sieve.pass(&bytes), sieve.end()].concat())
+    }
+
+    async fn write_answer(&mut self, status: u16, bytes: &[u8]) -> Result<Ended, Broken> {
+        let head = format!(
+            "HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: {}\r\n\r\n",
+            bytes.len()
+        );
+        self.client_write(&[head.as_bytes(), bytes].concat()).await?;
+        Ok(Ended::Whole)
+    }
+
+    async fn write_chunk(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut chunk = Vec::with_capacity(bytes.len() + 16);
+        body::write_piece(Framing::Chunked, bytes, &mut chunk);
+        self.client_write(&chunk).await
+    }
+
+    async fn client_write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.client.write(bytes).await.map_err(|_| Broken::Told("client_gone"))
+    }
+
+    /// Tells an agent of a refusal in the words of its protocol.
+    async fn tell(&mut self, protocol: Protocol, refusal: &Refusal) -> Result<Next, Broken> {
+        let shown = refusal.shown();
+        // Of all answers, the one at which most agents stop at once (docs/decisions/0014).
+        let status = if shown.code == "budget_spent" { 402 } else { shown.status };
+        let told = dialect::refusal(protocol, status, shown.code, shown.next_step);
+        self.write_answer(status, &told).await?;
+        // Its body may not have been read.
+        Ok(Next::Close)
+    }
+}
+
+/// One call of a model.
+struct Turn<'a> {
+    door: &'a ModelDoor,
+    protocol: Protocol,
+    serial: u64,
+    streams: bool,
+    generates: bool,
+    closes: bool,
+}
+
+/// The request that goes upstream: this method and path, a few fields, and the body that was made anew.
+fn upstream_request(door: &ModelDoor, request: &Exchange, rebuilt: &Rebuilt) -> Result<Exchange, Refusal> {
+    let mut upstream = request.clone();
+    let path = format!("{}{}", door.host.base_path, request.path.as_str());
+    upstream.path = CanonicalPath::parse(&path).map_err(|_| Refusal::OutsideGrant)?;
+    upstream.framing = Framing::Length(u64::try_from(rebuilt.body.len()).unwrap_or(u64::MAX));
+    upstream.expects_continue = false;
+    // Its key is a placeholder, or somebody else's; ours goes in.
+    upstream.stripped.clear();
+    upstream.keep_only(&FIELDS);
+    upstream.set("accept-encoding", b"identity");
+    Ok(upstream)
+}
+
+/// Asks the keeper.
+async fn allowed(context: &Context, wanted: Wanted) -> Result<(), Refusal> {
+    match context.link.want(wanted).await {
+        Some(Given::Allowed) => Ok(()),
+        Some(Given::Denied { code, next_step }) => {
+            Err(Refusal::NotAllowed(crate::link::NotAllowed::Denied { code, next_step }))
+        }
+        Some(_) | None => Err(Refusal::NotAllowed(crate::link::NotAllowed::NoAnswer)),
+    }
+}
+
+/// A stable code for an answer that was not passed on.
+fn garbled_code(garbled: &Garbled) -> &'static str {
+    match garbled {
+        Garbled::Cut => "model_cut",
+        Garbled::Unknown(_) => "model_content_unknown",
+        Garbled::Syntax(_) | Garbled::Misplaced(_) => "model_garbled",
+        Garbled::TooMuch(_) => "model_too_much",
+    }
+}

@@ -1,0 +1,152 @@
+//! What a tool call names: the command, paths and addresses in its arguments, by the table of the agent's adapter. Owns that what cannot
+//! be shown to a keeper in bounded plain text is not passed over in silence.
+
+use selvedge_domain::Digest;
+use serde_json::Value;
+
+use super::answer::Call;
+use super::wanted::{Tool, ToolAsk};
+
+/// Longest tool name.
+const NAME_CHARS_MAX: usize = 128;
+
+/// Longest command that is shown; what is longer is cut, and ends with [`CUT`].
+const COMMAND_CHARS_MAX: usize = 4_096;
+
+/// Longest path or address that is shown.
+const WORD_CHARS_MAX: usize = 1_024;
+
+/// Most paths, and most addresses, of one call; a patch over more files is refused.
+pub const WORDS_MAX: usize = 256;
+
+/// How a text ends that was cut.
+const CUT: &str = "[cut]";
+
+/// How the lines of a patch begin that name a file.
+const PATCHED: [&str; 4] = ["*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: "];
+
+/// A call whose facts cannot be told. It is denied without being asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Untold {
+    /// It names too much.
+    #[error("the call names more than {WORDS_MAX} files or addresses: do it in several calls")]
+    TooMany,
+    /// Its arguments are not one plain JSON object, so that an agent might read them otherwise than they were judged.
+    #[error("the arguments are not one plain JSON object: write each once")]
+    Unreadable,
+}
+
+/// The facts of a call, to be asked about.
+pub fn facts(call: &Call, tools: &[Tool], serial: u64, index: u64) -> Result<ToolAsk, Untold> {
+    let unknown = Tool { kind: "other".to_owned(), ..Tool::default() };
+    let tool = tools.iter().find(|tool| tool.name == call.name).unwrap_or(&unknown);
+    let arguments: Value = match call.is_json {
+        true => serde_json::from_str(&call.arguments).map_err(|_| Untold::Unreadable)?,
+        false if tool.patch.is_none() && tool != &unknown => return Err(Untold::Unreadable),
+        false => Value::Null,
+    };
+    let mut paths = Vec::new();
+    for name in &tool.paths {
+        paths.extend(texts(arguments.get(name)).map(|path| shown(path, WORD_CHARS_MAX)));
+    }
+    let patch = match tool.patch.as_deref() {
+        // A tool that takes text takes the patch itself.
+        Some(_) if !call.is_json => Some(call.arguments.as_str()),
+        Some(name) => arguments.get(name).and_then(Value::as_str),
+        None => None,
+    };
+    paths.extend(patch.into_iter().flat_map(patched));
+    let mut addresses = Vec::new();
+    for name in &tool.addresses {
+        addresses.extend(texts(arguments.get(name)).map(|address| shown(address, WORD_CHARS_MAX)));
+    }
+    if paths.len() > WORDS_MAX || addresses.len() > WORDS_MAX {
+        return Err(Untold::TooMany);
+    }
+    let command: Vec<&str> = tool.command.iter().flat_map(|name| texts(arguments.get(name))).collect();
+    Ok(ToolAsk {
+        serial,
+        index,
+        tool: shown(&call.name, NAME_CHARS_MAX),
+        kind: tool.kind.clone(),
+        command: shown(&command.join(" "), COMMAND_CHARS_MAX),
+        paths,
+        addresses,
+        arguments: Digest::of_parts([call.arguments.as_bytes()]),
+        argument_bytes: u64::try_from(call.arguments.len()).unwrap_or(u64::MAX),
+    })
+}
+
+/// A text, or each text of a list.
+fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {
+    let one = value.and_then(Value::as_str);
+    let many = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    one.into_iter().chain(many)
+}
+
+/// The files a patch names.
+fn patched(patch: &str) -> impl Iterator<Item = String> {
+    let named = |line: &str| PATCHED.iter().find_map(|begins| line.strip_prefix(begins)).map(str::to_owned);
+    patch.lines().filter_map(move |line| named(line.trim_start())).map(|path| shown(path.trim(), WORD_CHARS_MAX))
+}
+
+/// A text that can be shown: no control characters but line ends and tabs, no characters that turn text around, bounded.
+fn shown(text: &str, chars_max: usize) -> String {
+    let plain = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() || selvedge_domain::is_deceptive(c) => '\u{fffd}',
+        c => c,
+    };
+    let mut shown: String = text.chars().take(chars_max).map(plain).collect();
+    if text.chars().nth(chars_max).is_some() {
+        shown.push_str(CUT);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tools() -> Vec<Tool> {
+        let tool = |name: &str, kind: &str| Tool { name: name.into(), kind: kind.into(), ..Tool::default() };
+        vec![
+            Tool { command: Some("command".into()), ..tool("Bash", "shell") },
+            Tool { paths: vec!["file_path".into()], ..tool("Write", "edit") },
+            Tool { addresses: vec!["url".into()], ..tool("WebFetch", "fetch") },
+            Tool { patch: Some("input".into()), ..tool("apply_patch", "edit") },
+        ]
+    }
+
+    fn of(name: &str, arguments: &str, is_json: bool) -> ToolAsk {
+        let call = Call { id: "c".into(), name: name.into(), arguments: arguments.into(), is_json };
+        facts(&call, &tools(), 7, 1).unwrap()
+    }
+
+    #[test]
+    fn what_a_call_names_is_told_e3() {
+        assert_eq!(of("Bash", r#"{"command":"cat .env"}"#, true).command, "cat .env");
+        assert_eq!(of("Bash", r#"{"command":["bash","-lc","ls"]}"#, true).command, "bash -lc ls");
+        assert_eq!(
+            of("Write", r#"{"file_path":".claude/settings.json","content":"{}"}"#, true).paths,
+            [".claude/settings.json"]
+        );
+        assert_eq!(of("WebFetch", r#"{"url":"https://a.example"}"#, true).addresses, ["https://a.example"]);
+        let patch = "*** Begin Patch\n*** Update File: src/a.rs\n*** Move to: src/b.rs\n@@\n+x\n*** End Patch";
+        assert_eq!(of("apply_patch", patch, false).paths, ["src/a.rs", "src/b.rs"]);
+        let unknown = of("Mystery", r#"{"command":"env"}"#, true);
+        assert_eq!((unknown.kind.as_str(), unknown.command.as_str()), ("other", ""));
+    }
+
+    #[test]
+    fn what_is_told_is_bounded_and_cannot_deceive_a70() {
+        let long = format!(r#"{{"command":"{}"}}"#, "a".repeat(10_000));
+        assert_eq!(of("Bash", &long, true).command.len(), COMMAND_CHARS_MAX + CUT.len());
+        assert_eq!(of("Bash", "{\"command\":\"a\\u202eb\\u001b[2J\"}", true).command, "a\u{fffd}b\u{fffd}[2J");
+        let many: Vec<String> = (0..=WORDS_MAX).map(|n| format!("*** Add File: f{n}")).collect();
+        let call = Call { id: "c".into(), name: "apply_patch".into(), arguments: many.join("\n"), is_json: false };
+        assert_eq!(facts(&call, &tools(), 7, 1), Err(Untold::TooMany));
+        let twice = Call { name: "Bash".into(), arguments: r#"{"command":"ls","command":"env"}"#.into(), ..call };
+        assert_eq!(facts(&twice, &tools(), 7, 1), Err(Untold::Unreadable), "read by a reader as no plain JSON");
+    }
+}

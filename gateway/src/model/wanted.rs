@@ -1,0 +1,105 @@
+//! What a model door is told at its start, asks its keeper, and tells it: facts in bounded plain text, never JSON of an agent's or a
+//! model's.
+
+use std::collections::BTreeSet;
+
+use selvedge_domain::{CredentialName, Digest, Endpoint};
+
+use super::{Egress, Protocol, Usage};
+
+/// A model as a door is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelHost {
+    /// Where the sandbox finds it: a place that is nowhere.
+    pub endpoint: Endpoint,
+    /// Where it is.
+    pub upstream: Endpoint,
+    /// What stands before the protocol's own paths there; "" or `/some/path`.
+    pub base_path: String,
+    /// How it is spoken to.
+    pub protocols: BTreeSet<Protocol>,
+    /// What the vendor calls the models that may be asked.
+    pub names: BTreeSet<String>,
+    /// What the vendor may do on its side.
+    pub egress: BTreeSet<Egress>,
+    /// The tools of the agent that are known.
+    pub tools: Vec<Tool>,
+    /// What denied calls are called; drawn for this attempt.
+    pub denied: String,
+}
+
+/// A tool of an agent: what its arguments mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name, as the model is told it.
+    pub name: String,
+    /// What kind it is.
+    pub kind: String,
+    /// The argument that is a command, or a list of words of one.
+    pub command: Option<String>,
+    /// The arguments that are paths.
+    pub paths: Vec<String>,
+    /// The arguments that are addresses.
+    pub addresses: Vec<String>,
+    /// The argument that is a patch with paths in it; where the tool takes text, that is the patch.
+    pub patch: Option<String>,
+}
+
+/// What a door asks about a call of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelAsk {
+    /// Names this call between keeper and door.
+    pub serial: u64,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// What the vendor calls the model.
+    pub asked: String,
+    /// How long the request is.
+    pub request_bytes: u64,
+    /// How many tools it offers.
+    pub tools: u64,
+    /// The most the model may write, where the request says so.
+    pub output_tokens_max: Option<u64>,
+    /// What the vendor is to do on its side.
+    pub egress: BTreeSet<Egress>,
+    /// The lent credential that would go into it.
+    pub credential: Option<CredentialName>,
+}
+
+/// What an allowed call of a model came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelDone {
+    /// Which call.
+    pub serial: u64,
+    /// The vendor's status; 0 when there was no answer.
+    pub status: u16,
+    /// What the vendor counted, as far as it told.
+    pub usage: Usage,
+    /// Whether these are its last numbers.
+    pub is_final: bool,
+    /// How much the model wrote, to estimate by.
+    pub written_bytes: u64,
+}
+
+/// What a door asks about a tool call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolAsk {
+    /// The call of the model that it came with.
+    pub serial: u64,
+    /// Which of that answer's, counted from 0.
+    pub index: u64,
+    /// The tool.
+    pub tool: String,
+    /// What kind it is; `other` where nobody told.
+    pub kind: String,
+    /// The command it would run; "" where there is none.
+    pub command: String,
+    /// The paths it names.
+    pub paths: Vec<String>,
+    /// The addresses it names.
+    pub addresses: Vec<String>,
+    /// Of its arguments, all of them.
+    pub arguments: Digest,
+    /// How long they are.
+    pub argument_bytes: u64,
+}

@@ -1,0 +1,195 @@
+//! The model door's messages as they are written, and their conversion from and into [`super::wanted`].
+
+use selvedge_domain::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::wanted::{ModelAsk, ModelDone, ModelHost, Tool, ToolAsk};
+use super::{Egress, Protocol, Usage};
+use crate::wire::message::{BadMessage, credential, endpoint};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireModelHost {
+    endpoint: (String, u16),
+    upstream: (String, u16),
+    base_path: String,
+    protocols: Vec<String>,
+    names: Vec<String>,
+    egress: Vec<String>,
+    tools: Vec<WireTool>,
+    denied: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireTool {
+    name: String,
+    kind: String,
+    command: Option<String>,
+    paths: Vec<String>,
+    addresses: Vec<String>,
+    patch: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireModelAsk {
+    serial: u64,
+    protocol: String,
+    asked: String,
+    request_bytes: u64,
+    tools: u64,
+    output_tokens_max: Option<u64>,
+    egress: Vec<String>,
+    credential: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireModelDone {
+    serial: u64,
+    status: u16,
+    /// Input, cached, cache write, output, reasoning.
+    usage: [u64; 5],
+    is_final: bool,
+    written_bytes: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireToolAsk {
+    serial: u64,
+    index: u64,
+    tool: String,
+    kind: String,
+    command: String,
+    paths: Vec<String>,
+    addresses: Vec<String>,
+    arguments: String,
+    argument_bytes: u64,
+}
+
+fn protocol(word: &str) -> Result<Protocol, BadMessage> {
+    Protocol::parse(word).ok_or(BadMessage("protocol"))
+}
+
+fn egress(word: &str) -> Result<Egress, BadMessage> {
+    Egress::parse(word).ok_or(BadMessage("egress"))
+}
+
+fn words<'a>(egress: impl IntoIterator<Item = &'a Egress>) -> Vec<String> {
+    egress.into_iter().map(|egress| egress.as_str().to_owned()).collect()
+}
+
+impl From<&ModelHost> for WireModelHost {
+    fn from(host: &ModelHost) -> Self {
+        Self {
+            endpoint: (host.endpoint.host.to_string(), host.endpoint.port),
+            upstream: (host.upstream.host.to_string(), host.upstream.port),
+            base_path: host.base_path.clone(),
+            protocols: host.protocols.iter().map(ToString::to_string).collect(),
+            names: host.names.iter().cloned().collect(),
+            egress: words(&host.egress),
+            tools: host.tools.iter().map(WireTool::from).collect(),
+            denied: host.denied.clone(),
+        }
+    }
+}
+
+impl TryFrom<WireModelHost> for ModelHost {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireModelHost) -> Result<Self, BadMessage> {
+        Ok(Self {
+            endpoint: endpoint(&wire.endpoint.0, wire.endpoint.1)?,
+            upstream: endpoint(&wire.upstream.0, wire.upstream.1)?,
+            base_path: wire.base_path,
+            protocols: wire.protocols.iter().map(|word| protocol(word)).collect::<Result<_, _>>()?,
+            names: wire.names.into_iter().collect(),
+            egress: wire.egress.iter().map(|word| egress(word)).collect::<Result<_, _>>()?,
+            tools: wire.tools.into_iter().map(Tool::from).collect(),
+            denied: wire.denied,
+        })
+    }
+}
+
+impl From<&Tool> for WireTool {
+    fn from(tool: &Tool) -> Self {
+        let Tool { name, kind, command, paths, addresses, patch } = tool.clone();
+        Self { name, kind, command, paths, addresses, patch }
+    }
+}
+
+impl From<WireTool> for Tool {
+    fn from(wire: WireTool) -> Self {
+        let WireTool { name, kind, command, paths, addresses, patch } = wire;
+        Self { name, kind, command, paths, addresses, patch }
+    }
+}
+
+impl From<ModelAsk> for WireModelAsk {
+    fn from(ask: ModelAsk) -> Self {
+        Self {
+            serial: ask.serial,
+            protocol: ask.protocol.to_string(),
+            asked: ask.asked,
+            request_bytes: ask.request_bytes,
+            tools: ask.tools,
+            output_tokens_max: ask.output_tokens_max,
+            egress: words(&ask.egress),
+            credential: ask.credential.map(|credential| credential.to_string()),
+        }
+    }
+}
+
+impl TryFrom<WireModelAsk> for ModelAsk {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireModelAsk) -> Result<Self, BadMessage> {
+        Ok(Self {
+            serial: wire.serial,
+            protocol: protocol(&wire.protocol)?,
+            asked: wire.asked,
+            request_bytes: wire.request_bytes,
+            tools: wire.tools,
+            output_tokens_max: wire.output_tokens_max,
+            egress: wire.egress.iter().map(|word| egress(word)).collect::<Result<_, _>>()?,
+            credential: wire.credential.as_deref().map(credential).transpose()?,
+        })
+    }
+}
+
+impl From<ModelDone> for WireModelDone {
+    fn from(done: ModelDone) -> Self {
+        let ModelDone { serial, status, usage, is_final, written_bytes } = done;
+        let usage = [usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning];
+        Self { serial, status, usage, is_final, written_bytes }
+    }
+}
+
+impl From<WireModelDone> for ModelDone {
+    fn from(wire: WireModelDone) -> Self {
+        let WireModelDone { serial, status, usage, is_final, written_bytes } = wire;
+        let [input, cached, cache_write, output, reasoning] = usage;
+        let usage = Usage { input, cached, cache_write, output, reasoning };
+        Self { serial, status, usage, is_final, written_bytes }
+    }
+}
+
+impl From<ToolAsk> for WireToolAsk {
+    fn from(ask: ToolAsk) -> Self {
+        let ToolAsk { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes } = ask;
+        let arguments = arguments.to_string();
+        Self { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes }
+    }
+}
+
+impl TryFrom<WireToolAsk> for ToolAsk {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireToolAsk) -> Result<Self, BadMessage> {
+        let WireToolAsk { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes } = wire;
+        let arguments = Digest::parse(&arguments).map_err(|_| BadMessage("arguments"))?;
+        Ok(Self { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes })
+    }
+}
