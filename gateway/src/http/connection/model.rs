@@ -12,7 +12,7 @@ use crate::http::Context;
 use crate::http::body::{self, BodyReader, Framing};
 use crate::http::entry::HTTPS_PORT;
 use crate::http::lend::{self, BodyWatch, Going, Injection};
-use crate::http::path::CanonicalPath;
+use crate::http::path::{CanonicalPath, Query};
 use crate::http::peer::{Peer, RelayError};
 use crate::http::refusal::Refusal;
 use crate::http::request::Exchange;
@@ -25,6 +25,7 @@ use crate::model::call::{Called, called};
 use crate::model::dialect::{self, Dialogue};
 use crate::model::door::{MEMBER_LEFT_OUT, ModelDoor};
 use crate::model::facts::facts;
+use crate::model::gemini::Target;
 use crate::model::request::{REQUEST_BYTES_MAX, Rebuilt};
 use crate::model::sse;
 use crate::model::wanted::{ModelAsk, ModelDone};
@@ -40,8 +41,7 @@ const ANSWER_BYTES_MAX: u64 = 32 << 20;
 const ERROR_BYTES_MAX: u64 = 256 * 1024;
 
 /// Request fields that a vendor needs beside the body; no other goes upstream.
-const FIELDS: [&str; 6] =
-    ["accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta", "x-stainless-helper-method"];
+const FIELDS: [&str; 5] = ["accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta"];
 
 /// What was answered, for the record.
 #[derive(Default)]
@@ -94,7 +94,7 @@ impl Connection {
         if let Some(turned) = BodyWatch::over(&context.loans).and_then(|watch| watch.turned_up_in(&rebuilt.body)) {
             return Err(Refusal::TurnedUp(turned).into());
         }
-        let mut upstream = upstream_request(door, request, &rebuilt)?;
+        let mut upstream = upstream_request(door, request, &called, &rebuilt)?;
         let injection = lend::injection(&context.loans, &upstream, &door.host.upstream)?;
         let ask = ModelAsk {
             serial: context.link.serial(),
@@ -160,7 +160,11 @@ impl Connection {
         let Turn { door, streams, .. } = turn;
         let context = Arc::clone(&self.context);
         let dialled = context.dialer.dial(&door.host.upstream, ClientLeg::Tls, &context.scope).await;
-        let mut server = dialled.map_err(Refusal::from)?;
+        let mut server = dialled.map_err(|error| {
+            // Nothing was sent, so nothing is billed.
+            answered.metered.is_final = true;
+            Refusal::from(error)
+        })?;
         let response = self.put(&mut server, upstream, &door.host.upstream, body).await?;
         answered.status = response.status;
         let forms = || injection.into_iter().flat_map(|injection| injection.forms.iter().map(Vec::as_slice));
@@ -393,10 +397,21 @@ struct Turn<'a> {
 }
 
 /// The request that goes upstream: this method and path, a few fields, and the body that was made anew.
-fn upstream_request(door: &ModelDoor, request: &Exchange, rebuilt: &Rebuilt) -> Result<Exchange, Refusal> {
+fn upstream_request(
+    door: &ModelDoor,
+    request: &Exchange,
+    called: &Called,
+    rebuilt: &Rebuilt,
+) -> Result<Exchange, Refusal> {
     let mut upstream = request.clone();
-    let path = format!("{}{}", door.host.base_path, request.path.as_str());
+    // Where the path says what is asked, it is made anew like the body.
+    let target = called.target.as_ref().map(Target::upstream);
+    let query = upstream.query.as_ref().map(|query| format!("?{}", query.as_str())).unwrap_or_default();
+    let target = target.unwrap_or_else(|| format!("{}{query}", request.path.as_str()));
+    let (path, query) = target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
+    let path = format!("{}{path}", door.host.base_path);
     upstream.path = CanonicalPath::parse(&path).map_err(|_| Refusal::OutsideGrant)?;
+    upstream.query = query.map(Query::parse).transpose().map_err(|_| Refusal::OutsideGrant)?;
     upstream.framing = Framing::Length(u64::try_from(rebuilt.body.len()).unwrap_or(u64::MAX));
     upstream.expects_continue = false;
     // Its key is a placeholder, or somebody else's; ours goes in.
