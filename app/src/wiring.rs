@@ -50,6 +50,7 @@ mod tokens;
 mod withdraw;
 mod workplace;
 
+pub(crate) use door::dangers_for;
 pub(crate) use loans::WITHDRAWN;
 pub(crate) use rules::{CurrentJudge, NotInForce};
 pub(crate) use store::ClaimedStore;

@@ -237,6 +237,46 @@ kill $relay; cat /tmp/said"#
     scene.run(&["audit", "verify"]).ok();
 }
 
+/// What the operator weakened shows wherever a request is looked at; a door goes on as it was told at its start, and the record says
+/// that, whatever the configuration says by then.
+#[test]
+fn a13_a14_what_danger_lets_through_is_on_record_and_on_the_card() {
+    let (port, heads) = service();
+    let scene = Scene::ready();
+    let reach = format!("reach = [\"GET https://{HOST}/\", \"GET https://open.selvedge.test/\"]\n");
+    scene.configure("", &format!("{}{reach}", agent("caller", "draft")));
+    let without = std::fs::read_to_string(scene.config()).unwrap();
+    let card = |scene: &Scene| scene.json(&["can", "caller"])["can_reach"].to_string();
+    assert!(!card(&scene).contains("danger"), "{}", card(&scene));
+    let with = format!("{without}\n[danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n");
+    std::fs::write(scene.config(), with).unwrap();
+    let line = format!("by `danger`, {HOST}:443 is reached at 127.0.0.1:{port}, in clear text");
+    assert!(card(&scene).contains(&line), "{}", card(&scene));
+
+    let _keeper = scene.serve();
+    let ask = |path| format!("curl -sS -o /dev/null https://{path}");
+    let (other, named) = (ask("open.selvedge.test/"), ask(&format!("{HOST}/")));
+    scene.run(&["run", "--agent", "caller", &format!("{other}; while {named}; do sleep 0.1; done")]).ok();
+    let run = eventually("it runs", || scene.runs().first().map(|run| text(run, "run").to_owned()));
+    eventually("it asks", || (!heads.lock().unwrap().is_empty()).then_some(()));
+    std::fs::write(scene.config(), without).unwrap();
+    eventually("the configuration is in force", || (!card(&scene).contains("danger")).then_some(()));
+    let before = heads.lock().unwrap().len();
+    eventually("it asks on", || (heads.lock().unwrap().len() > before + 2).then_some(()));
+    scene.run(&["revoke", &run]).ok();
+
+    let show = scene.json(&["show", &run]);
+    let entries = show["entries"].as_array().unwrap();
+    let asked = entries.iter().filter(|entry| entry["kind"] == "decided" && entry["detail"]["verb"] == "http.request");
+    let said = |host: &str| {
+        let there = asked.clone().map(|entry| &entry["detail"]["facts"]).filter(|facts| facts["host"] == host);
+        there.map(|facts| text(facts, "danger").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(said("open.selvedge.test"), ["none"], "{show}");
+    let named = said(HOST);
+    assert!(named.len() > before + 2 && named.iter().all(|said| *said == format!("plain 127.0.0.1:{port}")), "{show}");
+}
+
 /// Asks for what it may not, over and over and as fast as it can.
 const STORM: &str = r#"
 import http.client, os, ssl, urllib.parse
