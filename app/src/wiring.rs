@@ -43,6 +43,7 @@ mod registry;
 mod repositories;
 mod rules;
 mod sealed;
+mod send;
 mod store;
 mod tape;
 mod tenure;

@@ -277,6 +277,46 @@ fn a13_a14_what_danger_lets_through_is_on_record_and_on_the_card() {
     assert!(named.len() > before + 2 && named.iter().all(|said| *said == format!("plain 127.0.0.1:{port}")), "{show}");
 }
 
+/// However often a run begins anew: what it has sent, it has sent.
+#[test]
+fn a20_another_attempt_may_send_no_more_than_the_first_one_left() {
+    let (port, heads) = service();
+    let scene = Scene::ready();
+    scene.configure(
+        "",
+        &format!(
+            "{}reach = [\"GET https://{HOST}/\"]\n[network.send]\n\"{HOST}\" = \"8KiB\"\n\
+             [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n",
+            agent("caller", "draft")
+        ),
+    );
+    let card = scene.json(&["can", "caller"])["can_reach"].to_string();
+    assert!(card.contains(&format!("it sends {HOST} 8 KiB at most in all of a run")), "{card}");
+    let keeper = scene.serve();
+    let file = "x".repeat(1000);
+    let script = format!(
+        "while curl -sf -o /dev/null 'https://{HOST}/?{file}'; do :; done\n\
+         curl -s 'https://{HOST}/?{file}'; while sleep 1; do :; done"
+    );
+    scene.run(&["run", "--agent", "caller", &script]).ok();
+    let run = eventually("it runs", || scene.runs().first().map(|run| text(run, "run").to_owned()));
+    let refused = || {
+        let show = scene.json(&["show", &run]);
+        let entries = show["entries"].as_array().unwrap();
+        entries.iter().filter(|entry| entry.to_string().contains("send_budget_spent")).count()
+    };
+    let before = eventually("the first one has spent it", || Some(refused()).filter(|refused| *refused > 0));
+    let sent = heads.lock().unwrap().clone();
+    assert!((3..8).contains(&sent.len()) && sent.concat().len() <= 8192, "{} requests", sent.len());
+    keeper.kill();
+    let _keeper = scene.serve();
+    eventually("the second one is refused as well", || (refused() > before).then_some(()));
+    let shown = scene.json(&["show", &run]).to_string();
+    assert!(shown.contains("attempt_lost") || scene.runs()[0]["attempts"] == 2, "{shown}");
+    assert_eq!(heads.lock().unwrap().len(), sent.len(), "nothing more was sent");
+    scene.run(&["revoke", &run]).ok();
+}
+
 /// Asks for what it may not, over and over and as fast as it can.
 const STORM: &str = r#"
 import http.client, os, ssl, urllib.parse

@@ -240,6 +240,7 @@ mod tests {
             asking: None,
             graphql: Vec::new(),
             limits: Limits::default(),
+            budgets: std::collections::BTreeMap::new(),
             proxy: None,
         })
     }

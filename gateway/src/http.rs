@@ -5,6 +5,7 @@
 pub mod authority;
 pub(crate) mod aws_chunked;
 pub mod body;
+pub(crate) mod budget;
 pub(crate) mod certificates;
 mod connection;
 pub mod credentials;
@@ -33,6 +34,7 @@ use crate::link::Link;
 use crate::loan::Loans;
 use crate::protocol::{Limits, ListenerKind};
 use crate::scope::Scope;
+use budget::Budgets;
 use certificates::RunAuthority;
 use connection::Connection;
 use entry::Entry;
@@ -63,6 +65,8 @@ pub(crate) struct Context {
     pub(crate) authority: RunAuthority,
     pub(crate) dialer: Dialer,
     pub(crate) limits: Limits,
+    /// What may still be sent.
+    pub(crate) budgets: Budgets,
     /// Room for the bodies that are read whole.
     pub(crate) whole_bodies: Arc<Semaphore>,
 }

@@ -278,6 +278,9 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     can_reach.extend(
         agent.may_ask.iter().map(|rule| format!("if it asks and that is allowed, until its attempt is over: {rule}")),
     );
+    let hosts: BTreeSet<_> = agent.reach.iter().chain(&agent.may_ask).map(|reach| &reach.endpoint.host).collect();
+    let at_most = |host| format!("it sends {host} {} KiB at most in all of a run", config.send.at(host) >> 10);
+    can_reach.extend(hosts.into_iter().map(at_most));
     can_reach.extend(dangers_for(&config, agent.reach.iter().chain(&agent.may_ask)));
     can_reach.push("nothing else: no network but its doors, no host file but its toolchain, no other run".to_owned());
     let borrowed: BTreeSet<&str> = agent.loans.iter().map(|loan| loan.credential.as_str()).collect();

@@ -111,6 +111,7 @@ impl Works {
         let config = self.config();
         let asking = access.map(AccessDesk::asking).transpose()?;
         let askable = asking.iter().flat_map(|asking| &asking.within);
+        let budgets = self.left_to_send(&config.send, &behalf.run, reach.iter().chain(askable.clone()))?;
         let hello = Hello {
             run: behalf.run.clone(),
             dangers: dangers(&config, reach.iter().chain(askable)),
@@ -125,6 +126,7 @@ impl Works {
             asking,
             graphql: config.graphql.clone(),
             limits: Limits::default(),
+            budgets,
             proxy: self.way_out().upstream().map_err(ActError::Permanent)?,
         };
         let started = Door::start(&self.executable, door_rights(), &hello);

@@ -34,9 +34,9 @@ pub struct HttpRequest {
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAnswered {
-    /// The upstream's status code; 0 when it could not be reached.
+    /// The upstream's status code; 0 when none came back.
     pub status: u16,
-    /// Bytes of body sent upstream.
+    /// Bytes sent upstream: line, head and body. The most that may have been, where its door ended before it said.
     pub request_bytes: u64,
     /// Bytes of body sent back.
     pub response_bytes: u64,

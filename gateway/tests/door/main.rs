@@ -18,6 +18,7 @@ mod protocol;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod send;
 mod signing;
 #[cfg(test)]
 mod upstream;
