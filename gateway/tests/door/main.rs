@@ -19,6 +19,7 @@ mod protocol;
 mod proxy;
 #[cfg(test)]
 mod send;
+#[cfg(test)]
 mod signing;
 #[cfg(test)]
 mod upstream;
