@@ -317,6 +317,56 @@ fn a20_another_attempt_may_send_no_more_than_the_first_one_left() {
     scene.run(&["revoke", &run]).ok();
 }
 
+/// What a request in GraphQL does is on record, and shown to whoever is asked about it; also where a credential goes into it.
+#[test]
+fn a47_what_graphql_does_is_on_record_and_in_the_approval_with_a_credential_too() {
+    let (port, heads) = service();
+    let scene = lending(port);
+    let sound = std::fs::read_to_string(scene.config()).unwrap();
+    let uses = format!("uses = [\"GET https://{HOST}/v1\"");
+    assert!(sound.contains(&uses));
+    let declared = format!("\n[graphql.\"{HOST}/graphql\"]\nmutations = [\"addComment\", \"closeIssue\"]\n");
+    let with = sound.replace(&uses, &format!("{uses}, \"POST https://{HOST}/graphql\""));
+    std::fs::write(scene.config(), with + &declared).unwrap();
+    let posts =
+        "permit (principal, action == Action::\"http.request\", resource) when { context.order.method == \"POST\" };\n";
+    let asked = "forbid (principal, action == Action::\"http.request\", resource)\n\
+                 when { context.order.graphql.contains(\"mutation closeIssue\") } unless { context.approved };\n";
+    let annotated = |id: &str, policy: &str| {
+        format!("@id(\"{id}\")\n@owner(\"team@example.org\")\n@next_step(\"ask a person\")\n{policy}")
+    };
+    let policies = annotated("posts", posts) + &annotated("closing-is-asked", asked);
+    std::fs::write(scene.state().join("policies/graphql.cedar"), policies).unwrap();
+
+    let post = |document: &str| {
+        format!(
+            "curl -sS -H 'Content-Type: application/json' -d '{{\"query\":\"{document}\"}}' https://{HOST}/graphql; "
+        )
+    };
+    let run = call(&scene, &(post("mutation{a:addComment}") + &post("mutation{b:closeIssue}")));
+    let show = scene.json(&["show", text(&run, "run")]);
+    let entries = show["entries"].as_array().unwrap();
+    let decided =
+        entries.iter().filter(|entry| entry["detail"]["verb"] == "http.request" && entry["kind"] == "decided");
+    let told: Vec<String> = decided
+        .map(|entry| {
+            let (verdict, facts) = (&entry["detail"]["verdict"], &entry["detail"]["facts"]);
+            format!("{verdict} {} {} {}", facts["graphql"], facts["credential"], facts["danger"])
+        })
+        .collect();
+    assert_eq!(told.len(), 2, "{show}");
+    for (told, (verdict, act)) in told.iter().zip([("allow", "addComment"), ("needs_approval", "closeIssue")]) {
+        for word in [verdict, &format!("mutation {act}"), "\"api\"", &format!("plain 127.0.0.1:{port}")] {
+            assert!(told.contains(word), "`{word}` is not in {told}");
+        }
+    }
+    let heads = heads.lock().unwrap();
+    assert!(heads.len() == 1 && heads[0].contains(KEY), "{heads:?}");
+    // Whoever is asked sees what it does, and that it leaves in clear text.
+    let asked = entries.iter().find(|entry| entry["detail"]["verdict"] == "needs_approval").unwrap().to_string();
+    assert!(asked.contains("closeIssue") && asked.contains("plain 127.0.0.1"), "{asked}");
+}
+
 /// Asks for what it may not, over and over and as fast as it can.
 const STORM: &str = r#"
 import http.client, os, ssl, urllib.parse
