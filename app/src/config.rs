@@ -28,6 +28,7 @@ mod graphql;
 mod models;
 mod propose;
 mod rights;
+mod send;
 mod trials;
 mod values;
 
@@ -38,6 +39,7 @@ pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
 pub(crate) use models::{ModelConfig, Price};
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};
+pub(crate) use send::SendLimits;
 
 /// Largest configuration we read.
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -88,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) danger: Vec<Danger>,
     pub(crate) graphql: Vec<GraphqlService>,
     pub(crate) proxy: Option<Proxy>,
+    /// How much a run may send.
+    pub(crate) send: SendLimits,
     pub(crate) toolchains: Vec<PathBuf>,
     pub(crate) advisories: Option<PathBuf>,
     pub(crate) advisories_remote: Option<String>,
@@ -229,6 +233,7 @@ impl Reader<'_> {
             danger: self.danger(file)?,
             graphql: self.graphql(file)?,
             proxy: self.proxy(&file.network)?,
+            send: self.send(&file.network.send)?,
             toolchains: self.toolchains(&file.factory)?,
             advisories: advisories.transpose()?,
             advisories_remote: file.advisories.remote.clone(),

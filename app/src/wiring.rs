@@ -45,6 +45,7 @@ mod registry;
 mod repositories;
 mod rules;
 mod sealed;
+mod send;
 mod store;
 mod tape;
 mod tenure;
@@ -53,6 +54,7 @@ mod withdraw;
 mod workplace;
 
 pub(crate) use agents::asked;
+pub(crate) use door::dangers_for;
 pub(crate) use loans::WITHDRAWN;
 pub(crate) use rules::{CurrentJudge, NotInForce};
 pub(crate) use store::ClaimedStore;

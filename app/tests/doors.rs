@@ -237,6 +237,136 @@ kill $relay; cat /tmp/said"#
     scene.run(&["audit", "verify"]).ok();
 }
 
+/// What the operator weakened shows wherever a request is looked at; a door goes on as it was told at its start, and the record says
+/// that, whatever the configuration says by then.
+#[test]
+fn a13_a14_what_danger_lets_through_is_on_record_and_on_the_card() {
+    let (port, heads) = service();
+    let scene = Scene::ready();
+    let reach = format!("reach = [\"GET https://{HOST}/\", \"GET https://open.selvedge.test/\"]\n");
+    scene.configure("", &format!("{}{reach}", agent("caller", "draft")));
+    let without = std::fs::read_to_string(scene.config()).unwrap();
+    let card = |scene: &Scene| scene.json(&["can", "caller"])["can_reach"].to_string();
+    assert!(!card(&scene).contains("danger"), "{}", card(&scene));
+    let with = format!("{without}\n[danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n");
+    std::fs::write(scene.config(), with).unwrap();
+    let line = format!("by `danger`, {HOST}:443 is reached at 127.0.0.1:{port}, in clear text");
+    assert!(card(&scene).contains(&line), "{}", card(&scene));
+
+    let _keeper = scene.serve();
+    let ask = |path| format!("curl -sS -o /dev/null https://{path}");
+    let (other, named) = (ask("open.selvedge.test/"), ask(&format!("{HOST}/")));
+    scene.run(&["run", "--agent", "caller", &format!("{other}; while {named}; do sleep 0.1; done")]).ok();
+    let run = eventually("it runs", || scene.runs().first().map(|run| text(run, "run").to_owned()));
+    eventually("it asks", || (!heads.lock().unwrap().is_empty()).then_some(()));
+    std::fs::write(scene.config(), without).unwrap();
+    eventually("the configuration is in force", || (!card(&scene).contains("danger")).then_some(()));
+    let before = heads.lock().unwrap().len();
+    eventually("it asks on", || (heads.lock().unwrap().len() > before + 2).then_some(()));
+    scene.run(&["revoke", &run]).ok();
+
+    let show = scene.json(&["show", &run]);
+    let entries = show["entries"].as_array().unwrap();
+    let asked = entries.iter().filter(|entry| entry["kind"] == "decided" && entry["detail"]["verb"] == "http.request");
+    let said = |host: &str| {
+        let there = asked.clone().map(|entry| &entry["detail"]["facts"]).filter(|facts| facts["host"] == host);
+        there.map(|facts| text(facts, "danger").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(said("open.selvedge.test"), ["none"], "{show}");
+    let named = said(HOST);
+    assert!(named.len() > before + 2 && named.iter().all(|said| *said == format!("plain 127.0.0.1:{port}")), "{show}");
+}
+
+/// However often a run begins anew: what it has sent, it has sent.
+#[test]
+fn a20_another_attempt_may_send_no_more_than_the_first_one_left() {
+    let (port, heads) = service();
+    let scene = Scene::ready();
+    scene.configure(
+        "",
+        &format!(
+            "{}reach = [\"GET https://{HOST}/\"]\n[network.send]\n\"{HOST}\" = \"8KiB\"\n\
+             [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n",
+            agent("caller", "draft")
+        ),
+    );
+    let card = scene.json(&["can", "caller"])["can_reach"].to_string();
+    assert!(card.contains(&format!("it sends {HOST} 8 KiB at most in all of a run")), "{card}");
+    let keeper = scene.serve();
+    let file = "x".repeat(1000);
+    let script = format!(
+        "while curl -sf -o /dev/null 'https://{HOST}/?{file}'; do :; done\n\
+         curl -s 'https://{HOST}/?{file}'; while sleep 1; do :; done"
+    );
+    scene.run(&["run", "--agent", "caller", &script]).ok();
+    let run = eventually("it runs", || scene.runs().first().map(|run| text(run, "run").to_owned()));
+    let refused = || {
+        let show = scene.json(&["show", &run]);
+        let entries = show["entries"].as_array().unwrap();
+        entries.iter().filter(|entry| entry.to_string().contains("send_budget_spent")).count()
+    };
+    let before = eventually("the first one has spent it", || Some(refused()).filter(|refused| *refused > 0));
+    let sent = heads.lock().unwrap().clone();
+    assert!((3..8).contains(&sent.len()) && sent.concat().len() <= 8192, "{} requests", sent.len());
+    keeper.kill();
+    let _keeper = scene.serve();
+    eventually("the second one is refused as well", || (refused() > before).then_some(()));
+    let shown = scene.json(&["show", &run]).to_string();
+    assert!(shown.contains("attempt_lost") || scene.runs()[0]["attempts"] == 2, "{shown}");
+    assert_eq!(heads.lock().unwrap().len(), sent.len(), "nothing more was sent");
+    scene.run(&["revoke", &run]).ok();
+}
+
+/// What a request in GraphQL does is on record, and shown to whoever is asked about it; also where a credential goes into it.
+#[test]
+fn a47_what_graphql_does_is_on_record_and_in_the_approval_with_a_credential_too() {
+    let (port, heads) = service();
+    let scene = lending(port);
+    let sound = std::fs::read_to_string(scene.config()).unwrap();
+    let uses = format!("uses = [\"GET https://{HOST}/v1\"");
+    assert!(sound.contains(&uses));
+    let declared = format!("\n[graphql.\"{HOST}/graphql\"]\nmutations = [\"addComment\", \"closeIssue\"]\n");
+    let with = sound.replace(&uses, &format!("{uses}, \"POST https://{HOST}/graphql\""));
+    std::fs::write(scene.config(), with + &declared).unwrap();
+    let posts =
+        "permit (principal, action == Action::\"http.request\", resource) when { context.order.method == \"POST\" };\n";
+    let asked = "forbid (principal, action == Action::\"http.request\", resource)\n\
+                 when { context.order.graphql.contains(\"mutation closeIssue\") } unless { context.approved };\n";
+    let annotated = |id: &str, policy: &str| {
+        format!("@id(\"{id}\")\n@owner(\"team@example.org\")\n@next_step(\"ask a person\")\n{policy}")
+    };
+    let policies = annotated("posts", posts) + &annotated("closing-is-asked", asked);
+    std::fs::write(scene.state().join("policies/graphql.cedar"), policies).unwrap();
+
+    let post = |document: &str| {
+        format!(
+            "curl -sS -H 'Content-Type: application/json' -d '{{\"query\":\"{document}\"}}' https://{HOST}/graphql; "
+        )
+    };
+    let run = call(&scene, &(post("mutation{a:addComment}") + &post("mutation{b:closeIssue}")));
+    let show = scene.json(&["show", text(&run, "run")]);
+    let entries = show["entries"].as_array().unwrap();
+    let decided =
+        entries.iter().filter(|entry| entry["detail"]["verb"] == "http.request" && entry["kind"] == "decided");
+    let told: Vec<String> = decided
+        .map(|entry| {
+            let (verdict, facts) = (&entry["detail"]["verdict"], &entry["detail"]["facts"]);
+            format!("{verdict} {} {} {}", facts["graphql"], facts["credential"], facts["danger"])
+        })
+        .collect();
+    assert_eq!(told.len(), 2, "{show}");
+    for (told, (verdict, act)) in told.iter().zip([("allow", "addComment"), ("needs_approval", "closeIssue")]) {
+        for word in [verdict, &format!("mutation {act}"), "\"api\"", &format!("plain 127.0.0.1:{port}")] {
+            assert!(told.contains(word), "`{word}` is not in {told}");
+        }
+    }
+    let heads = heads.lock().unwrap();
+    assert!(heads.len() == 1 && heads[0].contains(KEY), "{heads:?}");
+    // Whoever is asked sees what it does, and that it leaves in clear text.
+    let asked = entries.iter().find(|entry| entry["detail"]["verdict"] == "needs_approval").unwrap().to_string();
+    assert!(asked.contains("closeIssue") && asked.contains("plain 127.0.0.1"), "{asked}");
+}
+
 /// Asks for what it may not, over and over and as fast as it can.
 const STORM: &str = r#"
 import http.client, os, ssl, urllib.parse

@@ -244,6 +244,7 @@ mod tests {
             query_bytes: 0,
             credential: None,
             graphql: BTreeSet::new(),
+            danger: BTreeSet::new(),
         }
     }
 

@@ -134,7 +134,8 @@ impl Doorkeeper for Gatekeeper<'_> {
         let permit = self.open.lock().ok().and_then(|mut open| open.remove(&serial));
         if let Some(permit) = permit {
             let outcome = match answer.status {
-                0 => Err(ActError::Transient("the upstream did not answer".to_owned())),
+                // What left has left, whether or not an answer came back.
+                0 if answer.request_bytes == 0 => Err(ActError::Transient("the upstream did not answer".to_owned())),
                 _ => Ok(answer),
             };
             // A deed that cannot be recorded shows as an open decision; the next decision fails on the same record.

@@ -241,6 +241,7 @@ mod tests {
             model: None,
             graphql: Vec::new(),
             limits: Limits::default(),
+            budgets: std::collections::BTreeMap::new(),
             proxy: None,
         })
     }

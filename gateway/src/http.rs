@@ -5,6 +5,7 @@
 pub mod authority;
 pub(crate) mod aws_chunked;
 pub mod body;
+pub(crate) mod budget;
 pub(crate) mod certificates;
 mod connection;
 pub mod credentials;
@@ -34,6 +35,7 @@ use crate::loan::Loans;
 use crate::model::door::ModelDoor;
 use crate::protocol::{Limits, ListenerKind};
 use crate::scope::Scope;
+use budget::Budgets;
 use certificates::RunAuthority;
 use connection::Connection;
 use entry::Entry;
@@ -66,6 +68,8 @@ pub(crate) struct Context {
     pub(crate) authority: RunAuthority,
     pub(crate) dialer: Dialer,
     pub(crate) limits: Limits,
+    /// What may still be sent.
+    pub(crate) budgets: Budgets,
     /// Room for the bodies that are read whole.
     pub(crate) whole_bodies: Arc<Semaphore>,
 }

@@ -122,7 +122,8 @@ pub struct Door {
     reader: Mutex<UnixStream>,
     writer: Mutex<Writer>,
     child: Mutex<Child>,
-    open: Mutex<BTreeSet<u64>>,
+    /// What was allowed and is not done, with the most that it sends.
+    open: Mutex<BTreeMap<u64, u64>>,
     changes: Changes,
 }
 
@@ -193,9 +194,9 @@ impl Door {
         self.kill();
         // Nobody will confirm anything any more.
         lock(&self.changes.waiting).clear();
-        for serial in std::mem::take(&mut *lock(&self.open)) {
+        for (serial, request_bytes) in std::mem::take(&mut *lock(&self.open)) {
             let outcome = Outcome::Failed { code: "door_gone".into() };
-            judge.done(Done { serial, outcome, request_bytes: 0, response_bytes: 0 });
+            judge.done(Done { serial, outcome, request_bytes, response_bytes: 0 });
         }
         served
     }
@@ -220,7 +221,7 @@ impl Door {
             FromDoor::Ask(ask) => self.answer(ask, judge),
             FromDoor::Done(done) => {
                 let done = Done::from(done);
-                if !lock(&self.open).remove(&done.serial) {
+                if lock(&self.open).remove(&done.serial).is_none() {
                     return Err(ServeError::Nonsense("it did what was not allowed".into()));
                 }
                 judge.done(done);
@@ -253,7 +254,7 @@ impl Door {
     fn answer(&self, ask: crate::wire::message::WireAsk, judge: &dyn Judge) -> Result<(), ServeError> {
         let ask = Ask::try_from(ask).map_err(|bad| ServeError::Nonsense(bad.to_string()))?;
         let verdict = judge.ask(&ask);
-        if verdict == Verdict::Allow && !lock(&self.open).insert(ask.serial) {
+        if verdict == Verdict::Allow && lock(&self.open).insert(ask.serial, ask.sent_at_most()).is_some() {
             return Err(ServeError::Nonsense("it asked twice under one number".into()));
         }
         let answer = ToDoor::Answer { serial: ask.serial, verdict: verdict.into() };
@@ -440,7 +441,10 @@ mod tests {
         liar.shutdown(std::net::Shutdown::Write).unwrap();
         let heard = Yes(Mutex::default());
         door.serve(&heard).unwrap();
-        let heard: Vec<_> = heard.0.into_inner().unwrap().into_iter().map(|done| (done.serial, done.outcome)).collect();
+        let heard = heard.0.into_inner().unwrap();
+        // Nobody knows what left, so it counts as all that could have.
+        assert!(heard.iter().skip(1).all(|done| done.request_bytes > 16 << 20), "{heard:?}");
+        let heard: Vec<_> = heard.into_iter().map(|done| (done.serial, done.outcome)).collect();
         let gone = || Outcome::Failed { code: "door_gone".into() };
         assert_eq!(heard, [(1, Outcome::Answered { status: 200 }), (2, gone()), (3, gone())]);
     }

@@ -41,7 +41,8 @@ pub use loan::{
 };
 pub use process::main;
 pub use protocol::{
-    Ask, Asking, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict,
+    Ask, Asking, Done, Fence, HEADS_BYTES_MAX, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source,
+    Verdict,
 };
 pub use roots::{RootsError, system_roots_pem};
 pub use tokens::TokenCall;

@@ -15,6 +15,7 @@ use crate::dial::{Dialer, SystemResolver};
 use crate::dns;
 use crate::git::door::GitDoor;
 use crate::git::spool::Lanes;
+use crate::http::budget::Budgets;
 use crate::http::certificates::{BadAuthority, RunAuthority};
 use crate::http::{self, Context, WHOLE_BODIES_MAX};
 use crate::identity;
@@ -104,9 +105,22 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
     let whole_bodies = Arc::new(Semaphore::new(WHOLE_BODIES_MAX));
     let (tokens, asking) = (hello.tokens, hello.asking.map(|asking| asking.endpoint));
     let model = hello.model.map(ModelDoor::new);
-    let (graphql, limits) = (hello.graphql, hello.limits);
-    let context =
-        Context { scope, link, loans, git, tokens, asking, model, graphql, authority, dialer, limits, whole_bodies };
+    let (graphql, limits, budgets) = (hello.graphql, hello.limits, Budgets::begin(hello.budgets));
+    let context = Context {
+        scope,
+        link,
+        loans,
+        git,
+        tokens,
+        asking,
+        model,
+        graphql,
+        authority,
+        dialer,
+        limits,
+        budgets,
+        whole_bodies,
+    };
     Ok(Prepared { context, messages, listeners, lease: hello.lease })
 }
 

@@ -1,16 +1,17 @@
 //! What keeper and door tell each other, in the factory's own types. Owns the vocabulary; never knows bytes or sockets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use selvedge_domain::{CredentialName, Endpoint, GraphqlAct, Method, Reach, RunId};
+use selvedge_domain::{CredentialName, Endpoint, GraphqlAct, HostPattern, Method, Reach, RunId};
 use zeroize::Zeroizing;
 
 use crate::danger;
 use crate::dial::proxy::UpstreamProxy;
 use crate::git::wanted::GitHost;
 use crate::graphql::GraphqlService;
+use crate::http::request::REQUEST_HEAD_BYTES_MAX;
 use crate::loan::Loan;
 use crate::model::wanted::ModelHost;
 
@@ -45,6 +46,8 @@ pub struct Hello {
     pub graphql: Vec<GraphqlService>,
     /// How much may pass.
     pub limits: Limits,
+    /// How many bytes the run may still send to each host in all; to others none.
+    pub budgets: BTreeMap<HostPattern, u64>,
     /// The proxy everything leaves through but what `dangers` name, if there is one.
     pub proxy: Option<UpstreamProxy>,
 }
@@ -135,6 +138,16 @@ pub struct Ask {
     pub source: Source,
 }
 
+impl Ask {
+    /// The most that leaves for it, whatever becomes of it.
+    pub(crate) fn sent_at_most(&self) -> u64 {
+        HEADS_BYTES_MAX.saturating_add(self.body_bytes.unwrap_or(Limits::default().request_body_bytes_max))
+    }
+}
+
+/// The most that leaves of a request beside its body: its head, twice where a server closed on the first.
+pub const HEADS_BYTES_MAX: u64 = 2 * REQUEST_HEAD_BYTES_MAX as u64;
+
 /// The answer to an [`Ask`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -156,7 +169,7 @@ pub struct Done {
     pub serial: u64,
     /// How it ended.
     pub outcome: Outcome,
-    /// Body bytes that left.
+    /// Bytes that left: line, head and body. The most that may have, where the door is gone.
     pub request_bytes: u64,
     /// Body bytes that came back.
     pub response_bytes: u64,

@@ -133,6 +133,7 @@ impl Asked {
             query_bytes: 0,
             credential: None,
             graphql: BTreeSet::new(),
+            danger: BTreeSet::new(),
         };
         let workload = WorkloadId::new("factory.example", run.clone(), name.clone());
         let grant = Grant {
@@ -185,7 +186,7 @@ fn as_json(order: &HttpRequest, workload: &WorkloadId, trust: Trust) -> (String,
         r#"{{"approved":false,"risk":"medium","risk_rank":1,
            "run":{{"id":"{run}","intent":"propose-change","chain_depth":0,"follow_ups_left":2,"tainted":false,"configuration":"{}"}},
            "home":{{"sensitivity":"internal","sensitivity_rank":1,"lands_unattended":false}},
-           "order":{{"run":"{run}","serial":{serial},"host":"registry.example","port":443,"method":"GET","path":"{path}","query_bytes":0,"forge_act":"none","credential":"none","graphql":[]}}}}"#,
+           "order":{{"run":"{run}","serial":{serial},"host":"registry.example","port":443,"method":"GET","path":"{path}","query_bytes":0,"forge_act":"none","credential":"none","graphql":[],"danger":"none"}}}}"#,
         Digest::of_parts([])
     );
     let entities = format!(

@@ -105,6 +105,7 @@ impl Keeper<'_, '_> {
                 query_bytes: 0,
                 credential: None,
                 graphql: BTreeSet::new(),
+                danger: BTreeSet::new(),
             };
             let order: Digest = request.describe().digest();
             let allowed = doors.ask(request).is_ok() || self.sim.is_broken(Break::IgnoresTheDoorkeeper);

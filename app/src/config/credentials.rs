@@ -334,7 +334,7 @@ mod tests {
     use crate::config::Config;
 
     const AGENT: &str = "[agent.a]\nruntime = \"command\"\ncommand = [\"true\"]\nowner = \"o\"\npurpose = \"p\"\nescalate = \"e\"\n\
-                         trust = \"draft\"\ncredentials = [\"key\"]\n";
+                         trust = \"draft\"\nmay = [\"read\", \"write\"]\ncredentials = [\"key\"]\n";
     const KEY: &str = "kind = \"static\"\nowner = \"team\"\nuses = [\"GET https://api.example/v1\"]\n";
 
     fn parse(key: &str, more: &str) -> Result<Config, String> {

@@ -62,6 +62,9 @@ pub(crate) struct Network {
     /// The user the proxy knows us as. Its password is stored with `selvedge credentials store --proxy`, never here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) proxy_user: Option<String>,
+    /// What a run may send to a host in all, in heads and bodies, such as `1MiB`; `64MiB` where nothing is said.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) send: BTreeMap<String, String>,
 }
 
 /// The factory as a whole.
@@ -473,7 +476,7 @@ impl Advisories {
 
 impl Network {
     fn is_empty(&self) -> bool {
-        self.proxy.is_none() && self.proxy_user.is_none()
+        self.proxy.is_none() && self.proxy_user.is_none() && self.send.is_empty()
     }
 }
 

@@ -13,7 +13,7 @@ use super::hall::{Keeper, Listener};
 use super::message::Reply;
 use super::view;
 use crate::errors::{CliError, Kind};
-use crate::wiring::Reel;
+use crate::wiring::{Reel, dangers_for};
 
 /// How many runs are listed: more than a person reads.
 const RUNS_MAX: usize = 1000;
@@ -278,6 +278,10 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     can_reach.extend(
         agent.may_ask.iter().map(|rule| format!("if it asks and that is allowed, until its attempt is over: {rule}")),
     );
+    let hosts: BTreeSet<_> = agent.reach.iter().chain(&agent.may_ask).map(|reach| &reach.endpoint.host).collect();
+    let at_most = |host| format!("it sends {host} {} KiB at most in all of a run", config.send.at(host) >> 10);
+    can_reach.extend(hosts.into_iter().map(at_most));
+    can_reach.extend(dangers_for(&config, agent.reach.iter().chain(&agent.may_ask)));
     can_reach.push("nothing else: no network but its doors, no host file but its toolchain, no other run".to_owned());
     let borrowed: BTreeSet<&str> = agent.loans.iter().map(|loan| loan.credential.as_str()).collect();
     let is_stored =

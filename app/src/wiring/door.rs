@@ -1,6 +1,7 @@
 //! One run's doors: started before its sandbox, given the sandbox's listeners, answered through the funnel, closed first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
 use selvedge_domain::orders::{HttpAnswered, HttpRequest};
-use selvedge_domain::{AgentName, CredentialName, Endpoint, Grant, Reach, RepoName, RunId};
+use selvedge_domain::{AgentName, CredentialName, Endpoint, Grant, NamedUpstream, Reach, RepoName, RunId};
 use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::model::door::MEMBER_LEFT_OUT;
@@ -50,6 +51,8 @@ pub(super) struct OpenDoor {
     serials_from: u64,
     /// The certificate the sandbox must trust.
     pub(super) ca_pem: String,
+    /// What it was told at its start; the configuration may say otherwise by now.
+    dangers: Vec<Upstream>,
     loans: Vec<OnDoor>,
     secrets: Option<Arc<SecretWatch>>,
 }
@@ -113,6 +116,7 @@ impl Works {
         let asking = access.map(AccessDesk::asking).transpose()?;
         let model = model.map(ModelDesk::host).transpose()?;
         let askable = asking.iter().flat_map(|asking| &asking.within);
+        let budgets = self.left_to_send(&config.send, &behalf.run, reach.iter().chain(askable.clone()))?;
         let endpoints = reach.iter().chain(askable).map(|reach| &reach.endpoint);
         let hello = Hello {
             run: behalf.run.clone(),
@@ -129,6 +133,7 @@ impl Works {
             model,
             graphql: config.graphql.clone(),
             limits: Limits::default(),
+            budgets,
             proxy: self.way_out().upstream().map_err(ActError::Permanent)?,
         };
         let started = Door::start(&self.executable, door_rights(), &hello);
@@ -147,7 +152,8 @@ impl Works {
             changed.map_err(|error| ActError::Transient(error.to_string()))?;
         }
         let serials_from = self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1);
-        Ok(OpenDoor { door, serials_from, ca_pem, loans: lending.on_door, secrets: lending.watch })
+        let (dangers, loans, secrets) = (hello.dangers, lending.on_door, lending.watch);
+        Ok(OpenDoor { door, serials_from, ca_pem, dangers, loans, secrets })
     }
 }
 
@@ -217,6 +223,27 @@ pub(super) fn dangers_at(danger: &[Danger], endpoint: &Endpoint) -> Vec<Upstream
     named.map(upstream).collect()
 }
 
+/// The words for it that policy and the record have.
+fn said(upstream: &Upstream) -> NamedUpstream {
+    let address = SocketAddr::new(upstream.address, upstream.port);
+    match upstream.transport {
+        Transport::Tls => NamedUpstream::Tls(address),
+        Transport::Clear => NamedUpstream::Plain(address),
+    }
+}
+
+/// The authority card's lines on it, for what an agent reaches, or may once it has asked.
+pub(crate) fn dangers_for<'a>(config: &Config, reach: impl Iterator<Item = &'a Reach>) -> Vec<String> {
+    let line = |named: Upstream| {
+        let to = match said(&named) {
+            NamedUpstream::Tls(address) => format!("at {address}"),
+            NamedUpstream::Plain(address) => format!("at {address}, in clear text"),
+        };
+        format!("by `danger`, {}:{} is reached {to}", named.endpoint.host, named.endpoint.port)
+    };
+    dangers(config, reach.map(|reach| &reach.endpoint)).into_iter().map(line).collect()
+}
+
 impl OpenDoor {
     /// Gives the door its listeners. What it is not given is closed when the listeners are dropped.
     pub(super) fn attach(&self, behalf: &Behalf, git: Option<&GitDesk>, listeners: &Listeners) -> Result<(), ActError> {
@@ -243,9 +270,9 @@ impl OpenDoor {
         inside: impl FnOnce() -> T,
     ) -> T {
         let (serials_from, denials) = (self.serials_from, AtomicU64::new(0));
-        let desk = Desk { works, behalf, desks, door: &self.door, doors, serials_from, denials };
+        let (door, dangers, secrets) = (&self.door, self.dangers.as_slice(), self.secrets.as_deref());
+        let desk = Desk { works, behalf, desks, door, doors, dangers, serials_from, denials };
         let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
-        let (door, secrets) = (&self.door, self.secrets.as_deref());
         let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
         std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
@@ -272,6 +299,7 @@ struct Desk<'a> {
     desks: Desks<'a>,
     door: &'a Door,
     doors: &'a dyn Doorkeeper,
+    dangers: &'a [Upstream],
     serials_from: u64,
     denials: AtomicU64,
 }
@@ -304,6 +332,7 @@ impl Judge for Desk<'_> {
             query_bytes: ask.query_bytes,
             credential: ask.credential.clone(),
             graphql: ask.graphql.clone(),
+            danger: self.dangers.iter().filter(|named| named.endpoint == ask.endpoint).map(said).collect(),
         };
         match self.doors.ask(request) {
             Ok(()) => Verdict::Allow,

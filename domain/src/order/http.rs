@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::forge_act::ForgeAct;
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{CredentialName, Endpoint, GraphqlAct, Method, RepoName, RunId};
+use crate::{CredentialName, Endpoint, GraphqlAct, Method, NamedUpstream, RepoName, RunId};
 
 /// Forward this request. The path is canonical (RFC 3986 section 6.2.2), the query is only measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,14 +27,16 @@ pub struct HttpRequest {
     pub credential: Option<CredentialName>,
     /// What it does, where the operator said that the path speaks GraphQL; elsewhere nothing is read.
     pub graphql: BTreeSet<GraphqlAct>,
+    /// Where it really goes, if the operator named that under `danger`.
+    pub danger: BTreeSet<NamedUpstream>,
 }
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAnswered {
-    /// The upstream's status code; 0 when it could not be reached.
+    /// The upstream's status code; 0 when none came back.
     pub status: u16,
-    /// Bytes of body sent upstream.
+    /// Bytes sent upstream: line, head and body. The most that may have been, where its door ended before it said.
     pub request_bytes: u64,
     /// Bytes of body sent back.
     pub response_bytes: u64,
@@ -64,7 +66,16 @@ impl Order for HttpRequest {
                 ("forge_act", Field::from(ForgeAct::of(self.method, &self.path).map_or("none", ForgeAct::as_str))),
                 ("credential", Field::from(self.credential.as_ref().map_or("none", |credential| credential.as_str()))),
                 ("graphql", Field::Words(self.graphql.iter().map(ToString::to_string).collect())),
+                ("danger", Field::from(danger(&self.danger).as_str())),
             ],
         }
     }
+}
+
+/// One text rather than a set: a policy can then say `like "*plain*"` about what it knows no address of.
+fn danger(named: &BTreeSet<NamedUpstream>) -> String {
+    if named.is_empty() {
+        return "none".to_owned();
+    }
+    named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -12,9 +12,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Context;
 use super::body::{BadBody, BodyReader, Framing};
+use super::budget::Spent;
 use super::entry::{Entry, open_tunnel};
 use super::lend::{self, BodyWatch, Going, Injection};
-use super::peer::{Peer, ReadError, RelayError, Watch, relay};
+use super::peer::{Peer, ReadError, RelayError, Tally, Watch, relay};
 use super::refusal::Refusal;
 use super::request::{BadRequest, Exchange, REQUEST_HEAD_BYTES_MAX, Request, parse_request};
 use super::response::{RESPONSE_HEAD_BYTES_MAX, Response, parse_response};
@@ -373,7 +374,8 @@ impl Connection {
         let mut sieve = Sieve::new(forms());
         let in_head = mask_all(forms(), &mut head);
         let watch = if injection.is_some() { Watch::Mask(&mut sieve) } else { Watch::Unwatched };
-        let relayed = relay(head, server, body, watch, framing, &mut self.client, &mut passed.response_bytes).await;
+        let tally = Tally { relayed: &mut passed.response_bytes, takes_from: None };
+        let relayed = relay(head, server, body, watch, framing, &mut self.client, tally).await;
         if let Some(injection) = injection.filter(|_| in_head + sieve.found() > 0) {
             self.context.link.refused(Layer::Http, "secret_masked", injection.credential.as_str());
         }
@@ -427,11 +429,15 @@ impl Connection {
     ) -> Result<Response, Broken> {
         let mut head = Vec::new();
         request.write_head(endpoint, self.entry.port_default(), &mut head);
+        let context = Arc::clone(&self.context);
+        let (budgets, host) = (&context.budgets, &endpoint.host);
         let body = match body {
             Body::Streamed(body) => body,
             Body::Whole(bytes, _room) => {
                 head.extend_from_slice(&bytes);
-                passed.request_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                let whole = u64::try_from(head.len()).unwrap_or(u64::MAX);
+                budgets.take(host, whole).map_err(|Spent| Refusal::SendSpent(host.to_string()))?;
+                passed.request_bytes = passed.request_bytes.saturating_add(whole);
                 return match server.write(&head).await {
                     Ok(()) => Ok(read_response(server, request).await?),
                     Err(_) if request.framing == Framing::Empty => Err(Refusal::ServerGone.into()),
@@ -440,11 +446,23 @@ impl Connection {
                 };
             }
         };
+        // Before anything leaves, and before the client is told to go on: the head, and what the body says it is.
+        let head_bytes = u64::try_from(head.len()).unwrap_or(u64::MAX);
+        let (announced, takes_from) = match request.framing {
+            Framing::Empty => (0, None),
+            Framing::Length(length) => (length, None),
+            Framing::Chunked | Framing::UntilClose => (0, Some((budgets, host))),
+        };
+        let taken = budgets.take(host, head_bytes.saturating_add(announced));
+        taken.map_err(|Spent| Refusal::SendSpent(host.to_string()))?;
         self.let_client_go_on(request).await?;
-        let mut body_watch = BodyWatch::over(&self.context.loans);
+        passed.request_bytes = passed.request_bytes.saturating_add(head_bytes);
+        let mut body_watch = BodyWatch::over(&context.loans);
         let watch = body_watch.as_mut().map_or(Watch::Unwatched, Watch::Stop);
-        match relay(head, &mut self.client, body, watch, request.framing, server, &mut passed.request_bytes).await {
+        let tally = Tally { relayed: &mut passed.request_bytes, takes_from };
+        match relay(head, &mut self.client, body, watch, request.framing, server, tally).await {
             Ok(()) => {}
+            Err(RelayError::Spent(Spent)) => return Err(Refusal::SendSpent(host.to_string()).into()),
             Err(RelayError::TurnedUp) => {
                 let turned = body_watch.and_then(|watch| watch.turned_up());
                 return Err(turned.map_or(Broken::Told("turned_up"), |turned| Refusal::TurnedUp(turned).into()));
@@ -500,5 +518,6 @@ fn response_code(error: &RelayError) -> &'static str {
         RelayError::Malformed(_) => "server_malformed",
         RelayError::Receiver => "client_gone",
         RelayError::TurnedUp => "turned_up",
+        RelayError::Spent(_) => "send_budget_spent",
     }
 }

@@ -6,10 +6,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use selvedge_domain::HostPattern;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
 use super::body::{self, BadBody, BodyReader, Framing, Piece};
+use super::budget::{Budgets, Spent};
 use super::fields::{BadHead, head_length};
 use super::lend::BodyWatch;
 use super::sieve::Sieve;
@@ -67,6 +69,8 @@ pub(crate) enum RelayError {
     Receiver,
     #[error("something is in the body that must not leave")]
     TurnedUp,
+    #[error(transparent)]
+    Spent(#[from] Spent),
 }
 
 /// What is looked for in a body, and what to do about it.
@@ -77,6 +81,13 @@ pub(crate) enum Watch<'a, 'l> {
     Stop(&'a mut BodyWatch<'l>),
     /// Masks it.
     Mask(&'a mut Sieve),
+}
+
+/// Counts what leaves of a body.
+pub(crate) struct Tally<'a> {
+    pub(crate) relayed: &'a mut u64,
+    /// What a body takes as it goes, where nobody knows before how long it is; then its framing counts, too.
+    pub(crate) takes_from: Option<(&'a Budgets, &'a HostPattern)>,
 }
 
 impl Peer {
@@ -213,7 +224,7 @@ impl Peer {
 }
 
 /// Writes `head` and relays a body after it: read by `reader` from `sender`, watched, written in `framing` to `receiver`.
-/// Counts body bytes into `relayed` as they leave.
+/// Counts its bytes as they leave, and ends before they would be more than may.
 pub(crate) async fn relay(
     head: Vec<u8>,
     sender: &mut Peer,
@@ -221,14 +232,14 @@ pub(crate) async fn relay(
     mut watch: Watch<'_, '_>,
     framing: Framing,
     receiver: &mut Peer,
-    relayed: &mut u64,
+    mut tally: Tally<'_>,
 ) -> Result<(), RelayError> {
     let mut out = head;
     loop {
         match reader.read(&sender.buffer)? {
             Piece::Data { bytes, consumed } => {
                 let passed = watch.pass(bytes)?;
-                write_watched(framing, passed.as_deref().unwrap_or(bytes), &mut out, relayed);
+                write_watched(framing, passed.as_deref().unwrap_or(bytes), &mut out, &mut tally)?;
                 sender.buffer.drain(..consumed);
                 if out.len() >= WRITE_BYTES {
                     receiver.write(&out).await?;
@@ -255,16 +266,33 @@ pub(crate) async fn relay(
             }
         }
     }
-    write_watched(framing, &watch.end(), &mut out, relayed);
+    write_watched(framing, &watch.end(), &mut out, &mut tally)?;
+    let before = out.len();
     body::write_end(framing, &mut out);
+    tally.count(0, out.len() - before)?;
     if out.is_empty() { Ok(()) } else { receiver.write(&out).await }
 }
 
 /// A chunk without bytes would end the body.
-fn write_watched(framing: Framing, bytes: &[u8], out: &mut Vec<u8>, relayed: &mut u64) {
-    if !bytes.is_empty() {
-        body::write_piece(framing, bytes, out);
-        *relayed = relayed.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+fn write_watched(framing: Framing, bytes: &[u8], out: &mut Vec<u8>, tally: &mut Tally<'_>) -> Result<(), RelayError> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let before = out.len();
+    body::write_piece(framing, bytes, out);
+    Ok(tally.count(bytes.len(), out.len() - before)?)
+}
+
+impl Tally<'_> {
+    /// Counts bytes of a body, which take so many on the wire.
+    fn count(&mut self, bytes: usize, on_the_wire: usize) -> Result<(), Spent> {
+        let counted = if self.takes_from.is_some() { on_the_wire } else { bytes };
+        let counted = u64::try_from(counted).unwrap_or(u64::MAX);
+        if let Some((budgets, host)) = self.takes_from {
+            budgets.take(host, counted)?;
+        }
+        *self.relayed = self.relayed.saturating_add(counted);
+        Ok(())
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) enum Refusal {
     },
     /// It needs a credential, which never goes out for a client that asked in clear text.
     LentInClear(CredentialName),
+    /// It would send more to this host than the run may.
+    SendSpent(String),
     /// It is no GraphQL that a door reads, or would do what was not configured, where GraphQL is spoken.
     Graphql(Unfit),
     /// No part of git's smart protocol, at the place where a repository is served.
@@ -117,6 +119,11 @@ impl Refusal {
             Self::Unshown { next_step, .. } => (403, "act_not_shown", next_step.as_str()),
             Self::NotLent { next_step, .. } => (403, "credential_not_lent", next_step.as_str()),
             Self::LentInClear(_) => show_dial(DialError::ClearText),
+            Self::SendSpent(_) => (
+                403,
+                "send_budget_spent",
+                "send less: this task may send no more than it has to this host; a smaller request may still fit",
+            ),
             Self::Graphql(unfit) => unfit.shown(),
             Self::NotGit => (404, "not_git", "use git with the URL in SELVEDGE_GIT_URL; nothing else is here"),
             Self::NoSuchCall => (
@@ -168,6 +175,7 @@ impl Refusal {
             Self::Unshown { name, .. } => Some(("act_not_shown", name.clone())),
             Self::NotLent { credential, .. } => Some(("credential_not_lent", credential.to_string())),
             Self::LentInClear(credential) => Some(("clear_text_denied", credential.to_string())),
+            Self::SendSpent(host) => Some(("send_budget_spent", host.clone())),
             Self::Graphql(unfit) => Some((unfit.shown().1, unfit.to_string())),
             Self::NotGit => Some(("not_git", String::new())),
             Self::NoSuchCall | Self::NotAccess => Some(("no_such_call", String::new())),

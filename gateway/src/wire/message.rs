@@ -96,6 +96,7 @@ pub(crate) struct WireHello {
     graphql: Vec<WireGraphql>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
+    budgets: Vec<(String, u64)>,
     proxy: Option<WireProxy>,
 }
 
@@ -271,6 +272,7 @@ impl From<&Hello> for WireHello {
             graphql: hello.graphql.iter().map(WireGraphql::from).collect(),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
+            budgets: hello.budgets.iter().map(|(host, bytes)| (host.to_string(), *bytes)).collect(),
             proxy: hello.proxy.as_ref().map(WireProxy::from),
         }
     }
@@ -300,6 +302,10 @@ impl TryFrom<WireHello> for Hello {
             limits: Limits {
                 request_body_bytes_max: wire.request_body_bytes_max,
                 response_body_bytes_max: wire.response_body_bytes_max,
+            },
+            budgets: {
+                let host = |host: &str| HostPattern::parse(host).ok_or(BadMessage("host"));
+                wire.budgets.into_iter().map(|(name, bytes)| Ok((host(&name)?, bytes))).collect::<Result<_, _>>()?
             },
             proxy: wire.proxy.map(UpstreamProxy::try_from).transpose()?,
         })
@@ -688,10 +694,12 @@ mod tests {
             model: None,
             graphql: Vec::new(),
             limits: Limits::default(),
+            budgets: [(HostPattern::parse("registry.example").unwrap(), 7)].into(),
             proxy: None,
         };
         let mut wire = WireHello::from(&hello);
         assert_eq!(Hello::try_from(WireHello::from(&hello)).unwrap().lease, hello.lease);
+        assert_eq!(Hello::try_from(WireHello::from(&hello)).unwrap().budgets, hello.budgets);
         wire.version = 2;
         assert!(Hello::try_from(wire).is_err());
         assert_eq!(format!("{:?}", hello.lease), "Lease(2 bytes)");

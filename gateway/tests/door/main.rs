@@ -18,6 +18,8 @@ mod protocol;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod send;
+#[cfg(test)]
 mod signing;
 #[cfg(test)]
 mod upstream;

@@ -149,6 +149,19 @@ fn c5_what_leaves_is_signed_as_a_signer_of_aws_would_and_what_the_client_signed_
 }
 
 #[test]
+fn a20_what_is_signed_spends_what_the_run_may_send_as_well() {
+    let world = World::sending_at_most(4_000, vec![loan("s3", Some(Duration::from_secs(600)))]);
+    let piece = "x".repeat(1_000);
+    let answers: Vec<String> = (0..6).map(|_| ask(&world, "PUT /acme/a", "", &piece)).collect();
+    assert!(answers[0].starts_with("HTTP/1.1 200"), "{answers:?}");
+    assert!(answers[5].contains("\"code\":\"send_budget_spent\""), "{answers:?}");
+    let left = world.tls.heads().concat().len() + world.tls.bodies().concat().len();
+    assert!(left <= 4_000, "{left} left");
+    let told: u64 = world.wait_for_done(6).iter().map(|done| done.request_bytes).sum();
+    assert_eq!(told, u64::try_from(left).unwrap());
+}
+
+#[test]
 fn c5_a_body_is_signed_whole_however_the_client_coded_it() {
     let world = world("s3");
     let coded = "3\r\nhel\r\n2\r\nlo\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n";

@@ -108,6 +108,14 @@ impl World {
         Self::start_told(Path::new(DOOR_PROGRAM), RunAs::Keeper, |hello| hello.graphql = services)
     }
 
+    /// One whose door may send this much to [`HOST`].
+    pub fn sending_at_most(bytes: u64, loans: Vec<Loan>) -> Self {
+        Self::start_told(Path::new(DOOR_PROGRAM), RunAs::Keeper, |hello| {
+            hello.budgets.insert(HostPattern::parse(HOST).unwrap(), bytes);
+            hello.loans = loans;
+        })
+    }
+
     fn start_lending(program: &Path, run_as: RunAs, loans: Vec<Loan>) -> Self {
         Self::start_told(program, run_as, |hello| hello.loans = loans)
     }
@@ -275,6 +283,9 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         model: None,
         graphql: Vec::new(),
         limits: LIMITS,
+        budgets: [HOST, "localhost", "127.0.0.1", "elsewhere.example"]
+            .map(|host| (HostPattern::parse(host).unwrap(), 64 << 20))
+            .into(),
         proxy: None,
     }
 }

@@ -274,9 +274,9 @@ pub(crate) fn check() -> Description {
 pub(crate) fn http(method: Method, path: &str) -> Description {
     let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
     let path = path.to_owned();
-    let (credential, graphql) = (None, BTreeSet::new());
-    HttpRequest { run: run(), repo: repo(), serial: 1, endpoint, method, path, query_bytes: 0, credential, graphql }
-        .describe()
+    let (run, repo, serial, query_bytes, credential) = (run(), repo(), 1, 0, None);
+    let (graphql, danger) = (BTreeSet::new(), BTreeSet::new());
+    HttpRequest { run, repo, serial, endpoint, method, path, query_bytes, credential, graphql, danger }.describe()
 }
 
 pub(crate) fn read_git() -> Description {
