@@ -388,7 +388,7 @@ fn a_probe_that_changes_something_or_lies_elsewhere_is_refused_by_its_key() {
     let config = std::fs::read_to_string(scene.config()).unwrap();
     let probe = format!("probe = \"GET https://{API}/v1/health\"");
     let agent = "[agent.doctor-api]\nruntime = \"command\"\ncommand = [\"true\"]\nowner = \"o\"\npurpose = \"p\"\n\
-                 escalate = \"e\"\ntrust = \"draft\"\n";
+                 escalate = \"e\"\ntrust = \"draft\"\nmay = [\"read\", \"write\"]\n";
     for (broken, words) in [
         (config.replacen(&probe, &format!("probe = \"POST https://{API}/v1/health\""), 1), "changes nothing"),
         (config.replacen(&probe, &format!("probe = \"GET http://{API}/v1\""), 1), "changes nothing"),
