@@ -40,6 +40,7 @@ mod loans;
 mod model;
 pub(crate) mod paths;
 mod proxy;
+mod purse;
 mod queue;
 mod registry;
 mod repositories;

@@ -55,15 +55,15 @@ impl Drop for Seat {
 impl TokenDesk {
     /// Queues the child that is asked for.
     pub(super) fn child(&self, works: &Works, doors: &dyn Doorkeeper, form: &[u8]) -> Result<Reply, Refusal> {
-        let mut spent = self.spent();
-        let (parent, run) = (self.parent(&spent), self.workload().run());
+        let mut account = self.account();
+        let (parent, run) = (self.parent(&account), self.workload().run());
         let asked = TokenEndpoint::child(form, &parent)?;
         let config = works.config();
         let agent = config.agents.get(self.workload().agent());
         if !agent.is_some_and(|agent| agent.children.contains(&asked.agent)) {
             return Err(Refusal::not_a_child());
         }
-        if spent.children >= CHILDREN_MAX {
+        if account.handed_on.children >= CHILDREN_MAX {
             return Err(Refusal::too_many_children());
         }
         // Held until the attempt ends: it may wait for any child it was given.
@@ -71,7 +71,7 @@ impl TokenDesk {
         let fresh = if seat.is_none() { Some(works.askers.sit(run).ok_or_else(Refusal::no_slot)?) } else { None };
         let queued = doors.child(ChildWish { agent: asked.agent, text: asked.text, handed: asked.handed });
         // What was permitted is spent, whatever became of it: the record says no more than that.
-        *spent = works.handed_on(run);
+        account.handed_on = works.handed_on(run);
         let child = queued.map_err(|denial| Refusal::denied(&denial))?;
         if fresh.is_some() {
             *seat = fresh;

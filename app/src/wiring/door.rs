@@ -371,7 +371,7 @@ impl Judge for Desk<'_> {
         }
         if let Some(model) = self.desks.model {
             let given = match &wanted {
-                Wanted::Model(ask) => Some(model.call(self.doors, self.serials_from, ask.clone())),
+                Wanted::Model(ask) => Some(model.call(self.works, self.doors, self.serials_from, ask.clone())),
                 Wanted::ModelDone(done) => Some(model.done(self.doors, self.serials_from, *done)),
                 Wanted::Tool(ask) => Some(model.tool(self.doors, self.serials_from, ask.clone())),
                 _ => None,

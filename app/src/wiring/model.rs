@@ -1,19 +1,19 @@
 //! An attempt's model door, the keeper's side: each call of a model and each tool call in its answer an order of its own, what a call may
 //! cost set aside before it and settled after. Nothing that an agent or a model wrote is parsed here; the door tells facts.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use selvedge_authority::{ActError, Code, Denial, PolicyName, Record};
+use selvedge_authority::{ActError, Code, Denial, Observation, PolicyName};
 use selvedge_domain::orders::{ModelAnswered, ModelCall, StartWork, Tokens, ToolCall};
-use selvedge_domain::{Deed, Endpoint, HostPattern, Task};
-use selvedge_factory::ports::{Doorkeeper, Entropy as _};
+use selvedge_domain::{Endpoint, HostPattern};
+use selvedge_factory::ports::{Clock as _, Doorkeeper, Entropy as _};
 use selvedge_gateway::Given;
 use selvedge_gateway::model::Usage;
 use selvedge_gateway::model::wanted::{ModelAsk, ModelDone, ModelHost, Tool, ToolAsk};
 use selvedge_sandbox::Place;
 
 use super::Works;
+use super::purse::{Purse, Reserved};
 use super::repositories::permanent;
 use crate::config::{ModelConfig, Price};
 
@@ -53,24 +53,7 @@ pub(super) struct ModelDesk {
     model: ModelConfig,
     tools: Vec<Tool>,
     denied: String,
-    budget: u64,
-    spent: Mutex<Spent>,
-}
-
-/// What was spent and set aside, in millionths.
-#[derive(Debug, Default)]
-struct Spent {
-    settled: u64,
-    /// By the door's number of the call.
-    reserved: BTreeMap<u64, Reserved>,
-}
-
-/// What is set aside for a call under way.
-#[derive(Debug, Clone, Copy)]
-struct Reserved {
-    price: Price,
-    cost: u64,
-    request_bytes: u64,
+    purse: Arc<Purse>,
 }
 
 impl Works {
@@ -78,41 +61,14 @@ impl Works {
     pub(super) fn model_desk(
         &self,
         order: &StartWork,
-        task: &Task,
         tools: Vec<Tool>,
+        purse: &Arc<Purse>,
     ) -> Result<Option<ModelDesk>, ActError> {
         let Some(name) = order.grant.models.first() else { return Ok(None) };
         let config = self.config();
         let model = config.models.get(name).ok_or_else(|| permanent("the model is no longer configured"))?.clone();
-        let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
-        let handed = task.trigger.lineage.within.as_deref();
-        let budget = handed.map_or(agent.budget, |handed| handed.budget);
-        let settled = self.spent_by_record(order).saturating_add(self.handed_on(&order.run).budget());
         let denied = format!("selvedge_denied_{:016x}", self.draw());
-        let spent = Spent { settled, reserved: BTreeMap::new() }.into();
-        Ok(Some(ModelDesk { order: order.clone(), model, tools, denied, budget, spent }))
-    }
-
-    /// What the run's calls cost in all its attempts. One that was allowed and never settled costs what was set aside for it.
-    fn spent_by_record(&self, order: &StartWork) -> u64 {
-        let mut open = BTreeMap::new();
-        let mut settled: u64 = 0;
-        for recorded in self.ledger.entries(0, Some(order.run.clone())).filter_map(Result::ok) {
-            match recorded.entry.record {
-                Record::Decided { order, verdict: selvedge_authority::Verdict::Allow { .. }, .. }
-                    if order.verb == selvedge_domain::Verb::ModelCall =>
-                {
-                    let reserves = order.number("reserves").and_then(|reserves| u64::try_from(reserves).ok());
-                    open.insert(order.digest(), reserves.unwrap_or(u64::MAX));
-                }
-                Record::Done { order, deed: Deed::ModelAnswered(answer), .. } => {
-                    open.remove(&order);
-                    settled = settled.saturating_add(answer.cost);
-                }
-                _ => {}
-            }
-        }
-        open.values().fold(settled, |sum, reserved| sum.saturating_add(*reserved))
+        Ok(Some(ModelDesk { order: order.clone(), model, tools, denied, purse: Arc::clone(purse) }))
     }
 }
 
@@ -149,8 +105,8 @@ impl ModelDesk {
     }
 
     /// Answers whether a call may go out. What it may cost is set aside under the same lock it is decided under, so that two cannot both
-    /// have what is left.
-    pub(super) fn call(&self, doors: &dyn Doorkeeper, serials_from: u64, ask: ModelAsk) -> Given {
+    /// have what is left. Whoever goes on asking once it is spent is ended.
+    pub(super) fn call(&self, works: &Works, doors: &dyn Doorkeeper, serials_from: u64, ask: ModelAsk) -> Given {
         let Some(price) = self.model.prices.get(&ask.asked).copied() else {
             return denied(&not_priced());
         };
@@ -159,7 +115,7 @@ impl ModelDesk {
         let tokens = Tokens { input, output, ..Tokens::default() };
         // Counting tokens costs nothing.
         let cost = if ask.output_tokens_max == Some(0) { 0 } else { cost(price, tokens) };
-        let mut spent = self.spent();
+        let mut account = self.purse.account();
         let call = ModelCall {
             run: self.order.run.clone(),
             repo: self.order.repo.clone(),
@@ -172,28 +128,37 @@ impl ModelDesk {
             tools: ask.tools,
             egress: ask.egress.iter().map(|egress| egress.as_str().to_owned()).collect(),
             reserves: cost,
-            budget_left: self.budget.saturating_sub(spent.in_all()),
+            budget_left: self.purse.left(&account),
             credential: ask.credential,
         };
         let is_too_much = call.reserves > call.budget_left;
         match doors.call_model(call) {
             Ok(()) => {
-                spent.reserved.insert(ask.serial, Reserved { price, cost, request_bytes: ask.request_bytes });
+                account.reserve(ask.serial, Reserved { price, cost, request_bytes: ask.request_bytes });
                 Given::Allowed
             }
-            Err(denial) if is_too_much => Given::Denied { code: BUDGET_SPENT.to_owned(), next_step: denial.next_step },
+            Err(denial) if is_too_much => {
+                let is_enough = account.refuse(works.now());
+                drop(account);
+                if is_enough {
+                    let detail = "the budget is spent and the agent went on asking its model; it was ended".to_owned();
+                    doors.saw(Observation::Finding { code: BUDGET_SPENT.to_owned(), detail });
+                    works.kill_run(&self.order.run);
+                }
+                Given::Denied { code: BUDGET_SPENT.to_owned(), next_step: denial.next_step }
+            }
             Err(denial) => denied(&denial),
         }
     }
 
     /// Settles a call: by the vendor's last numbers, or by an estimate that is not too low.
     pub(super) fn done(&self, doors: &dyn Doorkeeper, serials_from: u64, done: ModelDone) -> Given {
-        let mut spent = self.spent();
-        let Some(reserved) = spent.reserved.remove(&done.serial) else { return denied(&not_open()) };
+        let mut account = self.purse.account();
+        let Some(reserved) = account.take_back(done.serial) else { return denied(&not_open()) };
         let (tokens, is_estimated) = settled(&done, reserved.request_bytes);
         let cost = cost(reserved.price, tokens);
-        spent.settled = spent.settled.saturating_add(cost);
-        drop(spent);
+        account.pay(cost);
+        drop(account);
         let answer = ModelAnswered { status: done.status, tokens, is_estimated, cost };
         doors.model_answered(serials_from.wrapping_add(done.serial), answer);
         Given::Allowed
@@ -221,21 +186,10 @@ impl ModelDesk {
             Err(denial) => denied(&denial),
         }
     }
-
-    /// A poisoned lock guards numbers that are whole between statements.
-    fn spent(&self) -> MutexGuard<'_, Spent> {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The code of a denial for want of budget; the door answers it with 402.
 const BUDGET_SPENT: &str = "budget_spent";
-
-impl Spent {
-    fn in_all(&self) -> u64 {
-        self.reserved.values().fold(self.settled, |sum, reserved| sum.saturating_add(reserved.cost))
-    }
-}
 
 /// What a call came to. A vendor that refused billed nothing. One that broke off may bill all it read and what it wrote until then: every
 /// byte is counted as a token then, as none has less.

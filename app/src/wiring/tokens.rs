@@ -2,7 +2,7 @@
 //! holds and of the budget that is left. Forms are read here, strictly and bounded, as tokens to be verified are.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selvedge_authority::{ActError, Observation, Record, Verdict};
 use selvedge_credentials::{
@@ -18,6 +18,7 @@ use selvedge_sandbox::Place;
 
 use super::Works;
 use super::children::Seat;
+use super::purse::{Account, Purse};
 use super::repositories::permanent;
 
 /// Where it is served: nowhere, the door answers.
@@ -26,8 +27,8 @@ const HOST: &str = "token.selvedge.internal";
 /// One attempt's token endpoint.
 pub(super) struct TokenDesk {
     parent: Parent,
-    /// What was handed on. Held through an exchange, so that two cannot both spend what is left.
-    spent: Mutex<Spent>,
+    /// What it may spend. Held through an exchange, so that two cannot both spend what is left.
+    purse: Arc<Purse>,
     /// That it may wait for a child, once it asked for one.
     seat: Mutex<Option<Seat>>,
     refused: Mutex<BTreeMap<&'static str, Refused>>,
@@ -35,7 +36,7 @@ pub(super) struct TokenDesk {
 
 /// What a run handed on in all its attempts, by the record.
 #[derive(Debug, Default)]
-pub(super) struct Spent {
+pub(super) struct HandedOn {
     /// Of its budget.
     budget: u64,
     /// Of each token that it was given.
@@ -51,9 +52,9 @@ struct Refused {
     told: u64,
 }
 
-impl Spent {
+impl HandedOn {
     /// Counts a token that was made of another.
-    fn add(&mut self, from: &LeaseId, budget: u64) {
+    pub(super) fn add(&mut self, from: &LeaseId, budget: u64) {
         self.budget = self.budget.saturating_add(budget);
         let of_token = self.of_tokens.entry(from.clone()).or_default();
         *of_token = of_token.saturating_add(budget);
@@ -78,9 +79,7 @@ impl Spent {
 
 impl Works {
     /// The token endpoint of an attempt that may hand on what it holds.
-    pub(super) fn token_desk(&self, order: &StartWork, task: &Task) -> Result<TokenDesk, ActError> {
-        let config = self.config();
-        let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
+    pub(super) fn token_desk(&self, order: &StartWork, task: &Task, purse: &Arc<Purse>) -> TokenDesk {
         let handed = task.trigger.lineage.within.as_deref();
         let parent = Parent {
             workload: WorkloadId::new(&self.trust_domain, order.run.clone(), order.agent.clone()),
@@ -88,7 +87,7 @@ impl Works {
             grant: order.grant.clone(),
             // What a run holds comes from its agent's configuration; a child's, out of another's hands.
             depth: handed.map_or(0, |handed| handed.depth),
-            budget_left: handed.map_or(agent.budget, |handed| handed.budget),
+            budget_left: purse.budget(),
             handed_on: BTreeMap::new(),
             context: TaskContext {
                 task: task.id.clone(),
@@ -96,13 +95,12 @@ impl Works {
                 lineage: task.trigger.lineage.ancestors.clone(),
             },
         };
-        let spent = Mutex::new(self.handed_on(&order.run));
-        Ok(TokenDesk { parent, spent, seat: Mutex::default(), refused: Mutex::default() })
+        TokenDesk { parent, purse: Arc::clone(purse), seat: Mutex::default(), refused: Mutex::default() }
     }
 
     /// What a run handed on, by the record.
-    pub(super) fn handed_on(&self, run: &RunId) -> Spent {
-        let mut spent = Spent::default();
+    pub(super) fn handed_on(&self, run: &RunId) -> HandedOn {
+        let mut spent = HandedOn::default();
         for recorded in self.ledger.entries(0, Some(run.clone())).filter_map(Result::ok) {
             if let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = recorded.entry.record {
                 spent.count(&order);
@@ -139,9 +137,9 @@ impl TokenDesk {
         &self.parent.workload
     }
 
-    /// What was handed on so far; one at a time changes it.
-    pub(super) fn spent(&self) -> MutexGuard<'_, Spent> {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What was spent so far; one at a time changes it.
+    pub(super) fn account(&self) -> MutexGuard<'_, Account> {
+        self.purse.account()
     }
 
     /// Whether it may wait for a child.
@@ -150,9 +148,9 @@ impl TokenDesk {
     }
 
     /// The run that asks, with what is left of its budget.
-    pub(super) fn parent(&self, spent: &Spent) -> Parent {
-        let budget_left = self.parent.budget_left.saturating_sub(spent.budget);
-        Parent { budget_left, handed_on: spent.of_tokens.clone(), ..self.parent.clone() }
+    pub(super) fn parent(&self, account: &Account) -> Parent {
+        let (budget_left, handed_on) = (self.purse.left(account), account.handed_on.of_tokens.clone());
+        Parent { budget_left, handed_on, ..self.parent.clone() }
     }
 
     /// Answers one call of the run this is for.
@@ -200,8 +198,8 @@ impl TokenDesk {
     }
 
     fn exchange(&self, works: &Works, doors: &dyn Doorkeeper, form: &[u8]) -> Result<Reply, Refusal> {
-        let mut spent = self.spent();
-        let parent = self.parent(&spent);
+        let mut account = self.account();
+        let parent = self.parent(&account);
         let endpoint: &TokenEndpoint = &works.lending.identities.tokens;
         let considered = endpoint.consider(form, &parent, LeaseId::from_entropy(works.draw()), works.now())?;
         let order = considered.order().clone();
@@ -210,7 +208,7 @@ impl TokenDesk {
         let mut said = None;
         let handed_on = doors.delegate(order, &mut |permit| {
             // What was permitted is spent, whatever becomes of it: the record says no more than that.
-            spent.add(&from, budget);
+            account.handed_on.add(&from, budget);
             let considered = considered.take().ok_or_else(|| permanent("it was signed before"))?;
             let signed = works.lending.leases.hand_on(permit, considered, endpoint, works.now());
             let outcome = signed.as_ref().map(Issued::minted).map_err(|error| ActError::Transient(error.to_string()));

@@ -1,6 +1,7 @@
 //! Running agents and checks: sandboxes, doors and trees behind the factory's port.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use selvedge_authority::{ActError, Observation, Permit};
 use selvedge_domain::orders::{CheckTree, Ran, StartWork};
@@ -37,6 +38,9 @@ const ADVISORIES: &str = "/opt/advisories";
 /// How long a second scan may take: it reads one file and some thousand small ones.
 const SCAN_AT_MOST: std::time::Duration = std::time::Duration::from_secs(300);
 
+/// Why a run fails whose agent could ask its model no more.
+const BUDGET_SPENT: &str = "the budget is spent";
+
 /// Output of an agent that is kept in memory for its report; a report is at most this long.
 const REPORT_BYTES_MAX: usize = 16 << 20;
 
@@ -63,9 +67,10 @@ impl Workplace for Works {
         }
         let repository = self.repository_of(&order.repo)?;
         let tree = repository.tree_of(&order.base).map_err(transient)?;
-        let model = self.model_desk(order, task, tools_of(agent))?;
+        let purse = Arc::new(self.purse(order, task)?);
+        let model = self.model_desk(order, tools_of(agent), &purse)?;
         let place = self.place_for_work(agent, model.as_ref(), task, self.pristine(&order.repo, &tree)?)?;
-        let tokens = order.grant.may.contains(&May::Delegate).then(|| self.token_desk(order, task)).transpose()?;
+        let tokens = order.grant.may.contains(&May::Delegate).then(|| self.token_desk(order, task, &purse));
         // Whoever hands something on shows a document for it.
         let identity = match order.grant.audiences.is_empty() && tokens.is_none() {
             true => HasIdentity::No,
@@ -92,6 +97,11 @@ impl Workplace for Works {
             Err(because) => Err(because),
         };
         sandbox.destroy().map_err(transient)?;
+        let (is_ended, is_halted) =
+            (purse.is_ended(), self.run(&order.run).is_ok_and(|run| self.halt_covering(&run).is_some()));
+        if is_ended && !is_halted {
+            return Err(permanent(BUDGET_SPENT));
+        }
         self.refuse_when_killed(&exit)?;
         if let Some(leaked) = watch.iter().find_map(|watch| leaked_in(watch, changes.as_ref().ok()?)) {
             self.secret_leaked(&order.run, &leaked, "what the agent left");
@@ -116,7 +126,11 @@ impl Workplace for Works {
             (Runtime::Remediate, Err(error)) => (Err(error), Vec::new()),
             (Runtime::Install(_), _) => (Err("nothing was to be installed".to_owned()), Vec::new()),
         };
-        Ok(Ran { exit: told(&exit), status: status_of(&exit), effect, follow_ups })
+        match effect {
+            // Another attempt has no more to spend.
+            Err(because) if purse.is_spent() => Err(permanent(format!("{BUDGET_SPENT}: {because}"))),
+            effect => Ok(Ran { exit: told(&exit), status: status_of(&exit), effect, follow_ups }),
+        }
     }
 
     fn check(&self, permit: &Permit<CheckTree>, doors: &dyn Doorkeeper) -> Result<CheckReport, ActError> {

@@ -1,0 +1,112 @@
+//! One budget for a run: what its model costs, and what it hands to children, come out of the same purse, and an agent that goes on
+//! asking once it is spent is ended (E3, B4). The model is scripted; not run against real services.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may be blunt")]
+
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod common;
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use common::{Said, Scene, agent};
+use selvedge_scripted::{Script, Server, Turn, Usage};
+use serde_json::Value;
+
+/// Where the vendor is, for the factory.
+const HOST: &str = "models.example";
+
+/// The vendor's key, which no agent has.
+const KEY: &str = "sk-scripted-0123456789abcdef";
+
+/// Asks the model once, and prints the status. A thousand tokens to write are five thousand millionths set aside.
+const ASK: &str = r#"ask() { curl -sS -o answer.json -w 'model %{http_code}\n' -H 'content-type: application/json' -H 'anthropic-version: 2023-06-01' -d '{"model":"scripted-1","max_tokens":1000,"tools":[{"name":"Read","input_schema":{"type":"object"}}],"messages":[{"role":"user","content":"go on"}]}' "$SELVEDGE_MODEL_URL/v1/messages"; rm -f answer.json; }"#;
+
+/// Asks for a child with a part of the budget, and prints the status.
+const CHILD: &str = r#"child() { curl -sS -o answer.json -w "child $1 %{http_code} " --data-urlencode agent=writer --data-urlencode text=true --data-urlencode 'scope=trust:draft may:read may:write' --data-urlencode "budget=$1" "$SELVEDGE_CHILD_URL"; sed -n 's/.*"error_description":"\([^"]*\)".*/\1/p' answer.json; echo; rm -f answer.json; }"#;
+
+/// A factory whose agent `asker` has a model and may have children; `budget` as it is written in its configuration.
+fn scene(server: &Server, budget: &str) -> Scene {
+    let scene = Scene::ready();
+    let asker = agent("asker", "propose").replace("may = [", "may = [\"delegate\", ");
+    // A slot for whoever asks, one for the child.
+    scene.configure(
+        "checks = [\"sh tests/run.sh\"]",
+        &format!(
+            "[factory]\nslots = 2\n{asker}model = \"main\"\nbudget = {budget}\nchildren = [\"writer\"]\n\
+             [model.main]\nupstream = \"https://{HOST}\"\nprotocols = [\"anthropic-messages\"]\ncredential = \"vendor\"\n\
+             price = [{{ of = \"scripted-1\", input = 1.0, output = 5.0 }}]\n\
+             [credential.vendor]\nkind = \"static\"\nowner = \"team-api@example.org\"\nuses = [\"POST https://{HOST}/\"]\n\
+             header = \"x-api-key\"\nscheme = \"plain\"\n\
+             [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {}\n",
+            server.address().port()
+        ),
+    );
+    let mut child = scene.command(&["credentials", "store", "vendor"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
+    Said::of(&child.wait_with_output().unwrap()).ok();
+    let path = scene.state().join("policies/guardrails.cedar");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let guard = "unless { context.approved };";
+    let unasked = "unless { context.approved || resource == Credential::\"vendor\" };";
+    let (before, after) = text.split_once("@id(\"guard.secret-needs-approval\")").unwrap();
+    std::fs::write(&path, format!("{before}@id(\"guard.secret-needs-approval\"){}", after.replacen(guard, unasked, 1)))
+        .unwrap();
+    scene
+}
+
+/// The run of `asker` that a script comes to, and what it printed.
+fn work(scene: &Scene, script: &str) -> (Value, String) {
+    let said = scene.run(&["run", "--agent", "asker", "--wait", "--json", script]);
+    let runs = said.document()["runs"].as_array().cloned().unwrap();
+    let run = runs.iter().find(|run| run["agent"] == "asker").unwrap().clone();
+    let out = scene.run(&["output", run["run"].as_str().unwrap()]).ok().out;
+    (run, out)
+}
+
+fn server(calls: usize) -> Server {
+    let usage = Usage { input: 2_000, output: 100, ..Usage::default() };
+    let turns = (0..calls).fold(Script::new(KEY), |script, _| script.turn(Turn::new().text("On I go.").costs(usage)));
+    Server::start(turns).unwrap()
+}
+
+#[test]
+fn model_and_children_spend_one_budget_b4_e3() {
+    let server = server(2);
+    let scene = scene(&server, "20000");
+    // The first call costs 2,500, whatever was set aside for it.
+    let script = format!("{ASK}; {CHILD}; ask; child 17501; child 14000; ask; true");
+    let (run, out) = work(&scene, &script);
+    let lines: Vec<&str> = out.lines().filter(|line| line.starts_with("model") || line.starts_with("child")).collect();
+    assert_eq!(
+        lines,
+        ["model 200", "child 17501 400 the budget is more than is left; ask for less", "child 14000 201 ", "model 402"],
+        "{run} {}",
+        scene.json(&["show", run["run"].as_str().unwrap()])
+    );
+    assert_eq!(server.seen().len(), 1, "what was refused never left");
+}
+
+#[test]
+fn an_agent_that_goes_on_asking_once_the_budget_is_spent_is_ended_e3() {
+    let server = server(1);
+    let scene = scene(&server, "1");
+    let (run, out) = work(&scene, &format!("{ASK}; while true; do ask; done"));
+    assert_eq!((&run["outcome"], &run["because"]), (&"failed".into(), &"the budget is spent".into()), "{out}");
+    assert_eq!(run["attempts"], 1, "another attempt has no more to spend");
+    assert!(!out.contains("model 200"), "{out}");
+    let shown = scene.json(&["show", run["run"].as_str().unwrap()]).to_string();
+    assert!(shown.contains("budget_spent: the budget is spent and the agent went on"), "{shown}");
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn an_agent_that_stops_at_402_fails_for_that_reason_and_is_not_tried_again_e3() {
+    let server = server(1);
+    let scene = scene(&server, "1");
+    let (run, out) = work(&scene, &format!("{ASK}; ask; exit 3"));
+    assert_eq!(out.matches("model 402").count(), 1, "{out}");
+    assert_eq!((&run["outcome"], &run["attempts"]), (&"failed".into(), &1.into()), "{run}");
+    assert!(run["because"].as_str().unwrap().starts_with("the budget is spent: the program ended"), "{run}");
+}
