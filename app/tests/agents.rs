@@ -267,18 +267,7 @@ fn without_a_registry_it_is_said_what_to_write_and_that_loads_a105() {
 #[ignore = "fetches 1.2 GB; run it by name before a pinned version changes"]
 fn the_real_agents_are_installed_and_say_their_versions_a111() {
     let scene = Scene::ready();
-    let registry = Command::new("npm").args(["config", "get", "registry"]).current_dir("/").output().unwrap();
-    let registry = String::from_utf8(registry.stdout).unwrap();
     for name in ["codex", "claude-code", "opencode"] {
-        let mut command = scene.command(&["agents", "install", name]);
-        let output = command.env("npm_config_registry", registry.trim()).output().unwrap();
-        let said = common::Said::of(&output);
-        if let Some((_, tables)) = said.err.split_once("`selvedge.toml`:\n") {
-            let mut text = std::fs::read_to_string(scene.config()).unwrap();
-            text.push_str(&tables.lines().map(|line| format!("{}\n", line.trim_start())).collect::<String>());
-            std::fs::write(scene.config(), text).unwrap();
-        }
-        let said = scene.run(&["agents", "install", name]).ok();
-        assert!(said.out.contains("is installed and started"), "{said:?}");
+        common::coders::install(&scene, name);
     }
 }

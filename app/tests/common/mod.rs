@@ -1,5 +1,6 @@
 //! A factory of a test's own: a small repository, a state directory, an anchor and a home, all thrown away at the end.
 
+pub(crate) mod coders;
 pub(crate) mod toolchain;
 
 use std::fs::File;
@@ -51,6 +52,30 @@ impl Scene {
         let scene = Self::new();
         scene.run(&["init", "--yes"]).ok();
         scene.configure("checks = [\"sh tests/run.sh\"]", "");
+        scene
+    }
+
+    /// One whose files are copies of another one's, which may be gone by now; what lies in `linked` is shared with it.
+    pub(crate) fn copied(from: &Path, linked: &str) -> Self {
+        let scene = Self { dir: tempfile::Builder::new().prefix("selvedge-test-").tempdir().unwrap() };
+        let copy = |how: &[&str], source: &Path, target: &Path| {
+            let output = Command::new("cp").args(how).arg(source).arg(target).output().unwrap();
+            output.status.success()
+        };
+        for name in ["home", "anchor", "repo"] {
+            assert!(copy(&["-a"], &from.join(name), &scene.path(name)), "{name} of {}", from.display());
+        }
+        std::fs::create_dir(scene.state()).unwrap();
+        for entry in std::fs::read_dir(from.join("state")).unwrap().map(Result::unwrap) {
+            let target = scene.state().join(entry.file_name());
+            // Links need one file system.
+            let is_linked = entry.file_name() == linked && copy(&["-al"], &entry.path(), &target);
+            assert!(is_linked || copy(&["-a"], &entry.path(), &target), "{}", entry.path().display());
+        }
+        let mode = std::fs::metadata(from.join("state")).unwrap().permissions();
+        std::fs::set_permissions(scene.state(), mode).unwrap();
+        let remote = scene.state().join("repos/repo.git");
+        scene.git(&["config", "remote.selvedge.url", remote.to_str().unwrap()]);
         scene
     }
 

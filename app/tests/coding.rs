@@ -1,0 +1,233 @@
+//! Coding agents as their vendors publish them complete a task of a repository: they edit, use the shell and run its tests, and a proposal
+//! comes of it, while every tool call is decided at the model door (A5, E3, ATTACKS 1.1). The model is scripted; not run against real
+//! services. The agents come from the registry that the npm of whoever runs this uses, once, and lie beneath the target directory.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may be blunt")]
+
+#[expect(dead_code, reason = "each test file uses a part of it")]
+mod common;
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use common::{Said, Scene, agent, coders, text};
+use selvedge_scripted::{Script, Server, Turn, Usage};
+use serde_json::{Value, json};
+
+/// Where the vendor is, for the factory.
+const HOST: &str = "models.example";
+
+/// The vendor's key, which no agent has.
+const KEY: &str = "sk-scripted-0123456789abcdef";
+
+/// What nobody allows here, in the shell.
+const FORBIDDEN: &str = "cat /etc/shadow; touch src/was-here";
+
+/// How an agent asks its model.
+struct Kind {
+    runtime: &'static str,
+    protocol: &'static str,
+    /// What its model is called.
+    model: &'static str,
+    /// How the vendor's key is carried.
+    carried: &'static str,
+}
+
+const CLAUDE_CODE: Kind = Kind {
+    runtime: "claude-code",
+    protocol: "anthropic-messages",
+    model: "claude-sonnet-4-5",
+    carried: "header = \"x-api-key\"\nscheme = \"plain\"",
+};
+
+/// One that Codex does not know, so that it declares its tools one by one.
+const CODEX: Kind = Kind { runtime: "codex", protocol: "openai-responses", model: "scripted-1", carried: "" };
+
+/// Makes `coder` of a scene such an agent, whose model answers by the script, with `budget` millionths to spend.
+fn employ(scene: &Scene, kind: &Kind, server: &Server, budget: u64) {
+    let coder = agent("coder", "propose").replace(
+        "runtime = \"command\"",
+        &format!("runtime = \"{}\"\nmodel = \"main\"\nbudget = {budget}", kind.runtime),
+    );
+    let coder: Vec<&str> = coder.lines().filter(|line| !line.starts_with("command")).collect();
+    scene.configure(
+        "checks = [\"sh tests/run.sh\"]",
+        &format!(
+            "{}\n\
+             [model.main]\nupstream = \"https://{HOST}\"\nprotocols = [\"{}\"]\ncredential = \"vendor\"\n\
+             price = [{{ of = \"{}\", input = 1.0, cached = 0.1, output = 5.0 }}]\n\
+             [credential.vendor]\nkind = \"static\"\nowner = \"team-api@example.org\"\nuses = [\"POST https://{HOST}/\"]\n{}\n\
+             [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {}\n",
+            coder.join("\n"),
+            kind.protocol,
+            kind.model,
+            kind.carried,
+            server.address().port()
+        ),
+    );
+    let mut child = scene.command(&["credentials", "store", "vendor"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
+    Said::of(&child.wait_with_output().unwrap()).ok();
+    let path = scene.state().join("policies/guardrails.cedar");
+    let guards = std::fs::read_to_string(&path).unwrap();
+    let guard = "unless { context.approved };";
+    let unasked = "unless { context.approved || resource == Credential::\"vendor\" };";
+    let (before, after) = guards.split_once("@id(\"guard.secret-needs-approval\")").unwrap();
+    let guards = format!("{before}@id(\"guard.secret-needs-approval\"){}", after.replacen(guard, unasked, 1));
+    std::fs::write(&path, guards).unwrap();
+    let policy = "@id(\"test.no-shadow\")\n@owner(\"tests\")\n@next_step(\"leave the machine's own files alone\")\n\
+                  forbid (principal, action == Action::\"tool.call\", resource)\nwhen { context.order.command like \"*shadow*\" };\n";
+    std::fs::write(scene.state().join("policies/more.cedar"), policy).unwrap();
+}
+
+fn cost(input: u64, output: u64) -> Usage {
+    Usage { input, cached: 7, output, ..Usage::default() }
+}
+
+/// A task in three steps, after the one in which `first` is asked for with the forbidden call among it.
+fn script(first: Turn, tests: Turn) -> Script {
+    let untold = || Turn::new().text("Nobody told me.").costs(cost(1, 1));
+    Script::new(KEY)
+        .turn(first.costs(cost(2_001, 103)))
+        .turn(tests.costs(cost(2_507, 41)).told("denied", untold()))
+        .turn(
+            Turn::new()
+                .text("Done: the greeting is longer, and the test passes.")
+                .costs(cost(2_803, 29))
+                .told("ok 1 - greets", untold()),
+        )
+}
+
+fn work(scene: &Scene, task: &str) -> Value {
+    scene.run(&["run", "--agent", "coder", "--wait", "--json", task]).document()["runs"][0].clone()
+}
+
+/// What is on record of a run, and all that its programs wrote, for whoever has to find out what went wrong.
+struct Account {
+    entries: Vec<Value>,
+    wrote: String,
+}
+
+impl Account {
+    fn of(scene: &Scene, run: &Value) -> Self {
+        let id = text(run, "run");
+        let entries = scene.json(&["show", id])["entries"].as_array().unwrap().clone();
+        Self { entries, wrote: scene.run(&["output", id]).out }
+    }
+
+    /// Decisions on this verb.
+    fn decided(&self, verb: &str) -> Vec<&Value> {
+        let decided = |entry: &&Value| entry["detail"]["verdict"].is_string() && entry["detail"]["verb"] == verb;
+        self.entries.iter().filter(decided).map(|entry| &entry["detail"]).collect()
+    }
+
+    /// Tokens read and written that the record has settled.
+    fn metered(&self) -> (u64, u64) {
+        let settled =
+            self.entries.iter().filter_map(|entry| entry["summary"].as_str()?.strip_prefix("model.call: status "));
+        settled.fold((0, 0), |(read, written), line| {
+            assert!(!line.contains("estimated"), "{line}");
+            let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+            (read + numbers[0], written + numbers[1])
+        })
+    }
+}
+
+impl std::fmt::Display for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for entry in &self.entries {
+            writeln!(f, "{} {}", entry["summary"].as_str().unwrap_or_default(), entry["detail"]["facts"])?;
+        }
+        write!(f, "{}", self.wrote)
+    }
+}
+
+/// What every agent has to come to that was asked for an edit, something forbidden and something else, and then for the tests.
+fn completes(scene: &Scene, server: &Server) -> Account {
+    let run = work(scene, "make the greeting longer, and run the tests");
+    let account = Account::of(scene, &run);
+    let refused: Vec<_> = server.seen().into_iter().filter_map(|seen| Some((seen.refused?, seen.body))).collect();
+    assert!(refused.is_empty(), "{refused:?}\n{account}");
+    assert_eq!(run["outcome"], "proposed", "{run}\n{account}");
+    let diff = scene.run(&["diff", text(&run, "run")]).ok().out;
+    assert!(diff.contains("+hello, world"), "{diff}");
+    assert!(!diff.contains("was-here"), "what was forbidden did not happen: {diff}");
+    // The model heard of the denial, by the code and what to do instead.
+    let told: Vec<String> = server.seen().into_iter().flat_map(|seen| seen.results).collect();
+    assert!(told.iter().any(|result| result.contains("leave the machine's own files alone")), "{told:?}");
+    assert!(!account.wrote.contains(KEY) && !account.wrote.contains("/etc/shadow"), "{account}");
+    let denied: Vec<_> = account.decided("tool.call").into_iter().filter(|call| call["verdict"] == "deny").collect();
+    assert_eq!(denied.len(), 1, "{account}");
+    assert_eq!(denied[0]["policies"], json!(["test.no-shadow"]), "{account}");
+    let totals = server.totals();
+    assert_eq!(
+        account.metered(),
+        (
+            totals.tokens.input + totals.tokens.cached + totals.tokens.cache_write,
+            totals.tokens.output + totals.tokens.reasoning
+        ),
+        "{account}"
+    );
+    let calls: u64 = totals.by_status.values().sum();
+    assert_eq!(account.decided("model.call").len() as u64, calls, "{account}");
+    account
+}
+
+/// The facts of the calls that were allowed, in order: tool, kind, command and paths.
+fn allowed(account: &Account) -> Vec<String> {
+    let calls = account.decided("tool.call").into_iter().filter(|call| call["verdict"] == "allow");
+    let told = |call: &Value| {
+        let facts = &call["facts"];
+        let words = [text(facts, "command"), &facts["paths"].to_string()].join(" ");
+        format!("{} {}: {}", text(facts, "tool"), text(facts, "kind"), words.trim_start())
+    };
+    calls.map(told).collect()
+}
+
+fn claude_code_script() -> Script {
+    let first = Turn::new()
+        .text("A longer greeting.")
+        .call("Write", json!({ "file_path": "/workspace/src/farewell", "content": "hello, world\n" }))
+        .call("Bash", json!({ "command": FORBIDDEN, "description": "look around" }))
+        .call("Bash", json!({ "command": "echo hello, world > src/greeting" }));
+    script(first, Turn::new().text("The tests.").call("Bash", json!({ "command": "sh tests/run.sh" })))
+}
+
+#[test]
+fn claude_code_completes_a_task_through_the_model_door_a5_e3() {
+    let scene = coders::with_agent("claude-code");
+    let server = Server::start(claude_code_script()).unwrap();
+    employ(&scene, &CLAUDE_CODE, &server, 10_000_000);
+    let account = completes(&scene, &server);
+    assert_eq!(
+        allowed(&account),
+        [
+            r#"Write edit: ["/workspace/src/farewell"]"#,
+            "Bash shell: echo hello, world > src/greeting []",
+            "Bash shell: sh tests/run.sh []",
+        ]
+    );
+}
+
+#[test]
+fn codex_completes_a_task_through_the_model_door_a5_e3() {
+    let scene = coders::with_agent("codex");
+    let first = Turn::new()
+        .text("A longer greeting.")
+        .call("exec_command", json!({ "cmd": "echo hello, world > src/greeting" }))
+        .call("exec_command", json!({ "cmd": FORBIDDEN }))
+        .call("exec_command", json!({ "cmd": "ls tests" }));
+    let tests = Turn::new().text("The tests.").call("exec_command", json!({ "cmd": "sh tests/run.sh" }));
+    let server = Server::start(script(first, tests)).unwrap();
+    employ(&scene, &CODEX, &server, 10_000_000);
+    let account = completes(&scene, &server);
+    assert_eq!(
+        allowed(&account),
+        [
+            "exec_command shell: echo hello, world > src/greeting []",
+            "exec_command shell: ls tests []",
+            "exec_command shell: sh tests/run.sh []",
+        ]
+    );
+}
