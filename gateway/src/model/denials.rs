@@ -31,6 +31,8 @@ pub struct Denied {
     pub call: Call,
     /// What it is told.
     pub told: String,
+    /// Which one it was: an id may come twice.
+    number: u64,
 }
 
 impl Denials {
@@ -56,7 +58,7 @@ impl Denials {
             self.bytes = self.bytes.saturating_add(if fits { size } else { 0 });
             let is_json = call.is_json || !fits;
             let call = Call { arguments, is_json, ..call.clone() };
-            self.calls.insert(key.clone(), Denied { call, told: told.to_owned() });
+            self.calls.insert(key.clone(), Denied { call, told: told.to_owned(), number: self.count });
         }
         format!("{{\"{KEY}\":\"{key}\"}}")
     }
@@ -70,6 +72,15 @@ impl Denials {
         let arguments: serde_json::Value = serde_json::from_str(arguments).map_err(|_| ForgedDenial)?;
         let key = arguments.get(KEY).and_then(|key| key.as_str()).ok_or(ForgedDenial)?;
         self.calls.get(key).map(Some).ok_or(ForgedDenial)
+    }
+
+    /// The denied call that an agent sent back as a call of a tool of its own, for calls of tools it does not have: what it says of it
+    /// holds the name that nobody else knows, and the id is still the one it had.
+    pub fn renamed(&self, id: &str, arguments: &str) -> Option<&Denied> {
+        if !arguments.contains(&self.name) {
+            return None;
+        }
+        self.calls.values().filter(|denied| denied.call.id == id).max_by_key(|denied| denied.number)
     }
 }
 
@@ -98,6 +109,18 @@ mod tests {
         for forged in ["{}", "{\"denied\":\"2\"}", "{\"denied\":1}", "no json"] {
             assert_eq!(denials.restore("selvedge_denied_x7", forged), Err(ForgedDenial), "{forged}");
         }
+    }
+
+    #[test]
+    fn a_denied_call_is_known_as_one_of_a_tool_for_calls_that_went_wrong_a101() {
+        let mut denials = Denials::new("selvedge_denied_x7".into());
+        for told in ["first", "second"] {
+            denials.deny(&call("{}"), told);
+        }
+        let said = r#"{"tool":"selvedge_denied_x7","error":"unavailable tool"}"#;
+        assert_eq!(denials.renamed("c1", said).unwrap().told, "second", "the last of this id");
+        assert_eq!(denials.renamed("c2", said), None);
+        assert_eq!(denials.renamed("c1", r#"{"tool":"else"}"#), None);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub fn facts(call: &Call, tools: &[Tool], serial: u64, index: u64) -> Result<Too
     let tool = tools.iter().find(|tool| tool.name == call.name).unwrap_or(&unknown);
     let arguments: Value = match call.is_json {
         true => serde_json::from_str(&call.arguments).map_err(|_| Untold::Unreadable)?,
-        false if tool.patch.is_none() && tool != &unknown => return Err(Untold::Unreadable),
+        false if !takes_text(tool) && tool != &unknown => return Err(Untold::Unreadable),
         false => Value::Null,
     };
     let mut paths = Vec::new();
@@ -63,7 +63,10 @@ pub fn facts(call: &Call, tools: &[Tool], serial: u64, index: u64) -> Result<Too
     if paths.len() > WORDS_MAX || addresses.len() > WORDS_MAX {
         return Err(Untold::TooMany);
     }
-    let command: Vec<&str> = tool.command.iter().flat_map(|name| texts(arguments.get(name))).collect();
+    let command: Vec<&str> = match tool.command.as_deref() {
+        Some("") => vec![&call.arguments],
+        name => name.into_iter().flat_map(|name| texts(arguments.get(name))).collect(),
+    };
     Ok(ToolAsk {
         serial,
         index,
@@ -75,6 +78,11 @@ pub fn facts(call: &Call, tools: &[Tool], serial: u64, index: u64) -> Result<Too
         arguments: Digest::of_parts([call.arguments.as_bytes()]),
         argument_bytes: u64::try_from(call.arguments.len()).unwrap_or(u64::MAX),
     })
+}
+
+/// Whether a tool's call may be something else than arguments by name.
+fn takes_text(tool: &Tool) -> bool {
+    tool.patch.is_some() || tool.command.as_deref() == Some("")
 }
 
 /// A text, or each text of a list.
@@ -115,6 +123,7 @@ mod tests {
             Tool { paths: vec!["file_path".into()], ..tool("Write", "edit") },
             Tool { addresses: vec!["url".into()], ..tool("WebFetch", "fetch") },
             Tool { patch: Some("input".into()), ..tool("apply_patch", "edit") },
+            Tool { command: Some(String::new()), ..tool("functions/exec", "shell") },
         ]
     }
 
@@ -134,6 +143,9 @@ mod tests {
         assert_eq!(of("WebFetch", r#"{"url":"https://a.example"}"#, true).addresses, ["https://a.example"]);
         let patch = "*** Begin Patch\n*** Update File: src/a.rs\n*** Move to: src/b.rs\n@@\n+x\n*** End Patch";
         assert_eq!(of("apply_patch", patch, false).paths, ["src/a.rs", "src/b.rs"]);
+        let program = "await tools.exec_command({ cmd: \"env\" })";
+        assert_eq!(of("functions/exec", program, false).command, program);
+        assert_eq!(of("functions/exec", r#"{"input":"env"}"#, true).command, r#"{"input":"env"}"#, "in whatever form");
         let unknown = of("Mystery", r#"{"command":"env"}"#, true);
         assert_eq!((unknown.kind.as_str(), unknown.command.as_str()), ("other", ""));
     }

@@ -35,7 +35,7 @@ pub struct Tool {
     pub name: String,
     /// What kind it is.
     pub kind: String,
-    /// The argument that is a command, or a list of words of one.
+    /// The argument that is a command, or a list of words of one; empty for a tool that takes nothing but a program's text.
     pub command: Option<String>,
     /// The arguments that are paths.
     pub paths: Vec<String>,

@@ -23,6 +23,15 @@ pub(super) static ADAPTER: Adapter = Adapter {
         // The vendor searches, on its side.
         Tool::new("WebSearch", ToolKind::Search),
         Tool::new("ToolSearch", ToolKind::Other),
+        // Prompts for later: what they ask for is called for then, and decided then.
+        Tool::new("CronCreate", ToolKind::Plan),
+        Tool::new("CronDelete", ToolKind::Plan),
+        Tool::new("CronList", ToolKind::Plan),
+        Tool::new("ScheduleWakeup", ToolKind::Plan),
+        Tool::at("EnterWorktree", ToolKind::Other, &["path"]),
+        Tool::new("ExitWorktree", ToolKind::Other),
+        Tool::new("ListAgents", ToolKind::Child),
+        Tool::new("ReportFindings", ToolKind::Other),
         Tool::new("Agent", ToolKind::Child),
         Tool::new("Task", ToolKind::Child),
         Tool::new("SendMessage", ToolKind::Child),

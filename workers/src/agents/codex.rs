@@ -19,6 +19,19 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::shell("write_stdin", "chars"),
         Tool::patch("apply_patch", "input"),
         Tool::at("view_image", ToolKind::Read, &["path"]),
+        // A model that it knows is given one tool for a program in JavaScript, in which it calls the others: nobody sees those calls one
+        // by one, and a command may be put together there. The program's text is what can be judged.
+        Tool::program("functions/exec"),
+        Tool::new("functions/wait", ToolKind::Other),
+        Tool::new("functions/request_user_input", ToolKind::Other),
+        Tool::new("functions/request_user_input_async", ToolKind::Other),
+        Tool::new("clock/sleep", ToolKind::Other),
+        Tool::new("collaboration/spawn_agent", ToolKind::Child),
+        Tool::new("collaboration/send_message", ToolKind::Child),
+        Tool::new("collaboration/followup_task", ToolKind::Child),
+        Tool::new("collaboration/interrupt_agent", ToolKind::Child),
+        Tool::new("collaboration/list_agents", ToolKind::Child),
+        Tool::new("collaboration/wait_agent", ToolKind::Child),
         Tool::new("update_plan", ToolKind::Plan),
         Tool::new("get_goal", ToolKind::Plan),
         Tool::new("create_goal", ToolKind::Plan),
@@ -46,6 +59,8 @@ const SETTINGS: &[&str] = &[
     "otel.metrics_exporter=\"none\"",
     "features.plugins=false",
     "features.apps=false",
+    // Its helpers come behind a search for tools, which is a kind of content that the model door does not know.
+    "features.multi_agent=false",
     // It searches on the vendor's side, which a request may not ask for.
     "web_search=\"disabled\"",
 ];

@@ -29,7 +29,7 @@ pub struct Tool {
     pub name: &'static str,
     /// What it does.
     pub kind: ToolKind,
-    /// The argument that holds a command: text, or a list of words.
+    /// The argument that holds a command: text, or a list of words. Empty where a call has no arguments and is a program itself.
     pub command: Option<&'static str>,
     /// The arguments that hold a path.
     pub paths: &'static [&'static str],
@@ -63,6 +63,11 @@ impl Tool {
 
     pub(super) const fn shell(name: &'static str, command: &'static str) -> Self {
         Self { command: Some(command), ..Self::new(name, ToolKind::Shell) }
+    }
+
+    /// A tool that is given the text of a program and nothing else.
+    pub(super) const fn program(name: &'static str) -> Self {
+        Self::shell(name, "")
     }
 
     pub(super) const fn at(name: &'static str, kind: ToolKind, paths: &'static [&'static str]) -> Self {

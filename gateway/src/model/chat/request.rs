@@ -252,7 +252,10 @@ fn restore_call(call: &mut Map<String, Value>, denials: &Denials) -> Result<Opti
         let Some(of) = call.get(kind).and_then(Value::as_object) else { continue };
         let (name, arguments) = (text(of, "name").unwrap_or_default(), text(of, member).unwrap_or_default());
         let forged = |_| Unfit::Shape(format!("messages[].tool_calls[].{kind}.{member}"));
-        let Some(denied) = denials.restore(name, arguments).map_err(forged)? else { continue };
+        let id = text(call, "id").unwrap_or_default();
+        // OpenCode makes of it a call of its own tool `invalid`, which says what was wrong with it.
+        let denied = denials.restore(name, arguments).map_err(forged)?.or_else(|| denials.renamed(id, arguments));
+        let Some(denied) = denied else { continue };
         call.insert(kind.to_owned(), made!({ "name": denied.call.name, member: denied.call.arguments }));
         return Ok(Some(denied.told.clone()));
     }

@@ -92,6 +92,21 @@ fn a101_a_conversation_goes_as_it_is_with_denied_calls_as_the_model_made_them() 
 }
 
 #[test]
+fn a101_a_denied_call_is_restored_that_came_back_as_one_of_a_tool_for_broken_calls() {
+    let mut denials = denials();
+    denials.deny(&call("call_1", "bash", "{\"command\":\"env\"}", true), "denied: no");
+    let said = format!("{{\"tool\":\"{DENIED}\",\"error\":\"unavailable\"}}");
+    let with = |name: &str, arguments: &str, content: &str| {
+        json!({ "model": "m", "messages": [
+            { "role": "assistant", "tool_calls": [{ "id": "call_1", "type": "function", "function": { "name": name, "arguments": arguments } }] },
+            { "role": "tool", "tool_call_id": "call_1", "content": content },
+        ] })
+    };
+    let (built, _) = sent(&with("invalid", &said, "no such tool"), &[], &denials).unwrap();
+    assert_eq!(built["messages"], with("bash", "{\"command\":\"env\"}", "denied: no")["messages"]);
+}
+
+#[test]
 fn what_a_stream_used_is_always_asked_for() {
     let body = |more: Value| {
         let mut body = json!({ "model": "m", "messages": [] });
