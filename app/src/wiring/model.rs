@@ -134,7 +134,10 @@ impl ModelDesk {
         let is_too_much = call.reserves > call.budget_left;
         match doors.call_model(call) {
             Ok(()) => {
-                account.reserve(ask.serial, Reserved { price, cost, request_bytes: ask.request_bytes });
+                account.reserve(
+                    ask.serial,
+                    Reserved { price, cost, request_bytes: ask.request_bytes, output_max: output },
+                );
                 Given::Allowed
             }
             Err(denial) if is_too_much => {
@@ -155,7 +158,7 @@ impl ModelDesk {
     pub(super) fn done(&self, doors: &dyn Doorkeeper, serials_from: u64, done: ModelDone) -> Given {
         let mut account = self.purse.account();
         let Some(reserved) = account.take_back(done.serial) else { return denied(&not_open()) };
-        let (tokens, is_estimated) = settled(&done, reserved.request_bytes);
+        let (tokens, is_estimated) = settled(&done, reserved.request_bytes, reserved.output_max);
         let cost = cost(reserved.price, tokens);
         account.pay(cost);
         drop(account);
@@ -191,19 +194,22 @@ impl ModelDesk {
 /// The code of a denial for want of budget; the door answers it with 402.
 const BUDGET_SPENT: &str = "budget_spent";
 
-/// What a call came to. A vendor that refused billed nothing. One that broke off may bill all it read and what it wrote until then: every
-/// byte is counted as a token then, as none has less.
-fn settled(done: &ModelDone, request_bytes: u64) -> (Tokens, bool) {
+/// What a call came to. A vendor that refused billed nothing, and counting costs nothing. One that broke off may bill all it read and
+/// what it wrote until then: every byte is counted as a token then, as none has less. One that nobody listened to any more may have written
+/// all it was allowed to.
+fn settled(done: &ModelDone, request_bytes: u64, output_max: u64) -> (Tokens, bool) {
     let Usage { input, cached, cache_write, output, reasoning } = done.usage;
     let counted = Tokens { input, cached, cache_write, output, reasoning };
     let is_refused = done.status != 0 && !(200..300).contains(&done.status);
     match (done.is_final, is_refused) {
         (true, _) => (counted, false),
         (false, true) => (Tokens::default(), false),
+        (false, false) if output_max == 0 => (Tokens::default(), false),
         (false, false) => {
             let read = input.saturating_add(cached).saturating_add(cache_write);
             let input = if read == 0 { request_bytes } else { input };
-            (Tokens { input, output: output.max(done.written_bytes), ..counted }, true)
+            let unheard = if done.cut_by_vendor { 0 } else { output_max };
+            (Tokens { input, output: output.max(done.written_bytes).max(unheard), ..counted }, true)
         }
     }
 }
@@ -262,16 +268,17 @@ mod tests {
 
     #[test]
     fn what_a_vendor_did_not_count_is_estimated_and_not_too_low() {
-        let done =
-            |status, usage, is_final, written_bytes| ModelDone { serial: 1, status, usage, is_final, written_bytes };
+        let done = |status, usage, is_final, cut_by_vendor| {
+            settled(&ModelDone { serial: 1, status, usage, is_final, written_bytes: 40, cut_by_vendor }, 900, 1_000)
+        };
         let counted = Usage { input: 10, output: 5, ..Usage::default() };
-        assert_eq!(settled(&done(200, counted, true, 40), 900).0, Tokens { input: 10, output: 5, ..Tokens::default() });
-        let (cut, is_estimated) = settled(&done(200, Usage::default(), false, 40), 900);
-        assert!(is_estimated && cut == Tokens { input: 900, output: 40, ..Tokens::default() });
-        let (half, _) = settled(&done(200, Usage { output: 1, ..counted }, false, 40), 900);
-        assert_eq!(half, Tokens { input: 10, output: 40, ..Tokens::default() }, "the vendor told what it read");
-        assert_eq!(settled(&done(429, Usage::default(), false, 0), 900), (Tokens::default(), false));
-        assert!(settled(&done(0, Usage::default(), false, 0), 900).0.input == 900, "it may have been read");
+        assert_eq!(done(200, counted, true, false), (Tokens { input: 10, output: 5, ..Tokens::default() }, false));
+        let tokens = |input, output| (Tokens { input, output, ..Tokens::default() }, true);
+        assert_eq!(done(200, Usage::default(), false, true), tokens(900, 40));
+        assert_eq!(done(200, Usage { output: 1, ..counted }, false, true), tokens(10, 40), "it told what it read");
+        assert_eq!(done(200, counted, false, false), tokens(10, 1_000), "it may have gone on");
+        assert_eq!(done(0, Usage::default(), false, false), tokens(900, 1_000), "it may have read all of it");
+        assert_eq!(done(429, Usage::default(), false, false), (Tokens::default(), false));
     }
 
     #[test]

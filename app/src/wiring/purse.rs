@@ -44,6 +44,8 @@ pub(super) struct Reserved {
     pub(super) price: Price,
     pub(super) cost: u64,
     pub(super) request_bytes: u64,
+    /// The most the model may write.
+    pub(super) output_max: u64,
 }
 
 /// Calls that were refused for want of budget since one was allowed.
@@ -161,7 +163,7 @@ mod tests {
     const PRICE: Price = Price { input: 1, cached: 1, cache_write: 1, output: 1 };
 
     fn reserved(cost: u64) -> Reserved {
-        Reserved { price: PRICE, cost, request_bytes: 1 }
+        Reserved { price: PRICE, cost, request_bytes: 1, output_max: 1 }
     }
 
     #[test]

@@ -196,6 +196,7 @@ mod tests {
                 usage: Usage { input: 1, cached: 2, cache_write: 3, output: 4, reasoning: 5 },
                 is_final: true,
                 written_bytes: 6,
+                cut_by_vendor: true,
             }),
             Wanted::Tool(ToolAsk {
                 serial: 7,

@@ -79,6 +79,8 @@ pub struct ModelDone {
     pub is_final: bool,
     /// How much the model wrote, to estimate by.
     pub written_bytes: u64,
+    /// Whether it was the vendor who broke off; otherwise it may have gone on writing for nobody.
+    pub cut_by_vendor: bool,
 }
 
 /// What a door asks about a tool call.

@@ -53,6 +53,7 @@ pub(crate) struct WireModelDone {
     usage: [u64; 5],
     is_final: bool,
     written_bytes: u64,
+    cut_by_vendor: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -161,18 +162,18 @@ impl TryFrom<WireModelAsk> for ModelAsk {
 
 impl From<ModelDone> for WireModelDone {
     fn from(done: ModelDone) -> Self {
-        let ModelDone { serial, status, usage, is_final, written_bytes } = done;
+        let ModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor } = done;
         let usage = [usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning];
-        Self { serial, status, usage, is_final, written_bytes }
+        Self { serial, status, usage, is_final, written_bytes, cut_by_vendor }
     }
 }
 
 impl From<WireModelDone> for ModelDone {
     fn from(wire: WireModelDone) -> Self {
-        let WireModelDone { serial, status, usage, is_final, written_bytes } = wire;
+        let WireModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor } = wire;
         let [input, cached, cache_write, output, reasoning] = usage;
         let usage = Usage { input, cached, cache_write, output, reasoning };
-        Self { serial, status, usage, is_final, written_bytes }
+        Self { serial, status, usage, is_final, written_bytes, cut_by_vendor }
     }
 }
 

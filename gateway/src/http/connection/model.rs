@@ -48,6 +48,7 @@ const FIELDS: [&str; 5] = ["accept", "anthropic-beta", "anthropic-version", "con
 struct Answered {
     status: u16,
     metered: Metered,
+    cut_by_vendor: bool,
 }
 
 /// How an answer came to its end.
@@ -140,8 +141,8 @@ impl Connection {
                 }
             }
         };
-        let Answered { status, metered: Metered { usage, is_final, written_bytes } } = answered;
-        let done = ModelDone { serial, status, usage, is_final, written_bytes };
+        let Answered { status, metered: Metered { usage, is_final, written_bytes }, cut_by_vendor } = answered;
+        let done = ModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor };
         // Noted before the next is asked for; what is not noted keeps what was set aside for it.
         let _noted = context.link.want(Wanted::ModelDone(done)).await;
         next
@@ -235,6 +236,7 @@ impl Connection {
             self.write_chunk(&reader.drain()).await?;
         };
         answered.metered = reader.metered();
+        answered.cut_by_vendor = garbled == Some(Garbled::Cut);
         let mut last = Vec::new();
         if let Some(garbled) = &garbled {
             self.context.link.refused(Layer::Model, garbled_code(garbled), &garbled.to_string());
