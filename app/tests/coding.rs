@@ -10,6 +10,7 @@ mod common;
 use std::io::Write as _;
 use std::process::Stdio;
 
+use common::ordinary::Ordinary;
 use common::{Said, Scene, agent, coders, text};
 use selvedge_scripted::{Script, Server, Turn, Usage};
 use serde_json::{Value, json};
@@ -226,6 +227,26 @@ fn claude_code_completes_a_task_through_the_model_door_a5_e3() {
             "Bash shell: sh tests/run.sh []",
         ]
     );
+}
+
+#[test]
+fn codex_completes_a_task_for_a_keeper_that_is_an_ordinary_user_a5_e3() {
+    let mut scene = coders::with_agent("codex");
+    let server = Server::start(codex_script()).unwrap();
+    employ(&scene, &CODEX, &server, 10_000_000);
+    let _user = Ordinary::owns(&mut scene);
+    let account = completes(&scene, &server);
+    assert!(account.to_string().contains("a sandbox of level user"), "{account}");
+}
+
+#[test]
+fn claude_code_completes_a_task_for_a_keeper_that_is_an_ordinary_user_a5_e3() {
+    let mut scene = coders::with_agent("claude-code");
+    let server = Server::start(claude_code_script()).unwrap();
+    employ(&scene, &CLAUDE_CODE, &server, 10_000_000);
+    let _user = Ordinary::owns(&mut scene);
+    let account = completes(&scene, &server);
+    assert!(account.to_string().contains("a sandbox of level user"), "{account}");
 }
 
 #[test]
