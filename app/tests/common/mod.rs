@@ -1,6 +1,7 @@
 //! A factory of a test's own: a small repository, a state directory, an anchor and a home, all thrown away at the end.
 
 pub(crate) mod coders;
+pub(crate) mod ordinary;
 pub(crate) mod toolchain;
 
 use std::fs::File;
@@ -22,6 +23,8 @@ pub(crate) const CHECK: &str = "echo TAP version 13\necho 1..1\nif grep -q hello
 /// One user with one repository.
 pub(crate) struct Scene {
     dir: TempDir,
+    /// What starts `selvedge` as somebody else; nothing, as a rule.
+    behind: Vec<String>,
 }
 
 /// What a command said, and how it ended.
@@ -35,7 +38,8 @@ pub(crate) struct Said {
 impl Scene {
     /// A repository with one commit, and nothing else.
     pub(crate) fn new() -> Self {
-        let scene = Self { dir: tempfile::Builder::new().prefix("selvedge-test-").tempdir().unwrap() };
+        let scene =
+            Self { dir: tempfile::Builder::new().prefix("selvedge-test-").tempdir().unwrap(), behind: Vec::new() };
         for name in ["home", "anchor", "repo"] {
             std::fs::create_dir(scene.path(name)).unwrap();
         }
@@ -57,7 +61,8 @@ impl Scene {
 
     /// One whose files are copies of another one's, which may be gone by now; what lies in `linked` is shared with it.
     pub(crate) fn copied(from: &Path, linked: &str) -> Self {
-        let scene = Self { dir: tempfile::Builder::new().prefix("selvedge-test-").tempdir().unwrap() };
+        let scene =
+            Self { dir: tempfile::Builder::new().prefix("selvedge-test-").tempdir().unwrap(), behind: Vec::new() };
         let copy = |how: &[&str], source: &Path, target: &Path| {
             let output = Command::new("cp").args(how).arg(source).arg(target).output().unwrap();
             output.status.success()
@@ -127,7 +132,15 @@ impl Scene {
 
     /// `selvedge` with these arguments, for this scene's state and nobody else's.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        self.prepared(Command::new(env!("CARGO_BIN_EXE_selvedge")), arguments)
+        let command = match self.behind.split_first() {
+            None => Command::new(env!("CARGO_BIN_EXE_selvedge")),
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words);
+                command
+            }
+        };
+        self.prepared(command, arguments)
     }
 
     /// The same as another uid, one that may open the keeper's socket all the same.
