@@ -74,7 +74,7 @@ fn server(calls: usize) -> Server {
 #[test]
 fn model_and_children_spend_one_budget_b4_e3() {
     let server = server(2);
-    let scene = scene(&server, "20000");
+    let scene = scene(&server, "\"0.02 USD\"");
     // The first call costs 2,500, whatever was set aside for it.
     let script = format!("{ASK}; {CHILD}; ask; child 17501; child 14000; ask; true");
     let (run, out) = work(&scene, &script);

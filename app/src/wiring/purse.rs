@@ -60,7 +60,7 @@ impl Works {
         let config = self.config();
         let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
         let handed = task.trigger.lineage.within.as_deref();
-        let budget = handed.map_or(agent.budget, |handed| handed.budget);
+        let budget = handed.map_or(agent.budget.millionths, |handed| handed.budget);
         let (handed_on, settled) = (self.handed_on(&order.run), self.paid_by_record(&order.run));
         Ok(Purse::new(budget, Account { handed_on, settled, ..Account::default() }))
     }
