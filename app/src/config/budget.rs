@@ -28,6 +28,11 @@ impl Budget {
         self.millionths == 0
     }
 
+    /// An amount in this budget's unit.
+    pub(crate) fn amount(&self, millionths: u64) -> String {
+        Self { millionths, unit: self.unit.clone() }.to_string()
+    }
+
     /// A run is one task, so `/task` says what is meant anyway.
     fn parse(text: &str) -> Option<Self> {
         let text = text.strip_suffix("/task").unwrap_or(text).trim();
