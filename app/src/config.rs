@@ -18,6 +18,7 @@ use selvedge_gateway::http::path::CanonicalPath;
 use selvedge_workers::agents::Adapter;
 
 mod aws;
+mod budget;
 mod coding;
 mod credentials;
 mod discover;
@@ -32,6 +33,7 @@ mod send;
 mod trials;
 mod values;
 
+pub(crate) use budget::Budget;
 pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
 pub(crate) use discover::{discover, npm_tables};
@@ -119,8 +121,8 @@ pub(crate) struct AgentConfig {
     /// The credential that this built-in agent tries; none for all others.
     pub(crate) tries: Option<CredentialName>,
     pub(crate) runtime: Runtime,
-    /// What the tokens a run hands on and its children may spend in all.
-    pub(crate) budget: u64,
+    /// What its model, the tokens a run hands on and its children may spend in all.
+    pub(crate) budget: Budget,
     /// Agents it may give work to.
     pub(crate) children: BTreeSet<AgentName>,
     pub(crate) minimum_release_age_days: u32,
@@ -367,7 +369,7 @@ impl Reader<'_> {
             recertify: RECERTIFY_DEFAULT,
             tries: None,
             runtime,
-            budget: written.budget,
+            budget: written.budget.clone(),
             children: self.children(key, &written.children)?,
             minimum_release_age_days: written.minimum_release_age_days,
             memory_bytes: limits.memory_mib.saturating_mul(1 << 20),

@@ -14,6 +14,7 @@ mod ask_stop;
 mod ask_tenure;
 mod ask_work;
 mod ballast;
+mod budget;
 mod census;
 mod client;
 mod hall;

@@ -24,6 +24,7 @@ use crate::keeper::State;
 mod access;
 mod advisories;
 mod agents;
+mod bill;
 mod cache;
 mod checks;
 mod children;
@@ -55,6 +56,7 @@ mod withdraw;
 mod workplace;
 
 pub(crate) use agents::asked;
+pub(crate) use bill::Bill;
 pub(crate) use door::dangers_for;
 pub(crate) use loans::WITHDRAWN;
 pub(crate) use rules::{CurrentJudge, NotInForce};

@@ -74,7 +74,7 @@ fn server(calls: usize) -> Server {
 #[test]
 fn model_and_children_spend_one_budget_b4_e3() {
     let server = server(2);
-    let scene = scene(&server, "20000");
+    let scene = scene(&server, "\"0.02 USD\"");
     // The first call costs 2,500, whatever was set aside for it.
     let script = format!("{ASK}; {CHILD}; ask; child 17501; child 14000; ask; true");
     let (run, out) = work(&scene, &script);
@@ -86,6 +86,13 @@ fn model_and_children_spend_one_budget_b4_e3() {
         scene.json(&["show", run["run"].as_str().unwrap()])
     );
     assert_eq!(server.seen().len(), 1, "what was refused never left");
+
+    let spent = scene.json(&["show", run["run"].as_str().unwrap()])["spent"].clone();
+    assert_eq!((&spent["model_calls"], &spent["model_calls_denied"]), (&1.into(), &1.into()), "{spent}");
+    assert_eq!((&spent["tokens"]["input"], &spent["tokens"]["output"]), (&2_000.into(), &100.into()), "{spent}");
+    assert_eq!((&spent["cost"], &spent["handed_on"], &spent["left"]), (&2_500.into(), &14_000.into(), &3_500.into()));
+    let words = "it cost 0.0025 USD, handed on 0.014 USD, and 0.0035 USD of 0.02 USD is left";
+    assert!(spent["words"].as_str().unwrap().ends_with(words), "{spent}");
 }
 
 #[test]
@@ -109,4 +116,32 @@ fn an_agent_that_stops_at_402_fails_for_that_reason_and_is_not_tried_again_e3() 
     assert_eq!(out.matches("model 402").count(), 1, "{out}");
     assert_eq!((&run["outcome"], &run["attempts"]), (&"failed".into(), &1.into()), "{run}");
     assert!(run["because"].as_str().unwrap().starts_with("the budget is spent: the program ended"), "{run}");
+}
+
+#[test]
+fn a_person_sees_what_a_model_may_cost_and_that_nobody_asked_it_g3_b6() {
+    let server = server(1);
+    let scene = scene(&server, "\"5 USD/task\"");
+    let card = scene.json(&["can", "asker"]);
+    let model = &card["model"];
+    assert_eq!((&model["name"], &model["credential"]), (&"main".into(), &"vendor".into()), "{card}");
+    assert_eq!(model["upstream"], format!("https://{HOST}:443"));
+    assert_eq!((&model["prices"][0]["output"], &card["budget"]), (&5_000_000.into(), &5_000_000.into()), "{card}");
+    let said = scene.run(&["can", "asker"]).ok().out;
+    for words in ["`scripted-1`: a million tokens cost 1 USD read", "a run spends 5 USD at most", "credential `vendor`"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(scene.run(&["agents"]).ok().out.contains("a run spends 5 USD at most"));
+
+    let model_right = |identities: &Value| {
+        let all = identities["identities"].as_array().unwrap().clone();
+        let asker = all.into_iter().find(|one| one["identity"] == "agent:asker").unwrap();
+        asker["granted"].as_array().unwrap().iter().find(|right| right["key"] == "agent.asker.model").unwrap().clone()
+    };
+    let before = scene.json(&["identities"]);
+    assert_eq!(model_right(&before)["used"], false, "{before}");
+    assert!(before.to_string().contains("agent.asker.model"));
+    work(&scene, &format!("{ASK}; ask; true"));
+    assert_eq!(model_right(&scene.json(&["identities"]))["used"], true);
 }

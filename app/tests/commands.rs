@@ -228,7 +228,7 @@ fn every_document_has_the_fields_scripts_rely_on() {
     assert_eq!(ps["runs"][0], result["runs"][0], "`run` and `ps` say the same");
 
     let show = scene.json(&["show", &run]);
-    assert_eq!(fields(&show), [RUN_FIELDS, &["entries", "owner"]].concat().tap_sorted());
+    assert_eq!(fields(&show), [RUN_FIELDS, &["entries", "owner", "spent"]].concat().tap_sorted());
     for entry in show["entries"].as_array().unwrap() {
         assert_eq!(fields(entry), ["actor", "at", "detail", "kind", "owner", "run", "seq", "summary"]);
     }
@@ -242,7 +242,19 @@ fn every_document_has_the_fields_scripts_rely_on() {
     assert_eq!(fields(&scene.json(&["audit", "verify"])), ["checkpoint", "entries", "head", "signed"]);
     assert_eq!(fields(&scene.json(&["approvals"])), ["approvals"]);
     assert_eq!(fields(&scene.json(&["policy", "check"])), ["digest", "policies"]);
-    let card = ["agent", "can_do", "can_reach", "dies_at_the_end", "escalate", "owner", "purpose", "trust"];
+    let card = [
+        "agent",
+        "budget",
+        "can_do",
+        "can_reach",
+        "dies_at_the_end",
+        "escalate",
+        "model",
+        "owner",
+        "purpose",
+        "trust",
+        "unit",
+    ];
     assert_eq!(fields(&scene.json(&["can", "writer"])), card);
 }
 

@@ -43,6 +43,9 @@ fn list(common: &Common, output: &Output) -> Result<u8, CliError> {
         output.line(format!("  for {}; trouble goes to {}", text(agent, "purpose"), text(agent, "escalate")));
         let model = agent.get("model").and_then(Value::as_str).map_or_else(String::new, |model| format!(", {model}"));
         output.line(format!("  trust {}, runs as {}{model}", text(agent, "trust"), text(agent, "runtime")));
+        for terms in agent.get("terms").and_then(Value::as_array).into_iter().flatten() {
+            output.line(format!("    {}", terms.as_str().unwrap_or("-")));
+        }
         if let Some(installed) = agent.get("installed").filter(|installed| installed.is_object()) {
             say(output, installed);
         }

@@ -141,6 +141,9 @@ impl Show {
             text(&value, "owner")
         ));
         output.line(format!("  outcome {}: {}", text(&value, "outcome"), text(&value, "because")));
+        if let Some(spent) = value.get("spent").and_then(|spent| spent.get("words")).and_then(Value::as_str) {
+            output.line(format!("  {spent}"));
+        }
         for entry in value.get("entries").and_then(Value::as_array).into_iter().flatten() {
             output.line(entry_line(entry));
         }

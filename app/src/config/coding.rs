@@ -9,7 +9,7 @@ use selvedge_workers::agents::Adapter;
 
 use super::file::{File, Limits};
 use super::{
-    AgentConfig, AgentFile, ConfigError, RECERTIFY_DEFAULT, Reader, RegistryConfig, Runtime, one_of, read_all,
+    AgentConfig, AgentFile, Budget, ConfigError, RECERTIFY_DEFAULT, Reader, RegistryConfig, Runtime, one_of, read_all,
 };
 
 /// How the name of such an agent begins; the rest is the coding agent's.
@@ -78,7 +78,7 @@ impl Reader<'_> {
                     attempt_at_most: LASTS_AT_MOST,
                     tenure: Tenure::Active,
                 },
-                budget: 0,
+                budget: Budget::default(),
                 children: BTreeSet::new(),
                 rights: Vec::new(),
                 recertify: RECERTIFY_DEFAULT,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{Budget, ConfigError};
 
 /// `selvedge.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -175,9 +175,10 @@ pub(crate) struct Agent {
     /// The model it may have answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<String>,
-    /// What its model, the tokens it hands on and its children may spend in all, in millionths of the unit you count in.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) budget: u64,
+    /// What its model, the tokens it hands on and its children may spend in all, for each run: `"5 USD"`, in the unit that prices are in;
+    /// a bare number is millionths of it.
+    #[serde(default, skip_serializing_if = "Budget::is_zero")]
+    pub(crate) budget: Budget,
     /// Agents it may give work to, with `delegate`: each is a run of its own, with no more than the part it is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) children: Vec<String>,
@@ -458,7 +459,7 @@ impl Agent {
             model: None,
             credentials: Vec::new(),
             audiences: Vec::new(),
-            budget: 0,
+            budget: Budget::default(),
             children: Vec::new(),
             attempt_at_most: None,
             recertify: None,
@@ -510,10 +511,6 @@ fn jwt() -> String {
 
 fn lent_at_most() -> String {
     "15m".to_owned()
-}
-
-fn is_zero(budget: &u64) -> bool {
-    *budget == 0
 }
 
 fn release_age() -> u32 {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::discover::Discovered;
 use super::file::{Addresses, Agent, Environment, Factory, File, Limits, Registry, Repo};
-use super::{Config, Runtime};
+use super::{Budget, Config, Runtime};
 
 /// A configuration, and what a person should know beside it.
 #[derive(Debug, Clone)]
@@ -173,7 +173,7 @@ fn remediator(owner: &str) -> Agent {
         model: None,
         credentials: Vec::new(),
         audiences: Vec::new(),
-        budget: 0,
+        budget: Budget::default(),
         children: Vec::new(),
         attempt_at_most: None,
         recertify: None,

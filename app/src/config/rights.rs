@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_domain::{CredentialName, May, Reach, Trust};
+use selvedge_domain::{CredentialName, May, ModelName, Reach, Trust};
 
 use super::{AgentFile, ConfigError, Reader, RegistryConfig, parse_rule};
 
@@ -33,6 +33,8 @@ pub(crate) enum What {
     Audience(String),
     /// Requests that carry this credential.
     Credential(CredentialName),
+    /// To have this model answer.
+    Model(ModelName),
 }
 
 impl Reader<'_> {
@@ -61,6 +63,9 @@ impl Reader<'_> {
             let name =
                 CredentialName::parse(word).or_else(|bad| self.bad(format!("{key}.credentials"), bad.to_string()))?;
             rights.push(right("credentials", word, What::Credential(name)));
+        }
+        if let Some(word) = &agent.model {
+            rights.extend(ModelName::parse(word).map(|name| right("model", word, What::Model(name))));
         }
         Ok(rights)
     }

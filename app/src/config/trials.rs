@@ -7,7 +7,7 @@ use selvedge_domain::{AgentName, Autonomy, Intent, Loan, May, Method, Reach, Ten
 use selvedge_factory::ports::Agent;
 
 use super::file::{File, Limits};
-use super::{AgentConfig, ConfigError, CredentialConfig, RECERTIFY_DEFAULT, Reader, Runtime, parse_rule};
+use super::{AgentConfig, Budget, ConfigError, CredentialConfig, RECERTIFY_DEFAULT, Reader, Runtime, parse_rule};
 
 /// How the name of such an agent begins; the rest is the credential's.
 const NAME: &str = "doctor-";
@@ -92,7 +92,7 @@ impl Reader<'_> {
                 attempt_at_most: LASTS_AT_MOST,
                 tenure: Tenure::Active,
             },
-            budget: 0,
+            budget: Budget::default(),
             children: BTreeSet::new(),
             rights: Vec::new(),
             recertify: RECERTIFY_DEFAULT,

@@ -179,7 +179,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         model: None,
         credentials: Vec::new(),
         audiences: Vec::new(),
-        budget: 0,
+        budget: crate::config::Budget::default(),
         children: Vec::new(),
         attempt_at_most: Some("5m".to_owned()),
         recertify: None,

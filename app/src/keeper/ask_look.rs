@@ -13,7 +13,7 @@ use super::hall::{Keeper, Listener};
 use super::message::Reply;
 use super::view;
 use crate::errors::{CliError, Kind};
-use crate::wiring::{Reel, dangers_for};
+use crate::wiring::{Bill, Reel, dangers_for};
 
 /// How many runs are listed: more than a person reads.
 const RUNS_MAX: usize = 1000;
@@ -113,11 +113,15 @@ pub(super) fn show(
         Err(_) => true,
     });
     // Who answered for the agent then, which need not be who answers for it now.
-    let mut owner = None;
+    let (mut owner, mut bill, mut handed) = (None, Bill::default(), None);
     for recorded in triggered.into_iter().chain(ledger.entries(0, Some(found.id.clone()))) {
         let recorded = recorded.map_err(|error| unreadable(&error))?;
         if !listener.is_there() {
             break;
+        }
+        bill.take(&recorded.entry.record);
+        if let Record::Triggered(trigger) = &recorded.entry.record {
+            handed = trigger.lineage.within.as_ref().map(|within| within.budget);
         }
         owner = owner.or_else(|| recorded.entry.owner.as_ref().map(ToString::to_string));
         each(&Reply::element("entries", seen(&recorded)));
@@ -126,6 +130,7 @@ pub(super) fn show(
     if let Some(fields) = value.as_object_mut() {
         fields.insert("owner".to_owned(), json!(owner));
         fields.insert("entries".to_owned(), json!([]));
+        fields.insert("spent".to_owned(), super::budget::spent(&keeper.works.config(), &found.agent, handed, &bill));
     }
     Ok(value)
 }
@@ -275,6 +280,7 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     can_reach.extend(agent.loans.iter().map(|loan| {
         format!("with credential `{}`, which a door puts in and it never sees: {}", loan.credential, loan.uses)
     }));
+    can_reach.extend(super::budget::words(&config, found));
     can_reach.extend(
         agent.may_ask.iter().map(|rule| format!("if it asks and that is allowed, until its attempt is over: {rule}")),
     );
@@ -300,6 +306,7 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     Ok(json!({
         "agent": name.as_str(), "purpose": agent.purpose, "owner": agent.owner.as_str(), "escalate": agent.escalate,
         "trust": agent.trust.as_str(), "can_do": can_do, "can_reach": can_reach, "dies_at_the_end": dies,
+        "model": super::budget::model(&config, found), "budget": found.budget.millionths, "unit": found.budget.unit,
     }))
 }
 

@@ -86,9 +86,12 @@ impl Census<'_> {
         for (right, last) in config.rights.iter().zip(&used.rights) {
             let (last, enough) = match &right.what {
                 What::Trust(trust) => (*last, used.trust.unwrap_or(Trust::Observe).min(*trust)),
-                What::May(_) | What::Reach(_) | What::Asking(_) | What::Audience(_) | What::Credential(_) => {
-                    (*last, config.agent.trust)
-                }
+                What::May(_)
+                | What::Reach(_)
+                | What::Asking(_)
+                | What::Audience(_)
+                | What::Credential(_)
+                | What::Model(_) => (*last, config.agent.trust),
             };
             let is_used = last.is_some() && enough == config.agent.trust;
             let last_used = last.map(|at| at.to_string());

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Entry, KeyChange, Record, Verdict};
 use selvedge_domain::{
-    Actor, AgentName, CredentialName, Description, Event, LeaseEvent, LeaseId, LeaseState, Method, Reach, ResourceKind,
-    RunId, Time, TriggerId, TriggerSource, Trust, Verb,
+    Actor, AgentName, CredentialName, Description, Event, LeaseEvent, LeaseId, LeaseState, Method, ModelName, Reach,
+    ResourceKind, RunId, Time, TriggerId, TriggerSource, Trust, Verb,
 };
 
 use super::hall::Keeper;
@@ -190,7 +190,7 @@ impl Usage {
     fn allowed(&mut self, config: &Config, order: &Description, entry: &Entry) {
         let used = credential_used(order);
         if let Some(name) = &used
-            && order.verb == Verb::HttpRequest
+            && matches!(order.verb, Verb::HttpRequest | Verb::ModelCall)
         {
             self.carried(config, name, order, entry.at);
         }
@@ -221,7 +221,13 @@ impl Usage {
         };
         seen.last_used = Some(at);
         if at >= self.since {
-            let made = configured.uses.iter().filter(|uses| covers(uses, order));
+            let model = order.text("model").and_then(|name| ModelName::parse(name).ok());
+            let model = model.and_then(|name| config.models.get(&name)).filter(|_| order.verb == Verb::ModelCall);
+            let is_made = |uses: &&Reach| match model {
+                Some(model) => model.loans().any(|loan| uses.contains(&loan.uses)),
+                None => covers(uses, order),
+            };
+            let made = configured.uses.iter().filter(is_made);
             seen.uses.extend(made.map(|uses| (uses.clone(), at)));
         }
     }
@@ -274,6 +280,7 @@ fn uses(right: &Right, order: &Description, credential: Option<&CredentialName>)
                 && order.resource.name == *audience
         }
         What::Credential(name) => order.verb == Verb::HttpRequest && credential == Some(name),
+        What::Model(name) => order.verb == Verb::ModelCall && order.text("model") == Some(name.as_str()),
     }
 }
 

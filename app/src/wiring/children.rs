@@ -71,7 +71,7 @@ impl TokenDesk {
         let fresh = if seat.is_none() { Some(works.askers.sit(run).ok_or_else(Refusal::no_slot)?) } else { None };
         let queued = doors.child(ChildWish { agent: asked.agent, text: asked.text, handed: asked.handed });
         // What was permitted is spent, whatever became of it: the record says no more than that.
-        account.handed_on = works.handed_on(run);
+        account.handed_on = works.bill(run).handed_on;
         let child = queued.map_err(|denial| Refusal::denied(&denial))?;
         if fresh.is_some() {
             *seat = fresh;

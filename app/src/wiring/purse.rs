@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use selvedge_authority::{ActError, Record, Verdict};
+use selvedge_authority::ActError;
 use selvedge_domain::orders::StartWork;
-use selvedge_domain::{Deed, Duration, RunId, Task, Time, Verb};
+use selvedge_domain::{Duration, Task, Time};
 
 use super::Works;
 use super::repositories::permanent;
@@ -62,29 +62,10 @@ impl Works {
         let config = self.config();
         let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
         let handed = task.trigger.lineage.within.as_deref();
-        let budget = handed.map_or(agent.budget, |handed| handed.budget);
-        let (handed_on, settled) = (self.handed_on(&order.run), self.paid_by_record(&order.run));
-        Ok(Purse::new(budget, Account { handed_on, settled, ..Account::default() }))
-    }
-
-    /// What the run's calls cost in all its attempts. One that was allowed and never settled costs what was set aside for it.
-    fn paid_by_record(&self, run: &RunId) -> u64 {
-        let mut open = BTreeMap::new();
-        let mut settled: u64 = 0;
-        for recorded in self.ledger.entries(0, Some(run.clone())).filter_map(Result::ok) {
-            match recorded.entry.record {
-                Record::Decided { order, verdict: Verdict::Allow { .. }, .. } if order.verb == Verb::ModelCall => {
-                    let reserves = order.number("reserves").and_then(|reserves| u64::try_from(reserves).ok());
-                    open.insert(order.digest(), reserves.unwrap_or(u64::MAX));
-                }
-                Record::Done { order, deed: Deed::ModelAnswered(answer), .. } => {
-                    open.remove(&order);
-                    settled = settled.saturating_add(answer.cost);
-                }
-                _ => {}
-            }
-        }
-        open.values().fold(settled, |sum, reserved| sum.saturating_add(*reserved))
+        let budget = handed.map_or(agent.budget.millionths, |handed| handed.budget);
+        let bill = self.bill(&order.run);
+        let settled = bill.paid();
+        Ok(Purse::new(budget, Account { handed_on: bill.handed_on, settled, ..Account::default() }))
     }
 }
 

@@ -4,14 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use selvedge_authority::{ActError, Observation, Record, Verdict};
+use selvedge_authority::{ActError, Observation};
 use selvedge_credentials::{
     Inquirer, Issued, NotHandedOn, Parent, Refusal, Reply, Served, TaskContext, TokenEndpoint, metadata,
 };
 use selvedge_domain::orders::StartWork;
-use selvedge_domain::{
-    Description, Endpoint, Field, HostPattern, LeaseId, RunId, Task, TriggerSource, Verb, WorkloadId,
-};
+use selvedge_domain::{Description, Endpoint, Field, HostPattern, LeaseId, Task, TriggerSource, Verb, WorkloadId};
 use selvedge_factory::ports::{Clock as _, Doorkeeper, Entropy as _};
 use selvedge_gateway::{Given, Lease, TokenCall};
 use selvedge_sandbox::Place;
@@ -36,7 +34,7 @@ pub(super) struct TokenDesk {
 
 /// What a run handed on in all its attempts, by the record.
 #[derive(Debug, Default)]
-pub(super) struct HandedOn {
+pub(crate) struct HandedOn {
     /// Of its budget.
     budget: u64,
     /// Of each token that it was given.
@@ -61,12 +59,12 @@ impl HandedOn {
     }
 
     /// What was handed on of the budget.
-    pub(super) fn budget(&self) -> u64 {
+    pub(crate) fn budget(&self) -> u64 {
         self.budget
     }
 
     /// Counts an order that was allowed.
-    fn count(&mut self, order: &Description) {
+    pub(super) fn count(&mut self, order: &Description) {
         if let (Verb::Delegate, Some(Ok(from))) = (order.verb, order.text("from").map(LeaseId::parse)) {
             self.add(&from, budget_of(order));
         }
@@ -96,17 +94,6 @@ impl Works {
             },
         };
         TokenDesk { parent, purse: Arc::clone(purse), seat: Mutex::default(), refused: Mutex::default() }
-    }
-
-    /// What a run handed on, by the record.
-    pub(super) fn handed_on(&self, run: &RunId) -> HandedOn {
-        let mut spent = HandedOn::default();
-        for recorded in self.ledger.entries(0, Some(run.clone())).filter_map(Result::ok) {
-            if let Record::Decided { order, verdict: Verdict::Allow { .. }, .. } = recorded.entry.record {
-                spent.count(&order);
-            }
-        }
-        spent
     }
 }
 
