@@ -1,7 +1,7 @@
 //! One budget for a run: what its model costs, and what it hands to children, come out of the same purse, and an agent that goes on
 //! asking once it is spent is ended (E3, B4). The model is scripted; not run against real services.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may be blunt")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may be blunt")]
 
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
