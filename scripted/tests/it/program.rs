@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::client::{ANTHROPIC, anthropic, post};
+use crate::client::{anthropic, post};
+
+/// How the example is asked; its key is as long as the factory wants keys that it stores.
+const EXAMPLE: (&str, &str) = ("/v1/messages", "x-api-key: sk-scripted-example\r\nanthropic-version: 2023-06-01\r\n");
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_selvedge-scripted");
 
@@ -16,7 +19,7 @@ fn the_program_says_where_it_listens_and_serves_the_example() {
     let mut line = String::new();
     BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let server = line.trim().strip_prefix("http://").unwrap().parse().unwrap();
-    let answer = post(server, ANTHROPIC, &anthropic(json!([{ "role": "user", "content": "go" }])));
+    let answer = post(server, EXAMPLE, &anthropic(json!([{ "role": "user", "content": "go" }])));
     program.kill().unwrap();
     program.wait().unwrap();
     assert_eq!((answer.status, answer.json()["stop_reason"].as_str()), (200, Some("tool_use")), "{answer:?}");
