@@ -37,18 +37,14 @@ pub(crate) fn discover() -> Discovered {
     found
 }
 
-/// The registry that the operator's npm uses, as tables for `selvedge.toml`; none when its address means nothing to a door. npm
-/// itself is not asked: started in a repository, it would answer by that repository's settings.
+/// The registry that the operator's npm is told to use, as tables for `selvedge.toml`; none when nobody told it, or when its address
+/// means nothing to a door. npm itself is not asked: started in a repository, it would answer by that repository's settings.
 pub(crate) fn npm_tables() -> Option<String> {
     let named = ["npm_config_registry", "NPM_CONFIG_REGISTRY"].iter().find_map(|name| std::env::var(name).ok());
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let written = || npm_registry(&read(&home?.join(".npmrc"))?);
-    let address = named.filter(|address| !address.is_empty()).or_else(written);
-    tables_of(address.as_deref().unwrap_or(NPM_DEFAULT))
+    named.filter(|address| !address.is_empty()).or_else(written).as_deref().and_then(tables_of)
 }
-
-/// Where npm asks when nothing else is configured.
-const NPM_DEFAULT: &str = "https://registry.npmjs.org/";
 
 /// The registry that a `.npmrc` names for everything.
 fn npm_registry(text: &str) -> Option<String> {
@@ -60,7 +56,7 @@ fn npm_registry(text: &str) -> Option<String> {
 fn tables_of(address: &str) -> Option<String> {
     // A user and a password in it would lie in the configuration.
     let host = host_of(address).filter(|host| !host.contains('@'))?;
-    let replace_with = (address != NPM_DEFAULT).then(|| address.to_owned());
+    let replace_with = Some(address.to_owned());
     let mut file = super::File::default();
     if let Some((name, allow)) = not_global(&host) {
         file.danger.addresses.insert(name, super::file::Addresses { allow, plain_port: None });

@@ -73,7 +73,8 @@ pub(super) fn install(
         return Err(error.hint(match npm_tables() {
             Some(tables) => format!("this is the one your npm uses; add it to `selvedge.toml`:\n{tables}"),
             None => {
-                "add `[registry.npm]` with its `hosts` to `selvedge.toml`, and its address as `replace_with`".to_owned()
+                "add `[registry.npm]` with its `hosts` to `selvedge.toml`, and its address as `replace_with`; `npm config get registry` says it"
+                    .to_owned()
             }
         }));
     }
