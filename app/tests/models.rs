@@ -87,8 +87,8 @@ const PROTOCOLS: [(&str, &str); 4] = [
 fn ask(path: &str, body: &Value) -> String {
     let body = body.to_string().replace('\'', "'\\''");
     format!(
-        "curl -sSN -o answer -w '%{{http_code}}\\n' -H 'content-type: application/json' -H 'anthropic-version: 2023-06-01' \
-         -d '{body}' \"$SELVEDGE_MODEL_URL{path}\"; cat answer; rm answer; echo"
+        "curl -sSN -o answer -D head -w '%{{http_code}}\\n' -H 'content-type: application/json' -H 'anthropic-version: 2023-06-01' \
+         -d '{body}' \"$SELVEDGE_MODEL_URL{path}\"; cat answer; echo; grep -i '^retry-after' head; rm answer head"
     )
 }
 
@@ -361,6 +361,7 @@ fn whatever_goes_wrong_at_the_vendor_the_agent_is_told_and_the_record_says_so() 
         let what = Fault::Status { status, retry_after_seconds: (status == 429).then_some(1) };
         let (out, line, estimated) = fault(what, false);
         assert!(out.starts_with(&format!("{status}\n")) && out.contains("error"), "{out}");
+        assert_eq!(out.contains("retry-after: 1"), status == 429, "{out}");
         assert!(line.contains(&format!("status {status}, 0 tokens")) && !estimated, "{line}");
     }
     let (out, _, estimated) = fault(Fault::Cut { after_events: 3 }, true);
@@ -383,4 +384,22 @@ fn a_vendor_that_is_not_there_costs_nothing_and_is_named() {
     let out = printed(&scene, &run);
     assert!(out.starts_with("502\n") && out.contains("\"error\""), "{out}");
     assert_eq!(metered(&scene, &run), (0, 0, false));
+}
+
+#[test]
+fn who_asks_for_no_tokens_at_all_asks_for_nothing_free_e3() {
+    for (protocol, carried) in PROTOCOLS {
+        let server = Server::start(three_calls()).unwrap();
+        let scene = scene(&server, protocol, carried, 1);
+        let (path, mut body) = first(protocol, false);
+        match protocol {
+            "anthropic-messages" => body["max_tokens"] = json!(0),
+            "openai-responses" => body["max_output_tokens"] = json!(0),
+            "openai-chat" => body["max_tokens"] = json!(0),
+            _ => body["generationConfig"] = json!({ "maxOutputTokens": 0 }),
+        }
+        let out = printed(&scene, &work(&scene, &ask(&path, &body)));
+        assert!(out.starts_with("402\n") && out.contains("budget_spent") && out.contains("error"), "{protocol}: {out}");
+        assert!(server.seen().is_empty(), "{protocol}");
+    }
 }

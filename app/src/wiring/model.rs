@@ -110,11 +110,12 @@ impl ModelDesk {
         let Some(price) = self.model.prices.get(&ask.asked).copied() else {
             return denied(&not_priced());
         };
-        let output = ask.output_tokens_max.unwrap_or(OUTPUT_TOKENS_ASSUMED);
+        // An agent that says 0 may mean that it does not care.
+        let output = ask.output_tokens_max.filter(|most| *most > 0).unwrap_or(OUTPUT_TOKENS_ASSUMED);
         let input = ask.request_bytes / BYTES_PER_TOKEN_EXPECTED;
+        let dearer = Price { input: price.input.max(price.cache_write), ..price };
         let tokens = Tokens { input, output, ..Tokens::default() };
-        // Counting tokens costs nothing.
-        let cost = if ask.output_tokens_max == Some(0) { 0 } else { cost(price, tokens) };
+        let cost = if ask.generates { cost(dearer, tokens) } else { 0 };
         let mut account = self.purse.account();
         let call = ModelCall {
             run: self.order.run.clone(),
@@ -136,7 +137,13 @@ impl ModelDesk {
             Ok(()) => {
                 account.reserve(
                     ask.serial,
-                    Reserved { price, cost, request_bytes: ask.request_bytes, output_max: output },
+                    Reserved {
+                        price,
+                        cost,
+                        generates: ask.generates,
+                        request_bytes: ask.request_bytes,
+                        output_max: output,
+                    },
                 );
                 Given::Allowed
             }
@@ -158,7 +165,7 @@ impl ModelDesk {
     pub(super) fn done(&self, doors: &dyn Doorkeeper, serials_from: u64, done: ModelDone) -> Given {
         let mut account = self.purse.account();
         let Some(reserved) = account.take_back(done.serial) else { return denied(&not_open()) };
-        let (tokens, is_estimated) = settled(&done, reserved.request_bytes, reserved.output_max);
+        let (tokens, is_estimated) = settled(&done, &reserved);
         let cost = cost(reserved.price, tokens);
         account.pay(cost);
         drop(account);
@@ -197,14 +204,15 @@ const BUDGET_SPENT: &str = "budget_spent";
 /// What a call came to. A vendor that refused billed nothing, and counting costs nothing. One that broke off may bill all it read and
 /// what it wrote until then: every byte is counted as a token then, as none has less. One that nobody listened to any more may have written
 /// all it was allowed to.
-fn settled(done: &ModelDone, request_bytes: u64, output_max: u64) -> (Tokens, bool) {
+fn settled(done: &ModelDone, reserved: &Reserved) -> (Tokens, bool) {
+    let Reserved { generates, request_bytes, output_max, .. } = *reserved;
     let Usage { input, cached, cache_write, output, reasoning } = done.usage;
     let counted = Tokens { input, cached, cache_write, output, reasoning };
     let is_refused = done.status != 0 && !(200..300).contains(&done.status);
     match (done.is_final, is_refused) {
         (true, _) => (counted, false),
         (false, true) => (Tokens::default(), false),
-        (false, false) if output_max == 0 => (Tokens::default(), false),
+        (false, false) if !generates => (Tokens::default(), false),
         (false, false) => {
             let read = input.saturating_add(cached).saturating_add(cache_write);
             let input = if read == 0 { request_bytes } else { input };
@@ -269,7 +277,8 @@ mod tests {
     #[test]
     fn what_a_vendor_did_not_count_is_estimated_and_not_too_low() {
         let done = |status, usage, is_final, cut_by_vendor| {
-            settled(&ModelDone { serial: 1, status, usage, is_final, written_bytes: 40, cut_by_vendor }, 900, 1_000)
+            let done = ModelDone { serial: 1, status, usage, is_final, written_bytes: 40, cut_by_vendor };
+            settled(&done, &Reserved { price: SONNET, cost: 0, generates: true, request_bytes: 900, output_max: 1_000 })
         };
         let counted = Usage { input: 10, output: 5, ..Usage::default() };
         assert_eq!(done(200, counted, true, false), (Tokens { input: 10, output: 5, ..Tokens::default() }, false));

@@ -43,6 +43,8 @@ pub(super) struct Account {
 pub(super) struct Reserved {
     pub(super) price: Price,
     pub(super) cost: u64,
+    /// Whether an answer is generated, or only counted.
+    pub(super) generates: bool,
     pub(super) request_bytes: u64,
     /// The most the model may write.
     pub(super) output_max: u64,
@@ -144,7 +146,7 @@ mod tests {
     const PRICE: Price = Price { input: 1, cached: 1, cache_write: 1, output: 1 };
 
     fn reserved(cost: u64) -> Reserved {
-        Reserved { price: PRICE, cost, request_bytes: 1, output_max: 1 }
+        Reserved { price: PRICE, cost, generates: true, request_bytes: 1, output_max: 1 }
     }
 
     #[test]

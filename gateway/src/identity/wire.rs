@@ -186,6 +186,7 @@ mod tests {
                 asked: "m-1".to_owned(),
                 request_bytes: 3,
                 tools: 2,
+                generates: true,
                 output_tokens_max: Some(9),
                 egress: Egress::ALL.iter().copied().collect(),
                 credential: None,

@@ -12,6 +12,9 @@ const DENIALS_MAX: usize = 8_192;
 /// Bytes of calls that are remembered. Beyond it a call's arguments are forgotten and the model is shown none.
 const REMEMBERED_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes that the denied calls of one request may come to once they are restored, were each the longest.
+const RESTORED_BYTES_MAX: usize = 128 << 20;
+
 /// The member of a denied call's arguments that says which one it was.
 const KEY: &str = "denied";
 
@@ -40,6 +43,12 @@ impl Denials {
     /// declare it (`selvedge_denied_` and some random letters).
     pub fn new(name: String) -> Self {
         Self { name, calls: BTreeMap::new(), bytes: 0, count: 0 }
+    }
+
+    /// Whether so many of the denied calls, restored, could be more than a request may be: an agent may send one back again and again.
+    pub fn is_flooded_by(&self, count: usize) -> bool {
+        let largest = self.calls.values().map(|denied| denied.call.arguments.len() + denied.told.len()).max();
+        count.saturating_mul(largest.unwrap_or(0)) > RESTORED_BYTES_MAX
     }
 
     /// The name of denied calls.
@@ -130,5 +139,6 @@ mod tests {
         let (first, second) = (denials.deny(&call(&large), "no"), denials.deny(&call(&large), "no"));
         let arguments = |sent: &str| denials.restore("selvedge_denied_x7", sent).unwrap().unwrap().call.arguments.len();
         assert_eq!((arguments(&first), arguments(&second)), (large.len(), 2));
+        assert!(!denials.is_flooded_by(2) && denials.is_flooded_by(1_000));
     }
 }

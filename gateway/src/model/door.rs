@@ -32,7 +32,11 @@ impl ModelDoor {
 
     /// Makes a request anew. One for a model that was not granted, or with an unknown name, is unfit.
     pub(crate) fn dialogue(&self, called: &Called, body: &[u8]) -> Result<Dialogue, Unfit> {
-        let dialogue = self.with_denials(|denials| dialect::dialogue(called, body, &self.host.egress, denials))?;
+        let restored = memchr::memmem::find_iter(body, self.host.denied.as_bytes()).count();
+        let dialogue = self.with_denials(|denials| match denials.is_flooded_by(restored) {
+            true => Err(Unfit::TooMuch("long")),
+            false => dialect::dialogue(called, body, &self.host.egress, denials),
+        })?;
         let model = &dialogue.rebuilt.model;
         match self.host.names.contains(model) {
             true => Ok(dialogue),

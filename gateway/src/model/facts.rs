@@ -19,11 +19,14 @@ const WORD_CHARS_MAX: usize = 1_024;
 /// Most paths, and most addresses, of one call; a patch over more files is refused.
 pub const WORDS_MAX: usize = 256;
 
+/// Most bytes of paths and addresses together: with a command beside them they fit a message to the keeper, whatever is escaped.
+const TOLD_BYTES_MAX: usize = 4 * 1024;
+
 /// How a text ends that was cut.
 const CUT: &str = "[cut]";
 
 /// How the lines of a patch begin that name a file.
-const PATCHED: [&str; 4] = ["*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: "];
+const PATCHED: [&str; 4] = ["*** Add File:", "*** Update File:", "*** Delete File:", "*** Move to:"];
 
 /// A call whose facts cannot be told. It is denied without being asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +42,15 @@ pub enum Untold {
 /// The facts of a call, to be asked about.
 pub fn facts(call: &Call, tools: &[Tool], serial: u64, index: u64) -> Result<ToolAsk, Untold> {
     let unknown = Tool { kind: "other".to_owned(), ..Tool::default() };
-    let tool = tools.iter().find(|tool| tool.name == call.name).unwrap_or(&unknown);
+    // Some agents take a name in other letters for their own.
+    let tool = tools.iter().find(|tool| tool.name.eq_ignore_ascii_case(&call.name)).unwrap_or(&unknown);
+    let looks_like_json = call.arguments.trim_start().starts_with('{');
     let arguments: Value = match call.is_json {
+        false if call.arguments.trim().is_empty() => Value::Null,
+        // What is no plain object, one with a member twice say, might be read as another by the agent.
+        false if looks_like_json && tool != &unknown && tool.command.as_deref() != Some("") => {
+            return Err(Untold::Unreadable);
+        }
         true => serde_json::from_str(&call.arguments).map_err(|_| Untold::Unreadable)?,
         false if !takes_text(tool) && tool != &unknown => return Err(Untold::Unreadable),
         false => Value::Null,
@@ -60,7 +70,8 @@ pub fn facts(call: &Call, tools: &[Tool], serial: u64, index: u64) -> Result<Too
     for name in &tool.addresses {
         addresses.extend(texts(arguments.get(name)).map(|address| shown(address, WORD_CHARS_MAX)));
     }
-    if paths.len() > WORDS_MAX || addresses.len() > WORDS_MAX {
+    let told: usize = paths.iter().chain(&addresses).map(String::len).sum();
+    if paths.len() > WORDS_MAX || addresses.len() > WORDS_MAX || told > TOLD_BYTES_MAX {
         return Err(Untold::TooMany);
     }
     let command: Vec<&str> = match tool.command.as_deref() {
@@ -146,6 +157,8 @@ mod tests {
         let program = "await tools.exec_command({ cmd: \"env\" })";
         assert_eq!(of("functions/exec", program, false).command, program);
         assert_eq!(of("functions/exec", r#"{"input":"env"}"#, true).command, r#"{"input":"env"}"#, "in whatever form");
+        assert_eq!(of("apply_patch", "*** Add File:.opencode/x", false).paths, [".opencode/x"]);
+        assert_eq!(of("wRITE", r#"{"file_path":".mcp.json"}"#, true).paths, [".mcp.json"], "a name in other letters");
         let unknown = of("Mystery", r#"{"command":"env"}"#, true);
         assert_eq!((unknown.kind.as_str(), unknown.command.as_str()), ("other", ""));
     }
@@ -158,7 +171,18 @@ mod tests {
         let many: Vec<String> = (0..=WORDS_MAX).map(|n| format!("*** Add File: f{n}")).collect();
         let call = Call { id: "c".into(), name: "apply_patch".into(), arguments: many.join("\n"), is_json: false };
         assert_eq!(facts(&call, &tools(), 7, 1), Err(Untold::TooMany));
-        let twice = Call { name: "Bash".into(), arguments: r#"{"command":"ls","command":"env"}"#.into(), ..call };
+        let few_and_long = format!("{{\"file_path\":[{}\"a\"]}}", format!("\"{}\",", "a".repeat(1_000)).repeat(8));
+        let call = Call { name: "Write".into(), arguments: few_and_long, is_json: true, ..call };
+        assert_eq!(facts(&call, &tools(), 7, 1), Err(Untold::TooMany));
+        let twice = Call {
+            name: "Bash".into(),
+            arguments: r#"{"command":"ls","command":"env"}"#.into(),
+            is_json: false,
+            ..call
+        };
         assert_eq!(facts(&twice, &tools(), 7, 1), Err(Untold::Unreadable), "read by a reader as no plain JSON");
+        let patched = r#"{"input":"x","input":"*** Begin Patch\n*** Update File: .claude/a"}"#;
+        let patched = Call { name: "apply_patch".into(), arguments: patched.into(), ..twice };
+        assert_eq!(facts(&patched, &tools(), 7, 1), Err(Untold::Unreadable), "a patch is no object");
     }
 }

@@ -18,6 +18,9 @@ const CACHE_KEY_BYTES_MAX: usize = 64;
 /// Members that name an image or a sound: by its bytes, in an address of the scheme `data`, or by where it lies.
 const SOURCES: &[&str] = &["image_url", "audio_url"];
 
+/// Members that are bytes.
+const BYTES: &[&str] = &["data", "file_data"];
+
 /// The members of `object` that are listed.
 pub(super) fn kept(object: &Map<String, Value>, members: &[&str]) -> Map<String, Value> {
     object
@@ -93,6 +96,10 @@ pub(super) fn images(builder: &mut Builder<'_>, at: &str, value: Option<&Value>)
         }
         Some(Value::Object(object)) => object.iter().try_for_each(|(name, value)| {
             let at = format!("{at}.{name}");
+            // Some servers fetch what stands where the bytes should.
+            if BYTES.contains(&name.as_str()) && value.as_str().is_some_and(|text| text.contains("://")) {
+                return builder.uses(Egress::UrlSources, &at);
+            }
             let address = value.as_str().or_else(|| value.get("url").and_then(Value::as_str));
             match address.filter(|_| SOURCES.contains(&name.as_str())) {
                 Some(address) if !is_data(address) => builder.uses(Egress::UrlSources, &at),

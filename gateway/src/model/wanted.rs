@@ -58,6 +58,8 @@ pub struct ModelAsk {
     pub request_bytes: u64,
     /// How many tools it offers.
     pub tools: u64,
+    /// Whether an answer is generated; otherwise tokens are counted, which costs nothing.
+    pub generates: bool,
     /// The most the model may write, where the request says so.
     pub output_tokens_max: Option<u64>,
     /// What the vendor is to do on its side.

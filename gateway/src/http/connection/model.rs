@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{Body, Broken, Connection, Next};
 use crate::dial::ClientLeg;
 use crate::http::Context;
-use crate::http::body::{self, BodyReader, Framing};
+use crate::http::body::{self, BadBody, BodyReader, Framing};
 use crate::http::entry::HTTPS_PORT;
 use crate::http::lend::{self, BodyWatch, Going, Injection};
 use crate::http::path::{CanonicalPath, Query};
@@ -103,7 +103,8 @@ impl Connection {
             asked: rebuilt.model.clone(),
             request_bytes: u64::try_from(rebuilt.body.len()).unwrap_or(u64::MAX),
             tools: u64::try_from(rebuilt.tools.len()).unwrap_or(u64::MAX),
-            output_tokens_max: if called.generates { rebuilt.output_tokens_max } else { Some(0) },
+            generates: called.generates,
+            output_tokens_max: rebuilt.output_tokens_max,
             egress: rebuilt.egress.clone(),
             credential: injection.as_ref().map(|injection| injection.credential.clone()),
         };
@@ -173,7 +174,7 @@ impl Connection {
         let ended = match (response.status, *streams && response.is_event_stream()) {
             (200..=299, true) => self.pass_stream(turn, &mut server, &response, reader, &mut sieve, answered).await,
             (200..=299, false) => self.pass_whole(turn, &mut server, &response, reader, &mut sieve, answered).await,
-            _ => self.pass_error(&mut server, &response, &mut sieve).await,
+            _ => self.pass_error(turn, &mut server, &response, &mut sieve).await,
         };
         if let Some(injection) = injection.filter(|_| sieve.found() > 0) {
             context.link.refused(Layer::Model, "secret_masked", injection.credential.as_str());
@@ -221,12 +222,19 @@ impl Connection {
             let piece = match timeout(MODEL_PATIENCE, server.next_piece(&mut body)).await {
                 Ok(Ok(Some(piece))) => sieve.pass(&piece),
                 Ok(Ok(None)) => {
+                    answered.cut_by_vendor = true;
                     // What the sieve held back is the end of the last event.
                     let rest = sieve.end();
                     let last = self.read_events(turn, reader, &mut events, &rest, &mut calls, answered).await;
                     break last.and_then(|()| reader.end()).err();
                 }
-                Ok(Err(_)) | Err(_) => break Some(Garbled::Cut),
+                Ok(Err(error)) => {
+                    answered.cut_by_vendor =
+                        matches!(error, RelayError::Sender | RelayError::Malformed(BadBody::Truncated));
+                    break Some(Garbled::Cut);
+                }
+                // It may have gone on.
+                Err(_) => break Some(Garbled::Cut),
             };
             let read = self.read_events(turn, reader, &mut events, &piece, &mut calls, answered).await;
             answered.metered = reader.metered();
@@ -236,7 +244,6 @@ impl Connection {
             self.write_chunk(&reader.drain()).await?;
         };
         answered.metered = reader.metered();
-        answered.cut_by_vendor = garbled == Some(Garbled::Cut);
         let mut last = Vec::new();
         if let Some(garbled) = &garbled {
             self.context.link.refused(Layer::Model, garbled_code(garbled), &garbled.to_string());
@@ -333,9 +340,23 @@ impl Connection {
         }
     }
 
-    async fn pass_error(&mut self, server: &mut Peer, response: &Response, sieve: &mut Sieve) -> Result<Ended, Broken> {
-        let bytes = self.read_answer(server, response, ERROR_BYTES_MAX, sieve).await.unwrap_or_default();
-        self.write_answer(response.status, &bytes).await
+    /// Passes a vendor's refusal on, with when to come back. One that cannot be read is told as one all the same.
+    async fn pass_error(
+        &mut self,
+        turn: &Turn<'_>,
+        server: &mut Peer,
+        response: &Response,
+        sieve: &mut Sieve,
+    ) -> Result<Ended, Broken> {
+        let read = self.read_answer(server, response, ERROR_BYTES_MAX, sieve).await.unwrap_or_default();
+        let bytes = match read.is_empty() {
+            true => {
+                dialect::refusal(turn.protocol, response.status, "model_refused", "the model's vendor refused this")
+            }
+            false => read,
+        };
+        let after = response.retry_after().map(|after| format!("retry-after: {}\r\n", after.as_secs()));
+        self.write_answer_with(response.status, &after.unwrap_or_default(), &bytes).await
     }
 
     async fn read_answer(
@@ -355,8 +376,12 @@ impl Connection {
     }
 
     async fn write_answer(&mut self, status: u16, bytes: &[u8]) -> Result<Ended, Broken> {
+        self.write_answer_with(status, "", bytes).await
+    }
+
+    async fn write_answer_with(&mut self, status: u16, fields: &str, bytes: &[u8]) -> Result<Ended, Broken> {
         let head = format!(
-            "HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncache-control: no-store\r\n{fields}content-length: {}\r\n\r\n",
             bytes.len()
         );
         self.client_write(&[head.as_bytes(), bytes].concat()).await?;
