@@ -88,12 +88,12 @@ impl GraphqlService {
         Ok(())
     }
 
-    /// Whether a request to this host and canonical path is one to this service. Without regard to case and to `;parameters`, as some
-    /// servers have none: what is taken for GraphQL and is none is refused, and the other way round it would pass.
+    /// Whether a request to this host and canonical path is one to this service. Without regard to case, to `;parameters` and to a format
+    /// (`graphql.json`), as some servers have none: what is taken for GraphQL and is none is refused, and the other way round it would pass.
     pub(crate) fn is_at(&self, host: &HostPattern, path: &str) -> bool {
         let plain = |segment: &str| {
-            let segment = segment.split(';').next().unwrap_or_default();
-            segment.split("%3B").next().unwrap_or_default().to_ascii_lowercase()
+            let is_of_name = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '-' | '_');
+            segment.chars().take_while(|byte| is_of_name(*byte)).collect::<String>().to_ascii_lowercase()
         };
         let mut segments = path.split('/').map(plain);
         let mut own = self.path.trim_end_matches('/').split('/').map(plain);

@@ -25,6 +25,18 @@ impl ForgeAct {
         (0..segments.len()).find_map(|from| Self::at(segments.get(from..)?))
     }
 
+    /// What a root field of a mutation in GraphQL would come to, by its name at GitHub and GitLab.
+    pub fn of_mutation(field: &str) -> Option<Self> {
+        let field = field.to_ascii_lowercase();
+        let opens = field.starts_with("create") || field.ends_with("create");
+        match field.as_str() {
+            "createcommitonbranch" | "commitcreate" | "updateref" | "updaterefs" | "deleteref" => Some(Self::Push),
+            field if field.contains("review") || field.contains("approv") => Some(Self::Review),
+            field if field.contains("merge") && !opens => Some(Self::Merge),
+            _ => None,
+        }
+    }
+
     /// The word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,13 +51,20 @@ impl ForgeAct {
         let words: Vec<&str> = segments.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
         match words.as_slice() {
             // GitHub and Forgejo; `POST` there may also ask for the merge once the checks pass.
-            ["pulls", _, "merge", ..] | ["repos", _, _, "merges", ..] => Some(Self::Merge),
+            ["pulls", _, "merge", ..] | ["repos", _, _, "merges", ..] | ["repositories", _, "merges", ..] => {
+                Some(Self::Merge)
+            }
             ["pulls", _, "reviews", ..] => Some(Self::Review),
             ["merge_requests", _, "merge", ..] => Some(Self::Merge),
             // All else at one of GitLab's: approvals and their rules, and every text, as a line `/approve` or `/merge` in it is done.
             ["merge_requests", _, ..] => Some(Self::Review),
             // A new reference moves nothing, so `git/refs` itself is not meant.
             ["git", "refs", _, ..] | ["git-receive-pack"] => Some(Self::Push),
+            // Files written to a branch are commits on it; GitHub and Forgejo, then GitLab.
+            ["repos", _, _, "contents" | "diffpatch" | "merge-upstream", ..] => Some(Self::Push),
+            ["repositories", _, "contents" | "merge-upstream", ..] => Some(Self::Push),
+            ["branches", _, "rename" | "protection", ..] => Some(Self::Push),
+            ["repository", "commits" | "files", ..] => Some(Self::Push),
             _ => None,
         }
     }
@@ -80,6 +99,13 @@ mod tests {
             ("/api/v4/projects/7/merge_requests/1", ForgeAct::Review),
             ("/repos/acme/shop/git/refs/heads/main", ForgeAct::Push),
             ("/acme/shop.git/git-receive-pack", ForgeAct::Push),
+            ("/repositories/7/merges", ForgeAct::Merge),
+            ("/repos/acme/shop/contents/src/lib.rs", ForgeAct::Push),
+            ("/api/v1/repos/acme/shop/contents", ForgeAct::Push),
+            ("/repos/acme/shop/merge-upstream", ForgeAct::Push),
+            ("/repos/acme/shop/branches/main/protection", ForgeAct::Push),
+            ("/api/v4/projects/7/repository/commits", ForgeAct::Push),
+            ("/api/v4/projects/7/repository/files/src%2Flib.rs", ForgeAct::Push),
             // As other servers read it.
             ("/repos/acme/shop/pulls/7/Merge/", ForgeAct::Merge),
             ("/api/v4/projects/7/merge_requests/1/merge.json", ForgeAct::Merge),
@@ -92,6 +118,23 @@ mod tests {
             for reads in [Method::Get, Method::Head, Method::Options] {
                 assert_eq!(ForgeAct::of(reads, path), None, "{path}");
             }
+        }
+    }
+
+    #[test]
+    fn a_mutation_that_decides_is_seen_by_its_name_a47_a67() {
+        for (field, act) in [
+            ("mergePullRequest", ForgeAct::Merge),
+            ("enablePullRequestAutoMerge", ForgeAct::Merge),
+            ("mergeRequestAccept", ForgeAct::Merge),
+            ("addPullRequestReview", ForgeAct::Review),
+            ("updateRef", ForgeAct::Push),
+            ("createCommitOnBranch", ForgeAct::Push),
+        ] {
+            assert_eq!(ForgeAct::of_mutation(field), Some(act), "{field}");
+        }
+        for field in ["addComment", "createPullRequest", "mergeRequestCreate", "createIssue"] {
+            assert_eq!(ForgeAct::of_mutation(field), None, "{field}");
         }
     }
 

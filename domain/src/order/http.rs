@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::forge_act::ForgeAct;
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{CredentialName, Endpoint, GraphqlAct, Method, NamedUpstream, RepoName, RunId};
+use crate::{CredentialName, Endpoint, GraphqlAct, GraphqlKind, Method, NamedUpstream, RepoName, RunId};
 
 /// Forward this request. The path is canonical (RFC 3986 section 6.2.2), the query is only measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +63,21 @@ impl Order for HttpRequest {
                 ("method", Field::from(self.method.as_str())),
                 ("path", Field::from(self.path.as_str())),
                 ("query_bytes", measured(self.query_bytes)),
-                ("forge_act", Field::from(ForgeAct::of(self.method, &self.path).map_or("none", ForgeAct::as_str))),
+                ("forge_act", Field::from(self.forge_act().map_or("none", ForgeAct::as_str))),
                 ("credential", Field::from(self.credential.as_ref().map_or("none", |credential| credential.as_str()))),
                 ("graphql", Field::Words(self.graphql.iter().map(ToString::to_string).collect())),
                 ("danger", Field::from(danger(&self.danger).as_str())),
             ],
         }
+    }
+}
+
+impl HttpRequest {
+    /// What it would do to a proposal or a branch at a forge: by its path, or by a mutation that is read out of it.
+    fn forge_act(&self) -> Option<ForgeAct> {
+        let mutations = self.graphql.iter().filter(|act| act.kind() == GraphqlKind::Mutation);
+        let by_mutation = || mutations.map(GraphqlAct::field).find_map(ForgeAct::of_mutation);
+        ForgeAct::of(self.method, &self.path).or_else(by_mutation)
     }
 }
 
