@@ -117,6 +117,9 @@ fn python_with_pyjwt() -> Option<PathBuf> {
     }
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pyjwt");
     let python = venv.join("bin/python3");
+    // Two tests that install into it side by side replace the libraries that the other one's Python has loaded.
+    let one_at_a_time = std::fs::File::create(venv.with_extension("lock")).unwrap();
+    one_at_a_time.lock().unwrap();
     if !has_pyjwt(&python) {
         let run = |command: &mut Command| {
             let output = command.output().unwrap();
