@@ -135,12 +135,25 @@ impl Factory<'_> {
             };
             run = match step {
                 Ok(event) => self.happened(run, event)?,
-                Err(Halt::End(outcome)) => self.happened(run, Event::Ended(outcome))?,
+                Err(Halt::End(outcome)) => {
+                    let outcome = self.unless_halted(&run, outcome)?;
+                    self.happened(run, Event::Ended(outcome))?
+                }
                 Err(Halt::Ask(order)) => self.ask(run, *order)?,
                 Err(Halt::Later(because)) => return Ok(Standing::Again { because }),
                 Err(Halt::Journal(error)) => return Err(error),
             };
         }
+    }
+
+    /// What fails while the run is halted may have failed of the halt: it closes doors before the sandbox behind them is dead, and
+    /// a program that sees that may end first.
+    fn unless_halted(&self, run: &Run, outcome: Outcome) -> Result<Outcome, JournalError> {
+        let because = match &outcome {
+            Outcome::Failed { .. } => self.store.halted(run)?,
+            _ => None,
+        };
+        Ok(because.map_or(outcome, |because| Outcome::Halted { because }))
     }
 
     /// The mission, in a sentence: admit, lease, work, verify, deliver.

@@ -24,6 +24,11 @@ impl Keeper<'_, '_> {
             world.start_sandbox(run, self.held(run), Purpose::Work)
         };
         self.during_work();
+        if task.trigger.text == "severed" && !self.is_dead() {
+            let mut world = lock(&self.sim.world);
+            world.stop_sandbox(sandbox, None);
+            return Ok(world.work(task));
+        }
         self.still_up(sandbox)?;
         match self.fault(Kind::Inside, "inside") {
             None => {}

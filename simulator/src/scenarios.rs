@@ -78,6 +78,10 @@ fn halts() -> Vec<Scenario> {
             .asks("fixer", "fix; then more")
             .meanwhile(std::slice::from_ref(&halt))
             .ends(&["halted"]),
+        Scenario::plain("halted during work that fails of it before it is killed")
+            .asks("fixer", "severed")
+            .meanwhile(std::slice::from_ref(&halt))
+            .ends(&["halted"]),
         Scenario::plain("halted while it waits")
             .asks("fixer", "fix")
             .under(Rules::open().ask("proposal.open"))

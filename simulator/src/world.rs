@@ -299,6 +299,8 @@ impl World {
         let effect = match now {
             "nothing" => Ok(Effect::Nothing { because: "all is well".to_owned() }),
             "unresolved" => Ok(Effect::Unresolved { because: "no safe version exists".to_owned() }),
+            // Its door was closed on it, and it ended before it was killed.
+            "severed" => Err("the program ended with exit status 1".to_owned()),
             "broken" => Err("it left a nested repository".to_owned()),
             "flood" => {
                 follow_ups = (0..10).map(|_| "nothing".to_owned()).collect();
