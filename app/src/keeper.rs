@@ -30,7 +30,7 @@ mod usage;
 mod view;
 
 pub(crate) use ask_audit::{export, verify};
-pub(crate) use client::{ask_here, connect, connect_to_stop};
+pub(crate) use client::{ask_here, connect, connect_to_stop, stay};
 pub(crate) use hall::Keeper;
 pub(crate) use lock::State;
 pub(crate) use message::{Document, Reply, Request, RunRequest, Scope, SecretWord};

@@ -276,7 +276,8 @@ fn a_read_only_state_directory_is_told_with_its_remedy() {
     in_a_world_where(&scene, &script, &init).refused(104, &["read-only"]);
 }
 
-/// A state directory that was moved to a small file system of its own; `FILL` takes every byte that is left.
+/// A state directory that was moved to a small file system of its own; `FILL` takes every byte that is left, and `SERVE` starts the
+/// keeper. It is the one that listens: a `ps` that is answered may have been its own keeper.
 fn on_a_small_disk(scene: &Scene, script: &str) -> Said {
     let (state, selvedge) = (shown(&scene.state()), env!("CARGO_BIN_EXE_selvedge"));
     let run = text(&scene.task("true"), "run").to_owned();
@@ -284,6 +285,11 @@ fn on_a_small_disk(scene: &Scene, script: &str) -> Said {
         .replace(
             "FILL",
             "{ dd if=/dev/zero of=STATE/filler bs=4k; dd if=/dev/zero of=STATE/filler2 bs=1 count=4096; } 2>/dev/null",
+        )
+        .replace(
+            "SERVE",
+            "SELVEDGE serve & keeper=$!
+            until test -S STATE/control.sock || ! kill -0 $keeper; do sleep 0.1; done",
         )
         .replace("SELVEDGE", selvedge)
         .replace("STATE", &state)
@@ -323,8 +329,7 @@ fn with_a_full_disk_nothing_is_allowed_and_halt_and_revoke_still_work() {
 #[test]
 fn a_keeper_whose_disk_fills_allows_nothing_more_and_still_halts_and_revokes() {
     let scene = Scene::ready();
-    let script = "SELVEDGE serve & keeper=$!
-        until SELVEDGE ps > /dev/null 2>&1; do sleep 0.1; done
+    let script = "SERVE
         FILL
         SELVEDGE run --command --wait -- echo ran; echo status $?
         SELVEDGE halt; echo status $?
@@ -352,9 +357,10 @@ fn waits_on_a_disk_that_fills(keeper: &str) {
         FILL
         wait $waiting; echo status $?
         rm STATE/filler*
-        test -n \"$keeper\" || {{ SELVEDGE serve & keeper=$!; }}
+        test -n \"$keeper\" || {{ SERVE; }}
         for i in $(seq {patience}0); do
             SELVEDGE ps --all --json > STATE/ps
+            kill -0 $keeper || break
             test \"$(grep -o '\"stage\":\"settled\"' STATE/ps | wc -l)\" = 2 && break; sleep 0.1
         done
         cat STATE/ps; kill -9 $keeper; wait $keeper
@@ -373,7 +379,7 @@ fn waits_on_a_disk_that_fills(keeper: &str) {
 
 #[test]
 fn nobody_waits_for_work_that_a_serving_keeper_cannot_record_and_it_goes_on_once_it_can() {
-    waits_on_a_disk_that_fills("SELVEDGE serve & keeper=$!; until SELVEDGE ps > /dev/null 2>&1; do sleep 0.1; done");
+    waits_on_a_disk_that_fills("SERVE");
 }
 
 #[test]

@@ -546,6 +546,23 @@ fn a_state_directory_has_one_keeper() {
 }
 
 #[test]
+fn a_keeper_that_is_to_stay_waits_for_a_command_that_is_its_own() {
+    let scene = Scene::ready();
+    // Holds the lock and answers nobody, as a command that needs no socket.
+    let short = std::fs::File::create(scene.state().join("lock")).unwrap();
+    short.lock().unwrap();
+    let mut keeper = scene.command(&["serve"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut told = std::io::BufRead::lines(std::io::BufReader::new(keeper.stderr.take().unwrap()));
+    let waits = told.next().unwrap().unwrap();
+    drop(short);
+    let keeps = told.next().unwrap_or_else(|| panic!("it gave up: {waits}")).unwrap();
+    keeper.kill().unwrap();
+    keeper.wait().unwrap();
+    assert!(waits.contains("another process keeps") && waits.contains("waiting for it to end"), "{waits}");
+    assert!(keeps.starts_with("keeping "), "{keeps}");
+}
+
+#[test]
 fn watch_prints_one_event_per_line_as_it_happens() {
     let scene = Scene::ready();
     let _keeper = scene.serve();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Common;
 use crate::errors::{CliError, Kind};
-use crate::keeper::{Keeper, Reply, Request, RunRequest, State, connect, serve};
+use crate::keeper::{Keeper, Reply, Request, RunRequest, State, connect, serve, stay};
 use crate::output::{Output, Stream};
 
 /// Give an agent a task, or run any program as an ad-hoc governed worker.
@@ -175,7 +175,7 @@ pub(crate) fn show(output: &Output, reply: &Reply) {
 pub(crate) fn serve_command(common: &Common, output: &mut Output) -> Result<u8, CliError> {
     let state = State::locate(common.state.as_deref())?;
     state.require()?;
-    let Some(lock) = state.lock()? else {
+    let Some(lock) = stay(&state, &|told| output.progress(told))? else {
         return Err(CliError::new(Kind::State, format!("another process keeps `{}`", state.root().display()))
             .hint("one keeper per state directory: stop the other one, or use it"));
     };

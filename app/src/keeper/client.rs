@@ -10,13 +10,16 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::errors::{CliError, Kind};
-use crate::keeper::lock::State;
+use crate::keeper::lock::{Lock, State};
 use crate::keeper::message::{LINE_BYTES_MAX, Reply, Request};
 use crate::keeper::{Keeper, ballast, hall, serve};
 use crate::wiring::Purpose;
 
-/// How long we wait for a keeper that holds the lock and has not opened its socket yet.
+/// How long we wait for a keeper that holds the lock and has not opened its socket yet, or keeps for one short command only.
 const KEEPER_STARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often we look whether it has.
+const LOOKS_EVERY: Duration = Duration::from_millis(50);
 
 /// Room for a request with a key of the longest kind, each byte of it escaped.
 const KEY_LINE_BYTES: usize = 512 << 10;
@@ -52,7 +55,7 @@ fn connect_for(state: &State, purpose: Purpose) -> Result<Session, CliError> {
             )
             .hint("wait for the other command to end, or look for a `selvedge` process that hangs"));
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(LOOKS_EVERY);
     }
 }
 
@@ -62,6 +65,25 @@ pub(crate) fn connect_to_stop(state: &State) -> Result<Session, CliError> {
     state.require_log()?;
     let connect = || connect_for(state, Purpose::Stop);
     connect().or_else(|error| if ballast::spend(state) { connect() } else { Err(error) })
+}
+
+/// Becomes the keeper of `state`, to stay; none where another one is at work. A keeper that answers stays itself, but a command may
+/// be its own for a moment, and whoever starts `serve` does not lose to one: it is waited for, and `tell` says so.
+pub(crate) fn stay(state: &State, tell: &dyn Fn(&str)) -> Result<Option<Lock>, CliError> {
+    let begun = Instant::now();
+    let mut is_told = false;
+    loop {
+        if let Some(lock) = state.lock()? {
+            return Ok(Some(lock));
+        }
+        if UnixStream::connect(state.socket()).is_ok() || begun.elapsed() > KEEPER_STARTS_WITHIN {
+            return Ok(None);
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            tell(&format!("another process keeps `{}` for now; waiting for it to end", state.root().display()));
+        }
+        std::thread::sleep(LOOKS_EVERY);
+    }
 }
 
 impl Session {
