@@ -37,7 +37,9 @@ pub(crate) use budget::Budget;
 pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
 pub(crate) use discover::{discover, npm_tables};
-pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
+pub(crate) use file::{
+    Addresses as AddressesFile, Agent as AgentFile, File, Limits, Model as ModelFile, ModelPrice, schema,
+};
 pub(crate) use models::{ModelConfig, Price};
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};

@@ -15,11 +15,15 @@ mod dry;
 mod sabotage;
 mod scratch;
 mod server;
+mod turncoat;
 
 pub(crate) use dry::dry_run;
 
 /// What the program of the hostile worker is called inside.
 pub(crate) const PROBER: &str = "/opt/selvedge/selvedge-prober";
+
+/// What the program of the agent that obeys a hostile model is called inside.
+pub(crate) const OBEDIENT: &str = "/opt/selvedge/selvedge-obedient";
 
 /// The agents of the demonstration.
 pub(super) const REMEDIATE: &str = "remediate";
@@ -32,13 +36,14 @@ pub(crate) fn run(state: Option<&Path>, keep: bool, output: &mut Output) -> Resu
     std::fs::create_dir_all(scratch.state().root()).map_err(|error| scratch.state().unusable(&error))?;
     crate::cli::complete(&crate::wiring::probe(scratch.state())?)?;
     let server = server::serve(scratch::data("registry")?, scratch::REGISTRY_HOST)?;
-    scratch.set_up(server.port())?;
+    let stage = turncoat::Stage::set()?;
+    scratch.set_up(server.port(), &stage)?;
     let state = scratch.state();
     let Some(lock) = state.lock()? else {
         return Err(CliError::new(Kind::State, "the scratch factory is in use").hint("name another `--state DIR`"));
     };
     let keeper = Arc::new(Keeper::open(state.clone(), lock, crate::wiring::Purpose::Work)?);
-    let told = tell(&keeper, &scratch, output);
+    let told = tell(&keeper, &scratch, &stage, output);
     keeper.close();
     summary(&told?, &scratch, keep, output);
     Ok(0)
@@ -89,7 +94,12 @@ fn summary(told: &Told, scratch: &scratch::Scratch, keep: bool, output: &Output)
 }
 
 /// The story: remediation, attacks, authority cards, the log.
-fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Result<Told, CliError> {
+fn tell(
+    keeper: &Arc<Keeper>,
+    scratch: &scratch::Scratch,
+    stage: &turncoat::Stage,
+    output: &Output,
+) -> Result<Told, CliError> {
     output.heading("1. a vulnerable dependency is found, fixed, verified and proposed");
     let scan = RunRequest {
         agent: String::new(),
@@ -104,10 +114,12 @@ fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Re
     let run = first_run(&scanned);
     show_decisions(keeper, &run, output)?;
     let proposal = proposal(keeper, &scanned, output)?;
-    output.heading("2. a hostile worker tries what must not succeed: first without the fence, then inside");
-    let attacks = hostilities(keeper, scratch, output)?;
+    output.heading(
+        "2. a hostile worker, and a hostile model, try what must not succeed: first without the fence, then inside",
+    );
+    let attacks = hostilities(keeper, scratch, stage, output)?;
     output.heading("3. what could they do, what could they reach, what died at the end");
-    for agent in [REMEDIATE, scratch::HOSTILE] {
+    for agent in [REMEDIATE, scratch::HOSTILE, turncoat::AGENT] {
         crate::cli::card(output, &ask(keeper, &Request::Can { agent: agent.to_owned() }, output)?);
     }
     output.heading("4. the log verifies");
@@ -118,13 +130,21 @@ fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Re
 }
 
 /// Every attack, outside and inside. One that gets through is an error.
-fn hostilities(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Result<Attacks, CliError> {
+fn hostilities(
+    keeper: &Arc<Keeper>,
+    scratch: &scratch::Scratch,
+    stage: &turncoat::Stage,
+    output: &Output,
+) -> Result<Attacks, CliError> {
     output.line(format!("  {:<6} {:<62} {:<10} {}", "row", "what is tried", "without", "inside"));
     let mut tried = attacks::run(keeper, output)?;
     tried.iter().for_each(|tried| tried.show(output));
     let loop_attacks = sabotage::run(keeper, scratch.root(), output)?;
     loop_attacks.iter().for_each(|tried| tried.show(output));
     tried.extend(loop_attacks);
+    let turned = stage.play(keeper, scratch.root(), output)?;
+    turned.iter().for_each(|tried| tried.show(output));
+    tried.extend(turned);
     let through: Vec<&str> = tried.iter().filter(|tried| !tried.refused()).map(|tried| tried.id.as_str()).collect();
     if through.is_empty() {
         let shown = tried.iter().filter(|tried| tried.proved()).count();

@@ -1,7 +1,7 @@
 //! The `selvedge` command: the only place that knows which adapters exist.
 //!
 //! The same executable is entered by another name where a smaller program is needed: the launcher, the door process, the
-//! remediation worker and the prober. Each name leads straight into its crate and nowhere else.
+//! remediation worker, the prober and the demonstration's obedient agent. Each name leads straight into its crate and nowhere else.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,10 +22,12 @@ fn main() -> ExitCode {
         "selvedge-jail" => selvedge_jail::main(),
         "selvedge-door" => selvedge_gateway::main(),
         "selvedge-remediate" => selvedge_workers::main(arguments),
-        "selvedge-prober" => {
-            let arguments: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
-            ExitCode::from(u8::try_from(selvedge_prober::main(&arguments)).unwrap_or(u8::MAX))
-        }
+        "selvedge-prober" => ExitCode::from(u8::try_from(selvedge_prober::main(&words(arguments))).unwrap_or(u8::MAX)),
+        selvedge_scripted::OBEDIENT => ExitCode::from(selvedge_scripted::obey(&words(arguments))),
         _ => cli::main(),
     }
+}
+
+fn words(arguments: std::env::ArgsOs) -> Vec<String> {
+    arguments.map(|word| word.to_string_lossy().into_owned()).collect()
 }

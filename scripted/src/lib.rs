@@ -1,5 +1,5 @@
 //! A model server that follows a script, for tests, the demonstration and benchmarks: it stands where a vendor's would, which cannot be
-//! had here.
+//! had here. And an agent that does whatever such a model says.
 //!
 //! Owns the script of one conversation, and four protocols as their vendors publish them: Anthropic Messages, OpenAI Responses, Chat
 //! Completions, Gemini. Refuses what a vendor refuses, in the vendor's words where those are known, and counts what it would bill. Knows
@@ -18,13 +18,16 @@
 //! ```
 
 mod answer;
+mod fetch;
 mod http;
+mod obey;
 mod protocol;
 mod script;
 mod seen;
 mod server;
 mod shape;
 
+pub use obey::{OBEDIENT, obey};
 pub use protocol::Protocol;
 pub use script::{
     Call, Expect, Failing, Fault, Input, Part, Script, ScriptError, Side, Times, Turn, Usage, WithoutTools,

@@ -118,7 +118,10 @@ impl Protocol {
     }
 
     /// Where the key of a request is, and whether every key in it is the right one.
-    pub(crate) fn key(self, request: &Request, key: &str) -> Result<&'static str, Refusal> {
+    pub(crate) fn key(self, request: &Request, key: &str) -> Result<Option<&'static str>, Refusal> {
+        if key.is_empty() {
+            return Ok(None);
+        }
         let places: &[&'static str] = match self {
             Self::Anthropic => &["x-api-key", "authorization"],
             Self::Responses | Self::Chat => &["authorization"],
@@ -137,7 +140,7 @@ impl Protocol {
             }
             found = found.or(Some(place));
         }
-        found.ok_or_else(|| self.no_key())
+        found.map(Some).ok_or_else(|| self.no_key())
     }
 
     fn wrong_key(self, place: &str) -> Refusal {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
-    /// The only key that is taken.
+    /// The only key that is taken; where it is empty, any is, and none, as with a server of one's own.
     pub key: String,
     /// What is said, in order. Which turn comes next is told by the request: one that is sent again is answered by the same turn.
     #[serde(default, rename = "turn")]
@@ -187,6 +187,12 @@ pub enum ScriptError {
 }
 
 impl Script {
+    /// A script without turns, which asks for no key.
+    #[must_use]
+    pub fn open() -> Self {
+        Self::new("")
+    }
+
     /// A script without turns, which takes this key.
     pub fn new(key: impl Into<String>) -> Self {
         Self { key: key.into(), turns: Vec::new(), without_tools: WithoutTools::default(), side: Side::default() }

@@ -187,7 +187,7 @@ impl Shared {
         };
         seen.protocol = Some(protocol);
         let told = protocol.key(request, &self.script.key).and_then(|place| {
-            seen.key_in = Some(place);
+            seen.key_in = place;
             if request.method != "POST" {
                 return Err(Refusal::of("Method Not Allowed").with(405));
             }

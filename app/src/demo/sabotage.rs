@@ -118,7 +118,7 @@ fn without_the_factory(sabotage: &Sabotage, root: &Path) -> Result<bool, CliErro
 }
 
 /// Where the factory's main branch of the small repository is.
-fn main_of(root: &Path) -> Option<String> {
+pub(super) fn main_of(root: &Path) -> Option<String> {
     let bare = root.join("state/repos").join(format!("{}.git", scratch::SMALL_REPO));
     std::fs::read_to_string(bare.join("refs/heads/main"))
         .or_else(|_| std::fs::read_to_string(bare.join("packed-refs")))

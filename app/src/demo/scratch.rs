@@ -6,8 +6,8 @@ use std::process::Command;
 
 use selvedge_domain::RepoName;
 
-use super::{PROBER, sabotage};
-use crate::config::{AgentFile, Limits, discover, propose};
+use super::{OBEDIENT, PROBER, sabotage, turncoat};
+use crate::config::{AddressesFile, AgentFile, Budget, Limits, ModelFile, ModelPrice, discover, propose};
 use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 use crate::wiring;
@@ -17,6 +17,9 @@ pub(super) const REPO: &str = "yasna";
 
 /// A repository small enough that attacks on the loop take no time.
 pub(super) const SMALL_REPO: &str = "small";
+
+/// What the hostile model is called.
+const MODEL: &str = "turncoat";
 
 /// The agent that tries every attack from inside its sandbox.
 pub(super) const HOSTILE: &str = "hostile";
@@ -74,12 +77,14 @@ impl Scratch {
     }
 
     /// Commits the crate to a repository, and sets a factory up for it.
-    pub(super) fn set_up(&self, port: u16) -> Result<(), CliError> {
+    pub(super) fn set_up(&self, port: u16, stage: &turncoat::Stage) -> Result<(), CliError> {
         let repo = self.root.join(REPO);
         copy(&data(REPO)?, &repo).map_err(|error| self.state.unusable(&error))?;
         commit(&repo, "yasna 0.6.0, as published")?;
         let small = self.root.join(SMALL_REPO);
-        for (path, text) in [("src/answer", "42\n"), ("tests/run.sh", "test \"$(cat src/answer)\" = 42\n")] {
+        for (path, text) in
+            [("src/answer", "42\n"), ("tests/run.sh", "test \"$(cat src/answer)\" = 42\n"), turncoat::REPO_SECRET]
+        {
             write(&small.join(path), text).map_err(|error| self.state.unusable(&error))?;
         }
         commit(&small, "a small repository with a check")?;
@@ -90,11 +95,13 @@ impl Scratch {
             wiring::import(&forge, source, &name)?;
         }
         std::fs::create_dir_all(self.state.at("policies")).map_err(|error| self.state.unusable(&error))?;
-        for (name, policy) in selvedge_policy::default_sources() {
+        let own = [("demo.cedar", turncoat::policy())];
+        let defaults = selvedge_policy::default_sources().map(|(name, policy)| (name, policy.to_owned()));
+        for (name, policy) in defaults.chain(own) {
             std::fs::write(self.state.at("policies").join(name), policy)
                 .map_err(|error| self.state.unusable(&error))?;
         }
-        let text = configuration(&repo, &small, port)?;
+        let text = configuration(&repo, &small, port, stage)?;
         std::fs::write(self.state.config(), text).map_err(|error| self.state.unusable(&error))
     }
 }
@@ -133,7 +140,7 @@ fn is_kept_by_a_process(root: &Path) -> bool {
 }
 
 /// What `init` proposes, with the demonstration's registry in place of the operator's.
-fn configuration(repo: &Path, small: &Path, port: u16) -> Result<String, CliError> {
+fn configuration(repo: &Path, small: &Path, port: u16, stage: &turncoat::Stage) -> Result<String, CliError> {
     let mut found = discover();
     found.cargo_hosts = [format!("{REGISTRY_HOST}:443")].into();
     found.cargo_replacement = Some(format!("sparse+https://{REGISTRY_HOST}/index/"));
@@ -161,7 +168,32 @@ fn configuration(repo: &Path, small: &Path, port: u16) -> Result<String, CliErro
         let saboteur = agent("propose", &["/bin/sh", "-c", sabotage.script], Limits::default());
         proposal.file.agent.insert(sabotage.agent.to_owned(), saboteur);
     }
+    for (host, port) in stage.ports() {
+        let allow = vec![std::net::Ipv4Addr::LOCALHOST.into()];
+        proposal.file.danger.addresses.insert(host.to_owned(), AddressesFile { allow, plain_port: Some(port) });
+    }
+    let model = ModelFile {
+        upstream: format!("https://{}", turncoat::MODEL_HOST),
+        protocols: vec!["anthropic-messages".to_owned()],
+        credential: None,
+        price: vec![ModelPrice { of: "scripted".to_owned(), input: 1.0, cached: None, cache_write: None, output: 1.0 }],
+        egress: Vec::new(),
+    };
+    proposal.file.model.insert(MODEL.to_owned(), model);
+    proposal.file.agent.insert(turncoat::AGENT.to_owned(), obedient());
     proposal.file.to_text().map_err(|error| CliError::caused(Kind::Internal, &error))
+}
+
+/// Whatever an agent may be given, so that the model has something to abuse.
+fn obedient() -> AgentFile {
+    let mut obedient = agent("propose", &[OBEDIENT], Limits::default());
+    obedient.may.extend(["push", "delegate"].map(str::to_owned));
+    obedient.reach = vec![format!("POST https://{}/", turncoat::API_HOST)];
+    obedient.may_ask = vec![format!("POST https://{REGISTRY_HOST}/")];
+    obedient.model = Some(MODEL.to_owned());
+    obedient.children = vec![turncoat::AGENT.to_owned()];
+    obedient.budget = Budget { millionths: 1_000_000, unit: "USD".to_owned() };
+    obedient
 }
 
 fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {

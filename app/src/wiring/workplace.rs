@@ -16,7 +16,7 @@ use selvedge_gateway::{SecretSieve, SecretWatch};
 use selvedge_sandbox::{
     Access, Bind, CollectLimits, Ended, Event, Exit, Layer, Network, Place, Sandbox, Stream, Workspace,
 };
-use selvedge_workers::agents::Outcome as Told;
+use selvedge_workers::agents::{Adapter, Outcome as Told};
 use selvedge_workers::remediate::{Outcome, Report};
 
 use super::Works;
@@ -207,9 +207,11 @@ impl Works {
         if agent.runtime == Runtime::Remediate {
             place.binds.extend(self.binds_for_remediation(&task.trigger.id)?);
         }
-        if place.argv.first().is_some_and(|program| program == crate::demo::PROBER) {
-            place.binds.push(self.bind_executable(selvedge_prober::NAME));
-        }
+        let programs =
+            [(crate::demo::PROBER, selvedge_prober::NAME), (crate::demo::OBEDIENT, selvedge_scripted::OBEDIENT)];
+        let is_first = |path: &str| place.argv.first().is_some_and(|program| program == path);
+        let demonstrates = programs.into_iter().find(|(path, _)| is_first(path));
+        place.binds.extend(demonstrates.map(|(_, name)| self.bind_executable(name)));
         Ok(place)
     }
 
@@ -633,9 +635,13 @@ fn short(tree: &TreeId) -> String {
     tree.as_str().chars().take(12).collect()
 }
 
-/// The tools that the agent is known to have.
+/// The tools that the agent is known to have. What an agent of somebody's own calls like one that is known, does what that one does.
 fn tools_of(agent: &AgentConfig) -> Vec<Tool> {
-    let Runtime::Agent(adapter) = agent.runtime else { return Vec::new() };
+    let known = match agent.runtime {
+        Runtime::Agent(adapter) => vec![adapter],
+        Runtime::Command(_) => Adapter::ALL.to_vec(),
+        Runtime::Remediate | Runtime::Install(_) => Vec::new(),
+    };
     let text = |text: &str| text.to_owned();
     let tool = |tool: &selvedge_workers::agents::Tool| Tool {
         name: text(tool.name),
@@ -645,7 +651,7 @@ fn tools_of(agent: &AgentConfig) -> Vec<Tool> {
         addresses: tool.address.iter().map(|address| text(address)).collect(),
         patch: tool.patch.map(text),
     };
-    adapter.tools.iter().map(tool).collect()
+    known.into_iter().flat_map(|adapter| adapter.tools).map(tool).collect()
 }
 
 /// The exit status of a program that ended by itself.
