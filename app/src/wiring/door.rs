@@ -330,6 +330,7 @@ impl Judge for Desk<'_> {
             method: ask.method,
             path: ask.path.clone(),
             query_bytes: ask.query_bytes,
+            body_bytes_max: ask.body_bytes_max(),
             credential: ask.credential.clone(),
             graphql: ask.graphql.clone(),
             danger: self.dangers.iter().filter(|named| named.endpoint == ask.endpoint).map(said).collect(),

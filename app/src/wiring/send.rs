@@ -69,10 +69,72 @@ impl Sent {
     }
 }
 
-/// What has no body by its method is its head.
+/// The most that leaves for a request. Orders of earlier builds do not say how long a body may be; those count as all that is let
+/// through, where their method has one.
 fn most(order: &Description) -> u64 {
-    match order.text("method").and_then(Method::parse) {
-        Some(Method::Get | Method::Head) => HEADS_BYTES_MAX,
-        _ => HEADS_BYTES_MAX.saturating_add(Limits::default().request_body_bytes_max),
+    let said = order.number("body_bytes_max").and_then(|bytes| u64::try_from(bytes).ok());
+    let body = said.unwrap_or_else(|| match order.text("method").and_then(Method::parse) {
+        Some(Method::Get | Method::Head) => 0,
+        _ => Limits::default().request_body_bytes_max,
+    });
+    HEADS_BYTES_MAX.saturating_add(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use selvedge_domain::orders::HttpRequest;
+    use selvedge_domain::{Endpoint, Order as _, RepoName};
+    use selvedge_gateway::{Ask, Source};
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn endpoint() -> Endpoint {
+        Endpoint { host: HostPattern::parse("a.example").unwrap(), port: 443 }
+    }
+
+    fn ask(body_bytes: Option<u64>) -> Ask {
+        Ask {
+            serial: 1,
+            method: Method::Post,
+            endpoint: endpoint(),
+            path: "/".to_owned(),
+            query_bytes: 0,
+            body_bytes,
+            credential: None,
+            graphql: BTreeSet::new(),
+            source: Source::Connect,
+        }
+    }
+
+    fn allowed(serial: u64, body_bytes_max: u64) -> Record {
+        let order = HttpRequest {
+            run: RunId::from_entropy(1),
+            repo: RepoName::parse("acme/shop").unwrap(),
+            serial,
+            endpoint: endpoint(),
+            method: Method::Post,
+            path: "/".to_owned(),
+            query_bytes: 0,
+            body_bytes_max,
+            credential: None,
+            graphql: BTreeSet::new(),
+            danger: BTreeSet::new(),
+        };
+        let verdict = Verdict::Allow { policies: Vec::new() };
+        Record::Decided { order: order.describe(), verdict, approval: None }
+    }
+
+    #[test]
+    fn a_request_nothing_more_was_heard_of_counts_as_what_it_said_it_would_send_a20() {
+        let mut sent = Sent::default();
+        sent.read(allowed(1, 3 * MIB));
+        sent.read(allowed(2, 0));
+        assert_eq!(sent.to_host(&endpoint().host), 3 * MIB + 2 * HEADS_BYTES_MAX);
+        assert_eq!(ask(Some(7)).sent_at_most(), HEADS_BYTES_MAX + 7);
+        assert_eq!(ask(None).sent_at_most(), HEADS_BYTES_MAX + 16 * MIB, "one that does not say counts as all of it");
     }
 }
