@@ -39,6 +39,7 @@ mod leak;
 mod lender;
 mod loans;
 mod model;
+mod narrowed;
 pub(crate) mod paths;
 mod proxy;
 mod purse;

@@ -90,7 +90,7 @@ impl GraphqlService {
 
     /// Whether a request to this host and canonical path is one to this service. Without regard to case, to `;parameters` and to a format
     /// (`graphql.json`), as some servers have none: what is taken for GraphQL and is none is refused, and the other way round it would pass.
-    pub(crate) fn is_at(&self, host: &HostPattern, path: &str) -> bool {
+    pub fn is_at(&self, host: &HostPattern, path: &str) -> bool {
         let plain = |segment: &str| {
             let is_of_name = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '-' | '_');
             segment.chars().take_while(|byte| is_of_name(*byte)).collect::<String>().to_ascii_lowercase()

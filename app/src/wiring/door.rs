@@ -28,6 +28,7 @@ use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
 use super::loans::{LoanWatch, OnDoor, WITHDRAWN};
 use super::model::ModelDesk;
+use super::narrowed::{Narrowed, danger_narrowed, narrowed};
 use super::tokens::TokenDesk;
 use crate::config::{Config, CredentialConfig, Danger};
 
@@ -51,8 +52,9 @@ pub(super) struct OpenDoor {
     serials_from: u64,
     /// The certificate the sandbox must trust.
     pub(super) ca_pem: String,
-    /// What it was told at its start; the configuration may say otherwise by now.
+    /// What it was told at its start, and by which configuration; that in force may say otherwise by now.
     dangers: Vec<Upstream>,
+    told: Arc<Config>,
     loans: Vec<OnDoor>,
     secrets: Option<Arc<SecretWatch>>,
 }
@@ -153,7 +155,7 @@ impl Works {
         }
         let serials_from = self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1);
         let (dangers, loans, secrets) = (hello.dangers, lending.on_door, lending.watch);
-        Ok(OpenDoor { door, serials_from, ca_pem, dangers, loans, secrets })
+        Ok(OpenDoor { door, serials_from, ca_pem, dangers, told: config, loans, secrets })
     }
 }
 
@@ -271,7 +273,8 @@ impl OpenDoor {
     ) -> T {
         let (serials_from, denials) = (self.serials_from, AtomicU64::new(0));
         let (door, dangers, secrets) = (&self.door, self.dangers.as_slice(), self.secrets.as_deref());
-        let desk = Desk { works, behalf, desks, door, doors, dangers, serials_from, denials };
+        let told = self.told.as_ref();
+        let desk = Desk { works, behalf, desks, door, doors, dangers, told, serials_from, denials };
         let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
         let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
         std::thread::scope(|scope| {
@@ -300,6 +303,7 @@ struct Desk<'a> {
     door: &'a Door,
     doors: &'a dyn Doorkeeper,
     dangers: &'a [Upstream],
+    told: &'a Config,
     serials_from: u64,
     denials: AtomicU64,
 }
@@ -314,6 +318,14 @@ impl Desk<'_> {
         }
     }
 
+    /// Tells the agent, and the record.
+    fn deny_narrowed(&self, Narrowed { code, detail, next_step }: Narrowed) -> (String, String) {
+        self.denied(1);
+        let code = code.to_owned();
+        self.doors.saw(Observation::DoorRefused { door: "http".to_owned(), code: code.clone(), detail, count: 1 });
+        (code, next_step.to_owned())
+    }
+
     fn broke(&self, error: &selvedge_gateway::ServeError) {
         let finding = Observation::Finding { code: "door_broke".to_owned(), detail: error.to_string() };
         self.doors.saw(finding);
@@ -322,10 +334,15 @@ impl Desk<'_> {
 
 impl Judge for Desk<'_> {
     fn ask(&self, ask: &Ask) -> Verdict {
+        let serial = self.serials_from.wrapping_add(ask.serial);
+        if let Some(narrowed) = narrowed(self.told, &self.works.config(), ask) {
+            let (code, next_step) = self.deny_narrowed(narrowed);
+            return Verdict::Deny { code, next_step };
+        }
         let request = HttpRequest {
             run: self.behalf.run.clone(),
             repo: self.behalf.repo.clone(),
-            serial: self.serials_from.wrapping_add(ask.serial),
+            serial,
             endpoint: ask.endpoint.clone(),
             method: ask.method,
             path: ask.path.clone(),
@@ -371,6 +388,11 @@ impl Judge for Desk<'_> {
             return given;
         }
         if let Some(model) = self.desks.model {
+            let gone = || danger_narrowed(self.told, &self.works.config(), model.upstream());
+            if let (Wanted::Model(_), Some(narrowed)) = (&wanted, gone()) {
+                let (code, next_step) = self.deny_narrowed(narrowed);
+                return Given::Denied { code, next_step };
+            }
             let given = match &wanted {
                 Wanted::Model(ask) => Some(model.call(self.works, self.doors, self.serials_from, ask.clone())),
                 Wanted::ModelDone(done) => Some(model.done(self.doors, self.serials_from, *done)),
