@@ -29,6 +29,7 @@ use super::lender::Kept;
 use super::loans::{LoanWatch, OnDoor, WITHDRAWN};
 use super::model::ModelDesk;
 use super::narrowed::{Narrowed, danger_narrowed, narrowed};
+use super::send::Chain;
 use super::tokens::TokenDesk;
 use crate::config::{Config, CredentialConfig, Danger};
 
@@ -55,6 +56,8 @@ pub(super) struct OpenDoor {
     /// What it was told at its start, and by which configuration; that in force may say otherwise by now.
     dangers: Vec<Upstream>,
     told: Arc<Config>,
+    /// What it sends from.
+    chain: Arc<Chain>,
     loans: Vec<OnDoor>,
     secrets: Option<Arc<SecretWatch>>,
 }
@@ -118,7 +121,8 @@ impl Works {
         let asking = access.map(AccessDesk::asking).transpose()?;
         let model = model.map(ModelDesk::host).transpose()?;
         let askable = asking.iter().flat_map(|asking| &asking.within);
-        let budgets = self.left_to_send(&config.send, &behalf.run, reach.iter().chain(askable.clone()))?;
+        let chain = self.chain_of(&behalf.run)?;
+        let budgets = chain.left(&config.send, reach.iter().chain(askable.clone()));
         let endpoints = reach.iter().chain(askable).map(|reach| &reach.endpoint);
         let hello = Hello {
             run: behalf.run.clone(),
@@ -155,7 +159,7 @@ impl Works {
         }
         let serials_from = self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1);
         let (dangers, loans, secrets) = (hello.dangers, lending.on_door, lending.watch);
-        Ok(OpenDoor { door, serials_from, ca_pem, dangers, told: config, loans, secrets })
+        Ok(OpenDoor { door, serials_from, ca_pem, dangers, told: config, chain, loans, secrets })
     }
 }
 
@@ -273,8 +277,8 @@ impl OpenDoor {
     ) -> T {
         let (serials_from, denials) = (self.serials_from, AtomicU64::new(0));
         let (door, dangers, secrets) = (&self.door, self.dangers.as_slice(), self.secrets.as_deref());
-        let told = self.told.as_ref();
-        let desk = Desk { works, behalf, desks, door, doors, dangers, told, serials_from, denials };
+        let (told, chain) = (self.told.as_ref(), self.chain.as_ref());
+        let desk = Desk { works, behalf, desks, door, doors, dangers, told, chain, serials_from, denials };
         let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
         let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
         std::thread::scope(|scope| {
@@ -304,6 +308,7 @@ struct Desk<'a> {
     doors: &'a dyn Doorkeeper,
     dangers: &'a [Upstream],
     told: &'a Config,
+    chain: &'a Chain,
     serials_from: u64,
     denials: AtomicU64,
 }
@@ -316,6 +321,21 @@ impl Desk<'_> {
         if before < DENIALS_MAX && now >= DENIALS_MAX {
             self.works.denied_too_often(&self.behalf.run, now);
         }
+    }
+
+    /// Why a request is denied before any policy is asked: the configuration in force lets less through than its door was told of, or
+    /// the runs it shares its budget with have sent what there is.
+    fn outdated(&self, serial: u64, ask: &Ask) -> Option<Narrowed> {
+        let (now, host) = (self.works.config(), &ask.endpoint.host);
+        narrowed(self.told, &now, ask).or_else(|| {
+            let (told, limit) = (self.told.send.at(host), now.send.at(host));
+            let is_left = self.chain.set_aside((&self.behalf.run, serial), ask, told, limit);
+            (!is_left).then(|| Narrowed {
+                code: "send_budget_spent",
+                detail: host.to_string(),
+                next_step: "send less: this task and those that share its budget may send no more to this host; a smaller request may still fit",
+            })
+        })
     }
 
     /// Tells the agent, and the record.
@@ -335,7 +355,7 @@ impl Desk<'_> {
 impl Judge for Desk<'_> {
     fn ask(&self, ask: &Ask) -> Verdict {
         let serial = self.serials_from.wrapping_add(ask.serial);
-        if let Some(narrowed) = narrowed(self.told, &self.works.config(), ask) {
+        if let Some(narrowed) = self.outdated(serial, ask) {
             let (code, next_step) = self.deny_narrowed(narrowed);
             return Verdict::Deny { code, next_step };
         }
@@ -355,6 +375,7 @@ impl Judge for Desk<'_> {
         match self.doors.ask(request) {
             Ok(()) => Verdict::Allow,
             Err(denial) => {
+                self.chain.settle((&self.behalf.run, serial), 0);
                 self.denied(1);
                 Verdict::Deny { code: denial.code.as_str().to_owned(), next_step: denial.next_step }
             }
@@ -368,6 +389,7 @@ impl Judge for Desk<'_> {
         };
         let Done { serial, request_bytes, response_bytes, .. } = done;
         let serial = self.serials_from.wrapping_add(serial);
+        self.chain.settle((&self.behalf.run, serial), request_bytes);
         self.doors.answered(serial, HttpAnswered { status, request_bytes, response_bytes });
     }
 
