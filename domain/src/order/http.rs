@@ -76,11 +76,13 @@ impl Order for HttpRequest {
 }
 
 impl HttpRequest {
-    /// What it would do to a proposal or a branch at a forge: by its path, or by a mutation that is read out of it.
+    /// What it would do to a proposal or a branch at a forge: by its path, or by a mutation that is read out of it, or that could stand
+    /// in it where nothing was read.
     fn forge_act(&self) -> Option<ForgeAct> {
         let mutations = self.graphql.iter().filter(|act| act.kind() == GraphqlKind::Mutation);
         let by_mutation = || mutations.map(GraphqlAct::field).find_map(ForgeAct::of_mutation);
-        ForgeAct::of(self.method, &self.path).or_else(by_mutation)
+        let unread = || if self.graphql.is_empty() { ForgeAct::of_unread(self.method, &self.path) } else { None };
+        ForgeAct::of(self.method, &self.path).or_else(by_mutation).or_else(unread)
     }
 }
 
