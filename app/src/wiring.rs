@@ -39,6 +39,7 @@ mod leak;
 mod lender;
 mod loans;
 mod model;
+mod narrowed;
 pub(crate) mod paths;
 mod proxy;
 mod purse;
@@ -88,6 +89,7 @@ pub(crate) struct Works {
     pub(crate) lending: Lending,
     vault: Mutex<lender::Vault>,
     on_loan: withdraw::OnLoan,
+    chains: send::Chains,
     live: Mutex<BTreeMap<RunId, Live>>,
     pub(crate) askers: Arc<children::Askers>,
     halts: RwLock<BTreeSet<HaltScope>>,
@@ -157,7 +159,12 @@ impl Works {
         let _none = std::fs::remove_dir_all(state.at("cache"));
         Self::clear_landings(&state);
         let lending = Lending::open(&state, &ledger, &config.issuer)?;
-        let git = Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host_git()?));
+        let host = host_git()?;
+        // What only stops something runs no git.
+        if purpose == Purpose::Work {
+            see_that_git_is_inside(&host)?;
+        }
+        let git = Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host));
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let words = tenure::Words::read(&ledger).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
@@ -172,6 +179,7 @@ impl Works {
             lending,
             vault: Mutex::default(),
             on_loan: withdraw::OnLoan::default(),
+            chains: send::Chains::default(),
             live: Mutex::default(),
             askers: Arc::default(),
             halts: RwLock::new(halts.into_iter().collect()),
@@ -489,9 +497,29 @@ fn open_forge(state: &State, git: Arc<dyn GitRunner>) -> Result<LocalForge, CliE
     LocalForge::open(&state.at("repos"), git).map_err(|error| CliError::caused(Kind::Git, &error))
 }
 
+/// The first git on the search path that sandboxes see too; where there is none, the first.
 fn host_git() -> Result<HostGit, CliError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    HostGit::find(&path).map_err(|error| CliError::caused(Kind::Git, &error).hint("install git 2.40 or newer"))
+    let gits = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join("git"));
+    let found = match gits.filter(|git| git.is_file()).find(|git| jailed_git::inside(git).is_some()) {
+        Some(git) => HostGit::at(git),
+        None => HostGit::find(&path),
+    };
+    found.map_err(|error| CliError::caused(Kind::Git, &error).hint("install git 2.40 or newer"))
+}
+
+fn see_that_git_is_inside(host: &HostGit) -> Result<(), CliError> {
+    match jailed_git::inside(host.program()) {
+        Some(_) => Ok(()),
+        None => Err(CliError::new(Kind::Git, jailed_git::unseen(host.program())).hint(jailed_git::SEE_TO_IT)),
+    }
+}
+
+/// Which git does the work, once it is known that it can.
+pub(crate) fn git_at_work() -> Result<PathBuf, CliError> {
+    let host = host_git()?;
+    see_that_git_is_inside(&host)?;
+    Ok(host.program().to_owned())
 }
 
 /// Takes a repository in; says where the factory's own bare clone of it is.

@@ -121,6 +121,26 @@ say("ASKED", child(text="sleep 600")[1]["child"], child(text="sleep 601")[1]["ch
 time.sleep(600)
 "#;
 
+/// Sends until it is told that there is no more to send, and then asks for a child that does the same.
+const SENDER: &str = r#"
+from ask import *
+def send(much):
+    for sent in range(much):
+        status, told = call("https://files.selvedge.test/public/%d?%s" % (sent, "x" * 7000))
+        if status != 200:
+            return sent, status, json.loads(told)["code"]
+    return much, status, "-"
+if sys.argv[1] == "child":
+    say("child", *send(40))
+else:
+    say("giver", *send(8))
+    text = "exec 2>&1; exec /usr/bin/python3 -S sender.py child"
+    scope = "trust:draft may:read may:write may:delegate reach:GET:files.selvedge.test:443/public"
+    status, told = child("reader", text, scope)
+    say("ended", json.dumps(wait(told["child"])))
+    say("again", *send(40))
+"#;
+
 /// What the service says at each path; nothing at others.
 type Pages = Arc<Mutex<Vec<(&'static str, String)>>>;
 
@@ -160,9 +180,14 @@ fn attend(stream: TcpStream, pages: &Pages) {
 /// A factory with a planner that may give work to a reader and to its own like; both may reach all of the host.
 fn factory(repo: &str, factory: &str, port: u16) -> Scene {
     let scene = Scene::ready();
-    for (name, program) in
-        [("ask.py", ASK), ("planner.py", PLANNER), ("reader.py", READER), ("deep.py", DEEP), ("stay.py", STAY)]
-    {
+    for (name, program) in [
+        ("ask.py", ASK),
+        ("planner.py", PLANNER),
+        ("reader.py", READER),
+        ("deep.py", DEEP),
+        ("stay.py", STAY),
+        ("sender.py", SENDER),
+    ] {
         scene.commit(name, program);
     }
     let may = |name: &str, trust: &str| agent(name, trust).replace("\"open-pr\"]", "\"open-pr\", \"delegate\"]");
@@ -317,4 +342,26 @@ fn authority_is_handed_on_three_times_at_most_and_no_further_than_the_repository
     // Nobody is left waiting for a child that cannot begin.
     ends("", "slots = 1", 0, "invalid_request every slot");
     ends("", "slots = 2", 1, "invalid_request every slot");
+}
+
+/// However many children it asks for: what they send is taken off what all of them may send to that host.
+#[test]
+fn a20_a58_what_a_child_sends_comes_out_of_its_giver_s_budget() {
+    let (port, _pages) = service();
+    let budget = 200 << 10;
+    let scene = factory("", &format!("[network.send]\n\"{HOST}\" = \"200KiB\""), port);
+    let _serving = scene.serve();
+    let script = "exec 2>&1; exec /usr/bin/python3 -S sender.py giver";
+    scene.run(&["run", "--agent", "planner", "--json", script]).ok();
+    let giver = run_of(&scene, "planner");
+    let out = wrote(&scene, &giver, "again");
+    let out = out + &scene.run(&["output", &run_of(&scene, "reader")]).ok().out;
+    let sent = |who: &str| -> u64 {
+        let line = out.lines().find_map(|line| line.strip_prefix(who)).unwrap_or_else(|| panic!("no {who}: {out}"));
+        line.split(' ').next().unwrap().parse().unwrap()
+    };
+    let (first, child, again) = (sent("giver "), sent("child "), sent("again "));
+    assert!(first == 8 && child >= 2, "{out}");
+    assert!((first + child + again) * 7000 <= budget, "{out}");
+    has(&out, &["again 0 403 send_budget_spent", &format!("child {child} 403 send_budget_spent")]);
 }

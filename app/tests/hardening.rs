@@ -6,6 +6,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 
 use common::{CHECK, Scene, eventually, text};
@@ -309,4 +310,37 @@ fn a_host_that_can_fence_no_more_is_told_to_whoever_asks_next() {
     std::fs::remove_file(&sandboxes).unwrap();
     std::fs::rename(&aside, &sandboxes).unwrap();
     scene.run(&program).ok();
+}
+
+/// What agents wrote is read by git in a sandbox or not at all. The one that is found first here is where no sandbox can see it.
+#[test]
+fn a_git_that_no_sandbox_can_see_is_named_and_not_run_without_one() {
+    let scene = Scene::ready();
+    let (dir, log) = (scene.path("elsewhere"), scene.path("git.log"));
+    std::fs::create_dir(&dir).unwrap();
+    let search = std::env::var("PATH").unwrap();
+    let git = std::env::split_paths(&search).map(|dir| dir.join("git")).find(|git| git.is_file()).unwrap();
+    let script = format!("#!/bin/sh\necho \"$@\" >> {}\nexec {} \"$@\"\n", log.display(), git.display());
+    std::fs::write(dir.join("git"), script).unwrap();
+    std::fs::set_permissions(dir.join("git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let said = |path: &str, arguments: &[&str]| {
+        let said = scene.command(arguments).env("PATH", path).output().unwrap();
+        let words = [said.stdout, said.stderr].concat();
+        (said.status.code(), String::from_utf8_lossy(&words).into_owned())
+    };
+    let (alone, named) = (dir.display().to_string(), format!("git is `{}", dir.display()));
+    for arguments in [&["doctor"][..], &["run", "--agent", "writer", "--wait", "true"]] {
+        let (status, words) = said(&alone, arguments);
+        assert_eq!(status, Some(108), "{arguments:?}: {words}");
+        assert!(words.contains(&named) && words.contains("install git 2.40 or newer below /usr"), "{words}");
+    }
+    let called = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        called.lines().all(|call| call.ends_with("version")),
+        "it was asked which it is, and nothing else: {called}"
+    );
+    // Where another one is, that one is used, and what stops something needs none.
+    let (status, words) = said(&format!("{alone}:{search}"), &["doctor"]);
+    assert!(status == Some(0) && words.contains("git: git version"), "{words}");
+    assert_eq!(said(&alone, &["halt"]).0, Some(0));
 }

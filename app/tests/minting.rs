@@ -420,6 +420,53 @@ fn a_credential_that_is_withdrawn_while_it_is_made_is_lent_to_nobody_and_ends_c4
     drop(serving);
 }
 
+/// The second of two is not even announced while the first is being made; the attempt's grant, which was fixed before, names both.
+#[test]
+fn a_credential_that_is_taken_away_before_anybody_has_announced_it_is_lent_to_nobody_c4_d12() {
+    for taken in ["the configuration", "credentials withdraw"] {
+        let vendor = Vendor::start();
+        let scene = scene(&vendor, "");
+        let config = std::fs::read_to_string(scene.config()).unwrap();
+        let (first, rest) = config.split_once("[credential.api]").unwrap();
+        let (credential, places) = rest.split_once("[danger").unwrap();
+        let second = credential.replace("credential.api", "credential.other").replace("/v1\"", "/v2\"");
+        let first = first.replace("credentials = [\"api\"]", "credentials = [\"api\", \"other\"]");
+        let both = format!("{first}[credential.api]{credential}[credential.other]{second}[danger{places}");
+        std::fs::write(scene.config(), &both).unwrap();
+        vendor.shelf.lock().unwrap().holds_logins = true;
+        let serving = scene.serve();
+        let script = format!("curl -sS https://{API}/v1/items; curl -sS https://{API}/v2/items; sleep 1");
+        scene.run(&["run", "--agent", "caller", &script]).ok();
+        eventually("the first is being made", || (vendor.made() == 1).then_some(()));
+        match taken {
+            "the configuration" => {
+                let less = both.replace("\"api\", \"other\"", "\"api\"").replace("small changes", "smaller changes");
+                let beside = scene.config().with_extension("new");
+                std::fs::write(&beside, less).unwrap();
+                std::fs::rename(beside, scene.config()).unwrap();
+                let purpose = || (scene.json(&["can", "writer"])["purpose"] == "smaller changes").then_some(());
+                eventually("it is taken up", purpose);
+            }
+            _ => {
+                let said = scene.json(&["credentials", "withdraw", "other"]);
+                assert_eq!(said["withdrawn"], json!([]), "nobody knows of a lease of it yet: {said}");
+            }
+        }
+        vendor.shelf.lock().unwrap().holds_logins = false;
+        let settled = || scene.runs().first().filter(|run| run["stage"] == "settled").cloned();
+        let run = eventually("the run settles", settled);
+        assert_eq!((&run["outcome"], vendor.live(), vendor.made()), (&json!("changed"), 0, 2), "{taken}: {run}");
+        let used = vendor.shelf.lock().unwrap().used.clone();
+        assert_eq!(used, [("Bearer canary-password-0001".to_owned(), true)], "{taken}: only the first went out");
+        let run = text(&run, "run");
+        // What the configuration takes away is not in the grant of the work that begins after.
+        let refused = if taken == "the configuration" { "outside_grant" } else { "credential_not_lent" };
+        assert_eq!(scene.run(&["output", run]).ok().out.matches(refused).count(), 1, "{taken}");
+        assert!(scene.run(&["show", run]).ok().out.contains("was withdrawn"), "{taken}: it is on record");
+        drop(serving);
+    }
+}
+
 /// The run is in the middle of its work; the service counts what is alive by itself.
 #[test]
 fn a_minted_credential_is_withdrawn_from_a_live_run_and_dead_at_its_service_c4_d12() {

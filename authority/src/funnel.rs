@@ -242,6 +242,7 @@ mod tests {
             method: Method::Get,
             path: path.to_owned(),
             query_bytes: 0,
+            body_bytes_max: 0,
             credential: None,
             graphql: BTreeSet::new(),
             danger: BTreeSet::new(),

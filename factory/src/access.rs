@@ -403,9 +403,20 @@ mod tests {
     fn get(doors: &Gatekeeper<'_>, serial: u64, path: &str) -> Option<Code> {
         let (endpoint, path) = (rule("/").endpoint, path.to_owned());
         let (method, query_bytes, credential, graphql) = (Method::Get, 0, None, BTreeSet::new());
-        let (run, repo, danger) = (run(), repo(), BTreeSet::new());
-        let request =
-            HttpRequest { run, repo, serial, endpoint, method, path, query_bytes, credential, graphql, danger };
+        let (run, repo, danger, body_bytes_max) = (run(), repo(), BTreeSet::new(), 0);
+        let request = HttpRequest {
+            run,
+            repo,
+            serial,
+            endpoint,
+            method,
+            path,
+            query_bytes,
+            body_bytes_max,
+            credential,
+            graphql,
+            danger,
+        };
         doors.ask(request).err().map(|denial| denial.code)
     }
 

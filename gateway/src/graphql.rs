@@ -55,6 +55,9 @@ pub(crate) enum Unfit {
     /// It would do this, which was not configured.
     #[error("`{0}` is not configured")]
     Undeclared(GraphqlAct),
+    /// It would do this by a method that says it only reads.
+    #[error("`{0}` does not come by `POST`")]
+    WritesByReading(GraphqlAct),
 }
 
 impl Unfit {
@@ -74,6 +77,9 @@ impl Unfit {
                 "graphql_act_denied",
                 "do without this mutation: queries, and those configured here, are passed on",
             ),
+            Self::WritesByReading(_) => {
+                (403, "graphql_act_denied", "post this mutation: only queries are passed on by `GET`")
+            }
         }
     }
 }
@@ -90,7 +96,7 @@ impl GraphqlService {
 
     /// Whether a request to this host and canonical path is one to this service. Without regard to case, to `;parameters` and to a format
     /// (`graphql.json`), as some servers have none: what is taken for GraphQL and is none is refused, and the other way round it would pass.
-    pub(crate) fn is_at(&self, host: &HostPattern, path: &str) -> bool {
+    pub fn is_at(&self, host: &HostPattern, path: &str) -> bool {
         let plain = |segment: &str| {
             let is_of_name = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '-' | '_');
             segment.chars().take_while(|byte| is_of_name(*byte)).collect::<String>().to_ascii_lowercase()
@@ -103,7 +109,15 @@ impl GraphqlService {
     /// What the head alone says: the acts, where it says all; that the body has to be read, or that nobody could.
     pub(crate) fn read_head(&self, request: &Exchange) -> Result<Head, Unfit> {
         match (request.method, &request.query) {
-            (Method::Get | Method::Head, Some(query)) => self.acts(&Call::from_query(query.as_str())?).map(Head::Whole),
+            (Method::Get | Method::Head, Some(query)) => {
+                let acts = self.acts(&Call::from_query(query.as_str())?)?;
+                // No server carries one out that comes this way, if it keeps to the transport's text; one that does would have whoever
+                // may only read write.
+                match acts.iter().find(|act| act.kind() == GraphqlKind::Mutation) {
+                    Some(act) => Err(Unfit::WritesByReading(act.clone())),
+                    None => Ok(Head::Whole(acts)),
+                }
+            }
             // Beside a query string some servers do not look at the body.
             (Method::Post, None) if request.framing != Framing::Empty => Media::of(request).map(Head::BodyFollows),
             _ => Err(Unfit::Carrier),

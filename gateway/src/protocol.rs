@@ -12,7 +12,7 @@ use crate::dial::proxy::UpstreamProxy;
 use crate::git::wanted::GitHost;
 use crate::graphql::GraphqlService;
 use crate::http::request::REQUEST_HEAD_BYTES_MAX;
-use crate::loan::Loan;
+use crate::loan::{Loan, SECRET_BYTES_MAX};
 use crate::model::wanted::ModelHost;
 
 /// Everything a door is told at its start; it reads nothing else.
@@ -140,13 +140,19 @@ pub struct Ask {
 
 impl Ask {
     /// The most that leaves for it, whatever becomes of it.
-    pub(crate) fn sent_at_most(&self) -> u64 {
-        HEADS_BYTES_MAX.saturating_add(self.body_bytes.unwrap_or(Limits::default().request_body_bytes_max))
+    pub fn sent_at_most(&self) -> u64 {
+        HEADS_BYTES_MAX.saturating_add(self.body_bytes_max())
+    }
+
+    /// The most that its body has: what it says, or what the door lets through of one that does not say.
+    pub fn body_bytes_max(&self) -> u64 {
+        self.body_bytes.unwrap_or(Limits::default().request_body_bytes_max)
     }
 }
 
-/// The most that leaves of a request beside its body: its head, twice where a server closed on the first.
-pub const HEADS_BYTES_MAX: u64 = 2 * REQUEST_HEAD_BYTES_MAX as u64;
+/// The most that leaves of a request beside its body: its head, with a credential that was put into it in a coding that makes a third
+/// more of it, twice where a server closed on the first.
+pub const HEADS_BYTES_MAX: u64 = 2 * (REQUEST_HEAD_BYTES_MAX + 2 * SECRET_BYTES_MAX) as u64;
 
 /// The answer to an [`Ask`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -131,6 +131,7 @@ impl Asked {
             method: Method::Get,
             path: format!("/api/v1/crates/{number}"),
             query_bytes: 0,
+            body_bytes_max: 0,
             credential: None,
             graphql: BTreeSet::new(),
             danger: BTreeSet::new(),
@@ -186,7 +187,7 @@ fn as_json(order: &HttpRequest, workload: &WorkloadId, trust: Trust) -> (String,
         r#"{{"approved":false,"risk":"medium","risk_rank":1,
            "run":{{"id":"{run}","intent":"propose-change","chain_depth":0,"follow_ups_left":2,"tainted":false,"configuration":"{}"}},
            "home":{{"sensitivity":"internal","sensitivity_rank":1,"lands_unattended":false}},
-           "order":{{"run":"{run}","serial":{serial},"host":"registry.example","port":443,"method":"GET","path":"{path}","query_bytes":0,"forge_act":"none","credential":"none","graphql":[],"danger":"none"}}}}"#,
+           "order":{{"run":"{run}","serial":{serial},"host":"registry.example","port":443,"method":"GET","path":"{path}","query_bytes":0,"body_bytes_max":0,"forge_act":"none","credential":"none","graphql":[],"danger":"none"}}}}"#,
         Digest::of_parts([])
     );
     let entities = format!(

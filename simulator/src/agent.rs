@@ -108,6 +108,7 @@ impl Keeper<'_, '_> {
                 method: Method::Get,
                 path: path.to_owned(),
                 query_bytes: 0,
+                body_bytes_max: 0,
                 credential: None,
                 graphql: BTreeSet::new(),
                 danger: BTreeSet::new(),

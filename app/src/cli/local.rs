@@ -66,10 +66,13 @@ impl Advisories {
 pub(crate) fn doctor(common: &Common, output: &mut Output) -> Result<u8, CliError> {
     let state = State::locate(common.state.as_deref())?;
     state.create()?;
-    let git = Command::new("git").arg("--version").output().ok();
-    let git = git.map_or("missing: install git 2.40 or newer".to_owned(), |v| {
-        String::from_utf8_lossy(&v.stdout).trim().to_owned()
-    });
+    let at_work = wiring::git_at_work();
+    let version = |git: &PathBuf| Command::new(git).arg("--version").output().ok();
+    let git = match &at_work {
+        Ok(git) => version(git)
+            .map_or_else(|| "does not answer".to_owned(), |v| String::from_utf8_lossy(&v.stdout).trim().to_owned()),
+        Err(error) => format!("missing: {}", error.message),
+    };
     let report = wiring::probe(&state)?;
     output.line(format!("git: {git}"));
     output.line(format!("sandbox level: {}", report.level));
@@ -99,7 +102,7 @@ pub(crate) fn doctor(common: &Common, output: &mut Output) -> Result<u8, CliErro
     output.document(&serde_json::json!({
         "git": git, "level": report.level.to_string(), "layers": layers, "configuration": refused,
     }));
-    complete(&report).map(|()| 0)
+    complete(&report).and(at_work.map(|_| 0))
 }
 
 /// The first layer that is missing; those behind it were not tried.

@@ -177,7 +177,7 @@ impl Reader<'_> {
             "openbao" => openbao.as_ref().map(|bao| self.openbao(&table, name, bao)),
             "oauth" => oauth.as_ref().map(|oauth| self.oauth(&table, name, oauth)),
             "github-app" => github_app.as_ref().map(|app| self.github_app(&table, name, app)),
-            "gitlab" => gitlab.as_ref().map(|gitlab| self.gitlab(&table, name, gitlab)),
+            "gitlab" => gitlab.as_ref().map(|gitlab| self.gitlab(&table, name, gitlab, &written.uses)),
             "forgejo" => forgejo.as_ref().map(|forgejo| self.forgejo(&table, name, forgejo)),
             "aws" => aws.as_ref().map(|aws| self.aws(key, name, written, aws)),
             "anthropic" => anthropic.as_ref().map(|anthropic| self.anthropic(&table, name, anthropic)),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_credentials::{
-    ForgejoSettings, GithubAppSettings, GitlabRole, GitlabSettings, Installation, PermissionLevel, REPOSITORIES_MAX,
+    ForgejoSettings, GithubAppSettings, GitlabRole, GitlabSettings, Installation, Page, PermissionLevel,
+    REPOSITORIES_MAX,
 };
 use selvedge_domain::CredentialName;
 
@@ -51,6 +52,7 @@ impl Reader<'_> {
         key: &str,
         name: &CredentialName,
         gitlab: &forge::Gitlab,
+        uses: &[String],
     ) -> Result<Source, ConfigError> {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
         let is_part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain);
@@ -62,9 +64,17 @@ impl Reader<'_> {
             let because = one_of(&gitlab.role, ["guest", "reporter", "developer", "maintainer"]);
             return self.bad(format!("{key}.role"), because);
         };
+        let root = self.page(&format!("{key}.url"), &gitlab.url)?;
+        if let Some(named) = uses.iter().find_map(|rule| named_project(rule, &root)) {
+            let because = format!(
+                "names the project by `{named}`, and a door lets through only paths that name it by its number: write it as \
+                 `/api/v4/projects/<number>` (its page at GitLab says which)"
+            );
+            return self.bad(format!("credential.{name}.uses"), because);
+        }
         Ok(Source::Gitlab(GitlabSettings {
             credential: name.clone(),
-            root: self.page(&format!("{key}.url"), &gitlab.url)?,
+            root,
             project: gitlab.project.clone(),
             scopes: self.scopes(&format!("{key}.scopes"), &gitlab.scopes)?,
             role,
@@ -145,6 +155,18 @@ impl Reader<'_> {
     }
 }
 
+/// How a rule for requests to GitLab's API names a project, where that is not by its number. Its path is one word there, `acme%2Fshop`,
+/// and what hides a slash is refused at every door: the rule would never hold.
+fn named_project(rule: &str, root: &Page) -> Option<String> {
+    let (_, url) = rule.split_once(' ')?;
+    let (authority, path) = url.trim().strip_prefix("https://")?.split_once('/')?;
+    let rest = format!("/{path}");
+    let rest = rest.strip_prefix(root.path.trim_end_matches('/'))?.strip_prefix("/api/v4/projects/")?;
+    let project = rest.split('/').next().filter(|project| !project.is_empty())?;
+    let is_number = project.bytes().all(|byte| byte.is_ascii_digit());
+    (super::parse_endpoint(authority)? == root.endpoint && !is_number).then(|| project.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use selvedge_credentials::Installation;
@@ -204,6 +226,12 @@ mod tests {
     #[test]
     fn a_gitlab_project_is_read_and_what_would_be_wide_or_elsewhere_is_refused_b6() {
         let config = parse(GITLAB).unwrap();
+        for fits in ["projects/17/issues", "projects", "user"] {
+            assert!(parse(&GITLAB.replace("projects/1\"", &format!("{fits}\""))).is_ok(), "{fits}");
+        }
+        let elsewhere =
+            GITLAB.replace("https://gitlab.com/api/v4/projects/1", "https://other.example/api/v4/projects/a");
+        assert!(parse(&elsewhere).is_ok(), "another service has paths of its own");
         let written = config.credentials.values().next().unwrap();
         assert!(!written.credential.is_stored && format!("{:?}", written.source).contains("gitlab.com"));
         for (from, to, words) in [
@@ -212,6 +240,9 @@ mod tests {
             ("[\"read_api\"]", "[]", &["gitlab.scopes", "permits nothing"]),
             ("[\"read_api\"]", "[\"Read API\"]", &["gitlab.scopes", "`Read API`"]),
             ("reporter", "owner", &["gitlab.role", "`owner`", "maintainer"]),
+            ("projects/1", "projects/acme%2Fweb%2Fshop", &["key.uses", "`acme%2Fweb%2Fshop`", "<number>"]),
+            ("projects/1", "projects/acme/shop", &["key.uses", "`acme`", "<number>"]),
+            ("projects/1", "projects/1x/issues", &["key.uses", "`1x`", "<number>"]),
             ("role", "url = \"gitlab.com\"\nrole", &["gitlab.url", "https://"]),
         ] {
             assert!(GITLAB.contains(from), "{from}");

@@ -17,7 +17,7 @@ impl Reader<'_> {
         if file.graphql.len() > SERVICES_MAX {
             return self.bad("graphql", format!("holds more than {SERVICES_MAX} services"));
         }
-        let mut services = Vec::new();
+        let mut services: Vec<GraphqlService> = Vec::new();
         for (place, written) in &file.graphql {
             let key = format!("graphql.\"{place}\"");
             let Some((host, path)) = parse_place(place) else {
@@ -34,6 +34,14 @@ impl Reader<'_> {
             if written.persisted.iter().map(String::len).sum::<usize>() > PERSISTED_BYTES_MAX {
                 return self.bad(key + ".persisted", format!("holds more than {PERSISTED_BYTES_MAX} bytes"));
             }
+            // A request there would be one to both, and the fewer mutations of one would be undone by the other.
+            if let Some(other) = services.iter().find(|other| other.host == host && overlap(other, &host, &path)) {
+                let because = format!(
+                    "is at the same paths as `{}{}`, for a service is its path and all beneath it: declare one of them",
+                    other.host, other.path
+                );
+                return self.bad(key, because);
+            }
             let mutations = written.mutations.iter().cloned().collect();
             let service = GraphqlService { host, path, mutations, persisted: written.persisted.clone() };
             if let Err(because) = service.refused_document() {
@@ -43,6 +51,12 @@ impl Reader<'_> {
         }
         Ok(services)
     }
+}
+
+/// Whether a request could be one to this service and to one at that path.
+fn overlap(service: &GraphqlService, host: &HostPattern, path: &str) -> bool {
+    let at_path = GraphqlService { path: path.to_owned(), ..service.clone() };
+    service.is_at(host, path) || at_path.is_at(host, &service.path)
 }
 
 /// `api.example/graphql`. No port: a service is no other for being reached at another one.
@@ -67,6 +81,8 @@ mod tests {
         let whole = "[graphql.\"api.github.com/graphql\"]\nmutations = [\"addComment\"]\npersisted = [\"{ viewer }\"]";
         assert_eq!(services(whole), Ok(1));
         assert_eq!(services("[graphql.\"api.github.com/graphql\"]"), Ok(1), "queries only");
+        let beside = "[graphql.\"a.example/g\"]\n[graphql.\"a.example/g2\"]\n[graphql.\"b.example/g\"]";
+        assert_eq!(services(beside), Ok(3), "no path of theirs is another's");
         for (text, named) in [
             ("[graphql.\"https://api.github.com/graphql\"]", "is not `<host>/<path>`"),
             ("[graphql.\"api.github.com\"]", "is not `<host>/<path>`"),
@@ -74,6 +90,10 @@ mod tests {
             ("[graphql.\"a.example/g\"]\nmutations = [\"add comment\"]", "mutations"),
             ("[graphql.\"a.example/g\"]\npersisted = [\"{ viewer\"]", "persisted"),
             ("[graphql.\"a.example/g\"]\npersisted = [\"mutation { other }\"]", "persisted"),
+            ("[graphql.\"a.example/g\"]\n[graphql.\"a.example/g/admin\"]", "same paths as `a.example/g`"),
+            ("[graphql.\"a.example/g/admin\"]\n[graphql.\"a.example/g\"]", "declare one of them"),
+            ("[graphql.\"a.example/g\"]\n[graphql.\"a.example/G\"]", "declare one of them"),
+            ("[graphql.\"a.example/\"]\n[graphql.\"a.example/g\"]", "declare one of them"),
         ] {
             let error = services(text).unwrap_err();
             assert!(error.contains(named) && error.contains("graphql."), "{text}: {error}");

@@ -28,6 +28,8 @@ use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
 use super::loans::{LoanWatch, OnDoor, WITHDRAWN};
 use super::model::ModelDesk;
+use super::narrowed::{Narrowed, danger_narrowed, narrowed};
+use super::send::Chain;
 use super::tokens::TokenDesk;
 use crate::config::{Config, CredentialConfig, Danger};
 
@@ -51,8 +53,11 @@ pub(super) struct OpenDoor {
     serials_from: u64,
     /// The certificate the sandbox must trust.
     pub(super) ca_pem: String,
-    /// What it was told at its start; the configuration may say otherwise by now.
+    /// What it was told at its start, and by which configuration; that in force may say otherwise by now.
     dangers: Vec<Upstream>,
+    told: Arc<Config>,
+    /// What it sends from.
+    chain: Arc<Chain>,
     loans: Vec<OnDoor>,
     secrets: Option<Arc<SecretWatch>>,
 }
@@ -116,7 +121,8 @@ impl Works {
         let asking = access.map(AccessDesk::asking).transpose()?;
         let model = model.map(ModelDesk::host).transpose()?;
         let askable = asking.iter().flat_map(|asking| &asking.within);
-        let budgets = self.left_to_send(&config.send, &behalf.run, reach.iter().chain(askable.clone()))?;
+        let chain = self.chain_of(&behalf.run)?;
+        let budgets = chain.left(&config.send, reach.iter().chain(askable.clone()));
         let endpoints = reach.iter().chain(askable).map(|reach| &reach.endpoint);
         let hello = Hello {
             run: behalf.run.clone(),
@@ -153,7 +159,7 @@ impl Works {
         }
         let serials_from = self.draw() >> SERIAL_BITS << (SERIAL_BITS - 1);
         let (dangers, loans, secrets) = (hello.dangers, lending.on_door, lending.watch);
-        Ok(OpenDoor { door, serials_from, ca_pem, dangers, loans, secrets })
+        Ok(OpenDoor { door, serials_from, ca_pem, dangers, told: config, chain, loans, secrets })
     }
 }
 
@@ -271,7 +277,8 @@ impl OpenDoor {
     ) -> T {
         let (serials_from, denials) = (self.serials_from, AtomicU64::new(0));
         let (door, dangers, secrets) = (&self.door, self.dangers.as_slice(), self.secrets.as_deref());
-        let desk = Desk { works, behalf, desks, door, doors, dangers, serials_from, denials };
+        let (told, chain) = (self.told.as_ref(), self.chain.as_ref());
+        let desk = Desk { works, behalf, desks, door, doors, dangers, told, chain, serials_from, denials };
         let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
         let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
         std::thread::scope(|scope| {
@@ -300,6 +307,8 @@ struct Desk<'a> {
     door: &'a Door,
     doors: &'a dyn Doorkeeper,
     dangers: &'a [Upstream],
+    told: &'a Config,
+    chain: &'a Chain,
     serials_from: u64,
     denials: AtomicU64,
 }
@@ -314,6 +323,29 @@ impl Desk<'_> {
         }
     }
 
+    /// Why a request is denied before any policy is asked: the configuration in force lets less through than its door was told of, or
+    /// the runs it shares its budget with have sent what there is.
+    fn outdated(&self, serial: u64, ask: &Ask) -> Option<Narrowed> {
+        let (now, host) = (self.works.config(), &ask.endpoint.host);
+        narrowed(self.told, &now, ask).or_else(|| {
+            let (told, limit) = (self.told.send.at(host), now.send.at(host));
+            let is_left = self.chain.set_aside((&self.behalf.run, serial), ask, told, limit);
+            (!is_left).then(|| Narrowed {
+                code: "send_budget_spent",
+                detail: host.to_string(),
+                next_step: "send less: this task and those that share its budget may send no more to this host; a smaller request may still fit",
+            })
+        })
+    }
+
+    /// Tells the agent, and the record.
+    fn deny_narrowed(&self, Narrowed { code, detail, next_step }: Narrowed) -> (String, String) {
+        self.denied(1);
+        let code = code.to_owned();
+        self.doors.saw(Observation::DoorRefused { door: "http".to_owned(), code: code.clone(), detail, count: 1 });
+        (code, next_step.to_owned())
+    }
+
     fn broke(&self, error: &selvedge_gateway::ServeError) {
         let finding = Observation::Finding { code: "door_broke".to_owned(), detail: error.to_string() };
         self.doors.saw(finding);
@@ -322,14 +354,20 @@ impl Desk<'_> {
 
 impl Judge for Desk<'_> {
     fn ask(&self, ask: &Ask) -> Verdict {
+        let serial = self.serials_from.wrapping_add(ask.serial);
+        if let Some(narrowed) = self.outdated(serial, ask) {
+            let (code, next_step) = self.deny_narrowed(narrowed);
+            return Verdict::Deny { code, next_step };
+        }
         let request = HttpRequest {
             run: self.behalf.run.clone(),
             repo: self.behalf.repo.clone(),
-            serial: self.serials_from.wrapping_add(ask.serial),
+            serial,
             endpoint: ask.endpoint.clone(),
             method: ask.method,
             path: ask.path.clone(),
             query_bytes: ask.query_bytes,
+            body_bytes_max: ask.body_bytes_max(),
             credential: ask.credential.clone(),
             graphql: ask.graphql.clone(),
             danger: self.dangers.iter().filter(|named| named.endpoint == ask.endpoint).map(said).collect(),
@@ -337,6 +375,7 @@ impl Judge for Desk<'_> {
         match self.doors.ask(request) {
             Ok(()) => Verdict::Allow,
             Err(denial) => {
+                self.chain.settle((&self.behalf.run, serial), 0);
                 self.denied(1);
                 Verdict::Deny { code: denial.code.as_str().to_owned(), next_step: denial.next_step }
             }
@@ -350,6 +389,7 @@ impl Judge for Desk<'_> {
         };
         let Done { serial, request_bytes, response_bytes, .. } = done;
         let serial = self.serials_from.wrapping_add(serial);
+        self.chain.settle((&self.behalf.run, serial), request_bytes);
         self.doors.answered(serial, HttpAnswered { status, request_bytes, response_bytes });
     }
 
@@ -370,6 +410,11 @@ impl Judge for Desk<'_> {
             return given;
         }
         if let Some(model) = self.desks.model {
+            let gone = || danger_narrowed(self.told, &self.works.config(), model.upstream());
+            if let (Wanted::Model(_), Some(narrowed)) = (&wanted, gone()) {
+                let (code, next_step) = self.deny_narrowed(narrowed);
+                return Given::Denied { code, next_step };
+            }
             let given = match &wanted {
                 Wanted::Model(ask) => Some(model.call(self.works, self.doors, self.serials_from, ask.clone())),
                 Wanted::ModelDone(done) => Some(model.done(self.doors, self.serials_from, *done)),

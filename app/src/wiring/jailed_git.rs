@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,11 +19,16 @@ const STDERR_CHARS_MAX: usize = 8 << 10;
 const TIED_MEMORY_BYTES: u64 = 2 << 30;
 const TIED_CPU_PERCENT: u32 = 100;
 
+/// Where every sandbox sees the programs of this machine, with all they need.
+const SEEN_INSIDE: [&str; 2] = ["/usr", "/bin"];
+
 /// Runs git on the factory's own repositories, each call in a sandbox of its own: no network, no file but the repository.
 #[derive(Debug)]
 pub(super) struct JailedGit {
     driver: Arc<NativeDriver>,
     host: HostGit,
+    /// Where the same git is inside; none when it is not there.
+    inside: Option<PathBuf>,
     /// Tells our sandboxes from those of every other factory on this host: control groups have one name space.
     tag: u64,
     calls: AtomicU64,
@@ -32,7 +37,8 @@ pub(super) struct JailedGit {
 impl JailedGit {
     /// Runs the git that `host` found.
     pub(super) fn new(driver: Arc<NativeDriver>, host: HostGit) -> Self {
-        Self { driver, host, tag: super::random(), calls: AtomicU64::new(0) }
+        let inside = inside(host.program());
+        Self { driver, host, inside, tag: super::random(), calls: AtomicU64::new(0) }
     }
 
     fn limits(call: &GitCall<'_>, tie: Option<&Tie>) -> Limits {
@@ -44,8 +50,8 @@ impl JailedGit {
         }
     }
 
-    fn place(&self, call: &GitCall<'_>, stdin: Input, tie: Option<&Tie>) -> Place {
-        let program = self.host.program().display().to_string();
+    fn place(call: &GitCall<'_>, program: &Path, stdin: Input, tie: Option<&Tie>) -> Place {
+        let program = program.display().to_string();
         let repo: PathBuf = call.repo.to_owned();
         // The host's git reads the configuration when it catches up with a source, so nothing in here may write it.
         let bind = |path: PathBuf, access| Bind { target: path.display().to_string(), source: path, access };
@@ -58,12 +64,11 @@ impl JailedGit {
         }
     }
 
-    /// What an operator's own repository holds is read by the operator's own git, before any agent has seen it; an empty
-    /// repository is made by it, and holds nothing to read; and it does everything when git does not lie where sandboxes
-    /// can see it.
-    fn is_for_the_host(&self, call: &GitCall<'_>) -> bool {
+    /// What an operator's own repository holds is read by the operator's own git, before any agent has seen it; and an empty
+    /// repository is made by it, and holds nothing to read.
+    fn is_for_the_host(call: &GitCall<'_>) -> bool {
         let makes_one = call.args.first() == Some(&"init");
-        call.source.is_some() || makes_one || !self.host.program().starts_with("/usr")
+        call.source.is_some() || makes_one
     }
 
     fn jailed(
@@ -75,8 +80,10 @@ impl JailedGit {
     ) -> Result<GitOutput, GitError> {
         let id = format!("git-{:016x}-{}", self.tag, self.calls.fetch_add(1, Ordering::Relaxed));
         let failed = |cause: String| GitError::Start { what: call.what(), cause: std::io::Error::other(cause) };
+        // Never without the sandbox: who cannot have one is told, and nothing is parsed.
+        let program = self.inside.as_deref().ok_or_else(|| failed(unseen(self.host.program())))?;
         let mut begun = |killer| tie.into_iter().for_each(|tie| tie.begun(&id, &killer));
-        let done = self.driver.run_tool_into(&id, &self.place(call, stdin, tie), &mut begun, take);
+        let done = self.driver.run_tool_into(&id, &Self::place(call, program, stdin, tie), &mut begun, take);
         tie.into_iter().for_each(|tie| tie.done(&id));
         let done: ToolOutput = done.map_err(|refused| failed(refused.to_string()))?;
         let cut = done.exit.ended == Ended::Limit(Limit::Output);
@@ -96,7 +103,7 @@ impl JailedGit {
 
 impl JailedGit {
     fn run_tied(&self, call: &GitCall<'_>, tie: Option<&Tie>) -> Result<GitOutput, GitError> {
-        if self.is_for_the_host(call) {
+        if Self::is_for_the_host(call) {
             return self.host.run(call);
         }
         let mut stdout = Vec::new();
@@ -113,7 +120,7 @@ impl JailedGit {
         input: Option<File>,
         output: &mut dyn Write,
     ) -> Result<GitOutput, GitError> {
-        if self.is_for_the_host(call) {
+        if Self::is_for_the_host(call) {
             return self.host.pipe(call, input, output);
         }
         let stdin = input.map_or_else(Input::default, |file| Input::File(Arc::new(file)));
@@ -139,6 +146,24 @@ impl GitRunner for JailedGit {
         self.pipe_tied(call, None, input, output)
     }
 }
+
+/// Where a program of this machine is inside every sandbox; none when it is not there.
+pub(super) fn inside(program: &Path) -> Option<PathBuf> {
+    let is_seen = |path: &Path| SEEN_INSIDE.iter().any(|seen| path.starts_with(seen));
+    let real = program.canonicalize().ok().filter(|real| is_seen(real))?;
+    Some(if is_seen(program) { program.to_owned() } else { real })
+}
+
+/// Why no sandbox runs this git.
+pub(super) fn unseen(program: &Path) -> String {
+    format!(
+        "git is `{}`, where no sandbox can see it, and what agents wrote is read by git in sandboxes only",
+        program.display()
+    )
+}
+
+/// What to do about it.
+pub(super) const SEE_TO_IT: &str = "install git 2.40 or newer below /usr, and have its directory in PATH";
 
 /// Ties calls of git to a run: they end when it is stopped, however long they would have taken (G5).
 #[derive(Debug, Default)]
@@ -215,5 +240,24 @@ impl GitRunner for TiedGit {
 
     fn pipe(&self, call: &GitCall<'_>, input: Option<File>, output: &mut dyn Write) -> Result<GitOutput, GitError> {
         self.git.pipe_tied(call, Some(&self.tie), input, output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_git_is_run_where_sandboxes_see_it_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("own"), "").unwrap();
+        std::os::unix::fs::symlink("/usr/bin/env", at("link")).unwrap();
+        std::os::unix::fs::symlink(at("own"), at("other")).unwrap();
+        assert_eq!(inside(Path::new("/usr/bin/env")), Some("/usr/bin/env".into()));
+        assert_eq!(inside(&at("link")), Some(Path::new("/usr/bin/env").canonicalize().unwrap()), "by its own name");
+        for outside in [at("own"), at("other"), at("none"), PathBuf::from("/usr/../etc/passwd"), "/usr/none".into()] {
+            assert_eq!(inside(&outside), None, "{}", outside.display());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvedge_authority::{ActError, Permit};
 use selvedge_credentials::{Ending, Leases, Secret};
 use selvedge_domain::orders::{MintCredential, Minted};
-use selvedge_domain::{CredentialName, LeaseId, LeaseState, RunId, Time, WorkloadId};
+use selvedge_domain::{CredentialName, LeaseId, LeaseState, Run, RunId, Time, WorkloadId};
 use selvedge_factory::ports::{Clock, Lender, TakenBack};
 
 use super::Works;
@@ -25,7 +25,7 @@ impl Lender for Works {
         if let Some(secret) = self.lending.identities.hand(&order.lease, lent.secret) {
             let ends = lent.minted.expires;
             let renewal = Renewal::of(order, self.now(), ends);
-            self.keep_unless_withdrawn(order, Kept { lease: order.lease.clone(), secret, ends, renewal });
+            self.keep_unless_taken_away(order, &run, Kept { lease: order.lease.clone(), secret, ends, renewal });
         }
         Ok(lent.minted)
     }
@@ -82,15 +82,16 @@ impl Works {
         kept.remove(&name)
     }
 
-    /// Keeps a secret for the run's door. One that was withdrawn while it was made is nobody's, and ends at once: the run goes
-    /// on without it.
-    fn keep_unless_withdrawn(&self, order: &MintCredential, kept: Kept) {
+    /// Keeps a secret for the run's door. One that was taken away while it was decided or made is nobody's, and ends at once: the run
+    /// goes on without it, unless it is what was stopped.
+    fn keep_unless_taken_away(&self, order: &MintCredential, run: &Run, kept: Kept) {
         let is_kept = self.on_loan.unless_withdrawn(&order.lease, || {
             if let Ok(mut vault) = self.vault.lock() {
                 vault.entry(order.run.clone()).or_default().insert(order.credential.clone(), kept);
             }
         });
-        if is_kept.is_none() {
+        // Looked at only now: what takes it away from here on finds it, in the vault or among the loans.
+        if is_kept.is_none() || self.was_taken_away(order, run) {
             let _what_may_live_is_asked_for_again = self.take_back_now(&order.lease);
         }
     }

@@ -89,6 +89,11 @@ impl ModelDesk {
         })
     }
 
+    /// Where it really is.
+    pub(super) fn upstream(&self) -> &Endpoint {
+        &self.model.upstream
+    }
+
     /// Where the model is, for what runs inside.
     pub(super) fn url() -> String {
         format!("http://{HOST}")

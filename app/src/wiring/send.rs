@@ -1,15 +1,143 @@
-//! How much a run may still send to each host: what is configured, less what its earlier sandboxes sent. The record says what that was, so
-//! neither another attempt nor a keeper that died gives a run more.
+//! How much a run may still send to each host: what is configured, less what it and the runs that share its budget have sent. A child
+//! shares the budget of whoever asked for it, so that asking for children gives nobody more. The record says what was
+//! sent, so neither another attempt nor a keeper that died gives more; while doors are open one account for all of them says it sooner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use selvedge_authority::{ActError, Record, Verdict};
-use selvedge_domain::{Deed, Description, Digest, HostPattern, Method, Reach, RunId, Verb};
-use selvedge_gateway::{HEADS_BYTES_MAX, Limits};
+use selvedge_domain::{Deed, Description, Digest, HostPattern, Method, Reach, Run, RunId, Verb};
+use selvedge_gateway::{Ask, HEADS_BYTES_MAX, Limits};
 
 use super::Works;
 use super::repositories::transient;
 use crate::config::SendLimits;
+
+/// The accounts of chains that have a door open, by the run that the chain hangs on.
+#[derive(Default)]
+pub(super) struct Chains(Mutex<BTreeMap<RunId, Weak<Chain>>>);
+
+/// What the runs of one chain sent, and may be sending.
+#[derive(Default)]
+pub(super) struct Chain(Mutex<Account>);
+
+#[derive(Default)]
+struct Account {
+    sent: BTreeMap<String, u64>,
+    /// Requests that were allowed and are not over: where to, and the most that may leave.
+    under_way: BTreeMap<(RunId, u64), (String, u64)>,
+    /// Who has had a door since the account was opened. A door counts what it sends itself; only others it knows nothing of.
+    runs: BTreeSet<RunId>,
+}
+
+impl Works {
+    /// The account that a run's door sends from.
+    pub(super) fn chain_of(&self, run: &RunId) -> Result<Arc<Chain>, ActError> {
+        let first = self.first_giver(run)?;
+        let mut chains = self.chains.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = chains.get(first.id()).and_then(Weak::upgrade);
+        let chain = match open {
+            Some(open) => open,
+            // Nobody sends from it now, so the record is whole.
+            None => Arc::new(Chain::with(self.sent_by_chain(first.id())?)),
+        };
+        chains.retain(|_, chain| chain.strong_count() > 0);
+        chains.insert(first.id().clone(), Arc::downgrade(&chain));
+        chain.account().runs.insert(run.clone());
+        Ok(chain)
+    }
+
+    /// The run that nobody gave anything, and that this one has what it has from; itself, where nobody gave it anything.
+    fn first_giver(&self, run: &RunId) -> Result<Run, ActError> {
+        let mut run = self.run(run).map_err(transient)?;
+        // Each has fewer ancestors than the one before.
+        while let (Some(_), Some(giver)) = (&run.trigger().lineage.within, run.trigger().lineage.ancestors.first()) {
+            run = self.run(giver).map_err(transient)?;
+        }
+        Ok(run)
+    }
+
+    /// What a run and everything that hangs on it sent, by the record.
+    fn sent_by_chain(&self, first: &RunId) -> Result<BTreeMap<String, u64>, ActError> {
+        let (mut sent, mut unread) = (BTreeMap::new(), vec![first.clone()]);
+        while let Some(run) = unread.pop() {
+            let mut of_run = Sent::default();
+            for recorded in self.ledger.entries(0, Some(run)) {
+                let record = recorded.map_err(transient)?.entry.record;
+                if let Record::Done { deed: Deed::Enqueued(queued), .. } = &record
+                    && let Some((trigger, Some(begun))) = self.ledger.trigger(queued).map_err(transient)?
+                    && trigger.lineage.within.is_some()
+                {
+                    unread.push(begun);
+                }
+                of_run.read(record);
+            }
+            for (host, bytes) in of_run.in_all() {
+                add(&mut sent, host, bytes);
+            }
+        }
+        Ok(sent)
+    }
+}
+
+impl Chain {
+    fn with(sent: BTreeMap<String, u64>) -> Self {
+        Self(Mutex::new(Account { sent, ..Account::default() }))
+    }
+
+    /// What a door is told is left.
+    pub(super) fn left<'a>(
+        &self,
+        limits: &SendLimits,
+        reach: impl Iterator<Item = &'a Reach>,
+    ) -> BTreeMap<HostPattern, u64> {
+        let account = self.account();
+        let left = |reach: &Reach| {
+            let host = &reach.endpoint.host;
+            (host.clone(), limits.at(host).saturating_sub(account.taken(host)))
+        };
+        reach.map(left).collect()
+    }
+
+    /// Sets aside the most that a request sends, before it is decided; false when that may be more than is left. A run that is alone,
+    /// and whose door was told of no more than `limit`, is left to its door, which counts to the byte.
+    pub(super) fn set_aside(&self, (run, serial): (&RunId, u64), ask: &Ask, told: u64, limit: u64) -> bool {
+        let mut account = self.account();
+        let (host, most) = (&ask.endpoint.host, ask.sent_at_most());
+        let door_knows = account.runs.len() == 1 && told <= limit;
+        if !door_knows && account.taken(host).saturating_add(most) > limit {
+            return false;
+        }
+        account.under_way.insert((run.clone(), serial), (host.as_str().to_owned(), most));
+        true
+    }
+
+    /// What a request came to; nothing was sent for one that was denied.
+    pub(super) fn settle(&self, (run, serial): (&RunId, u64), bytes: u64) {
+        let mut account = self.account();
+        if let Some((host, _)) = account.under_way.remove(&(run.clone(), serial)) {
+            add(&mut account.sent, host, bytes);
+        }
+    }
+
+    /// Each statement leaves it whole.
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    /// What is sent to a host, or may be.
+    fn taken(&self, host: &HostPattern) -> u64 {
+        let under_way = self.under_way.values().filter(|(to, _)| to == host.as_str()).map(|(_, most)| *most);
+        under_way.fold(self.sent.get(host.as_str()).copied().unwrap_or(0), u64::saturating_add)
+    }
+}
+
+fn add(sent: &mut BTreeMap<String, u64>, host: String, bytes: u64) {
+    let sent = sent.entry(host).or_default();
+    *sent = sent.saturating_add(bytes);
+}
 
 /// What was sent by requests that are on record, as far as they were read.
 #[derive(Default)]
@@ -17,26 +145,6 @@ struct Sent {
     to: BTreeMap<String, u64>,
     /// Allowed, and nothing is on record yet of what came of them: where to, and the most that may have left.
     open: BTreeMap<Digest, (String, u64)>,
-}
-
-impl Works {
-    /// What a door is told is left.
-    pub(super) fn left_to_send<'a>(
-        &self,
-        limits: &SendLimits,
-        run: &RunId,
-        reach: impl Iterator<Item = &'a Reach>,
-    ) -> Result<BTreeMap<HostPattern, u64>, ActError> {
-        let mut sent = Sent::default();
-        for recorded in self.ledger.entries(0, Some(run.clone())) {
-            sent.read(recorded.map_err(transient)?.entry.record);
-        }
-        let left = |reach: &Reach| {
-            let host = &reach.endpoint.host;
-            (host.clone(), limits.at(host).saturating_sub(sent.to_host(host)))
-        };
-        Ok(reach.map(left).collect())
-    }
 }
 
 impl Sent {
@@ -50,8 +158,7 @@ impl Sent {
             Record::Done { order, deed, .. } => {
                 if let (Some((host, most)), deed) = (self.open.remove(&order), deed) {
                     let bytes = if let Deed::Answered(answered) = deed { answered.request_bytes } else { most };
-                    let sent = self.to.entry(host).or_default();
-                    *sent = sent.saturating_add(bytes);
+                    add(&mut self.to, host, bytes);
                 }
             }
             Record::NotDone { order, .. } => {
@@ -62,17 +169,107 @@ impl Sent {
     }
 
     /// What nothing more was heard of counts as all that it could have sent: its door died with its keeper, or was closed on it.
-    fn to_host(&self, host: &HostPattern) -> u64 {
-        let open = self.open.values().filter(|(to, _)| to == host.as_str()).map(|(_, most)| *most);
-        let known = self.to.get(host.as_str()).copied().unwrap_or(0);
-        open.fold(known, u64::saturating_add)
+    fn in_all(self) -> BTreeMap<String, u64> {
+        let mut sent = self.to;
+        for (host, most) in self.open.into_values() {
+            add(&mut sent, host, most);
+        }
+        sent
     }
 }
 
-/// What has no body by its method is its head.
+/// The most that leaves for a request. Orders of earlier builds do not say how long a body may be; those count as all that is let
+/// through, where their method has one.
 fn most(order: &Description) -> u64 {
-    match order.text("method").and_then(Method::parse) {
-        Some(Method::Get | Method::Head) => HEADS_BYTES_MAX,
-        _ => HEADS_BYTES_MAX.saturating_add(Limits::default().request_body_bytes_max),
+    let said = order.number("body_bytes_max").and_then(|bytes| u64::try_from(bytes).ok());
+    let body = said.unwrap_or_else(|| match order.text("method").and_then(Method::parse) {
+        Some(Method::Get | Method::Head) => 0,
+        _ => Limits::default().request_body_bytes_max,
+    });
+    HEADS_BYTES_MAX.saturating_add(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_domain::orders::HttpRequest;
+    use selvedge_domain::{Endpoint, Order as _, RepoName};
+    use selvedge_gateway::Source;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn endpoint() -> Endpoint {
+        Endpoint { host: HostPattern::parse("a.example").unwrap(), port: 443 }
+    }
+
+    fn ask(body_bytes: Option<u64>) -> Ask {
+        Ask {
+            serial: 1,
+            method: Method::Post,
+            endpoint: endpoint(),
+            path: "/".to_owned(),
+            query_bytes: 0,
+            body_bytes,
+            credential: None,
+            graphql: BTreeSet::new(),
+            source: Source::Connect,
+        }
+    }
+
+    fn allowed(serial: u64, body_bytes_max: u64) -> Record {
+        let order = HttpRequest {
+            run: RunId::from_entropy(1),
+            repo: RepoName::parse("acme/shop").unwrap(),
+            serial,
+            endpoint: endpoint(),
+            method: Method::Post,
+            path: "/".to_owned(),
+            query_bytes: 0,
+            body_bytes_max,
+            credential: None,
+            graphql: BTreeSet::new(),
+            danger: BTreeSet::new(),
+        };
+        let verdict = Verdict::Allow { policies: Vec::new() };
+        Record::Decided { order: order.describe(), verdict, approval: None }
+    }
+
+    #[test]
+    fn a_request_nothing_more_was_heard_of_counts_as_what_it_said_it_would_send_a20() {
+        let mut sent = Sent::default();
+        sent.read(allowed(1, 3 * MIB));
+        sent.read(allowed(2, 0));
+        assert_eq!(sent.in_all(), [("a.example".to_owned(), 3 * MIB + 2 * HEADS_BYTES_MAX)].into());
+        assert_eq!(ask(Some(7)).sent_at_most(), HEADS_BYTES_MAX + 7);
+        assert_eq!(ask(None).sent_at_most(), HEADS_BYTES_MAX + 16 * MIB, "one that does not say counts as all of it");
+    }
+
+    #[test]
+    fn the_runs_of_a_chain_send_from_one_budget_a20_a58() {
+        let chain = Chain::with([("a.example".to_owned(), MIB)].into());
+        let (giver, child) = (RunId::from_entropy(1), RunId::from_entropy(2));
+        let asks = |run, serial, body| chain.set_aside((run, serial), &ask(Some(body)), 4 * MIB, 4 * MIB);
+        chain.account().runs.insert(giver.clone());
+        // Alone it is its door that counts, to the byte.
+        assert!(asks(&giver, 1, 3 * MIB));
+        chain.settle((&giver, 1), MIB);
+        chain.account().runs.insert(child.clone());
+        assert!(!asks(&child, 1, 2 * MIB), "two of four are sent, and its head would be more");
+        assert!(asks(&child, 1, MIB));
+        assert!(!asks(&giver, 2, MIB), "what the child may be sending is gone for its giver");
+        chain.settle((&child, 1), 0);
+        assert!(asks(&giver, 2, MIB), "it was denied");
+        chain.settle((&giver, 2), MIB);
+        assert!(!asks(&child, 2, MIB));
+        assert_eq!(chain.account().taken(&endpoint().host), 3 * MIB);
+    }
+
+    #[test]
+    fn less_than_a_door_was_told_of_holds_at_once_a20_d12() {
+        let (chain, run) = (Chain::default(), RunId::from_entropy(1));
+        chain.account().runs.insert(run.clone());
+        assert!(chain.set_aside((&run, 1), &ask(Some(2 * MIB)), 4 * MIB, 4 * MIB));
+        assert!(!chain.set_aside((&run, 2), &ask(Some(0)), 4 * MIB, 2 * MIB));
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use selvedge_authority::{Class, Entry, Journal as _, Record, Relinquished, Verdict};
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{
-    Actor, CredentialName, Description, LeaseId, LeaseState, Loan, Reach, ResourceKind, Revocation, RunId, Time,
+    Actor, CredentialName, Description, LeaseId, LeaseState, Loan, Reach, ResourceKind, Revocation, Run, RunId, Stage,
+    Time,
 };
 use selvedge_factory::ports::{Clock as _, TakenBack};
 use selvedge_gateway::{Door, LoanChange};
@@ -30,6 +31,9 @@ struct Loans {
     lent: BTreeMap<LeaseId, Lent>,
     /// For as long as the keeper lives: a person makes few of them.
     withdrawn: BTreeSet<LeaseId>,
+    /// Withdrawn from runs whose attempt was just being lent what it needs, after so many attempts: a lease of it may have been allowed,
+    /// or may yet be, that nobody could find. Kept as long.
+    denied: BTreeMap<(RunId, CredentialName), u32>,
     moves: u64,
 }
 
@@ -61,6 +65,23 @@ impl OnLoan {
         let meant: Vec<_> = meant.map(|(lease, lent)| (lent.run.clone(), lease.clone())).collect();
         loans.withdrawn.extend(meant.iter().map(|(_, lease)| lease.clone()));
         meant
+    }
+
+    /// Withdraws these too, whoever found them.
+    fn withdraw_all(&self, loans: &[LiveLoan]) {
+        self.loans().withdrawn.extend(loans.iter().map(|loan| loan.lease.clone()));
+    }
+
+    /// Lends this to none of these attempts any more.
+    fn deny(&self, credential: &CredentialName, attempts: Vec<(RunId, u32)>) {
+        let denied = attempts.into_iter().map(|(run, attempts)| ((run, credential.clone()), attempts));
+        self.loans().denied.extend(denied);
+    }
+
+    /// Whether it was withdrawn from this attempt while that was being lent what it needs.
+    fn is_denied(&self, credential: &CredentialName, run: &Run) -> bool {
+        let denied = (run.id().clone(), credential.clone());
+        is_being_lent(run) && self.loans().denied.get(&denied) == Some(&run.attempts())
     }
 
     fn of_run(&self, run: &RunId) -> Vec<MayLive> {
@@ -98,6 +119,11 @@ impl OnLoan {
     fn loans(&self) -> MutexGuard<'_, Loans> {
         self.loans.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an attempt of it is about to begin and holds something: an attempt that waits holds nothing.
+fn is_being_lent(run: &Run) -> bool {
+    matches!(run.stage(), Stage::Admitted) && run.leases().values().any(|state| state.may_live())
 }
 
 /// A lease that may live still, though it was to be taken back.
@@ -161,6 +187,7 @@ impl Works {
                 threads.spawn(|| door.change_loan(credential, &change));
             }
         });
+        self.on_loan.deny(credential, self.being_lent(from));
         let mut loans: Vec<LiveLoan> = self.live_loans();
         loans.retain(|loan| loan.credential == *credential && from.is_none_or(|from| *from == loan.run));
         for (run, lease) in known {
@@ -168,7 +195,36 @@ impl Works {
                 loans.push(LiveLoan { run, lease, credential: credential.clone(), until: None });
             }
         }
+        // The log knows of what was allowed and is not being made yet.
+        self.on_loan.withdraw_all(&loans);
         loans
+    }
+
+    /// Runs that are being lent what their next attempt needs, and after how many others.
+    fn being_lent(&self, from: Option<&RunId>) -> Vec<(RunId, u32)> {
+        let open = self.ledger.open_runs().unwrap_or_default().into_iter().map(|open| open.id);
+        let meant = open.filter(|run| from.is_none_or(|from| from == run));
+        let runs = meant.filter_map(|run| self.run(&run).ok()).filter(is_being_lent);
+        runs.map(|run| (run.id().clone(), run.attempts())).collect()
+    }
+
+    /// Whether what was just made was taken away meanwhile, by a halt, a withdrawal or a configuration that could not find it: between
+    /// the decision and the making nobody knows of it. If so it is withdrawn now.
+    pub(super) fn was_taken_away(&self, order: &MintCredential, run: &Run) -> bool {
+        if self.halt_covering(run).is_some() {
+            return true;
+        }
+        let Some(credential) = &order.credential else { return false };
+        let lent = Lent { run: order.run.clone(), credential: credential.clone(), uses: order.uses.clone() };
+        if !self.on_loan.is_denied(credential, run) && self.is_given(&lent, run) {
+            return false;
+        }
+        let (lease, credential) = (order.lease.clone(), credential.clone());
+        let loan = [LiveLoan { run: order.run.clone(), lease, credential, until: None }];
+        self.on_loan.withdraw_all(&loan);
+        // Withdrawn whether or not it can be recorded.
+        let _unrecorded = self.record_withdrawn(&loan, &Actor::Factory);
+        true
     }
 
     /// The same for a key that nobody may use any more, with everything that follows. The run it was found out by is ended by
@@ -186,13 +242,13 @@ impl Works {
     }
 
     /// Withdraws what runs were lent and the configuration gives their agents no more, in whole or in part. Whoever watches over a
-    /// loan ends it where it was made; until then it is not renewed either.
+    /// loan ends it where it was made; until then it is not renewed either. A run whose agent nobody can tell is given nothing.
     pub(super) fn withdraw_what_is_not_given(&self) {
         let ungiven: BTreeSet<(RunId, CredentialName)> = self
             .on_loan
             .held()
             .into_iter()
-            .filter(|lent| !self.is_given(lent))
+            .filter(|lent| !self.run(&lent.run).is_ok_and(|run| self.is_given(lent, &run)))
             .map(|lent| (lent.run, lent.credential))
             .collect();
         std::thread::scope(|threads| {
@@ -206,10 +262,9 @@ impl Works {
         });
     }
 
-    /// Whether its agent could be lent this now. One whose agent nobody can tell could not.
-    fn is_given(&self, lent: &Lent) -> bool {
+    /// Whether its agent could be lent this now.
+    fn is_given(&self, lent: &Lent, run: &Run) -> bool {
         let config = self.config();
-        let Ok(run) = self.run(&lent.run) else { return false };
         let given = config.agents.get(&run.trigger().agent).map(|agent| &agent.agent.loans);
         let covers = |uses: &Reach| {
             let wanted = Loan { credential: lent.credential.clone(), uses: uses.clone() };

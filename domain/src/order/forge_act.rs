@@ -12,6 +12,8 @@ pub enum ForgeAct {
     Review,
     /// Move a branch. A proposal whose commits come to lie on its target counts as merged.
     Push,
+    /// Any of these: a change asked for in GraphQL, which nobody read.
+    Unread,
 }
 
 impl ForgeAct {
@@ -37,12 +39,24 @@ impl ForgeAct {
         }
     }
 
+    /// What a request that may change something would come to at a place where forges speak GraphQL, where nothing of it was read:
+    /// GitHub's and GitLab's API is at `/graphql` or `/api/graphql`, below whatever they were installed at.
+    pub fn of_unread(method: Method, path: &str) -> Option<Self> {
+        if matches!(method, Method::Get | Method::Head | Method::Options) {
+            return None;
+        }
+        let segments: Vec<String> = path.split('/').map(name).filter(|segment| !segment.is_empty()).collect();
+        let words: Vec<&str> = segments.iter().map(String::as_str).collect();
+        matches!(words.as_slice(), ["graphql"] | [.., "api", "graphql"]).then_some(Self::Unread)
+    }
+
     /// The word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Merge => "merge",
             Self::Review => "review",
             Self::Push => "push",
+            Self::Unread => "unread",
         }
     }
 
@@ -135,6 +149,23 @@ mod tests {
         }
         for field in ["addComment", "createPullRequest", "mergeRequestCreate", "createIssue"] {
             assert_eq!(ForgeAct::of_mutation(field), None, "{field}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_in_graphql_and_was_not_read_may_be_any_of_them_a47_a67() {
+        for path in
+            ["/graphql", "/api/graphql", "/gitlab/api/graphql", "/GraphQL/", "/graphql;a=b", "/api/graphql.json"]
+        {
+            assert_eq!(ForgeAct::of_unread(Method::Post, path), Some(ForgeAct::Unread), "{path}");
+            assert_eq!(
+                ForgeAct::of_unread(Method::Get, path),
+                None,
+                "a server carries no mutation out by this: {path}"
+            );
+        }
+        for path in ["/", "/repos/acme/graphql", "/graphql/docs", "/graphql2", "/v1/graphql"] {
+            assert_eq!(ForgeAct::of_unread(Method::Post, path), None, "{path}");
         }
     }
 

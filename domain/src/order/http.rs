@@ -23,6 +23,8 @@ pub struct HttpRequest {
     pub path: String,
     /// Length of the query.
     pub query_bytes: u64,
+    /// The most bytes its body has: what it says, or what a door lets through of one that does not say.
+    pub body_bytes_max: u64,
     /// The lent credential that the door will put into it.
     pub credential: Option<CredentialName>,
     /// What it does, where the operator said that the path speaks GraphQL; elsewhere nothing is read.
@@ -63,6 +65,7 @@ impl Order for HttpRequest {
                 ("method", Field::from(self.method.as_str())),
                 ("path", Field::from(self.path.as_str())),
                 ("query_bytes", measured(self.query_bytes)),
+                ("body_bytes_max", measured(self.body_bytes_max)),
                 ("forge_act", Field::from(self.forge_act().map_or("none", ForgeAct::as_str))),
                 ("credential", Field::from(self.credential.as_ref().map_or("none", |credential| credential.as_str()))),
                 ("graphql", Field::Words(self.graphql.iter().map(ToString::to_string).collect())),
@@ -73,11 +76,13 @@ impl Order for HttpRequest {
 }
 
 impl HttpRequest {
-    /// What it would do to a proposal or a branch at a forge: by its path, or by a mutation that is read out of it.
+    /// What it would do to a proposal or a branch at a forge: by its path, or by a mutation that is read out of it, or that could stand
+    /// in it where nothing was read.
     fn forge_act(&self) -> Option<ForgeAct> {
         let mutations = self.graphql.iter().filter(|act| act.kind() == GraphqlKind::Mutation);
         let by_mutation = || mutations.map(GraphqlAct::field).find_map(ForgeAct::of_mutation);
-        ForgeAct::of(self.method, &self.path).or_else(by_mutation)
+        let unread = || if self.graphql.is_empty() { ForgeAct::of_unread(self.method, &self.path) } else { None };
+        ForgeAct::of(self.method, &self.path).or_else(by_mutation).or_else(unread)
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use apollo_parser::Parser;
 use apollo_parser::cst::{Definition, Document, Selection, SelectionSet};
+use apollo_parser::{Lexer, Parser, TokenKind};
 use selvedge_domain::{GraphqlAct, GraphqlKind};
 
 use super::Unfit;
@@ -27,7 +27,7 @@ pub(crate) fn acts_of(text: &str) -> Result<BTreeSet<GraphqlAct>, Unfit> {
     // What some readers take for the end of a line, and so of a comment, is not needed in any document.
     let is_strange =
         |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{2028}' | '\u{2029}');
-    if text.len() > DOCUMENT_BYTES_MAX || text.contains(is_strange) {
+    if text.len() > DOCUMENT_BYTES_MAX || text.contains(is_strange) || has_another_reading(text) {
         return Err(Unfit::Document);
     }
     let tree = Parser::new(text).recursion_limit(DEPTH_MAX).token_limit(TOKENS_MAX).parse();
@@ -35,6 +35,17 @@ pub(crate) fn acts_of(text: &str) -> Result<BTreeSet<GraphqlAct>, Unfit> {
         return Err(Unfit::Document);
     }
     read(&tree.document())
+}
+
+/// Whether lines or strings may end elsewhere for a server than for our parser. To the grammar a carriage return ends a line, and so a
+/// comment, also without a line feed; to some readers it does not. No string of one line has an end of line in it; our parser lets
+/// one be its first character.
+fn has_another_reading(text: &str) -> bool {
+    let ends_alone = |part: &str| !part.starts_with('\n');
+    let is_broken = |token: &str| !token.starts_with("\"\"\"") && token.contains(['\n', '\r']);
+    let mut strings = Lexer::new(text).with_limit(TOKENS_MAX).filter_map(Result::ok);
+    text.split('\r').skip(1).any(ends_alone)
+        || strings.any(|token| token.kind() == TokenKind::StringValue && is_broken(token.data()))
 }
 
 fn read(document: &Document) -> Result<BTreeSet<GraphqlAct>, Unfit> {
@@ -131,7 +142,8 @@ mod tests {
             ),
             ("{ ...F } fragment F on Q { a ...G } fragment G on Q { ...F b }", "query a, query b"),
             ("mutation { a @include(if: false) }", "mutation a"),
-            ("#{ a }\rmutation { b }", "mutation b"),
+            ("#{ a }\r\nmutation { b }", "mutation b"),
+            ("{ a(s: \"\", t: \"\"\"\n\"\n\"\"\")\r\n}", "query a"),
             ("# mutation { b }\n{ a }", "query a"),
             ("{ a(s: \"\"\"} mutation { b } \\\"\"\" { \"\"\") }", "query a"),
             ("{ a(s: \"\"\"\\\\\"\"\" } mutation { b } \"\"\") }", "query a"),
@@ -162,6 +174,14 @@ mod tests {
             "{ a(s: \"line\n\") }",
             "{ a(s: \"\"\" ) }",
             "{ a # \u{2028} mutation { b }\n}",
+            // Where lines and strings end elsewhere for others: the comment, or the string, would hide the rest from one of the readers.
+            "#{ a }\rmutation { b }",
+            "{ a }#\r{ b }",
+            "{ a }\r",
+            "{ a(s: \"\"\"\r\"\"\") }",
+            "{ a(s: \"\n\") }",
+            "{ a(s: \"\r\n} mutation { b }\") }",
+            "{ a(s: \"\") b(s: \"\n#\") }",
             "{ a \u{0} }",
             "{ \u{1d41a} }",
             "query { a }; mutation { b }",

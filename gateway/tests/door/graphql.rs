@@ -63,6 +63,8 @@ fn attacks() -> Vec<Attack> {
         },
         get("/graphql?query=mutation%7BdeleteIt%7D"),
         get("/graphql?query=mutation+%7BdeleteIt%7D&operationName=A"),
+        // Configured, and by a method that says that it only reads.
+        get("/graphql?query=mutation%7BaddComment%7D"),
     ]
 }
 

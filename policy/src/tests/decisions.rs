@@ -206,7 +206,8 @@ fn no_agent_decides_at_a_forge_however_widely_it_may_write_there_a67() {
     let wide = r#"@id("wide") @owner("o") permit (principal is Agent, action == Action::"http.request", resource);"#;
     let policies = load(&format!("{defaults}{wide}"));
     let (subject, context) = (fixer(), plain());
-    for path in ["/repos/a/b/pulls/7/merge", "/repos/a/b/pulls/7/reviews", "/a/b.git/git-receive-pack"] {
+    for path in ["/repos/a/b/pulls/7/merge", "/repos/a/b/pulls/7/reviews", "/a/b.git/git-receive-pack", "/api/graphql"]
+    {
         let order = http(Method::Post, path);
         let Verdict::Deny(denial) = judge(&policies, &subject, &order, &context) else { panic!("must deny {path}") };
         assert_eq!((denial.code, names(&denial.policies)), (Code::Forbidden, vec!["guard.no-decision-at-a-forge"]));

@@ -274,9 +274,10 @@ pub(crate) fn check() -> Description {
 pub(crate) fn http(method: Method, path: &str) -> Description {
     let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
     let path = path.to_owned();
-    let (run, repo, serial, query_bytes, credential) = (run(), repo(), 1, 0, None);
+    let (run, repo, serial, query_bytes, body_bytes_max, credential) = (run(), repo(), 1, 0, 0, None);
     let (graphql, danger) = (BTreeSet::new(), BTreeSet::new());
-    HttpRequest { run, repo, serial, endpoint, method, path, query_bytes, credential, graphql, danger }.describe()
+    HttpRequest { run, repo, serial, endpoint, method, path, query_bytes, body_bytes_max, credential, graphql, danger }
+        .describe()
 }
 
 pub(crate) fn read_git() -> Description {
