@@ -126,15 +126,17 @@ impl Capabilities {
     /// | the run | is |
     /// |---|---|
     /// | can deploy, change infrastructure or use a secret | autonomous (B7) |
-    /// | asked no model, so a fixed program ran | bounded automation |
+    /// | asked no model, so a fixed program ran, and did what others feel or is a link of a chain | bounded automation |
     /// | queued a run, or was queued by one: it chooses when | autonomous |
     /// | did what others feel, and nobody confirmed all of it | autonomous |
     /// | did what others feel, all of it confirmed | supervised |
-    /// | chose among tools, or went from one call to the next, or began without a person | supervised |
-    /// | answered | assistant |
+    /// | chose among tools, or went from one call to the next, or asked a model and began without a person | supervised |
+    /// | answered, or left nothing | assistant |
     pub fn autonomy(&self) -> Autonomy {
         match (self.powers.is_empty(), self.chooses_actions(), self.chooses_timing(), self.acts()) {
             (false, _, _, _) => Autonomy::Autonomous,
+            // Every run begins like this, whatever it asks a model later.
+            (true, false, false, Acts::None) => Autonomy::Assistant,
             (true, false, _, _) => Autonomy::BoundedAutomation,
             (true, true, true, _) | (true, true, false, Acts::Unconfirmed) => Autonomy::Autonomous,
             (true, true, false, Acts::Confirmed) => Autonomy::Supervised,
@@ -318,7 +320,14 @@ mod tests {
             ("queues a run", Capabilities { queued: 1, ..answered() }, Autonomous),
             ("is a link of a chain", Capabilities { chain_depth: 1, started: Started::Run, ..answered() }, Autonomous),
             ("reaches a secret", Capabilities { powers: secret.clone(), ..answered() }, Autonomous),
-            ("a program", program(), BoundedAutomation),
+            ("a program that leaves nothing", program(), Assistant),
+            (
+                "a program by the clock that leaves nothing",
+                Capabilities { started: Started::Clock, ..program() },
+                Assistant,
+            ),
+            ("a program that acts", Capabilities { changes: 1, ..program() }, BoundedAutomation),
+            ("a program that queues another run", Capabilities { queued: 1, ..program() }, BoundedAutomation),
             (
                 "a program by the clock, with follow-ups",
                 Capabilities {
@@ -390,7 +399,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn doing_more_never_makes_less_of_an_agent_b5(facts in facts(), which in 0_usize..6) {
+        fn doing_more_never_makes_less_of_an_agent_b5(facts in facts(), which in 0_usize..7) {
             let mut more = facts.clone();
             match which {
                 0 => more.chain_depth += 1,
@@ -398,6 +407,7 @@ mod tests {
                 2 => more.tools += 1,
                 3 => more.queued += 1,
                 4 => more.changes += 1,
+                5 => more.model_calls += 1,
                 _ => drop(more.powers.insert(Power::Secret)),
             }
             prop_assert!(more.autonomy() >= facts.autonomy(), "{facts:?} {more:?}");
