@@ -351,7 +351,7 @@ impl Reader<'_> {
             escalate: self.said(key, "escalate", &written.escalate)?,
             intent,
             trust,
-            autonomy: selvedge_domain::Autonomy::BoundedAutomation,
+            autonomy: self.autonomy(key, written, trust)?,
             may,
             reach,
             may_ask: self.may_ask(key, &written.may_ask)?,

@@ -17,6 +17,7 @@ mod ballast;
 mod budget;
 mod census;
 mod client;
+mod conduct;
 mod hall;
 mod lock;
 mod message;

@@ -28,6 +28,7 @@ mod bill;
 mod cache;
 mod checks;
 mod children;
+mod conduct;
 mod courier;
 mod door;
 mod furnish;
@@ -58,6 +59,7 @@ mod workplace;
 
 pub(crate) use agents::asked;
 pub(crate) use bill::Bill;
+pub(crate) use conduct::Standing as ConductStanding;
 pub(crate) use door::dangers_for;
 pub(crate) use loans::WITHDRAWN;
 pub(crate) use rules::{CurrentJudge, NotInForce};
@@ -94,6 +96,7 @@ pub(crate) struct Works {
     pub(crate) askers: Arc<children::Askers>,
     halts: RwLock<BTreeSet<HaltScope>>,
     words: RwLock<tenure::Words>,
+    watch: conduct::Watch,
     swept: Mutex<Vec<String>>,
     /// How many sandboxes had been refused when a probe was last complete.
     probing: Mutex<Option<u64>>,
@@ -167,6 +170,7 @@ impl Works {
         let git = Arc::new(jailed_git::JailedGit::new(Arc::clone(&driver), host));
         let halts = ledger.halts().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let words = tenure::Words::read(&ledger).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+        let watch = conduct::Watch::read(&ledger).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
         let works = Self {
             forge: open_forge(&state, Arc::<jailed_git::JailedGit>::clone(&git))?,
             git,
@@ -184,6 +188,7 @@ impl Works {
             askers: Arc::default(),
             halts: RwLock::new(halts.into_iter().collect()),
             words: RwLock::new(words),
+            watch,
             swept: Mutex::new(swept),
             probing: Mutex::default(),
             executable: executable()?,

@@ -223,7 +223,10 @@ fn every_document_has_the_fields_scripts_rely_on() {
     assert!(!scene.run(&["ps"]).ok().out.contains(&run));
     assert!(scene.run(&["ps", "--all"]).ok().out.contains(&run));
     let ps = scene.json(&["ps"]);
-    assert_eq!(fields(&ps), ["configuration", "halts", "queued", "restart", "runs", "settled_halts", "unvouched"]);
+    assert_eq!(
+        fields(&ps),
+        ["conduct", "configuration", "halts", "queued", "restart", "runs", "settled_halts", "unvouched"]
+    );
     assert_eq!(fields(&ps["runs"][0]), RUN_FIELDS);
     assert_eq!(ps["runs"][0], result["runs"][0], "`run` and `ps` say the same");
 

@@ -1,6 +1,8 @@
 //! The funnel: the only way from an order to an act.
 
-use selvedge_domain::{Actor, Description, Digest, Owner, Remembered, RunId};
+use std::borrow::Cow;
+
+use selvedge_domain::{Actor, Description, Digest, Owner, Remembered, RunId, Seen};
 
 use crate::{
     Class, Clock, Code, Context, Denial, Entry, Granted, Journal, JournalError, Judge, Permit, Question, Record,
@@ -104,9 +106,10 @@ impl Funnel<'_> {
 
     fn decide<O: Granted>(&self, order: O, described: Description, digest: &Digest) -> Result<Permit<O>, Stop> {
         let approval = self.journal.approval(digest, self.clock.now())?;
-        let verdict = self.within_grant(&order).unwrap_or_else(|| {
+        let subject = self.subject_now();
+        let verdict = within_grant(&subject, &order).unwrap_or_else(|| {
             self.judge.judge(&Question {
-                subject: self.subject,
+                subject: &subject,
                 order: &described,
                 context: self.context,
                 approved: approval.is_some(),
@@ -123,14 +126,14 @@ impl Funnel<'_> {
         }
     }
 
-    /// A denial when an agent asks beyond its grant; policy is not even asked.
-    fn within_grant<O: Granted>(&self, order: &O) -> Option<Verdict> {
+    /// Who asks, as what they have become by now: what an agent did a moment ago counts for what it asks next (requirement B5).
+    fn subject_now(&self) -> Cow<'_, Subject> {
         match self.subject {
-            Subject::Agent { grant, .. } => order.within(grant).err().map(|outside| {
-                let next_step = format!("{outside}; work without it, or ask the agent's owner to widen the grant");
-                Verdict::Deny(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
-            }),
-            Subject::Person(_) | Subject::Factory => None,
+            Subject::Agent { name, conduct, .. } => {
+                let seen = self.journal.seen(name);
+                if seen == conduct.seen { Cow::Borrowed(self.subject) } else { Cow::Owned(self.subject.as_seen(seen)) }
+            }
+            Subject::Person(_) | Subject::Factory => Cow::Borrowed(self.subject),
         }
     }
 
@@ -151,7 +154,38 @@ impl Funnel<'_> {
     }
 }
 
+/// A denial when an agent asks beyond its grant; policy is not even asked.
+fn within_grant<O: Granted>(subject: &Subject, order: &O) -> Option<Verdict> {
+    match subject {
+        Subject::Agent { name, grant, conduct, .. } => order.within(grant).err().map(|outside| {
+            let next_step = match conduct.seen.departed {
+                false => format!("{outside}; work without it, or ask the agent's owner to widen the grant"),
+                true => format!(
+                    "{outside}; `{name}` left what is usual for it and is trusted a grade less until somebody looks and runs \
+                     `selvedge identities certify agent:{name}`"
+                ),
+            };
+            Verdict::Deny(Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step })
+        }),
+        Subject::Person(_) | Subject::Factory => None,
+    }
+}
+
 impl Subject {
+    /// The same, once this was seen of it. Trust only sinks by it: what it gains back, its next step has.
+    #[must_use]
+    pub fn as_seen(&self, seen: Seen) -> Self {
+        let mut subject = self.clone();
+        if let Self::Agent { trust, conduct, grant, .. } = &mut subject {
+            if seen.departed && !conduct.seen.departed {
+                *trust = trust.lowered();
+                grant.trust = grant.trust.lowered();
+            }
+            conduct.seen = seen;
+        }
+        subject
+    }
+
     /// The actor of record.
     pub fn actor(&self) -> Actor {
         match self {
@@ -179,7 +213,7 @@ mod tests {
 
     use selvedge_domain::orders::HttpRequest;
     use selvedge_domain::{
-        AgentName, Autonomy, Deed, Endpoint, Grant, GraphqlAct, HostPattern, Method, Order, Reach, RepoName,
+        AgentName, Autonomy, Conduct, Deed, Endpoint, Grant, GraphqlAct, HostPattern, Method, Order, Reach, RepoName,
         Sensitivity, Time, Trust, WorkloadId, orders::HttpAnswered,
     };
 
@@ -198,6 +232,7 @@ mod tests {
     struct Notes {
         entries: Mutex<Vec<Entry>>,
         full: AtomicBool,
+        seen: Mutex<Seen>,
     }
 
     impl Journal for Notes {
@@ -218,6 +253,22 @@ mod tests {
 
         fn approval(&self, _: &Digest, _: Time) -> Result<Option<Approval>, JournalError> {
             Ok(None)
+        }
+
+        fn seen(&self, _: &AgentName) -> Seen {
+            *self.seen.lock().unwrap()
+        }
+    }
+
+    /// Allows everything, and remembers how far whoever asked was trusted, by the grant too, and what they were taken for.
+    #[derive(Default)]
+    struct Looks(Mutex<Vec<(Trust, Trust, Autonomy)>>);
+
+    impl Judge for Looks {
+        fn judge(&self, question: &Question<'_>) -> Verdict {
+            let Subject::Agent { trust, conduct, grant, .. } = question.subject else { panic!("not an agent") };
+            self.0.lock().unwrap().push((*trust, grant.trust, conduct.autonomy()));
+            Verdict::Allow { policies: vec![PolicyName::new("p")] }
         }
     }
 
@@ -282,7 +333,7 @@ mod tests {
             name,
             owner: Owner::parse("team@example.org").unwrap(),
             trust: Trust::Propose,
-            autonomy: Autonomy::BoundedAutomation,
+            conduct: Conduct::unseen(Autonomy::BoundedAutomation),
             grant: Box::new(Grant {
                 trust: Trust::Propose,
                 may: BTreeSet::new(),
@@ -341,6 +392,26 @@ mod tests {
         assert_eq!(acts.get(), 1, "a recorded deed is never done again");
         assert_eq!(kinds(&notes), ["allow", "done"]);
         assert_eq!(notes.entries.lock().unwrap()[0].owner, Owner::parse("team@example.org"), "G6");
+    }
+
+    #[test]
+    fn what_an_agent_did_a_moment_ago_counts_for_what_it_asks_next_b5_g8() {
+        let (notes, looks) = (Notes::default(), Looks::default());
+        let (subject, context) = (subject(), context());
+        let funnel = Funnel { judge: &looks, journal: &notes, subject: &subject, context: &context, clock: &Five };
+        let ask = |path: &str| funnel.perform(request(path), |_| Ok(answered()));
+        ask("/index/a").unwrap();
+        let seen = Seen { autonomy: Some(Autonomy::Autonomous), certified: None, departed: true };
+        *notes.seen.lock().unwrap() = seen;
+        ask("/index/b").unwrap();
+        // Once more is no less: it was lowered once.
+        ask("/index/c").unwrap();
+        let lowered = (Trust::Draft, Trust::Draft, Autonomy::Autonomous);
+        let before = (Trust::Propose, Trust::Propose, Autonomy::BoundedAutomation);
+        assert_eq!(*looks.0.lock().unwrap(), [before, lowered, lowered]);
+        assert_eq!(subject.as_seen(seen).as_seen(seen), subject.as_seen(seen));
+        let Err(Stop::Denied(denial)) = ask("/elsewhere") else { panic!("it is outside the grant") };
+        assert!(denial.next_step.contains("identities certify agent:fixer"), "{denial}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the funnel needs of a store. The ledger implements it; the simulator breaks it.
 
-use selvedge_domain::{ApprovalId, Deed, Digest, Person, RunId, Time};
+use selvedge_domain::{AgentName, ApprovalId, Deed, Digest, Person, RunId, Seen, Time};
 
 use crate::{Class, Entry};
 
@@ -20,6 +20,13 @@ pub trait Journal: Sync {
 
     /// A person's yes to exactly this order, if it can be used at `now`.
     fn approval(&self, order: &Digest, now: Time) -> Result<Option<Approval>, JournalError>;
+
+    /// What the record shows of this agent up to now, runs at work included. Asked for every decision, so it is at hand. Nothing by a
+    /// journal that watches nobody.
+    fn seen(&self, agent: &AgentName) -> Seen {
+        let _unwatched = agent;
+        Seen::default()
+    }
 }
 
 /// A yes that can be used.

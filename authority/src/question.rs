@@ -1,7 +1,7 @@
 //! What is asked of policy: an order, who asks, and facts the factory computed. Nothing an agent says is a fact.
 
 use selvedge_domain::{
-    AgentName, Autonomy, Description, Digest, Grant, Intent, Owner, Person, Risk, RunId, Sensitivity, Trust, WorkloadId,
+    AgentName, Conduct, Description, Digest, Grant, Intent, Owner, Person, Risk, RunId, Sensitivity, Trust, WorkloadId,
 };
 
 use crate::Verdict;
@@ -42,8 +42,8 @@ pub enum Subject {
         owner: Owner,
         /// How far it may go: the lower of what was granted and what its lineage allows (requirement B5).
         trust: Trust,
-        /// How it was seen to behave.
-        autonomy: Autonomy,
+        /// How it is graded: by its owner, and by what it does.
+        conduct: Conduct,
         /// What its run may use.
         grant: Box<Grant>,
     },

@@ -1,8 +1,8 @@
 //! What is recorded. One list for the whole factory, so that an auditor reads one log.
 
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, CredentialName, Deed, Description, Digest, Event, LeaseId, Owner, RepoName, RunId,
-    TenureChange, Time, Trigger, TriggerId, Verb, Vouchee,
+    Actor, AgentName, ApprovalId, Behaviour, CredentialName, Deed, Description, Digest, Event, LeaseId, Owner,
+    RepoName, RunId, TenureChange, Time, Trigger, TriggerId, Verb, Vouchee,
 };
 
 use crate::Verdict;
@@ -103,6 +103,13 @@ pub enum Record {
         owner: Owner,
         /// What they said.
         change: TenureChange,
+    },
+    /// What a run of an agent came to, and what that means for the agent (requirements B5, G8).
+    Behaved {
+        /// Which agent.
+        agent: AgentName,
+        /// What.
+        behaviour: Behaviour,
     },
     /// The operator changed the policies or the configuration, and from here on the new ones decide (requirement D12).
     RulesChanged {

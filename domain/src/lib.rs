@@ -5,9 +5,11 @@
 //! alone.
 
 mod actor;
+mod baseline;
 mod ceiling;
 mod change;
 mod check;
+mod conduct;
 mod danger;
 mod deed;
 mod digest;
@@ -28,9 +30,11 @@ mod time;
 mod trust;
 
 pub use actor::{Actor, Owner, Person, WorkloadId};
+pub use baseline::{Amount, Amounts, Baseline, Behaviour, Departure, Profile, RUNS_MAX, RUNS_MIN, Usual};
 pub use ceiling::Ceiling;
 pub use change::{BadPath, Change, ChangeSet, FileMode, RepoPath, is_deceptive};
 pub use check::{CheckReport, Failure, HeldBecause, TestCount, TestName, Verified};
+pub use conduct::{Capabilities, Conduct, Power, Seen, Started};
 pub use danger::NamedUpstream;
 pub use deed::{Deed, Remembered};
 pub use digest::{BadDigest, CommitId, Digest, TreeId};

@@ -46,7 +46,7 @@ grades! {
         Release = "release",
     }
 
-    /// How the agent was seen to behave (requirement B5).
+    /// How much of what it does an agent chooses by itself (requirement B5): what its owner registers, and what it is seen to be.
     Autonomy {
         /// Answers; does not act.
         Assistant = "assistant",

@@ -233,8 +233,8 @@ mod tests {
     use selvedge_authority::{Approval, Class, Context, Journal, JournalError, Judge, PolicyName, Question, Verdict};
     use selvedge_domain::orders::{Delegate, HttpRequest};
     use selvedge_domain::{
-        AgentName, Autonomy, Deed, Digest, Endpoint, Grant, HostPattern, LeaseId, Lineage, May, Method, Owner, Person,
-        RepoName, Run, Sensitivity, Trigger, TriggerId, TriggerSource, Trust, WorkloadId,
+        AgentName, Autonomy, Conduct, Deed, Digest, Endpoint, Grant, HostPattern, LeaseId, Lineage, May, Method, Owner,
+        Person, RepoName, Run, Sensitivity, Trigger, TriggerId, TriggerSource, Trust, WorkloadId,
     };
 
     use super::*;
@@ -288,7 +288,7 @@ mod tests {
                 name,
                 owner: Owner::parse("team@example.org").unwrap(),
                 trust: Trust::Draft,
-                autonomy: Autonomy::BoundedAutomation,
+                conduct: Conduct::unseen(Autonomy::BoundedAutomation),
                 grant: Box::new(grant(BTreeSet::new())),
             },
             context: Context {

@@ -5,8 +5,8 @@ use selvedge_authority::{
 };
 use selvedge_domain::orders::{AdmitTask, StartWork};
 use selvedge_domain::{
-    Actor, ApprovalId, Description, Digest, Effect, Event, Grant, Intent, Outcome, Run, RunId, Stage, Task, TaskId,
-    Verb, Wait, WaitKind, WorkloadId,
+    Actor, ApprovalId, Conduct, Description, Digest, Effect, Event, Grant, Intent, Outcome, Run, RunId, Stage, Task,
+    TaskId, Verb, Wait, WaitKind, WorkloadId,
 };
 
 use crate::access::Asking;
@@ -279,7 +279,8 @@ impl Factory<'_> {
         let repository =
             self.registry.repository(&trigger.repo).ok_or_else(|| unknown("repo", trigger.repo.as_str()))?;
         let agent = agent.within(trigger);
-        let trust = agent.trust;
+        let conduct = Conduct { registered: agent.autonomy, seen: self.store.seen(&agent.name) };
+        let trust = conduct.trust(agent.trust);
         let grant = Grant {
             trust,
             may: agent.may.clone(),
@@ -308,7 +309,7 @@ impl Factory<'_> {
             name: agent.name.clone(),
             owner: agent.owner.clone(),
             trust,
-            autonomy: agent.autonomy,
+            conduct,
             grant: Box::new(grant.clone()),
         };
         Ok(Desk { agent, repository, grant, subject, context })

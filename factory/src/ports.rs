@@ -80,7 +80,7 @@ pub struct Agent {
     pub intent: Intent,
     /// How far it may go.
     pub trust: Trust,
-    /// How it was seen to behave.
+    /// What its owner registered it as.
     pub autonomy: Autonomy,
     /// What it may do.
     pub may: BTreeSet<May>,

@@ -14,6 +14,7 @@ mod ahead;
 mod anchor;
 mod approvals;
 mod batch;
+mod behaviours;
 mod checkpoint;
 mod claims;
 pub mod danger;

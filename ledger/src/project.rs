@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use selvedge_authority::{Entry, Observation, Record, Relinquished, Verdict};
 use selvedge_domain::orders::Merged;
 use selvedge_domain::{
-    ApprovalId, Deed, Description, Digest, Event, Field, Person, Run, RunId, Stage, Time, Trigger, TriggerId, Verb,
-    WaitKind,
+    ApprovalId, Behaviour, Deed, Description, Digest, Event, Field, Person, Run, RunId, Stage, Time, Trigger,
+    TriggerId, Verb, WaitKind,
 };
 
 use crate::error::ReadError;
@@ -82,6 +82,13 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
             db.prepare_cached("INSERT INTO p_tenure VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
                 .execute(params![of.to_string(), to_sql(seq)])?;
         }
+        Record::Behaved { agent, behaviour } => {
+            db.prepare_cached("INSERT INTO p_behaviour VALUES (?1, ?2, ?3)")?.execute(params![
+                agent.as_str(),
+                sort(behaviour),
+                to_sql(seq)
+            ])?;
+        }
         Record::Decided { .. }
         | Record::NotDone { .. }
         | Record::Observed(_)
@@ -90,6 +97,18 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
         | Record::RulesChanged { .. } => {}
     }
     Ok(())
+}
+
+/// Every sort of behaviour.
+pub(crate) const SORTS: [&str; 3] = ["settled", "drifted", "departed"];
+
+fn sort(behaviour: &Behaviour) -> &'static str {
+    let [settled, drifted, departed] = SORTS;
+    match behaviour {
+        Behaviour::Settled(_) => settled,
+        Behaviour::Drifted { .. } => drifted,
+        Behaviour::Departed { .. } => departed,
+    }
 }
 
 /// The orders whose deed says less than their description, so that the description is looked up when it is done.

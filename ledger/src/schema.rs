@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 /// The layout of the log and the working state. A newer one is refused.
 pub(crate) const FORMAT: i64 = 1;
 /// The layout and meaning of the projections. Any other number means: rebuild.
-pub(crate) const PROJECTIONS: i64 = 2;
+pub(crate) const PROJECTIONS: i64 = 3;
 
 const LOG: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -48,6 +48,7 @@ DROP TABLE IF EXISTS p_proposal;
 DROP TABLE IF EXISTS p_halt;
 DROP TABLE IF EXISTS p_finding;
 DROP TABLE IF EXISTS p_tenure;
+DROP TABLE IF EXISTS p_behaviour;
 CREATE TABLE p_trigger (
     id TEXT PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, repo TEXT NOT NULL, agent TEXT NOT NULL, run TEXT
 ) STRICT, WITHOUT ROWID;
@@ -78,10 +79,11 @@ CREATE TABLE p_finding (
     seq INTEGER PRIMARY KEY, run TEXT, at INTEGER NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL
 ) STRICT;
 CREATE TABLE p_tenure (of TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE p_behaviour (agent TEXT, sort TEXT, seq INTEGER, PRIMARY KEY (agent, sort, seq)) STRICT, WITHOUT ROWID;
 ";
 
 /// Every projection, for rebuilding and comparing.
-pub(crate) const PROJECTION_NAMES: [&str; 10] = [
+pub(crate) const PROJECTION_NAMES: [&str; 11] = [
     "p_trigger",
     "p_run",
     "p_lease",
@@ -92,6 +94,7 @@ pub(crate) const PROJECTION_NAMES: [&str; 10] = [
     "p_halt",
     "p_finding",
     "p_tenure",
+    "p_behaviour",
 ];
 
 /// Creates the tables of an empty log.

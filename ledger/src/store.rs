@@ -238,6 +238,7 @@ impl Store {
             | Record::KeeperStarted { .. }
             | Record::KeyChanged { .. }
             | Record::TenureChanged { .. }
+            | Record::Behaved { .. }
             | Record::RulesChanged { .. } => Ok(None),
         }
     }

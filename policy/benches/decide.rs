@@ -12,7 +12,7 @@ use cedar_policy::{Authorizer, Context as CedarContext, Decision, Entities, Enti
 use selvedge_authority::{Context, Judge as _, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::HttpRequest;
 use selvedge_domain::{
-    AgentName, Autonomy, Description, Digest, Endpoint, Grant, HostPattern, Intent, Method, Order as _, Owner,
+    AgentName, Autonomy, Conduct, Description, Digest, Endpoint, Grant, HostPattern, Intent, Method, Order as _, Owner,
     RepoName, RunId, Sensitivity, Time, Trust, WorkloadId,
 };
 use selvedge_policy::{Policies, SCHEMA};
@@ -160,7 +160,8 @@ impl Asked {
             lands_unattended: false,
             configuration: Digest::of_parts([]),
         };
-        let subject = Subject::Agent { workload, name, owner, trust, autonomy, grant: Box::new(grant) };
+        let subject =
+            Subject::Agent { workload, name, owner, trust, conduct: Conduct::unseen(autonomy), grant: Box::new(grant) };
         Ok(Self { subject, order: order.describe(), context, json, entities })
     }
 
@@ -192,7 +193,8 @@ fn as_json(order: &HttpRequest, workload: &WorkloadId, trust: Trust) -> (String,
     );
     let entities = format!(
         r#"[{{"uid":{{"type":"Agent","id":"fixer"}},"parents":[],"attrs":{{"owner":"team@acme.example","workload":"{workload}",
-            "trust":"{trust}","trust_rank":{rank},"autonomy":"bounded-automation","autonomy_rank":1}}}},
+            "trust":"{trust}","trust_rank":{rank},"autonomy":"bounded-automation","autonomy_rank":1,
+            "registered":"bounded-automation","registered_rank":1,"drifted":false,"departed":false}}}},
            {{"uid":{{"type":"Repository","id":"{repo}"}},"parents":[],"attrs":{{}}}},
            {{"uid":{{"type":"Endpoint","id":"registry.example:443"}},"parents":[{{"type":"Repository","id":"{repo}"}}],"attrs":{{}}}}]"#
     );

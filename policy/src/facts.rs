@@ -131,14 +131,19 @@ impl Parts {
 
 fn principal(vocabulary: &Vocabulary, subject: &Subject) -> (EntityUid, Vec<Fact>) {
     match subject {
-        Subject::Agent { workload, name, owner, trust, autonomy, grant: _ } => {
+        Subject::Agent { workload, name, owner, trust, conduct, grant: _ } => {
+            let autonomy = conduct.autonomy();
             let facts = vec![
                 text("owner", owner.as_str()),
                 text("workload", &workload.to_string()),
                 text("trust", trust.as_str()),
                 rank("trust_rank", Trust::ALL, *trust),
                 text("autonomy", autonomy.as_str()),
-                rank("autonomy_rank", Autonomy::ALL, *autonomy),
+                rank("autonomy_rank", Autonomy::ALL, autonomy),
+                text("registered", conduct.registered.as_str()),
+                rank("registered_rank", Autonomy::ALL, conduct.registered),
+                field("drifted", Field::Flag(conduct.has_drifted())),
+                field("departed", Field::Flag(conduct.seen.departed)),
             ];
             (vocabulary.agent(name.as_str()), facts)
         }

@@ -46,6 +46,9 @@ fn list(common: &Common, output: &Output) -> Result<u8, CliError> {
         for terms in agent.get("terms").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("    {}", terms.as_str().unwrap_or("-")));
         }
+        for said in agent.get("conduct").and_then(Value::as_array).into_iter().flatten() {
+            output.line(format!("  {}", said.as_str().unwrap_or("-")));
+        }
         if let Some(installed) = agent.get("installed").filter(|installed| installed.is_object()) {
             say(output, installed);
         }

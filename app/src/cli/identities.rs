@@ -77,6 +77,13 @@ impl Identities {
             for identity in list(&value, "identities") {
                 show(output, identity, &value);
             }
+            for agent in list(&value, "conduct") {
+                output.heading(&format!("agent:{} by what it does", text(agent, "agent")));
+                list(agent, "lines")
+                    .into_iter()
+                    .filter_map(Value::as_str)
+                    .for_each(|line| output.line(format!("  {line}")));
+            }
             for lease in list(&value, "live") {
                 alive(output, lease);
             }

@@ -92,7 +92,9 @@ impl Ps {
         if let Some(because) = value.get("restart").and_then(Value::as_str) {
             output.line(because);
         }
-        for what in value.get("unvouched").and_then(Value::as_array).into_iter().flatten() {
+        let concerns =
+            ["unvouched", "conduct"].into_iter().filter_map(|list| value.get(list).and_then(Value::as_array));
+        for what in concerns.flatten() {
             output.line(format!("{}; `selvedge identities --check` says what to do", what.as_str().unwrap_or("-")));
         }
         for queued in value.get("queued").and_then(Value::as_array).into_iter().flatten() {

@@ -182,6 +182,11 @@ pub(crate) struct Agent {
     /// Agents it may give work to, with `delegate`: each is a run of its own, with no more than the part it is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) children: Vec<String>,
+    /// How much of what it does it chooses by itself, as its owner answers for it: `assistant`, `bounded-automation`, `supervised`,
+    /// `autonomous`. Without it, `bounded-automation` for a fixed program and `autonomous` for what has a model, credentials or trust
+    /// `release`. What is seen to be more asks a person before it changes anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) autonomy: Option<String>,
     /// How long one attempt, and so its credentials, may last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempt_at_most: Option<String>,
@@ -462,6 +467,7 @@ impl Agent {
             budget: Budget::default(),
             children: Vec::new(),
             attempt_at_most: None,
+            autonomy: None,
             recertify: None,
             minimum_release_age_days: release_age(),
             limits: Limits::default(),

@@ -176,6 +176,7 @@ fn remediator(owner: &str) -> Agent {
         budget: Budget::default(),
         children: Vec::new(),
         attempt_at_most: None,
+        autonomy: None,
         recertify: None,
         minimum_release_age_days: 7,
         limits: Limits::default(),

@@ -81,7 +81,8 @@ impl Reader<'_> {
                 // What it writes is discarded, whatever that is.
                 intent: Intent::RunCommand,
                 trust: Trust::Draft,
-                autonomy: Autonomy::BoundedAutomation,
+                // It asks no model, and uses a secret (requirement B7).
+                autonomy: Autonomy::Autonomous,
                 may: [May::Read, May::Write].into(),
                 reach: [reach.clone()].into(),
                 audiences: BTreeSet::new(),

@@ -6,12 +6,12 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use selvedge_credentials::{AUDIENCE_BYTES_MAX, IssuerName, OWN_AUDIENCE};
-use selvedge_domain::{Duration, HostPattern, Owner};
+use selvedge_domain::{Autonomy, Duration, HostPattern, Owner, Trust};
 use selvedge_gateway::ProxyLogin;
 use selvedge_workers::agents::Adapter;
 
 use super::file::{Factory, File, Limits, Network};
-use super::{AD_HOC, ConfigError, Proxy, RECERTIFY_DEFAULT, Reader, Runtime};
+use super::{AD_HOC, AgentFile, ConfigError, Proxy, RECERTIFY_DEFAULT, Reader, Runtime, one_of};
 
 impl Reader<'_> {
     /// The trust domain is also the host of the issuer's URL, so both have to accept it.
@@ -93,6 +93,18 @@ impl Reader<'_> {
             (None, Some(all)) => self.span("factory.recertify", all),
             (None, None) => Ok(RECERTIFY_DEFAULT),
         }
+    }
+
+    /// What an agent's owner registers it as. What nobody graded is taken for what it could become, so that no control is missing.
+    pub(super) fn autonomy(&self, key: &str, written: &AgentFile, trust: Trust) -> Result<Autonomy, ConfigError> {
+        if let Some(word) = &written.autonomy {
+            return Autonomy::parse(word).map_or_else(
+                || self.bad(format!("{key}.autonomy"), one_of(word, Autonomy::ALL.iter().map(|grade| grade.as_str()))),
+                Ok,
+            );
+        }
+        let is_fixed = written.model.is_none() && written.credentials.is_empty() && trust < Trust::Release;
+        Ok(if is_fixed { Autonomy::BoundedAutomation } else { Autonomy::Autonomous })
     }
 
     pub(super) fn level(&self, factory: &Factory) -> Result<Option<String>, ConfigError> {

@@ -214,6 +214,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         budget: crate::config::Budget::default(),
         children: Vec::new(),
         attempt_at_most: Some("5m".to_owned()),
+        autonomy: None,
         recertify: None,
         minimum_release_age_days: 7,
         limits,

@@ -35,6 +35,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
                 "escalate": agent.escalate, "trust": agent.trust.as_str(), "runtime": runtime, "model": model,
                 "installed": installed, "budget": configured.budget.millionths, "unit": configured.budget.unit,
                 "terms": super::budget::words(&config, configured),
+                "conduct": super::conduct::lines(keeper, configured),
             }),
         ));
     }

@@ -41,6 +41,10 @@ pub(super) fn list(
         problems.extend(trouble(&standing));
         each(&Reply::element("identities", shown(&standing, now)));
     }
+    for agent in config.agents.values() {
+        problems.extend(super::conduct::problems(keeper, agent));
+        each(&Reply::element("conduct", super::conduct::shown(keeper, agent)));
+    }
     for (lease, lent) in &usage.leases {
         let orphaned = orphaned(keeper, lent);
         if let Some(because) = &orphaned {
@@ -67,6 +71,7 @@ pub(super) fn list(
     let from = since.max(usage.begins.unwrap_or(now));
     Ok(json!({
         "identities": [],
+        "conduct": [],
         "live": [],
         "window": { "days": days, "from": from.to_string(), "until": now.to_string() },
         "problems": problems,
@@ -166,7 +171,7 @@ pub(super) fn unvouched(keeper: &Keeper) -> Vec<String> {
     ended.map(|(name, tenure)| format!("{name} is {tenure}")).collect()
 }
 
-fn problem(code: &str, subject: &str, what: String, remedy: &str) -> Value {
+pub(super) fn problem(code: &str, subject: &str, what: String, remedy: &str) -> Value {
     json!({ "code": code, "subject": subject, "what": what, "remedy": remedy })
 }
 

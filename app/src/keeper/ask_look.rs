@@ -44,6 +44,7 @@ pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value,
         "runs": [], "queued": [], "halts": halts.iter().map(view::scope_words).collect::<Vec<_>>(),
         "settled_halts": settled(keeper, &halts).iter().map(view::scope_words).collect::<Vec<_>>(),
         "unvouched": super::ask_identities::unvouched(keeper),
+        "conduct": super::conduct::unknown(keeper),
         "restart": keeper.works.awaits_restart(),
         "configuration": keeper.works.not_in_force().map(|refused| refused.because),
     }))
@@ -271,6 +272,7 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
         can_do.push(format!("ask for children that have a part of what it may: {children}"));
     }
     can_do.push(format!("go as far as trust `{}`; every single act is decided by policy when it happens", agent.trust));
+    can_do.extend(super::conduct::lines(keeper, found));
     can_do.push("never: merge what it made, approve, change rules, or hold a secret".to_owned());
     let reach = agent.reach.iter().map(|reach| {
         let methods: Vec<&str> = reach.methods.iter().map(|method| method.as_str()).collect();

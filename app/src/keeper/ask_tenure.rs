@@ -35,6 +35,9 @@ pub(super) fn certify(keeper: &Keeper, name: &str, uid: u32) -> Result<Value, Cl
     let seq = record(keeper, &of, &owner, change, uid).map_err(|error| error.hint("nobody vouches for it yet"))?;
     let (at, by) = (keeper.works.now(), Actor::Person(Person::from_uid(uid)));
     keeper.works.take_word(of.clone(), Word { seq, at, by: by.clone(), owner: owner.clone(), change });
+    if let Vouchee::Agent(agent) = &of {
+        keeper.works.certify_conduct(agent);
+    }
     keeper.moved();
     // A person's word does not bring back a key that leaked.
     let leaked = match &of {

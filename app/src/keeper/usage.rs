@@ -136,6 +136,7 @@ impl Usage {
             | Record::Observed(_)
             | Record::KeeperStarted { .. }
             | Record::TenureChanged { .. }
+            | Record::Behaved { .. }
             | Record::RulesChanged { .. } => {}
         }
     }

@@ -2,7 +2,9 @@
 
 use selvedge_authority::{Entry, HaltScope, KeyChange, Observation, Record, Relinquished, Verdict};
 use selvedge_domain::orders::Tokens;
-use selvedge_domain::{Deed, Description, Event, Field, Handed, LeaseEvent, TenureChange, Verb};
+use selvedge_domain::{
+    AgentName, Amounts, Behaviour, Deed, Departure, Description, Event, Field, Handed, LeaseEvent, TenureChange, Verb,
+};
 use serde_json::{Value, json};
 
 /// One entry of the log.
@@ -129,6 +131,9 @@ fn record(record: &Record) -> (&'static str, String, Value) {
             },
             json!({ "of": of.to_string(), "owner": owner.as_str() }),
         ),
+        Record::Behaved { agent, behaviour } => {
+            ("behaved", behaved(agent, behaviour), behaviour_shown(agent, behaviour))
+        }
         Record::RulesChanged { configuration, policies } => (
             "rules_changed",
             match policies {
@@ -145,6 +150,46 @@ fn record(record: &Record) -> (&'static str, String, Value) {
             ),
             json!({ "version": version, "configuration": configuration.to_string(), "policies": policies.map(|p| p.to_string()) }),
         ),
+    }
+}
+
+fn behaved(agent: &AgentName, behaviour: &Behaviour) -> String {
+    match behaviour {
+        Behaviour::Settled(profile) => {
+            let Amounts { calls, bytes, cost, millis } = profile.amounts;
+            format!(
+                "{agent} was {} in this run: {}; {calls} calls, {bytes} bytes sent, {cost} millionths, {millis} ms",
+                profile.facts.autonomy(),
+                profile.facts.words().join(", ")
+            )
+        }
+        Behaviour::Drifted { registered, seen, facts } => {
+            format!("{agent} DRIFTED: registered as {registered}, it is {seen}: {}", facts.words().join(", "))
+        }
+        Behaviour::Departed { departures, lowers_trust } => {
+            let how: Vec<String> = departures.iter().map(Departure::words).collect();
+            let trust = if *lowers_trust { "; it is trusted a grade less until somebody looks" } else { "" };
+            format!("{agent} departed from what is usual for it: it {}{trust}", how.join("; it "))
+        }
+    }
+}
+
+fn behaviour_shown(agent: &AgentName, behaviour: &Behaviour) -> Value {
+    match behaviour {
+        Behaviour::Settled(profile) => {
+            let Amounts { calls, bytes, cost, millis } = profile.amounts;
+            json!({
+                "agent": agent.as_str(), "is": "settled", "autonomy": profile.facts.autonomy().as_str(), "facts": profile.facts.words(),
+                "tools": profile.tools, "hosts": profile.hosts, "calls": calls, "bytes": bytes, "cost": cost, "millis": millis,
+            })
+        }
+        Behaviour::Drifted { registered, seen, facts } => json!({
+            "agent": agent.as_str(), "is": "drifted", "registered": registered.as_str(), "seen": seen.as_str(), "facts": facts.words(),
+        }),
+        Behaviour::Departed { departures, lowers_trust } => json!({
+            "agent": agent.as_str(), "is": "departed", "lowers_trust": lowers_trust,
+            "departures": departures.iter().map(Departure::words).collect::<Vec<_>>(),
+        }),
     }
 }
 

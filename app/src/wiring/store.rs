@@ -1,11 +1,12 @@
 //! The store of one claimed run: the ledger behind the factory's port, fenced by the claim.
 
-use selvedge_authority::{Approval, Class, Entry, Journal, JournalError};
-use selvedge_domain::{ApprovalId, Deed, Digest, Run, RunId, Time};
+use selvedge_authority::{Approval, Class, Entry, Journal, JournalError, Record};
+use selvedge_domain::{AgentName, ApprovalId, Deed, Digest, Event, Run, RunId, Seen, Time};
 use selvedge_factory::ports::{Answer, Clock, Store};
 use selvedge_ledger::{ApprovalState, Claim, ReadError};
 
 use super::Works;
+use super::conduct::Act;
 
 /// Reads and writes for one run, while a claim holds; without one, for what people do to a run that nobody works on.
 pub(crate) struct ClaimedStore<'a> {
@@ -27,10 +28,21 @@ impl<'a> ClaimedStore<'a> {
 
 impl Journal for ClaimedStore<'_> {
     fn append(&self, entry: Entry, class: Class) -> Result<(), JournalError> {
-        match self.claim {
-            Some(claim) => self.works.ledger.claimed(claim).append(entry, class),
-            None => self.works.ledger.append(entry, class),
+        let Some(claim) = self.claim else { return self.works.ledger.append(entry, class) };
+        let (journal, at, act) = (self.works.ledger.claimed(claim), entry.at, Act::of(&entry));
+        if matches!(entry.record, Record::Happened(Event::Settled)) {
+            // Nothing of a run is recorded after its end.
+            for told in self.works.sum_up(&claim.run, at)? {
+                journal.append(told, Class::Ordered)?;
+            }
         }
+        journal.append(entry, class)?;
+        if let Some(act) = act {
+            for told in self.works.count(&claim.run, at, &act)? {
+                journal.append(told, Class::Durable)?;
+            }
+        }
+        Ok(())
     }
 
     fn recall(&self, run: &RunId, order: &Digest) -> Result<Option<Deed>, JournalError> {
@@ -39,6 +51,10 @@ impl Journal for ClaimedStore<'_> {
 
     fn approval(&self, order: &Digest, now: Time) -> Result<Option<Approval>, JournalError> {
         self.works.ledger.approval(order, now)
+    }
+
+    fn seen(&self, agent: &AgentName) -> Seen {
+        self.works.watch.seen(agent)
     }
 }
 

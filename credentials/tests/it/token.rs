@@ -10,8 +10,8 @@ use selvedge_credentials::{
 };
 use selvedge_domain::orders::{Delegate, MintCredential};
 use selvedge_domain::{
-    AgentName, Autonomy, Duration, Endpoint, Grant, HostPattern, Intent, LeaseId, LeaseState, Loan, May, Method, Owner,
-    Reach, RepoName, RunId, TaskId, Time, Trust, WorkloadId,
+    AgentName, Autonomy, Conduct, Duration, Endpoint, Grant, HostPattern, Intent, LeaseId, LeaseState, Loan, May,
+    Method, Owner, Reach, RepoName, RunId, TaskId, Time, Trust, WorkloadId,
 };
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ pub(crate) fn permitted(parent: &Parent, order: Delegate) -> Result<Permit<Deleg
         name: parent.workload.agent().clone(),
         owner: Owner::parse("team").unwrap(),
         trust: parent.grant.trust,
-        autonomy: Autonomy::Supervised,
+        conduct: Conduct::unseen(Autonomy::Supervised),
         grant: Box::new(parent.grant.clone()),
     };
     permit_for(&subject, parent.workload.run().clone(), order)

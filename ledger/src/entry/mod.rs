@@ -5,6 +5,7 @@
 
 mod approval_asked;
 mod approval_denied;
+mod behaved;
 mod decided;
 mod done;
 mod happened;
@@ -118,6 +119,7 @@ pub(crate) fn encode(record: &Record) -> Result<Stored, DecodeError> {
             stored(&keeper_started::V1::store(version, configuration, policies.as_ref()))
         }
         Record::KeyChanged { credential, change } => stored(&key_changed::V1::store(credential, *change)),
+        Record::Behaved { agent, behaviour } => stored(&behaved::V1::store(agent, behaviour)),
         Record::TenureChanged { of, owner, change } => stored(&tenure_changed::V1::store(of, owner, *change)),
         Record::RulesChanged { configuration, policies } => {
             stored(&rules_changed::V1::store(configuration, policies.as_ref()))
@@ -147,6 +149,7 @@ pub(crate) fn decode(kind: &str, version: u32, body: &str) -> Result<Record, Dec
         keeper_started::V1::NAME => keeper_started::V1::read(version, body),
         key_changed::V1::NAME => key_changed::V1::read(version, body),
         tenure_changed::V1::NAME => tenure_changed::V1::read(version, body),
+        behaved::V1::NAME => behaved::V1::read(version, body),
         rules_changed::V1::NAME => rules_changed::V1::read(version, body),
         _ => None,
     };

@@ -9,11 +9,12 @@ use proptest::strategy::ValueTree as _;
 use selvedge_authority::{Code, Denial, HaltScope, KeyChange, Observation, PolicyName, Record, Relinquished, Verdict};
 use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens};
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, Ceiling, CheckReport, CommitId, CredentialName, Deed, Description, Digest, Effect,
-    EffectKind, Endpoint, Event, Failure, Field, Handed, HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May,
-    Method, Outcome, Owner, Person, ProposalNumber, Reach, RepoName, Resource, ResourceKind, Revocation, RunId, Task,
-    TaskId, TenureChange, TestCount, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified,
-    Vouchee, WaitKind, WorkloadId,
+    Actor, AgentName, Amount, Amounts, ApprovalId, Autonomy, Behaviour, Capabilities, Ceiling, CheckReport, CommitId,
+    CredentialName, Deed, Departure, Description, Digest, Effect, EffectKind, Endpoint, Event, Failure, Field, Handed,
+    HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May, Method, Outcome, Owner, Person, Power, Profile,
+    ProposalNumber, Reach, RepoName, Resource, ResourceKind, Revocation, RunId, Started, Task, TaskId, TenureChange,
+    TestCount, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, Vouchee, WaitKind,
+    WorkloadId,
 };
 
 use super::{decode, encode};
@@ -318,8 +319,45 @@ fn vouchee() -> impl Strategy<Value = Vouchee> {
     ]
 }
 
+fn capabilities() -> impl Strategy<Value = Capabilities> {
+    let powers = btree_set(prop::sample::select(Power::ALL), 0..3);
+    (prop::sample::select(Started::ALL), any::<[u32; 7]>(), powers).prop_map(|(started, counts, powers)| {
+        let [chain_depth, model_calls, tool_calls, tools, queued, changes, confirmed] = counts;
+        Capabilities { started, chain_depth, model_calls, tool_calls, tools, queued, changes, confirmed, powers }
+    })
+}
+
+fn departure() -> impl Strategy<Value = Departure> {
+    prop_oneof![
+        text().prop_map(Departure::Tool),
+        text().prop_map(Departure::Host),
+        (prop::sample::select(Amount::ALL), any::<[u64; 3]>())
+            .prop_map(|(what, [seen, median, spread])| Departure::Amount { what, seen, median, spread }),
+    ]
+}
+
+fn behaviour() -> impl Strategy<Value = Behaviour> {
+    let autonomy = || prop::sample::select(Autonomy::ALL);
+    prop_oneof![
+        (capabilities(), btree_set(text(), 0..3), btree_set(text(), 0..3), any::<[u64; 4]>()).prop_map(
+            |(facts, tools, hosts, [calls, bytes, cost, millis])| {
+                let amounts = Amounts { calls, bytes, cost, millis };
+                Behaviour::Settled(Box::new(Profile { facts, tools, hosts, amounts }))
+            }
+        ),
+        (autonomy(), autonomy(), capabilities()).prop_map(|(registered, seen, facts)| Behaviour::Drifted {
+            registered,
+            seen,
+            facts
+        }),
+        (vec(departure(), 0..3), any::<bool>())
+            .prop_map(|(departures, lowers_trust)| Behaviour::Departed { departures, lowers_trust }),
+    ]
+}
+
 fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
+        (agent(), behaviour()).prop_map(|(agent, behaviour)| Record::Behaved { agent, behaviour }),
         trigger().prop_map(|trigger| Record::Triggered(Box::new(trigger))),
         trigger_id().prop_map(|trigger| Record::RunBegan { trigger }),
         event().prop_map(Record::Happened),

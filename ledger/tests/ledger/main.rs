@@ -8,6 +8,7 @@
     reason = "a test may be blunt"
 )]
 
+mod behaviours;
 mod crash;
 mod export;
 mod full_disk;

@@ -9,7 +9,7 @@ use selvedge_domain::{Autonomy, Description, Intent, Method, Order as _, Sensiti
 
 use super::world::{
     access, admit, admit_child, admit_for, agent, approve_others, approve_own, borrow, borrow_standing, check, child,
-    credential, delegate, enqueue, enqueue_of_a_child, http, merge_others, merge_own, mint_for, mint_standing,
+    credential, delegate, drifted, enqueue, enqueue_of_a_child, http, merge_others, merge_own, mint_for, mint_standing,
     model_call, names, person, plain, propose, propose_with_gate, push, push_git, question, read_git, tool_call,
     untyped, work,
 };
@@ -17,7 +17,7 @@ use crate::Policies;
 
 const LEGEND: &str = "\
 Agents by trust: observe, draft, propose, land, release; `assistant` is an agent trusted with `propose` that is graded
-as an assistant. What a run's grant does not hold is refused before policy is asked, and is not shown here.
+as an assistant; `drifted` one with `release` that is registered as supervised and was seen to be autonomous. What a run's grant does not hold is refused before policy is asked, and is not shown here.
 
 ";
 
@@ -29,6 +29,7 @@ fn subjects() -> Vec<(&'static str, Subject)> {
         ("land", agent(Trust::Land, Autonomy::Autonomous)),
         ("release", agent(Trust::Release, Autonomy::Autonomous)),
         ("assistant", agent(Trust::Propose, Autonomy::Assistant)),
+        ("drifted", drifted(Trust::Release, Autonomy::Supervised, Autonomy::Autonomous)),
         ("person", person()),
         ("factory", Subject::Factory),
     ]

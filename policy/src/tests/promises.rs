@@ -7,8 +7,8 @@ use selvedge_domain::{
 };
 
 use super::world::{
-    agent, check, child, enqueue, http, load, merge_others, merge_own, mint, one_of_each_verb, person, plain, propose,
-    question, work,
+    agent, check, child, drifted, enqueue, http, load, merge_others, merge_own, mint, one_of_each_verb, person, plain,
+    propose, question, work,
 };
 use crate::facts::{Fact, Parts, Value, parts};
 use crate::judge::{Evaluation, Sight, evaluate};
@@ -224,7 +224,12 @@ fn no_kind_of_order_gains_from_a_fact_left_out_a44() {
     let defaults = Policies::defaults().unwrap();
     let tainted = Context { tainted: true, ..plain() };
     for order in one_of_each_verb() {
-        for subject in [agent(Trust::Release, Autonomy::Autonomous), agent(Trust::Draft, Autonomy::ALL[0]), person()] {
+        for subject in [
+            agent(Trust::Release, Autonomy::Autonomous),
+            agent(Trust::Draft, Autonomy::ALL[0]),
+            drifted(Trust::Release, Autonomy::Assistant, Autonomy::Supervised),
+            person(),
+        ] {
             for (context, approved) in [(&plain(), false), (&plain(), true), (&tainted, false)] {
                 let asking = Question { approved, ..question(&subject, &order, context) };
                 let dropped = no_fact_less_allows(&defaults, &asking, &format!("{subject:?}"));

@@ -8,10 +8,10 @@ use selvedge_domain::orders::{
     OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
 };
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Description, Digest,
-    Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, ModelName, Order as _, Owner, Person,
-    ProposalNumber, Reach, RepoName, Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId,
-    Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
+    Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, Conduct, CredentialName, Description,
+    Digest, Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, ModelName, Order as _, Owner,
+    Person, ProposalNumber, Reach, RepoName, Resource, ResourceKind, RunId, Seen, Sensitivity, Tenure, TestName, Time,
+    TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
 };
 
 use crate::Policies;
@@ -31,9 +31,14 @@ pub(crate) fn agent(trust: Trust, autonomy: Autonomy) -> Subject {
         name,
         owner: Owner::parse("team-shop@acme.example").unwrap(),
         trust,
-        autonomy,
+        conduct: Conduct::unseen(autonomy),
         grant: Box::new(grant(trust)),
     }
+}
+
+/// An agent that was seen to be more than it is registered as.
+pub(crate) fn drifted(trust: Trust, registered: Autonomy, seen: Autonomy) -> Subject {
+    agent(trust, registered).as_seen(Seen { autonomy: Some(seen), ..Seen::default() })
 }
 
 pub(crate) fn fixer() -> Subject {
