@@ -520,11 +520,11 @@ fn see_that_git_is_inside(host: &HostGit) -> Result<(), CliError> {
     }
 }
 
-/// Which git does the work, once it is known that it can.
-pub(crate) fn git_at_work() -> Result<PathBuf, CliError> {
+/// The git that does the work, once it is known that it can.
+pub(crate) fn git_at_work() -> Result<HostGit, CliError> {
     let host = host_git()?;
     see_that_git_is_inside(&host)?;
-    Ok(host.program().to_owned())
+    Ok(host)
 }
 
 /// Takes a repository in; says where the factory's own bare clone of it is.

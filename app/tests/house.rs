@@ -132,8 +132,6 @@ fn git_is_started_only_where_it_is_known_to_be_safe() {
     let known = [
         // Asks where a repository is and what it is called, with nothing that could run.
         "app/src/cli/init.rs",
-        // Asks for git's version.
-        "app/src/cli/local.rs",
         // In repositories that the demonstration makes.
         "app/src/demo/scratch.rs",
         // In the operator's own directory of advisories.

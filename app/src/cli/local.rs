@@ -1,7 +1,6 @@
 //! Commands that need no keeper: demo, doctor, schema, exit codes, advisories.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use clap::{Args, Subcommand};
 
@@ -67,10 +66,8 @@ pub(crate) fn doctor(common: &Common, output: &mut Output) -> Result<u8, CliErro
     let state = State::locate(common.state.as_deref())?;
     state.create()?;
     let at_work = wiring::git_at_work();
-    let version = |git: &PathBuf| Command::new(git).arg("--version").output().ok();
     let git = match &at_work {
-        Ok(git) => version(git)
-            .map_or_else(|| "does not answer".to_owned(), |v| String::from_utf8_lossy(&v.stdout).trim().to_owned()),
+        Ok(git) => format!("git version {}", git.version()),
         Err(error) => format!("missing: {}", error.message),
     };
     let report = wiring::probe(&state)?;

@@ -19,6 +19,7 @@ use super::{ANSWER, GitCall, GitError, GitOutput, GitRunner};
 #[derive(Debug, Clone)]
 pub struct HostGit {
     program: PathBuf,
+    version: String,
 }
 
 /// The first version with `merge-tree --write-tree --merge-base` and `ls-tree` as we use them.
@@ -32,6 +33,11 @@ impl HostGit {
     /// The program that was found.
     pub fn program(&self) -> &Path {
         &self.program
+    }
+
+    /// The version it says it is.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// Finds git in the absolute directories of a search path such as `$PATH`.
@@ -48,14 +54,16 @@ impl HostGit {
 
     /// Uses the git at `program`, if it is new enough.
     pub fn at(program: PathBuf) -> Result<Self, GitError> {
-        let git = Self { program };
+        let git = Self { program, version: String::new() };
         let call =
             GitCall { repo: Path::new("/dev/null"), args: &["version"], stdin: b"", source: None, limits: ANSWER };
         let said = String::from_utf8_lossy(&git.run(&call)?.whole(&call)?).trim().to_owned();
         let version = said.strip_prefix("git version ").unwrap_or(&said);
         let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
         match (numbers.next().flatten(), numbers.next().flatten()) {
-            (Some(major), Some(minor)) if (major, minor) >= VERSION_NEEDED => Ok(git),
+            (Some(major), Some(minor)) if (major, minor) >= VERSION_NEEDED => {
+                Ok(Self { version: version.to_owned(), ..git })
+            }
             _ => Err(GitError::TooOld { path: git.program, found: version.to_owned(), needed: "2.40" }),
         }
     }
