@@ -93,6 +93,7 @@ fn tell(keeper: &Arc<Keeper>, scratch: &scratch::Scratch, output: &Output) -> Re
     output.heading("1. a vulnerable dependency is found, fixed, verified and proposed");
     let scan = RunRequest {
         agent: String::new(),
+        pipeline: None,
         repo: Some(scratch::REPO.to_owned()),
         text: "remediate the first vulnerable dependency".to_owned(),
         argv: Vec::new(),
