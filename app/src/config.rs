@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use selvedge_authority::TO_START;
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
-    AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, ModelName, Owner, Reach,
-    RepoName, Sensitivity, Tenure, Trust,
+    AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, ModelName, Owner,
+    PipelineName, Reach, RepoName, Sensitivity, Tenure, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::GraphqlService;
@@ -27,6 +27,7 @@ mod file;
 mod forge_tokens;
 mod graphql;
 mod models;
+mod pipelines;
 mod propose;
 mod rights;
 mod send;
@@ -41,6 +42,7 @@ pub(crate) use file::{
     Addresses as AddressesFile, Agent as AgentFile, File, Limits, Model as ModelFile, ModelPrice, schema,
 };
 pub(crate) use models::{ModelConfig, Price};
+pub(crate) use pipelines::PipelineConfig;
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};
 pub(crate) use send::SendLimits;
@@ -87,6 +89,7 @@ pub(crate) struct Config {
     pub(crate) digest: Digest,
     pub(crate) repos: BTreeMap<RepoName, RepoConfig>,
     pub(crate) agents: BTreeMap<AgentName, AgentConfig>,
+    pub(crate) pipelines: BTreeMap<PipelineName, PipelineConfig>,
     pub(crate) schedule: Vec<Scheduled>,
     pub(crate) registries: BTreeMap<String, RegistryConfig>,
     pub(crate) credentials: BTreeMap<CredentialName, CredentialConfig>,
@@ -229,6 +232,7 @@ impl Reader<'_> {
             slots: self.at_least_one("factory.slots", file.factory.slots)?,
             digest,
             repos,
+            pipelines: self.pipelines(file, &agents)?,
             agents,
             schedule,
             registries,

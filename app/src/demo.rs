@@ -103,6 +103,7 @@ fn tell(
     output.heading("1. a vulnerable dependency is found, fixed, verified and proposed");
     let scan = RunRequest {
         agent: String::new(),
+        pipeline: None,
         repo: Some(scratch::REPO.to_owned()),
         text: "remediate the first vulnerable dependency".to_owned(),
         argv: Vec::new(),

@@ -34,6 +34,7 @@ mod door;
 mod furnish;
 mod gate;
 mod git;
+mod handover;
 mod identity;
 mod jailed_git;
 mod leak;

@@ -16,6 +16,7 @@ const RUN_FIELDS: &[&str] = &[
     "changed_at",
     "intent",
     "outcome",
+    "pipeline",
     "repo",
     "run",
     "stage",

@@ -235,6 +235,8 @@ impl Granted for EnqueueTask {
                 if Ceiling::from(grant).contains(&handed.ceiling) { Ok(()) } else { Err(Outside::Wider) }
             }
             (TriggerSource::Child, None) => Err(Outside::Wider),
+            // Who works next in a pipeline is said by its configuration: no agent's grant reaches this far.
+            (TriggerSource::Stage, _) => Err(Outside::Wider),
             _ => needs(grant, May::FollowUp, Trust::Observe),
         }
     }
@@ -306,7 +308,15 @@ mod tests {
         assert_eq!(asked(child, None).within(&held), Err(Outside::Wider), "it could do whatever its agent may");
         let idle = Grant { may: [May::Read, May::Write, May::FollowUp].into(), ..held.clone() };
         assert_eq!(asked(child, Some(less.clone())).within(&idle), Err(Outside::May(May::Delegate)));
-        assert_eq!(asked(TriggerSource::FollowUp, Some(less)).within(&held), Err(Outside::May(May::FollowUp)));
+        assert_eq!(asked(TriggerSource::FollowUp, Some(less.clone())).within(&held), Err(Outside::May(May::FollowUp)));
+        let all = Grant { may: May::ALL.iter().copied().collect(), trust: Trust::Release, ..held.clone() };
+        for given in [None, Some(less)] {
+            assert_eq!(
+                asked(TriggerSource::Stage, given).within(&all),
+                Err(Outside::Wider),
+                "no agent queues a stage (A5)"
+            );
+        }
     }
 
     #[test]

@@ -32,6 +32,46 @@ pub struct CredentialName(String);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelName(String);
 
+/// A pipeline the operator configured, for example `fix`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PipelineName(String);
+
+/// One part of a pipeline, for example `plan`. Files that are handed over are named after it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartName(String);
+
+impl PipelineName {
+    /// Reads a pipeline's name.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        is_slug(text).then(|| Self(text.to_owned())).ok_or_else(|| BadName {
+            text: text.chars().take(64).collect(),
+            kind: "a pipeline's",
+            slash: "",
+        })
+    }
+
+    /// The name as the user wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartName {
+    /// Reads the name of a pipeline's stage.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        is_slug(text).then(|| Self(text.to_owned())).ok_or_else(|| BadName {
+            text: text.chars().take(64).collect(),
+            kind: "a stage's",
+            slash: "",
+        })
+    }
+
+    /// The name as the user wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl ModelName {
     /// Reads a model's name.
     pub fn parse(text: &str) -> Result<Self, BadName> {
@@ -124,7 +164,7 @@ macro_rules! shown_as_text {
         }
     )*};
 }
-shown_as_text!(AgentName RepoName CredentialName ModelName);
+shown_as_text!(AgentName RepoName CredentialName ModelName PipelineName PartName);
 
 #[cfg(test)]
 mod tests {

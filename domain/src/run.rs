@@ -133,7 +133,7 @@ pub struct Run {
     attempts: u32,
     follow_ups: Vec<String>,
     effect: Option<Effect>,
-    verified: Option<CommitId>,
+    verified: Option<Verified>,
     leases: BTreeMap<LeaseId, LeaseState>,
 }
 
@@ -201,7 +201,7 @@ impl Run {
                 self.effect = Some(effect.clone());
                 self.follow_ups.clone_from(follow_ups);
             }
-            Event::Verified(verified) => self.verified = Some(verified.commit().clone()),
+            Event::Verified(verified) => self.verified = Some(verified.clone()),
             Event::LeaseAnnounced(lease) => {
                 self.leases.insert(lease.clone(), LeaseState::Announced);
             }
@@ -290,6 +290,11 @@ impl Run {
 
     /// The commit that passed its checks, once one did.
     pub fn verified_commit(&self) -> Option<&CommitId> {
+        self.verified.as_ref().map(Verified::commit)
+    }
+
+    /// That commit with what its checks came to.
+    pub fn verified(&self) -> Option<&Verified> {
         self.verified.as_ref()
     }
 

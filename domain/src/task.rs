@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{Actor, AgentName, Ceiling, CommitId, Digest, RepoName, RunId, TaskId, TriggerId, Trust};
+use crate::{Actor, AgentName, Ceiling, CommitId, Digest, Part, RepoName, RunId, TaskId, TriggerId, Trust};
 
 /// What asked for work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,8 @@ pub enum TriggerSource {
     FollowUp,
     /// A run at work, for a child with less than it holds itself.
     Child,
+    /// A pipeline whose part before this one ended well. Nobody but the factory asks like this.
+    Stage,
 }
 
 /// A request for work, as it arrived. Its text is frozen: a later edit is another trigger.
@@ -54,6 +56,8 @@ pub struct Lineage {
     pub starts_from: Option<CommitId>,
     /// What a run in the chain gave when it asked for a child; none where nobody did. Nothing below uses more.
     pub within: Option<Box<Handed>>,
+    /// The part of a pipeline that this is, or hangs on; none outside of pipelines.
+    pub part: Option<Box<Part>>,
 }
 
 /// What a run that asks for a child hands it.
@@ -100,6 +104,7 @@ impl Lineage {
             ceiling: Trust::Release,
             starts_from: None,
             within: None,
+            part: None,
         }
     }
 
@@ -125,7 +130,7 @@ impl Lineage {
 
     /// Whether a run of the chain that this hangs on is the one with this id: what ends that run ends this.
     pub fn hangs_on(&self, run: &RunId) -> bool {
-        self.within.is_some() && self.ancestors.contains(run)
+        (self.within.is_some() || self.part.is_some()) && self.ancestors.contains(run)
     }
 }
 
@@ -149,14 +154,25 @@ impl Trigger {
         let fixed = [self.source.as_str(), &by, self.repo.as_str(), self.agent.as_str(), &self.text];
         // A child has no program of its own, so that these are never taken for its words.
         let handed = self.lineage.within.as_ref().map(|handed| handed.words()).unwrap_or_default();
-        let asked = self.argv.iter().chain(&handed).map(String::as_str);
+        // Nor has a part of a pipeline.
+        let part = self.lineage.part.as_ref().map(|part| part.words()).unwrap_or_default();
+        let asked = self.argv.iter().chain(&handed).chain(&part).map(String::as_str);
         Digest::of_parts(fixed.into_iter().chain(asked).map(str::as_bytes))
+    }
+}
+
+impl Trigger {
+    /// The part of a pipeline that the run of this trigger is. What a part asks for besides, a child say, is none.
+    pub fn part(&self) -> Option<&Part> {
+        let is_beside = matches!(self.source, TriggerSource::Child | TriggerSource::FollowUp);
+        self.lineage.part.as_deref().filter(|_| !is_beside)
     }
 }
 
 impl TriggerSource {
     /// Every source.
-    pub const ALL: &'static [Self] = &[Self::Command, Self::Scan, Self::Schedule, Self::FollowUp, Self::Child];
+    pub const ALL: &'static [Self] =
+        &[Self::Command, Self::Scan, Self::Schedule, Self::FollowUp, Self::Child, Self::Stage];
 
     /// The word in records.
     pub fn as_str(self) -> &'static str {
@@ -166,6 +182,7 @@ impl TriggerSource {
             Self::Schedule => "schedule",
             Self::FollowUp => "follow-up",
             Self::Child => "child",
+            Self::Stage => "stage",
         }
     }
 

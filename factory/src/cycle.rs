@@ -121,7 +121,7 @@ impl Factory<'_> {
                 Stage::Parking(_) | Stage::Closing(_) => match self.give_back(run)? {
                     Ok(clean) => {
                         run = clean;
-                        self.queue_follow_ups(&run).map(|()| match stage {
+                        self.queue_follow_ups(&run).and_then(|()| self.queue_next_part(&run)).map(|()| match stage {
                             Stage::Parking(_) => Event::Parked,
                             _ => Event::Revoked,
                         })
@@ -182,6 +182,7 @@ impl Factory<'_> {
     /// May the factory act on this trigger at all? Nothing is touched before (requirement A3).
     fn admit(&self, run: &Run) -> Result<Event, Halt> {
         let desk = self.desk(run)?;
+        self.see_that_part_stands(run)?;
         let (intent, tenure) = (desk.agent.intent, desk.agent.tenure);
         let order = AdmitTask { trigger: run.trigger().clone(), intent, tenure };
         let task = desk.funnel(self).perform(order, |permit| {
@@ -299,8 +300,9 @@ impl Factory<'_> {
             sensitivity: repository.sensitivity,
             chain_depth: trigger.lineage.depth(),
             follow_ups_left: repository.chain_depth_max.saturating_sub(depth),
-            // What a follow-up asks for is an agent's words, except where a fixed program words it.
-            tainted: trigger.lineage.depth() > 0 && agent.intent != Intent::RemediateDependencies,
+            // What a follow-up asks for is an agent's words, except where a fixed program words it; and so is what a pipeline hands over.
+            tainted: trigger.lineage.depth() > 0
+                && (agent.intent != Intent::RemediateDependencies || trigger.lineage.part.is_some()),
             lands_unattended: repository.lands_unattended,
             configuration: self.registry.configuration(),
         };

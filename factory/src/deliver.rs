@@ -18,6 +18,9 @@ impl Factory<'_> {
         let summary = run.effect().map_or("", summary_of);
         let offer = self.repositories.offer(task, summary, verified).map_err(Stop::Act)?;
         self.hold_secrets(run, &offer)?;
+        if let Some(handed_over) = self.hand_over(run, verified)? {
+            return Ok(handed_over);
+        }
         let order = OpenProposal {
             run: run.id().clone(),
             repo: desk.repository.name.clone(),
@@ -53,7 +56,8 @@ impl Factory<'_> {
             run.outcome(),
             Some(Outcome::Proposed(_) | Outcome::Changed { .. } | Outcome::NothingToDo { .. } | Outcome::Held { .. })
         );
-        if !ended_well || run.follow_ups().is_empty() {
+        // What follows in a pipeline is said by its configuration alone.
+        if !ended_well || run.follow_ups().is_empty() || run.trigger().lineage.part.is_some() {
             return Ok(());
         }
         let desk = match self.desk(run) {

@@ -12,6 +12,7 @@ mod doorkeeper;
 mod identity;
 mod lend;
 mod people;
+mod pipeline;
 pub mod ports;
 mod recover;
 mod renewal;

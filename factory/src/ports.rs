@@ -12,8 +12,8 @@ use selvedge_domain::orders::{
 };
 use selvedge_domain::{
     AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Digest, Duration, Handed, Intent,
-    LeaseId, Loan, May, ModelName, Owner, ProposalNumber, Reach, RepoName, Run, RunId, Sensitivity, Task, Tenure, Time,
-    TreeId, Trigger, TriggerId, Trust, Verified,
+    LeaseId, Loan, May, ModelName, Owner, PartName, PipelineName, ProposalNumber, Reach, RepoName, Run, RunId,
+    Sensitivity, Task, Tenure, Time, TreeId, Trigger, TriggerId, Trust, Verified,
 };
 
 use crate::access::{Access, nothing_to_ask};
@@ -58,6 +58,12 @@ pub trait Registry: Sync {
     /// The credential with this name.
     fn credential(&self, name: &CredentialName) -> Option<Credential>;
 
+    /// The pipeline with this name; none where nobody configured any.
+    fn pipeline(&self, name: &PipelineName) -> Option<Pipeline> {
+        let _unknown = name;
+        None
+    }
+
     /// Fingerprint of the configuration in force.
     fn configuration(&self) -> Digest;
 
@@ -100,6 +106,28 @@ pub struct Agent {
     pub attempt_at_most: Duration,
     /// Whether somebody answers for it.
     pub tenure: Tenure,
+}
+
+/// A configured pipeline: who works on one task, in which order (requirement A5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: PipelineName,
+    /// Fingerprint of all of it.
+    pub definition: Digest,
+    /// Its parts, in order.
+    pub parts: Vec<PipelinePart>,
+}
+
+/// One part of a configured pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipelinePart {
+    /// What it is called.
+    pub name: PartName,
+    /// Who works on it.
+    pub agent: AgentName,
+    /// Whether it says yes or no to the change of the part before it.
+    pub reviews: bool,
 }
 
 /// A configured credential. Whoever owns it answers for it when it leaks (requirement B6).

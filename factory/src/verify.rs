@@ -13,6 +13,10 @@ impl Factory<'_> {
         *run = self.end_attempt(run.clone())?.map_err(Halt::Later)?;
         let desk = self.desk(run)?;
         let task = desk.task(run)?;
+        self.see_that_part_stands(run)?;
+        if run.trigger().part().is_some_and(|part| part.reviews) {
+            return self.reviewed(run, task, effect);
+        }
         let commit = match effect {
             Effect::Nothing { because } => {
                 return Err(Halt::End(Outcome::NothingToDo { because: because.clone() }));

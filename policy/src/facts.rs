@@ -91,6 +91,26 @@ const QUEUED: [&[&str]; 2] = [
     ],
 ];
 
+/// Facts of a task to be admitted, by what asks: which part of a pipeline it is, is there for every part.
+const ADMITTED: [&[&str]; 2] = [
+    &["trigger", "trigger_digest", "source", "asked_by", "intent", "agent", "text", "argv", "tenure"],
+    &[
+        "trigger",
+        "trigger_digest",
+        "source",
+        "asked_by",
+        "intent",
+        "agent",
+        "text",
+        "argv",
+        "tenure",
+        "pipeline",
+        "part",
+        "reviews",
+        "reviews_own",
+    ],
+];
+
 fn complete(order: &Description) -> Result<(), Misfit> {
     let are_all = |names: &[&str]| names.iter().copied().eq(order.fields.iter().map(|(name, _)| *name));
     let is_whole = match order.verb {
@@ -99,6 +119,11 @@ fn complete(order: &Description) -> Result<(), Misfit> {
         Verb::TaskEnqueue => {
             let is_child = order.text("source") == Some(TriggerSource::Child.as_str());
             QUEUED.iter().skip(usize::from(is_child)).any(|names| are_all(names))
+        }
+        // A part of a pipeline that does not say which could review what it made.
+        Verb::TaskAdmit => {
+            let is_stage = order.text("source") == Some(TriggerSource::Stage.as_str());
+            ADMITTED.iter().skip(usize::from(is_stage)).any(|names| are_all(names))
         }
         _ => true,
     };

@@ -8,17 +8,17 @@ use selvedge_domain::orders::{
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, CheckReport, CommitId, CredentialName, Deed, Digest, Failure, LeaseId, Order,
-    ProposalNumber, RepoName, Run, RunId, Task, TestName, Time, TreeId, TriggerId, Verified,
+    PipelineName, ProposalNumber, RepoName, Run, RunId, Task, TestName, Time, TreeId, TriggerId, Verified,
 };
 use selvedge_factory::ports::{
-    Agent, Answer, Clock, Credential, Doorkeeper, Entropy, Lender, Offer, Queue, Registry, Repositories, Repository,
-    Store, TakenBack, Workplace,
+    Agent, Answer, Clock, Credential, Doorkeeper, Entropy, Lender, Offer, Pipeline, Queue, Registry, Repositories,
+    Repository, Store, TakenBack, Workplace,
 };
 
 use crate::faults::{Fault, Kind};
 use crate::keeper::{Keeper, lock};
 use crate::notebook::began;
-use crate::scenario::credential;
+use crate::scenario::{credential, pipeline};
 use crate::teeth::Break;
 use crate::world::{CANARY, Fact, Held, Purpose};
 
@@ -57,6 +57,11 @@ impl Registry for Keeper<'_, '_> {
     fn credential(&self, name: &CredentialName) -> Option<Credential> {
         self.ask("registry.credential");
         Some(credential(name))
+    }
+
+    fn pipeline(&self, name: &PipelineName) -> Option<Pipeline> {
+        self.ask("registry.pipeline");
+        Some(pipeline()).filter(|known| known.name == *name)
     }
 
     fn configuration(&self) -> Digest {
@@ -386,11 +391,17 @@ impl Repositories for Keeper<'_, '_> {
 impl Queue for Keeper<'_, '_> {
     fn enqueue(&self, permit: &Permit<EnqueueTask>) -> Result<TriggerId, ActError> {
         let trigger = &permit.order().trigger;
-        let Actor::Workload(by) = &trigger.by else {
-            return Err(ActError::Permanent("only runs queue follow-ups".to_owned()));
+        let before = match &trigger.by {
+            Actor::Workload(by) => Some(by.run()),
+            // A pipeline goes on behind a run of its.
+            Actor::Factory => trigger.lineage.ancestors.first(),
+            Actor::Person(_) => None,
         };
-        self.act("enqueue", by.run(), || {
-            self.acted(permit, by.run());
+        let Some(before) = before else {
+            return Err(ActError::Permanent("only runs queue what follows them".to_owned()));
+        };
+        self.act("enqueue", before, || {
+            self.acted(permit, before);
             let known = lock(&self.sim.written)
                 .iter()
                 .any(|entry| matches!(&entry.record, Record::Triggered(queued) if queued.id == trigger.id));

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use selvedge_authority::HaltScope;
 use selvedge_domain::{
-    Actor, AgentName, Autonomy, CredentialName, Duration, Endpoint, HostPattern, Intent, Lineage, Loan, May, Method,
-    Owner, Person, Reach, RepoName, Sensitivity, Tenure, Trigger, TriggerId, TriggerSource, Trust,
+    Actor, AgentName, Autonomy, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, Lineage, Loan, May,
+    Method, Owner, PartName, Person, PipelineName, Reach, RepoName, Sensitivity, Tenure, Trigger, TriggerId,
+    TriggerSource, Trust,
 };
-use selvedge_factory::ports::{Agent, Credential, Repository};
+use selvedge_factory::ports::{Agent, Credential, Pipeline, PipelinePart, Repository};
 
 use crate::rules::Rules;
 
@@ -106,6 +107,16 @@ impl Scenario {
         let number = u64::try_from(self.triggers.len()).unwrap_or(u64::MAX);
         self.triggers.push(trigger(number, agent, "acme/shop", text));
         self
+    }
+
+    /// Asks the pipeline for this.
+    #[must_use]
+    pub fn pipes(self, text: &str) -> Self {
+        let mut asked = self.asks("runner", text);
+        if let Some(first) = asked.triggers.last_mut() {
+            first.lineage.part = pipeline().part(1).map(|(part, _)| Box::new(part));
+        }
+        asked
     }
 
     /// How it ends when nothing fails.
@@ -208,6 +219,21 @@ fn repository(name: &str) -> Repository {
         lands_unattended: false,
         chain_depth_max: CHAIN_DEPTH_MAX,
         approval_within: APPROVAL_WITHIN,
+    }
+}
+
+/// The one pipeline: a plan, a change, a review.
+#[expect(clippy::expect_used, reason = "by INVARIANT: the names are written here and parse")]
+pub(crate) fn pipeline() -> Pipeline {
+    let part = |name: &str, agent: &str, reviews| PipelinePart {
+        name: PartName::parse(name).expect("a stage's name"),
+        agent: AgentName::parse(agent).expect("an agent's name"),
+        reviews,
+    };
+    Pipeline {
+        name: PipelineName::parse("fix").expect("a pipeline's name"),
+        definition: Digest::of_parts([b"fix".as_slice()]),
+        parts: vec![part("plan", "runner", false), part("execute", "fixer", false), part("review", "borrower", true)],
     }
 }
 

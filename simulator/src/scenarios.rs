@@ -1,14 +1,14 @@
 //! Every scenario of the crash matrix. A new one is crashed everywhere by being in this list.
 
 use selvedge_authority::HaltScope;
-use selvedge_domain::Duration;
+use selvedge_domain::{AgentName, Digest, Duration, Lineage};
 
 use crate::rules::Rules;
-use crate::scenario::{Happening, Lending, Scenario};
+use crate::scenario::{Happening, Lending, Scenario, pipeline};
 
 /// All of them.
 pub fn all() -> Vec<Scenario> {
-    [work(), people(), halts(), changes(), credentials(), machines()].concat()
+    [work(), pipelines(), people(), halts(), changes(), credentials(), machines()].concat()
 }
 
 const HOUR: Duration = Duration::from_seconds(3600);
@@ -38,6 +38,36 @@ fn work() -> Vec<Scenario> {
         Scenario { checks: 0, ..plain("no checks is not green").asks("fixer", "fix").ends(&["held"]) },
         plain("an ad-hoc command").asks("runner", "list").ends(&["changed"]),
     ]
+}
+
+fn pipelines() -> Vec<Scenario> {
+    let piped = |name, text: &str, outcomes: &[&'static str]| Scenario::plain(name).pipes(text).ends(outcomes);
+    let asking = || Rules::open().ask("proposal.open");
+    vec![
+        piped("a pipeline proposes what was reviewed", "fix; then more", &["changed", "changed", "proposed"]),
+        piped("a person says no to what was reviewed", "fix", &["changed", "changed", "refused"])
+            .under(asking())
+            .then(&[Happening::Restart, Happening::Deny]),
+        piped("nothing may follow the first stage", "fix", &["changed"]).under(Rules::open().deny("task.enqueue")),
+        posing("a review by an agent that had a hand in it", |lineage, agent| lineage.agents.extend([agent])),
+        posing("a stage of a pipeline that has changed", |lineage, _| {
+            if let Some(part) = &mut lineage.part {
+                part.definition = Digest::of_parts([b"before".as_slice()]);
+            }
+        }),
+        piped("a pipeline is halted during its first stage", "fix", &["halted"])
+            .meanwhile(&[Happening::Halt(HaltScope::All)]),
+    ]
+}
+
+/// A trigger that passes for the last stage of the pipeline, and is none.
+fn posing(name: &'static str, change: fn(&mut Lineage, AgentName)) -> Scenario {
+    let mut asked = Scenario::plain(name).asks("borrower", "fix").ends(&["refused"]);
+    if let Some(trigger) = asked.triggers.last_mut() {
+        trigger.lineage.part = pipeline().part(3).map(|(part, _)| Box::new(part));
+        change(&mut trigger.lineage, trigger.agent.clone());
+    }
+    asked
 }
 
 fn people() -> Vec<Scenario> {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_domain::orders::{MintCredential, Minted, Ran};
 use selvedge_domain::{
-    CommitId, CredentialName, Digest, Effect, LeaseId, ProposalNumber, RepoName, Revocation, RunId, Task, Time, TreeId,
-    TriggerId, Verb,
+    CommitId, CredentialName, Digest, Effect, EffectKind, LeaseId, ProposalNumber, RepoName, Revocation, RunId, Task,
+    Time, TreeId, TriggerId, Verb,
 };
 use selvedge_factory::ports::{Agent, Repository, TakenBack};
 
@@ -296,7 +296,11 @@ impl World {
         let text = &task.trigger.text;
         let (now, then) = text.split_once("; then ").map_or((text.as_str(), None), |(now, then)| (now, Some(then)));
         let mut follow_ups: Vec<String> = then.map(str::to_owned).into_iter().collect();
+        let reviews = task.trigger.part().is_some_and(|part| part.reviews);
         let effect = match now {
+            _ if reviews => {
+                Ok(Effect::Document { kind: EffectKind::Proposal, digest: Digest::of_parts([now.as_bytes()]) })
+            }
             "nothing" => Ok(Effect::Nothing { because: "all is well".to_owned() }),
             "unresolved" => Ok(Effect::Unresolved { because: "no safe version exists".to_owned() }),
             // Its door was closed on it, and it ended before it was killed.

@@ -109,11 +109,12 @@ impl Ps {
                 outcome => outcome,
             };
             output.line(format!(
-                "{}  {:<13}  {:<12}  {}  {}",
+                "{}  {:<13}  {:<12}  {}  {}{}",
                 text(run, "run"),
                 end,
                 text(run, "agent"),
                 text(run, "repo"),
+                part_of(run).map(|part| format!("[{part}] ")).unwrap_or_default(),
                 text(run, "because")
             ));
         }
@@ -126,6 +127,14 @@ impl Ps {
         }
         Ok(0)
     }
+}
+
+/// Which stage of which pipeline a run is, in words.
+fn part_of(run: &Value) -> Option<String> {
+    let part = run.get("pipeline").filter(|part| !part.is_null())?;
+    let number = |name: &str| part.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let (number, of) = (number("number"), number("of"));
+    Some(format!("pipeline {}, stage {number} of {of}: {}", text(part, "name"), text(part, "stage")))
 }
 
 fn text_of(value: &Value) -> &str {
@@ -143,6 +152,9 @@ impl Show {
             text(&value, "owner")
         ));
         output.line(format!("  outcome {}: {}", text(&value, "outcome"), text(&value, "because")));
+        if let Some(part) = part_of(&value) {
+            output.line(format!("  {part}"));
+        }
         if let Some(spent) = value.get("spent").and_then(|spent| spent.get("words")).and_then(Value::as_str) {
             output.line(format!("  {spent}"));
         }

@@ -16,8 +16,11 @@ use crate::output::{Output, Stream};
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The agent that should do it.
-    #[arg(long, value_name = "NAME", conflicts_with = "command", required_unless_present = "command")]
+    #[arg(long, value_name = "NAME", conflicts_with = "command", required_unless_present_any = ["command", "pipeline"])]
     agent: Option<String>,
+    /// The pipeline that should do it, stage by stage.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["agent", "command"])]
+    pipeline: Option<String>,
     /// Run a program on HEAD's tree with trust `draft`: it never proposes.
     #[arg(long)]
     command: bool,
@@ -50,6 +53,7 @@ impl Run {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         let request = RunRequest {
             agent: self.agent.clone().unwrap_or_default(),
+            pipeline: self.pipeline.clone(),
             repo: self.repo.clone(),
             text: if self.command { String::new() } else { self.words.join(" ") },
             argv: if self.command { self.words.clone() } else { Vec::new() },
@@ -72,6 +76,7 @@ impl Scan {
         };
         let request = RunRequest {
             agent: String::new(),
+            pipeline: None,
             repo: self.repo.clone(),
             text: "remediate the first vulnerable dependency".to_owned(),
             argv: Vec::new(),

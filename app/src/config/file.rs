@@ -3,6 +3,7 @@
 pub(super) mod aws;
 pub(super) mod federation;
 pub(super) mod forge;
+pub(super) mod pipeline;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -25,6 +26,9 @@ pub(crate) struct File {
     /// Agents, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) agent: BTreeMap<String, Agent>,
+    /// Pipelines, by name: agents that work on one task in turn.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) pipeline: BTreeMap<String, pipeline::Pipeline>,
     /// Work that starts by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) when: Vec<When>,

@@ -68,6 +68,7 @@ fn outside() -> Result<BTreeMap<String, Line>, CliError> {
 fn inside(keeper: &Arc<Keeper>, output: &Output) -> Result<BTreeMap<String, Line>, CliError> {
     let request = RunRequest {
         agent: scratch::HOSTILE.to_owned(),
+        pipeline: None,
         repo: Some(scratch::SMALL_REPO.to_owned()),
         text: "try everything".to_owned(),
         argv: Vec::new(),

@@ -78,6 +78,7 @@ fn tried(sabotage: &Sabotage, keeper: &Arc<Keeper>, root: &Path, output: &Output
     end_stragglers();
     let request = RunRequest {
         agent: sabotage.agent.to_owned(),
+        pipeline: None,
         repo: Some(scratch::SMALL_REPO.to_owned()),
         text: sabotage.title.to_owned(),
         argv: Vec::new(),

@@ -31,7 +31,7 @@ fn unreadable(error: &dyn std::error::Error) -> CliError {
 pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     let ledger = &keeper.works.ledger;
     for run in ledger.runs(RUNS_MAX).map_err(|error| unreadable(&error))? {
-        each(&Reply::element("runs", summary(&run)));
+        each(&Reply::element("runs", summary(keeper, &run)));
     }
     for trigger in ledger.queue().waiting(RUNS_MAX).map_err(|error| unreadable(&error))? {
         let queued = json!({
@@ -80,7 +80,10 @@ fn open_lineages(keeper: &Keeper) -> Option<Vec<Lineage>> {
 }
 
 /// One run in a list.
-pub(super) fn summary(run: &RunSummary) -> Value {
+pub(super) fn summary(keeper: &Keeper, run: &RunSummary) -> Value {
+    // What cannot be read is left out: who looks at the run itself is told why.
+    let trigger = keeper.works.ledger.trigger(&run.trigger).ok().flatten();
+    let part = trigger.as_ref().and_then(|(trigger, _)| trigger.part());
     let waiting = run.waiting.as_ref().map(|waiting| json!({
         "approval": waiting.approval.as_str(), "order": waiting.order, "since": waiting.since.to_string(), "until": waiting.until.to_string(),
     }));
@@ -97,6 +100,7 @@ pub(super) fn summary(run: &RunSummary) -> Value {
         "began_at": run.began_at.to_string(),
         "changed_at": run.changed_at.to_string(),
         "waiting": waiting,
+        "pipeline": part.map(view::part),
     })
 }
 
@@ -127,7 +131,7 @@ pub(super) fn show(
         owner = owner.or_else(|| recorded.entry.owner.as_ref().map(ToString::to_string));
         each(&Reply::element("entries", seen(&recorded)));
     }
-    let mut value = summary(&found);
+    let mut value = summary(keeper, &found);
     if let Some(fields) = value.as_object_mut() {
         fields.insert("owner".to_owned(), json!(owner));
         fields.insert("entries".to_owned(), json!([]));

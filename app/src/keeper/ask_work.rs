@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_domain::{Actor, AgentName, Lineage, Person, RepoName, RunId, Trigger, TriggerId, TriggerSource, Trust};
+use selvedge_domain::{
+    Actor, AgentName, Lineage, Part, Person, PipelineName, RepoName, RunId, Trigger, TriggerId, TriggerSource, Trust,
+};
 use selvedge_factory::ports::{Clock, Entropy};
 use selvedge_ledger::RunSummary;
 use serde_json::{Value, json};
@@ -28,7 +30,10 @@ pub(super) fn run(
     let works = &keeper.works;
     let config = works.config();
     let repo = pick_repo(&config, request.repo.as_deref())?;
-    let agent = pick_agent(&config, request)?;
+    let (agent, part) = match &request.pipeline {
+        Some(named) => pick_pipeline(&config, named).map(|(agent, first)| (agent, Some(Box::new(first))))?,
+        None => (pick_agent(&config, request)?, None),
+    };
     // Without a sandbox nothing will start: better said now than after every retry of the run.
     works.see_that_it_can_fence()?;
     if request.scan && request.advisories.is_none() && config.advisories.is_none() {
@@ -54,6 +59,7 @@ pub(super) fn run(
         argv: request.argv.clone(),
         lineage: Lineage {
             ceiling: if request.argv.is_empty() { Trust::Release } else { Trust::Draft },
+            part,
             ..Lineage::outside()
         },
     };
@@ -127,7 +133,7 @@ fn follow(
         .iter()
         .filter_map(|watched| works.ledger.run_of(&watched.trigger).ok().flatten())
         .filter_map(|run| works.ledger.run_summary(&run).ok().flatten())
-        .map(|summary| super::ask_look::summary(&summary))
+        .map(|summary| super::ask_look::summary(keeper, &summary))
         .collect();
     let status = if ad_hoc { program_status(keeper, &watched) } else { None };
     if listener.is_the_keeper() {
@@ -259,6 +265,21 @@ pub(super) fn pick_repo(config: &Config, named: Option<&str>) -> Result<RepoName
             }
         },
     }
+}
+
+/// Who works on the first stage of the pipeline that is meant, and which part that is.
+fn pick_pipeline(config: &Config, named: &str) -> Result<(AgentName, Part), CliError> {
+    let name = PipelineName::parse(named).map_err(|error| CliError::caused(Kind::Usage, &error))?;
+    let first = config.pipelines.get(&name).and_then(|found| found.pipeline.part(1));
+    first.map(|(part, configured)| (configured.agent.clone(), part)).ok_or_else(|| {
+        let hint = match config.pipelines.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => {
+                format!("add `[pipeline.{name}]` to `selvedge.toml`; `selvedge schema` prints what it needs")
+            }
+            known => format!("there are: {known}"),
+        };
+        CliError::new(Kind::NotFound, format!("no pipeline `{name}`")).hint(hint)
+    })
 }
 
 /// The agent that is meant: by name, the remediation worker for a scan, the ad-hoc worker for a program.

@@ -143,6 +143,8 @@ impl std::fmt::Debug for SecretWord {
 pub(crate) struct RunRequest {
     /// Which agent.
     pub(crate) agent: String,
+    /// Which pipeline, in an agent's place.
+    pub(crate) pipeline: Option<String>,
     /// On which repository; the only one when absent.
     pub(crate) repo: Option<String>,
     /// The words of the task.

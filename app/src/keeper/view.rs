@@ -3,7 +3,8 @@
 use selvedge_authority::{Entry, HaltScope, KeyChange, Observation, Record, Relinquished, Verdict};
 use selvedge_domain::orders::Tokens;
 use selvedge_domain::{
-    AgentName, Amounts, Behaviour, Deed, Departure, Description, Event, Field, Handed, LeaseEvent, TenureChange, Verb,
+    AgentName, Amounts, Behaviour, Deed, Departure, Description, Event, Field, Handed, LeaseEvent, Part, TenureChange,
+    Verb,
 };
 use serde_json::{Value, json};
 
@@ -60,6 +61,12 @@ fn handed(handed: &Handed) -> Value {
     })
 }
 
+/// Which stage of which pipeline something is.
+pub(crate) fn part(part: &Part) -> Value {
+    let Part { pipeline, definition: _, name, number, of, reviews } = part;
+    json!({ "name": pipeline.as_str(), "stage": name.as_str(), "number": number, "of": of, "reviews": reviews })
+}
+
 fn record(record: &Record) -> (&'static str, String, Value) {
     match record {
         Record::Triggered(trigger) => (
@@ -70,6 +77,7 @@ fn record(record: &Record) -> (&'static str, String, Value) {
                 "agent": trigger.agent.as_str(), "text": trigger.text, "argv": trigger.argv,
                 "ancestors": trigger.lineage.ancestors.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "within": trigger.lineage.within.as_deref().map(handed),
+                "pipeline": trigger.lineage.part.as_deref().map(part),
                 "digest": trigger.digest().to_string(),
             }),
         ),

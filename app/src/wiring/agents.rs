@@ -60,7 +60,7 @@ impl Works {
         }
         let placeholder = format!("selvedge-{:016x}{:016x}", self.draw(), self.draw());
         let job = Job {
-            prompt: &task.trigger.text,
+            prompt: &self.prompt_of(task)?,
             model: model.asked(),
             door: &ModelDesk::url(),
             placeholder: &placeholder,

@@ -1,8 +1,8 @@
 //! Who the agents are and which repositories there are: the configuration, behind the factory's port.
 
 use selvedge_credentials::StoredKeyError;
-use selvedge_domain::{AgentName, CredentialName, Digest, RepoName};
-use selvedge_factory::ports::{Agent, Credential, Registry, Repository};
+use selvedge_domain::{AgentName, CredentialName, Digest, PipelineName, RepoName};
+use selvedge_factory::ports::{Agent, Credential, Pipeline, Registry, Repository};
 
 use super::Works;
 
@@ -26,6 +26,10 @@ impl Registry for Works {
         let credential = configured.credential.clone();
         let unlent = if credential.is_stored { self.why_unlent(name) } else { None };
         Some(Credential { tenure: self.credential_vouched(configured).tenure, unlent, ..credential })
+    }
+
+    fn pipeline(&self, name: &PipelineName) -> Option<Pipeline> {
+        self.config().pipelines.get(name).map(|configured| configured.pipeline.clone())
     }
 
     fn configuration(&self) -> Digest {

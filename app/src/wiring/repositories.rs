@@ -3,7 +3,7 @@
 use selvedge_authority::{ActError, Permit};
 use selvedge_domain::orders::{AdmitTask, MergeProposal, Merged, OpenProposal};
 use selvedge_domain::{
-    CommitId, Effect, ProposalNumber, RepoName, RunId, Task, TestCount, TreeId, Verified, is_deceptive,
+    AgentName, CommitId, Effect, ProposalNumber, RepoName, RunId, Task, TestCount, TreeId, Verified, is_deceptive,
 };
 use selvedge_factory::ports::{Clock, Offer, Repositories};
 use selvedge_forge::local::{Author, BranchName, ChangedPath, Expected, Merge, Patch, Repository, Source, WhatChanged};
@@ -11,6 +11,7 @@ use selvedge_forge::secret::Scanner;
 use selvedge_forge::sensitive::acted_on_by;
 
 use super::Works;
+use super::handover::StageRun;
 
 /// Paths a proposal's text lists; the rest are counted.
 const PATHS_LISTED_MAX: usize = 50;
@@ -79,9 +80,12 @@ impl Repositories for Works {
         let of_the_gate = gate.overruled(&changed).map(|change| format!("{} ({})", change.path, what(change)));
         let changes_gate = bounded(of_the_gate.collect(), GATE_LISTED_MAX);
         let paths: Vec<String> = changed.iter().map(|change| change.path.to_string()).collect();
+        let stages = self.stages_of(task)?;
+        let author =
+            stages.iter().rev().find(|stage| !stage.part.reviews).map_or(&task.trigger.agent, |made| &made.agent);
         Ok(Offer {
-            title: title(task, summary),
-            body: body(task, summary, verified, &paths, &changes_gate),
+            title: title(task, author, summary),
+            body: body(task, summary, verified, &stages, (&paths, &changes_gate)),
             executes_elsewhere: acted_on.chain(named).collect(),
             changes_gate,
             paths,
@@ -135,12 +139,18 @@ impl Works {
     /// What a run's agent changed; none when it left nothing.
     pub(crate) fn change_of(&self, run: &RunId) -> Result<Option<Shown>, ActError> {
         let run = self.run(run).map_err(transient)?;
-        let (Some(Effect::Tree { commit, tree, .. }), Some(task)) = (run.effect(), run.task()) else { return Ok(None) };
-        let repository = self.repository_of(&task.trigger.repo)?;
-        let base = repository.tree_of(&task.base).map_err(transient)?;
-        let leaks = repository.leaks(&base, tree, &Scanner::default()).map_err(transient)?;
-        let patch = repository.patch(&base, tree, PATCH_BYTES_MAX).map_err(transient)?;
-        Ok(Some(Shown { base: task.base.clone(), commit: commit.clone(), patch, holds_secrets: !leaks.is_empty() }))
+        let (base, commit) = match (run.effect(), run.task(), run.verified()) {
+            (Some(Effect::Tree { commit, .. }), Some(task), _) => (&task.base, commit),
+            // A review made nothing: what it lets through is what somebody made before it.
+            (Some(Effect::Document { .. }), _, Some(verified)) => (verified.base(), verified.commit()),
+            _ => return Ok(None),
+        };
+        let repository = self.repository_of(&run.trigger().repo)?;
+        let old = repository.tree_of(base).map_err(transient)?;
+        let new = repository.tree_of(commit).map_err(transient)?;
+        let leaks = repository.leaks(&old, &new, &Scanner::default()).map_err(transient)?;
+        let patch = repository.patch(&old, &new, PATCH_BYTES_MAX).map_err(transient)?;
+        Ok(Some(Shown { base: base.clone(), commit: commit.clone(), patch, holds_secrets: !leaks.is_empty() }))
     }
 
     /// The factory's repository of this name.
@@ -163,16 +173,27 @@ fn operator_s_head(repository: &Repository, head: Option<CommitId>) -> Result<Co
 }
 
 /// Our words, with the package or the first line of the task in it; what a worker says never becomes a title.
-fn title(task: &Task, summary: &str) -> String {
+fn title(task: &Task, author: &AgentName, summary: &str) -> String {
     let said = match task.intent {
         selvedge_domain::Intent::RemediateDependencies => summary.lines().next().unwrap_or(""),
         _ => task.trigger.text.lines().next().unwrap_or(""),
     };
     let plain: String = said.chars().filter(|c| !is_deceptive(*c)).take(100).collect();
-    format!("{}: {plain}", task.trigger.agent)
+    format!("{author}: {plain}")
 }
 
-fn body(task: &Task, summary: &str, verified: &Verified, paths: &[String], changes_gate: &[String]) -> String {
+fn body(
+    task: &Task,
+    summary: &str,
+    verified: &Verified,
+    stages: &[StageRun],
+    (paths, changes_gate): (&[String], &[String]),
+) -> String {
+    let stages: Vec<String> = stages.iter().map(ToString::to_string).collect();
+    let pipeline = match task.trigger.part() {
+        None => String::new(),
+        Some(part) => format!("\nPipeline {}:\n{}\n", part.pipeline, indented(&stages)),
+    };
     let checks = match verified.count() {
         TestCount::Counted { base, change } => {
             format!("The base's checks passed: {change} tests ran, among them all {base} that passed on the base.")
@@ -186,7 +207,7 @@ fn body(task: &Task, summary: &str, verified: &Verified, paths: &[String], chang
         listed => format!("\n\nJudged without its changes of tests and what steers them:\n{}", indented(listed)),
     };
     format!(
-        "Task:\n{}\n\nIntent: {}\nBase: {}\n\n{checks}{gate}\n\nChanged paths:\n{}\n\nThe worker says (not checked):\n{}\n",
+        "Task:\n{}\n\nIntent: {}\nBase: {}\n{pipeline}\n{checks}{gate}\n\nChanged paths:\n{}\n\nThe worker says (not checked):\n{}\n",
         quote(&task.trigger.text),
         task.intent,
         verified.base(),

@@ -114,11 +114,13 @@ impl Workplace for Works {
                 (self.commanded(order, task, &tree, &output, &exit, &changes.unwrap_or_default())?, Vec::new())
             }
             (Runtime::Agent(adapter), changes) => {
-                let status = status_of(&exit);
-                match adapter.read(&output).outcome(status) {
+                let (status, report) = (status_of(&exit), adapter.read(&output));
+                match report.outcome(status) {
                     // Its word that it is done is a claim, and what it left is looked at like any program's.
                     Told::Finished => {
-                        (self.commanded(order, task, &tree, &output, &exit, &changes.unwrap_or_default())?, Vec::new())
+                        // What it is heard by in a pipeline is its last message, and not everything that its program wrote.
+                        let said = if task.trigger.part().is_some() { report.text.as_bytes() } else { &output };
+                        (self.commanded(order, task, &tree, said, &exit, &changes.unwrap_or_default())?, Vec::new())
                     }
                     told => (Err(told.to_string()), Vec::new()),
                 }
@@ -185,7 +187,8 @@ impl Works {
             Runtime::Remediate => self.remediation(agent, package_of(task)),
             Runtime::Command(_) if !task.trigger.argv.is_empty() => task.trigger.argv.clone(),
             Runtime::Command(command) => {
-                command.iter().map(|word| word.replace("{text}", &task.trigger.text)).collect()
+                let words = self.words_of(task);
+                command.iter().map(|word| word.replace("{text}", &words)).collect()
             }
         };
         let mut place = match &agent.runtime {
@@ -198,6 +201,7 @@ impl Works {
             }
             Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) => self.furnished(Place::new(argv)),
         };
+        place = self.lay_handed_over(task, place)?;
         place.workspace = Some(Workspace { pristine });
         place.limits.memory_bytes = agent.memory_bytes;
         place.limits.pids = agent.processes;
@@ -421,6 +425,14 @@ impl Works {
         if !exit.success() {
             return Ok(Err(format!("the program ended with {}", told(exit))));
         }
+        match task.trigger.part() {
+            Some(part) if part.reviews => return self.review_of(order, tree, output, changes),
+            Some(_) if task.intent == Intent::RunCommand => {
+                let digest = self.keep_report(output)?;
+                return Ok(Ok(Effect::Document { kind: EffectKind::Report, digest }));
+            }
+            _ => {}
+        }
         if task.intent == Intent::RunCommand {
             return Ok(Ok(Effect::Document { kind: EffectKind::Report, digest: Digest::of_parts([output]) }));
         }
@@ -428,7 +440,7 @@ impl Works {
     }
 
     /// The factory's own commit of what was collected.
-    fn committed(
+    pub(super) fn committed(
         &self,
         order: &StartWork,
         base: &TreeId,

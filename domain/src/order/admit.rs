@@ -20,20 +20,30 @@ impl Order for AdmitTask {
 
     fn describe(&self) -> Description {
         let repo = self.trigger.repo.clone();
+        let mut fields = vec![
+            ("trigger", Field::from(self.trigger.id.as_str())),
+            ("trigger_digest", Field::from(self.trigger.digest().to_string())),
+            ("source", Field::from(self.trigger.source.as_str())),
+            ("asked_by", Field::from(self.trigger.by.to_string())),
+            ("intent", Field::from(self.intent.as_str())),
+            ("agent", Field::from(self.trigger.agent.as_str())),
+            ("text", Field::from(self.trigger.text.as_str())),
+            ("argv", Field::Words(self.trigger.argv.clone())),
+            ("tenure", Field::from(self.tenure.fact())),
+        ];
+        if let Some(part) = self.trigger.part() {
+            let reviews_own = part.reviews && self.trigger.lineage.agents.contains(&self.trigger.agent);
+            fields.extend([
+                ("pipeline", Field::from(part.pipeline.as_str())),
+                ("part", Field::from(part.name.as_str())),
+                ("reviews", Field::Flag(part.reviews)),
+                ("reviews_own", Field::Flag(reviews_own)),
+            ]);
+        }
         Description {
             verb: Self::VERB,
             resource: Resource { kind: ResourceKind::Repository, name: repo.as_str().to_owned(), repo },
-            fields: vec![
-                ("trigger", Field::from(self.trigger.id.as_str())),
-                ("trigger_digest", Field::from(self.trigger.digest().to_string())),
-                ("source", Field::from(self.trigger.source.as_str())),
-                ("asked_by", Field::from(self.trigger.by.to_string())),
-                ("intent", Field::from(self.intent.as_str())),
-                ("agent", Field::from(self.trigger.agent.as_str())),
-                ("text", Field::from(self.trigger.text.as_str())),
-                ("argv", Field::Words(self.trigger.argv.clone())),
-                ("tenure", Field::from(self.tenure.fact())),
-            ],
+            fields,
         }
     }
 }

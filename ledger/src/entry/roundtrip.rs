@@ -11,10 +11,10 @@ use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnsw
 use selvedge_domain::{
     Actor, AgentName, Amount, Amounts, ApprovalId, Autonomy, Behaviour, Capabilities, Ceiling, CheckReport, CommitId,
     CredentialName, Deed, Departure, Description, Digest, Effect, EffectKind, Endpoint, Event, Failure, Field, Handed,
-    HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May, Method, Outcome, Owner, Person, Power, Profile,
-    ProposalNumber, Reach, RepoName, Resource, ResourceKind, Revocation, RunId, Started, Task, TaskId, TenureChange,
-    TestCount, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, Vouchee, WaitKind,
-    WorkloadId,
+    HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May, Method, Outcome, Owner, Part, PartName, Person,
+    PipelineName, Power, Profile, ProposalNumber, Reach, RepoName, Resource, ResourceKind, Revocation, RunId, Started,
+    Task, TaskId, TenureChange, TestCount, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb,
+    Verified, Vouchee, WaitKind, WorkloadId,
 };
 
 use super::{decode, encode};
@@ -76,8 +76,26 @@ fn verb() -> impl Strategy<Value = Verb> {
 fn lineage() -> impl Strategy<Value = Lineage> {
     let agents = btree_set(agent(), 0..3);
     let within = option::of(handed().prop_map(Box::new));
-    (vec(run_id(), 0..3), agents, prop::sample::select(Trust::ALL), option::of(commit()), within).prop_map(
-        |(ancestors, agents, ceiling, starts_from, within)| Lineage { ancestors, agents, ceiling, starts_from, within },
+    let part = option::of(part().prop_map(Box::new));
+    (vec(run_id(), 0..3), agents, prop::sample::select(Trust::ALL), option::of(commit()), within, part).prop_map(
+        |(ancestors, agents, ceiling, starts_from, within, part)| Lineage {
+            ancestors,
+            agents,
+            ceiling,
+            starts_from,
+            within,
+            part,
+        },
+    )
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    let name = || "[a-z][a-z0-9]{0,9}";
+    (name(), digest(), name(), any::<(u32, u32, bool)>()).prop_map(
+        |(pipeline, definition, name, (number, of, reviews))| {
+            let (pipeline, name) = (PipelineName::parse(&pipeline).unwrap(), PartName::parse(&name).unwrap());
+            Part { pipeline, definition, name, number, of, reviews }
+        },
     )
 }
 
@@ -431,10 +449,11 @@ fn every_body_ever_written_is_still_read_and_still_means_the_same() {
 /// A trigger with nothing new in it is written as it always was, so that a program from before reads it; and one from before
 /// is nobody's child.
 #[test]
-fn only_a_child_s_trigger_has_the_new_form_b4() {
+fn only_the_trigger_of_a_child_or_a_part_has_a_new_form_b4_a5() {
     for (kind, version, body) in stored_lines().filter(|(_, _, body)| body.contains("\"lineage\"")) {
-        let is_child = body.contains("\"within\"");
-        assert_eq!(version, if is_child { 2 } else { 1 }, "{body}");
+        let (is_child, is_part) = (body.contains("\"within\""), body.contains("\"part\""));
+        let newest = if is_part { 3 } else { 2 };
+        assert_eq!(version, if is_child || is_part { newest } else { 1 }, "{body}");
         let record = decode(kind, version, body).unwrap();
         let lineage = match &record {
             Record::Triggered(trigger) => &trigger.lineage,
@@ -443,7 +462,7 @@ fn only_a_child_s_trigger_has_the_new_form_b4() {
             }
             other => panic!("{other:?}"),
         };
-        assert_eq!(lineage.within.is_some(), is_child, "{body}");
+        assert_eq!((lineage.within.is_some(), lineage.part.is_some()), (is_child, is_part), "{body}");
         assert_eq!(encode(&record).unwrap().version, version, "{body}");
     }
 }

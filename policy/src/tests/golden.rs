@@ -8,10 +8,10 @@ use selvedge_domain::orders::{ModelCall, ToolCall};
 use selvedge_domain::{Autonomy, Description, Intent, Method, Order as _, Sensitivity, Tenure, Trust, Verb};
 
 use super::world::{
-    access, admit, admit_child, admit_for, agent, approve_others, approve_own, borrow, borrow_standing, check, child,
-    credential, delegate, drifted, enqueue, enqueue_of_a_child, http, merge_others, merge_own, mint_for, mint_standing,
-    model_call, names, person, plain, propose, propose_with_gate, push, push_git, question, read_git, tool_call,
-    untyped, work,
+    access, admit, admit_child, admit_for, admit_review, agent, approve_others, approve_own, borrow, borrow_standing,
+    check, child, credential, delegate, drifted, enqueue, enqueue_of_a_child, enqueue_stage, http, merge_others,
+    merge_own, mint_for, mint_standing, model_call, names, person, plain, propose, propose_with_gate, push, push_git,
+    question, read_git, tool_call, untyped, work,
 };
 use crate::Policies;
 
@@ -64,6 +64,9 @@ fn orders() -> Vec<(String, Description)> {
         ("task.enqueue, of a child of a child of a child of a child".to_owned(), child(4)),
         ("task.enqueue, of a follow-up of a child".to_owned(), enqueue_of_a_child()),
         ("task.admit, of a child".to_owned(), admit_child()),
+        ("task.enqueue, of a stage of a pipeline".to_owned(), enqueue_stage()),
+        ("task.admit, of a reviewing stage".to_owned(), admit_review("author")),
+        ("task.admit, of a reviewing stage by the author".to_owned(), admit_review("fixer")),
         ("credential.mint, own identity, one hour".to_owned(), mint_for("selvedge", 3600)),
         ("credential.mint, own identity, longer".to_owned(), mint_for("selvedge", 3601)),
         ("credential.mint, 900 seconds".to_owned(), mint_for("cloud", 900)),

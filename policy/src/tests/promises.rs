@@ -7,8 +7,8 @@ use selvedge_domain::{
 };
 
 use super::world::{
-    agent, check, child, drifted, enqueue, http, load, merge_others, merge_own, mint, one_of_each_verb, person, plain,
-    propose, question, work,
+    admit, admit_review, agent, check, child, drifted, enqueue, http, load, merge_others, merge_own, mint,
+    one_of_each_verb, person, plain, propose, question, work,
 };
 use crate::facts::{Fact, Parts, Value, parts};
 use crate::judge::{Evaluation, Sight, evaluate};
@@ -203,7 +203,8 @@ fn drop_each_fact(whole: &Parts) -> Vec<Parts> {
 
 /// Orders whose facts the schema calls optional are caught before Cedar sees them.
 fn has_optional_facts(order: &Description) -> bool {
-    matches!(order.verb, Verb::SandboxStart | Verb::TaskEnqueue)
+    let is_part = order.verb == Verb::TaskAdmit && order.text("pipeline").is_some();
+    is_part || matches!(order.verb, Verb::SandboxStart | Verb::TaskEnqueue)
 }
 
 #[test]
@@ -278,6 +279,18 @@ fn a_child_without_what_was_handed_to_it_is_no_question_b4_a44() {
         defaults.ask(&question(&subject, &bare, &context)).is_err(),
         "it would be limited by nothing that policy sees"
     );
+}
+
+#[test]
+fn a_stage_that_does_not_say_whose_work_it_reviews_is_no_question_a5_a44() {
+    let defaults = Policies::defaults().unwrap();
+    let (subject, context) = (agent(Trust::Release, Autonomy::Autonomous), plain());
+    let whole = admit_review("author");
+    assert!(defaults.ask(&question(&subject, &whole, &context)).is_ok());
+    let mut bare = whole;
+    bare.fields.retain(|(name, _)| admit().fields.iter().any(|(known, _)| known == name));
+    assert_eq!(bare.text("source"), Some("stage"));
+    assert!(defaults.ask(&question(&subject, &bare, &context)).is_err(), "guard.no-own-review would not see it");
 }
 
 #[test]

@@ -9,9 +9,9 @@ use selvedge_domain::orders::{
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, Conduct, CredentialName, Description,
-    Digest, Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, ModelName, Order as _, Owner,
-    Person, ProposalNumber, Reach, RepoName, Resource, ResourceKind, RunId, Seen, Sensitivity, Tenure, TestName, Time,
-    TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
+    Digest, Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, ModelName, Order as _, Owner, Part,
+    PartName, Person, PipelineName, ProposalNumber, Reach, RepoName, Resource, ResourceKind, RunId, Seen, Sensitivity,
+    Tenure, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
 };
 
 use crate::Policies;
@@ -125,6 +125,31 @@ pub(crate) fn admit_child() -> Description {
     let mut trigger = handed_on(1);
     trigger.source = TriggerSource::Child;
     AdmitTask { trigger, intent: Intent::ProposeChange, tenure: Tenure::Active }.describe()
+}
+
+/// The last stage of a pipeline, after one by this agent.
+pub(crate) fn admit_review(author: &str) -> Description {
+    AdmitTask { trigger: review(author), intent: Intent::ProposeChange, tenure: Tenure::Active }.describe()
+}
+
+pub(crate) fn enqueue_stage() -> Description {
+    EnqueueTask { trigger: review("author") }.describe()
+}
+
+fn review(author: &str) -> Trigger {
+    let part = Part {
+        pipeline: PipelineName::parse("fix").unwrap(),
+        definition: Digest::of_parts([b"fix".as_slice()]),
+        name: PartName::parse("review").unwrap(),
+        number: 2,
+        of: 2,
+        reviews: true,
+    };
+    let mut trigger = trigger();
+    trigger.argv = Vec::new();
+    trigger.source = TriggerSource::Stage;
+    trigger.lineage = trigger.lineage.next_part(&run(), &AgentName::parse(author).unwrap(), part);
+    trigger
 }
 
 fn handed_on(depth: u32) -> Trigger {
@@ -411,6 +436,8 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         child(1),
         enqueue_of_a_child(),
         admit_child(),
+        enqueue_stage(),
+        admit_review("author"),
         access(),
         model_call().describe(),
         tool_call().describe(),

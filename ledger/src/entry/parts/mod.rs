@@ -5,6 +5,7 @@ pub(super) mod effect;
 pub(super) mod handed;
 pub(super) mod lease;
 pub(super) mod order;
+pub(super) mod part;
 pub(super) mod task;
 
 use super::{Malformed, word};

@@ -7,6 +7,7 @@ use selvedge_domain::{
 use serde::{Deserialize, Serialize};
 
 use super::handed::HandedV1;
+use super::part::PartV1;
 use super::{Malformed, word};
 
 #[derive(Serialize, Deserialize)]
@@ -32,6 +33,9 @@ struct LineageV1 {
     /// Since version 2 of the kinds that hold a trigger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     within: Option<HandedV1>,
+    /// Since version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<PartV1>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,7 +64,11 @@ impl TriggerV1 {
 
     /// The version of the kind that holds it.
     pub(in crate::entry) fn version(&self) -> u32 {
-        if self.lineage.within.is_some() { 2 } else { 1 }
+        match (&self.lineage.part, &self.lineage.within) {
+            (Some(_), _) => 3,
+            (None, Some(_)) => 2,
+            (None, None) => 1,
+        }
     }
 
     pub(in crate::entry) fn restore(self) -> Result<Trigger, Malformed> {
@@ -79,13 +87,14 @@ impl TriggerV1 {
 
 impl LineageV1 {
     fn store(lineage: &Lineage) -> Self {
-        let Lineage { ancestors, agents, ceiling, starts_from, within } = lineage;
+        let Lineage { ancestors, agents, ceiling, starts_from, within, part } = lineage;
         Self {
             ancestors: ancestors.iter().map(ToString::to_string).collect(),
             agents: agents.iter().map(ToString::to_string).collect(),
             ceiling: ceiling.as_str().to_owned(),
             starts_from: starts_from.as_ref().map(ToString::to_string),
             within: within.as_deref().map(HandedV1::store),
+            part: part.as_deref().map(PartV1::store),
         }
     }
 
@@ -96,6 +105,7 @@ impl LineageV1 {
             ceiling: word("a level of trust", &self.ceiling, Trust::parse)?,
             starts_from: self.starts_from.map(|commit| CommitId::parse(&commit)).transpose()?,
             within: self.within.map(|handed| handed.restore().map(Box::new)).transpose()?,
+            part: self.part.map(|part| part.restore().map(Box::new)).transpose()?,
         })
     }
 }
