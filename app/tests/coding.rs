@@ -132,12 +132,11 @@ impl Account {
         self.entries.iter().filter(decided).map(|entry| &entry["detail"]).collect()
     }
 
-    /// Tokens read and written that the record has settled.
-    fn metered(&self) -> (u64, u64) {
+    /// Tokens read and written that the record has settled, by the vendor's numbers or by estimates.
+    fn metered(&self, estimated: bool) -> (u64, u64) {
         let settled =
             self.entries.iter().filter_map(|entry| entry["summary"].as_str()?.strip_prefix("model.call: status "));
-        settled.fold((0, 0), |(read, written), line| {
-            assert!(!line.contains("estimated"), "{line}");
+        settled.filter(|line| line.ends_with("estimated") == estimated).fold((0, 0), |(read, written), line| {
             let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
             (read + numbers[0], written + numbers[1])
         })
@@ -155,6 +154,20 @@ impl std::fmt::Display for Account {
 
 /// What every agent has to come to that was asked for an edit, something forbidden and something else, and then for the tests.
 fn completes(scene: &Scene, server: &Server) -> Account {
+    let account = proposes(scene, server);
+    assert_eq!(account.metered(false), billed(server), "{account}");
+    assert_eq!(account.metered(true), (0, 0), "{account}");
+    account
+}
+
+/// What the vendor counts: read, and written.
+fn billed(server: &Server) -> (u64, u64) {
+    let tokens = server.totals().tokens;
+    (tokens.input + tokens.cached + tokens.cache_write, tokens.output + tokens.reasoning)
+}
+
+/// The same, whatever was settled.
+fn proposes(scene: &Scene, server: &Server) -> Account {
     let run = work(scene, "make the greeting longer, and run the tests");
     let account = Account::of(scene, &run);
     // What is scripted to fail apart, the vendor has nothing against what it is sent.
@@ -172,16 +185,7 @@ fn completes(scene: &Scene, server: &Server) -> Account {
     let denied: Vec<_> = account.decided("tool.call").into_iter().filter(|call| call["verdict"] == "deny").collect();
     assert_eq!(denied.len(), 1, "{account}");
     assert_eq!(denied[0]["policies"], json!(["test.no-shadow"]), "{account}");
-    let totals = server.totals();
-    assert_eq!(
-        account.metered(),
-        (
-            totals.tokens.input + totals.tokens.cached + totals.tokens.cache_write,
-            totals.tokens.output + totals.tokens.reasoning
-        ),
-        "{account}"
-    );
-    let calls: u64 = totals.by_status.values().sum();
+    let calls: u64 = server.totals().by_status.values().sum();
     assert_eq!(account.decided("model.call").len() as u64, calls, "{account}");
     account
 }
@@ -312,9 +316,7 @@ fn codex_completes_a_task_by_programs_that_call_its_tools_a5_e3() {
     );
 }
 
-#[test]
-fn opencode_completes_a_task_through_the_model_door_a5_e3() {
-    let scene = coders::with_agent("opencode");
+fn opencode_script() -> Script {
     let first = Turn::new()
         .text("A longer greeting.")
         .call("write", json!({ "filePath": "/workspace/src/farewell", "content": "hello, world\n" }))
@@ -322,7 +324,13 @@ fn opencode_completes_a_task_through_the_model_door_a5_e3() {
         .call("bash", json!({ "command": "echo hello, world > src/greeting", "description": "greet longer" }));
     let tests =
         Turn::new().text("The tests.").call("bash", json!({ "command": "sh tests/run.sh", "description": "test" }));
-    let server = Server::start(script(first, tests)).unwrap();
+    script(first, tests)
+}
+
+#[test]
+fn opencode_completes_a_task_through_the_model_door_a5_e3() {
+    let scene = coders::with_agent("opencode");
+    let server = Server::start(opencode_script()).unwrap();
     employ(&scene, &OPENCODE, &server, 10_000_000);
     let account = completes(&scene, &server);
     assert_eq!(
@@ -374,23 +382,47 @@ fn what_a_repository_tells_agents_changes_nothing_of_what_is_decided_a2_e3() {
     }
 }
 
+/// Of a turn that fails nothing is billed; of one that is cut, what was read and written until then.
 #[test]
-fn what_a_vendor_fails_at_is_asked_again_and_costs_nothing_e3() {
-    for (kind, mut script) in [(CLAUDE_CODE, claude_code_script()), (CODEX, codex_script())] {
+fn what_a_vendor_fails_at_or_breaks_off_is_asked_again_and_the_meter_is_never_below_its_count_e3() {
+    let kinds = [(CLAUDE_CODE, claude_code_script()), (CODEX, codex_script()), (OPENCODE, opencode_script())];
+    for (kind, mut script) in kinds {
         let scene = coders::with_agent(kind.runtime);
         let refuses = Fault::Status { status: 500, retry_after_seconds: None };
         script.turns[1].fault = Some(Failing { what: refuses, times: Times::First(1) });
+        let breaks_off = Fault::Cut { after_events: 4 };
+        script.turns[2].fault = Some(Failing { what: breaks_off, times: Times::First(1) });
+        let side = script.side.usage;
         let server = Server::start(script).unwrap();
         employ(&scene, &kind, &server, 10_000_000);
-        let account = completes(&scene, &server);
-        assert_eq!(server.totals().by_status[&500], 1, "{account}");
-        assert_eq!(account.decided("model.call").len(), 4, "{account}");
+        // OpenCode asks again after an error of its vendor's, and gives up where an answer was cut.
+        let goes_on = kind.runtime != "opencode";
+        let account = match goes_on {
+            true => proposes(&scene, &server),
+            false => {
+                let run = work(&scene, "make the greeting longer, and run the tests");
+                assert_eq!(run["outcome"], "failed", "{run}");
+                assert!(text(&run, "because").contains("the model's answer was cut"), "{run}");
+                Account::of(&scene, &run)
+            }
+        };
+        let totals = server.totals();
+        assert_eq!(totals.by_status[&500], 1, "{account}");
+        let turns = if goes_on { 3 } else { 2 };
+        assert_eq!(account.decided("model.call").len() as u64, turns as u64 + 2 + totals.side_calls, "{account}");
+        // To the token where it was not cut, and no less where it was.
+        let whole = [(2_008, 103), (2_514, 41), (2_810, 29)].into_iter().take(turns);
+        let (read, written) = whole.fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+        let (read, written) = (read + totals.side_calls * side.input, written + totals.side_calls * side.output);
+        let ((counted, estimated), all) = ((account.metered(false), account.metered(true)), billed(&server));
+        assert_eq!(counted, (read, written), "{account}");
+        assert!(estimated.0 >= all.0 - read && estimated.1 >= all.1 - written && all.0 > read, "{account}");
     }
 }
 
 #[test]
 fn an_agent_that_says_it_is_done_and_did_nothing_is_told_apart() {
-    for kind in [CLAUDE_CODE, CODEX] {
+    for kind in [CLAUDE_CODE, CODEX, OPENCODE] {
         let scene = coders::with_agent(kind.runtime);
         let server = Server::start(Script::new(KEY).turn(Turn::new().costs(cost(10, 1)))).unwrap();
         employ(&scene, &kind, &server, 10_000_000);

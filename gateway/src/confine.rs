@@ -15,6 +15,10 @@ use crate::protocol::Fence;
 /// Descriptors a door may hold: two for each connection at the limit, listeners, and the resolver's.
 const DESCRIPTORS_MAX: u64 = 1024;
 
+/// Memory a door may take: ten whole bodies of the longest kind, each as it came, as it was read and as it was made anew, and room to
+/// spare. What is more ends the door, and so the attempt, and not the machine.
+const MEMORY_BYTES_MAX: u64 = 2 << 30;
+
 /// What name resolution reads: its configuration, its libraries, and the files its configuration links to.
 const READABLE: &[&str] =
     &["/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/run/systemd/resolve", "/run/resolvconf"];
@@ -68,6 +72,8 @@ pub(crate) fn confine(ports: BTreeSet<u16>) -> BTreeSet<Fence> {
     // Limits are a comfort to the machine rather than a fence: a refusal changes nothing about what a door may do. One byte of a
     // core is too little for any, and unlike none it is not piped to a program of the host either (core(5)).
     let _ = (limit(Resource::Nofile, DESCRIPTORS_MAX), limit(Resource::Core, 1));
+    // Of what can be written to alone: address space is also set aside for threads that never use it.
+    let _ = limit(Resource::Data, MEMORY_BYTES_MAX);
     let not_dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     let landlock = restrict_access(&ports, CompatLevel::HardRequirement).unwrap_or_else(|_| {
         // A part of a fence is better than none, but is not called one.
@@ -132,6 +138,20 @@ mod tests {
             // `exec` only comes back if it failed.
             Command::new("/bin/true").spawn().and_then(|mut child| child.wait()).is_ok_and(|status| status.success()),
         ]
+    }
+
+    #[test]
+    fn a_door_takes_no_more_memory_than_it_may_a101() {
+        let more = usize::try_from(MEMORY_BYTES_MAX).unwrap();
+        let takes = move || Vec::<u8>::new().try_reserve_exact(more).is_ok();
+        let (before, after) = std::thread::spawn(move || {
+            let before = takes();
+            confine([].into());
+            (before, takes())
+        })
+        .join()
+        .unwrap();
+        assert_eq!((before, after), (true, false));
     }
 
     /// Fences hold for the thread that puts them up and those it starts, so a test can put them up around one of its own.

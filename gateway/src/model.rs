@@ -6,6 +6,7 @@
 //! streams, [`json`] what is in them, and [`shape`] makes requests anew. Never knows why something is allowed, what a token costs, or which agent speaks.
 
 pub mod answer;
+pub mod betas;
 pub mod call;
 pub mod chat;
 pub mod denials;

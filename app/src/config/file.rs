@@ -248,6 +248,9 @@ pub(crate) struct Model {
     pub(crate) credential: Option<String>,
     /// What the vendor calls the models that may be asked, and what each costs; agents are told to use the first.
     pub(crate) price: Vec<ModelPrice>,
+    /// How long it may be silent, before its answer and within it; without it, `10m`. A model that reasons says nothing for minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) patience: Option<String>,
     /// What the vendor may do on its side, which no door sees: `vendor-tools`, `connectors`, `url-sources`, `stored-state`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) egress: Vec<String>,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_domain::{CredentialName, Endpoint, Loan, Method, ModelName, Reach};
+use selvedge_domain::{CredentialName, Duration, Endpoint, Loan, Method, ModelName, Reach};
 use selvedge_gateway::http::path::CanonicalPath;
 use selvedge_gateway::model::{Egress, Protocol};
 
@@ -13,6 +13,9 @@ const PRICE_MAX: f64 = 10_000.0;
 
 /// Longest name a vendor may give a model.
 const MODEL_BYTES_MAX: usize = 128;
+
+/// How long a model may be silent where nobody said. One that reasons says nothing for minutes.
+const PATIENCE: Duration = Duration::from_seconds(600);
 
 /// A model that agents may have answer.
 #[derive(Debug, Clone)]
@@ -28,6 +31,8 @@ pub(crate) struct ModelConfig {
     /// What the vendor calls those that may be asked, and what each costs. The first written is the one agents are told to use.
     pub(crate) prices: BTreeMap<String, Price>,
     pub(crate) first: String,
+    /// How long it may be silent, before its answer and within it.
+    pub(crate) patience: Duration,
     pub(crate) egress: BTreeSet<Egress>,
 }
 
@@ -117,7 +122,9 @@ impl Reader<'_> {
                 }
             },
         };
-        let model = ModelConfig { name, upstream, base_path, protocols, credential, prices, first, egress };
+        let patience = written.patience.as_deref().map(|text| self.span(&format!("{key}.patience"), text));
+        let patience = patience.transpose()?.unwrap_or(PATIENCE);
+        let model = ModelConfig { name, upstream, base_path, protocols, credential, prices, first, patience, egress };
         for loan in model.loans() {
             let uses = credentials.get(&loan.credential).map(|credential| &credential.uses);
             if !uses.is_some_and(|uses| uses.iter().any(|uses| uses.contains(&loan.uses))) {

@@ -13,6 +13,7 @@ use selvedge_domain::{AgentName, CredentialName, Endpoint, Grant, NamedUpstream,
 use selvedge_factory::ports::{Clock, Doorkeeper, Entropy};
 use selvedge_gateway::danger::{Transport, Upstream};
 use selvedge_gateway::model::door::MEMBER_LEFT_OUT;
+use selvedge_gateway::model::wanted::BUDGET_IN_USE;
 use selvedge_gateway::{
     Ask, Done, Door, Fence, GitAnswer, GitCall, Given, Hello, Judge, Layer, Lease, Limits, ListenerKind, Loan,
     LoanChange, Outcome, Placeholder, Ready, Refused, SecretText, SecretWatch, Verdict, Wanted,
@@ -281,7 +282,7 @@ impl OpenDoor {
         let desk = Desk { works, behalf, desks, door, doors, dangers, told, chain, serials_from, denials };
         let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
         let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
-        std::thread::scope(|scope| {
+        let done = std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
                 scope.spawn(|| self.door.serve(&desk).inspect_err(|error| desk.broke(error)));
@@ -295,7 +296,12 @@ impl OpenDoor {
             }
             self.door.close();
             done
-        })
+        });
+        // Nobody settles anything any more.
+        if let Some(model) = desks.model {
+            model.settle_the_rest(doors, serials_from);
+        }
+        done
     }
 }
 
@@ -422,7 +428,8 @@ impl Judge for Desk<'_> {
                 _ => None,
             };
             if let Some(given) = given {
-                if matches!(given, Given::Denied { .. }) {
+                // What is only to wait is no denial.
+                if matches!(&given, Given::Denied { code, .. } if code != BUDGET_IN_USE) {
                     self.denied(1);
                 }
                 return given;

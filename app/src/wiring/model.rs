@@ -9,11 +9,11 @@ use selvedge_domain::{Endpoint, HostPattern};
 use selvedge_factory::ports::{Clock as _, Doorkeeper, Entropy as _};
 use selvedge_gateway::Given;
 use selvedge_gateway::model::Usage;
-use selvedge_gateway::model::wanted::{ModelAsk, ModelDone, ModelHost, Tool, ToolAsk};
+use selvedge_gateway::model::wanted::{BUDGET_IN_USE, ModelAsk, ModelDone, ModelHost, Tool, ToolAsk};
 use selvedge_sandbox::Place;
 
 use super::Works;
-use super::purse::{Purse, Reserved};
+use super::purse::{Foreseen, Purse, Reserved, Room};
 use super::repositories::permanent;
 use crate::config::{ModelConfig, Price};
 
@@ -23,14 +23,18 @@ const HOST: &str = "model.selvedge.internal";
 /// Plain HTTP, on loopback inside the sandbox: agents differ in whose certificates they trust.
 const PORT: u16 = 80;
 
-/// What a request that does not say how much the model may write is taken to allow, in tokens: what current models write at most in one
-/// answer.
-const OUTPUT_TOKENS_ASSUMED: u64 = 64_000;
+/// What the model is expected to write at most where the request does not say, in tokens: more than answers with whole files in them.
+const OUTPUT_TOKENS_EXPECTED: u64 = 64_000;
 
-/// Bytes of a request, and of what a model writes, that are taken for one token where the vendor did not count: text has some four, and code
-/// and other scripts fewer. For what is set aside the call is only about to be made; for what is settled a token has at least one byte, so
-/// that an estimate is never too low.
+/// What current models write at most in one answer, in tokens.
+const OUTPUT_TOKENS_MAX: u64 = 128_000;
+
+/// Bytes of a request that are expected to be one token: text has some four, and code and other scripts fewer. At the most, and for what is
+/// settled without the vendor's numbers, each byte is one: no token has less.
 const BYTES_PER_TOKEN_EXPECTED: u64 = 3;
+
+/// What a vendor adds to a request on its side, in tokens: how tools are called, some hundreds where it tells.
+const INPUT_TOKENS_ADDED: u64 = 1_000;
 
 /// Files and directories that steer an agent's own program, by their first component, or by their name anywhere.
 const STEERING: [&str; 11] = [
@@ -76,7 +80,7 @@ impl ModelDesk {
     /// What its door has to know.
     pub(super) fn host(&self) -> Result<ModelHost, ActError> {
         let host = HostPattern::parse(HOST).ok_or_else(|| permanent("the name of the model's host is none"))?;
-        let ModelConfig { upstream, base_path, protocols, prices, egress, .. } = self.model.clone();
+        let ModelConfig { upstream, base_path, protocols, prices, patience, egress, .. } = self.model.clone();
         Ok(ModelHost {
             endpoint: Endpoint { host, port: PORT },
             upstream,
@@ -86,6 +90,7 @@ impl ModelDesk {
             egress,
             tools: self.tools.clone(),
             denied: self.denied.clone(),
+            patience: std::time::Duration::from_millis(patience.as_millis()),
         })
     }
 
@@ -110,18 +115,21 @@ impl ModelDesk {
     }
 
     /// Answers whether a call may go out. What it may cost is set aside under the same lock it is decided under, so that two cannot both
-    /// have what is left. Whoever goes on asking once it is spent is ended.
+    /// have what is left. While that is set aside for others it may be asked again; whoever goes on asking once it is spent is ended.
     pub(super) fn call(&self, works: &Works, doors: &dyn Doorkeeper, serials_from: u64, ask: ModelAsk) -> Given {
         let Some(price) = self.model.prices.get(&ask.asked).copied() else {
             return denied(&not_priced());
         };
-        // An agent that says 0 may mean that it does not care.
-        let output = ask.output_tokens_max.filter(|most| *most > 0).unwrap_or(OUTPUT_TOKENS_ASSUMED);
-        let input = ask.request_bytes / BYTES_PER_TOKEN_EXPECTED;
-        let dearer = Price { input: price.input.max(price.cache_write), ..price };
-        let tokens = Tokens { input, output, ..Tokens::default() };
-        let cost = if ask.generates { cost(dearer, tokens) } else { 0 };
+        let foreseen = foreseen(price, &ask);
         let mut account = self.purse.account();
+        let (cost, is_covered) = match self.purse.room(&account, foreseen) {
+            Room::Covered(cost) => (cost, true),
+            Room::Alone(cost) => (cost, false),
+            Room::Later => return in_use(),
+            // Decided like any other, so that it is on record.
+            Room::Spent => (foreseen.expected, false),
+        };
+        let (generates, request_bytes, output_max) = (ask.generates, ask.request_bytes, output_max(&ask));
         let call = ModelCall {
             run: self.order.run.clone(),
             repo: self.order.repo.clone(),
@@ -140,16 +148,7 @@ impl ModelDesk {
         let is_too_much = call.reserves > call.budget_left;
         match doors.call_model(call) {
             Ok(()) => {
-                account.reserve(
-                    ask.serial,
-                    Reserved {
-                        price,
-                        cost,
-                        generates: ask.generates,
-                        request_bytes: ask.request_bytes,
-                        output_max: output,
-                    },
-                );
+                account.reserve(ask.serial, Reserved { price, cost, generates, request_bytes, output_max, is_covered });
                 Given::Allowed
             }
             Err(denial) if is_too_much => {
@@ -163,6 +162,16 @@ impl ModelDesk {
                 Given::Denied { code: BUDGET_SPENT.to_owned(), next_step: denial.next_step }
             }
             Err(denial) => denied(&denial),
+        }
+    }
+
+    /// Settles what nobody settled before its door was closed: the vendor may have read and written all it was allowed to.
+    pub(super) fn settle_the_rest(&self, doors: &dyn Doorkeeper, serials_from: u64) {
+        let under_way = self.purse.account().under_way();
+        for serial in under_way {
+            let usage = Usage::default();
+            let done = ModelDone { serial, status: 0, usage, is_final: false, written_bytes: 0, cut_by_vendor: false };
+            let _settled = self.done(doors, serials_from, done);
         }
     }
 
@@ -220,11 +229,30 @@ fn settled(done: &ModelDone, reserved: &Reserved) -> (Tokens, bool) {
         (false, false) if !generates => (Tokens::default(), false),
         (false, false) => {
             let read = input.saturating_add(cached).saturating_add(cache_write);
-            let input = if read == 0 { request_bytes } else { input };
+            let input = if read == 0 { request_bytes.saturating_add(INPUT_TOKENS_ADDED) } else { input };
             let unheard = if done.cut_by_vendor { 0 } else { output_max };
             (Tokens { input, output: output.max(done.written_bytes).max(unheard), ..counted }, true)
         }
     }
+}
+
+/// The most a model may write. An agent that says 0 may mean that it does not care.
+fn output_max(ask: &ModelAsk) -> u64 {
+    ask.output_tokens_max.filter(|most| *most > 0).unwrap_or(OUTPUT_TOKENS_MAX)
+}
+
+/// What a call may cost. Nobody can say what it costs at most where the vendor is to fetch or to do something for it, or has more to read
+/// than text.
+fn foreseen(price: Price, ask: &ModelAsk) -> Foreseen {
+    if !ask.generates {
+        return Foreseen { expected: 0, most: Some(0) };
+    }
+    let dearest = Price { input: price.input.max(price.cache_write).max(price.cached), ..price };
+    let costs = |input, output| cost(dearest, Tokens { input, output, ..Tokens::default() });
+    let expected = ask.output_tokens_max.filter(|most| *most > 0).unwrap_or(OUTPUT_TOKENS_EXPECTED);
+    let expected = costs(ask.request_bytes / BYTES_PER_TOKEN_EXPECTED, expected);
+    let most = costs(ask.request_bytes.saturating_add(INPUT_TOKENS_ADDED), output_max(ask));
+    Foreseen { expected, most: (ask.is_all_text && ask.egress.is_empty()).then_some(most) }
 }
 
 /// What tokens cost, in millionths; a part of one counts whole.
@@ -246,6 +274,12 @@ fn steers(path: &str) -> bool {
 
 fn denied(denial: &Denial) -> Given {
     Given::Denied { code: denial.code.as_str().to_owned(), next_step: denial.next_step.clone() }
+}
+
+/// What is said of a call that would have room, were others not under way.
+fn in_use() -> Given {
+    let next_step = "what is left of the budget is set aside for calls under way: ask again once they are over";
+    Given::Denied { code: BUDGET_IN_USE.to_owned(), next_step: next_step.to_owned() }
 }
 
 /// What a sandbox without a model is told.
@@ -283,16 +317,47 @@ mod tests {
     fn what_a_vendor_did_not_count_is_estimated_and_not_too_low() {
         let done = |status, usage, is_final, cut_by_vendor| {
             let done = ModelDone { serial: 1, status, usage, is_final, written_bytes: 40, cut_by_vendor };
-            settled(&done, &Reserved { price: SONNET, cost: 0, generates: true, request_bytes: 900, output_max: 1_000 })
+            let (request_bytes, output_max) = (900, 1_000);
+            let reserved =
+                Reserved { price: SONNET, cost: 0, generates: true, request_bytes, output_max, is_covered: true };
+            settled(&done, &reserved)
         };
         let counted = Usage { input: 10, output: 5, ..Usage::default() };
         assert_eq!(done(200, counted, true, false), (Tokens { input: 10, output: 5, ..Tokens::default() }, false));
         let tokens = |input, output| (Tokens { input, output, ..Tokens::default() }, true);
-        assert_eq!(done(200, Usage::default(), false, true), tokens(900, 40));
+        assert_eq!(done(200, Usage::default(), false, true), tokens(1_900, 40));
         assert_eq!(done(200, Usage { output: 1, ..counted }, false, true), tokens(10, 40), "it told what it read");
         assert_eq!(done(200, counted, false, false), tokens(10, 1_000), "it may have gone on");
-        assert_eq!(done(0, Usage::default(), false, false), tokens(900, 1_000), "it may have read all of it");
+        assert_eq!(done(0, Usage::default(), false, false), tokens(1_900, 1_000), "it may have read all of it");
         assert_eq!(done(429, Usage::default(), false, false), (Tokens::default(), false));
+    }
+
+    #[test]
+    fn what_a_call_costs_at_most_is_foreseen_where_it_can_be_e3() {
+        let ask = ModelAsk {
+            serial: 1,
+            protocol: selvedge_gateway::model::Protocol::Chat,
+            asked: "m".to_owned(),
+            request_bytes: 900,
+            tools: 0,
+            generates: true,
+            is_all_text: true,
+            output_tokens_max: Some(100),
+            egress: [].into(),
+            credential: None,
+        };
+        let of = |ask: &ModelAsk| {
+            let Foreseen { expected, most } =
+                foreseen(Price { input: 1_000_000, cached: 0, cache_write: 0, output: 1_000_000 }, ask);
+            (expected, most)
+        };
+        assert_eq!(of(&ask), (400, Some(2_000)));
+        assert_eq!(of(&ModelAsk { output_tokens_max: None, ..ask.clone() }), (64_300, Some(129_900)));
+        assert_eq!(of(&ModelAsk { output_tokens_max: Some(0), ..ask.clone() }), (64_300, Some(129_900)));
+        assert_eq!(of(&ModelAsk { is_all_text: false, ..ask.clone() }), (400, None));
+        let egress = [selvedge_gateway::model::Egress::UrlSources].into();
+        assert_eq!(of(&ModelAsk { egress, ..ask.clone() }), (400, None));
+        assert_eq!(of(&ModelAsk { generates: false, ..ask }), (0, Some(0)));
     }
 
     #[test]

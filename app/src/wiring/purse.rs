@@ -1,5 +1,6 @@
 //! An attempt's budget: one purse for what its model costs and for what it hands on, under one lock, so that no two of its spenders
-//! can both have what is left. Knows no orders and no doors.
+//! can both have what is left. Owns that of the calls under way at most one may cost more than is set aside for it, so that a budget is
+//! exceeded by one call at most. Knows no orders and no doors.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,6 +49,30 @@ pub(super) struct Reserved {
     pub(super) request_bytes: u64,
     /// The most the model may write.
     pub(super) output_max: u64,
+    /// Whether it cannot cost more than `cost`.
+    pub(super) is_covered: bool,
+}
+
+/// What a call may cost, before it is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Foreseen {
+    /// What it is expected to cost at most: a request has several bytes to a token.
+    pub(super) expected: u64,
+    /// What it cannot cost more than; none where nobody can say.
+    pub(super) most: Option<u64>,
+}
+
+/// Whether there is room for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// For the most it can cost.
+    Covered(u64),
+    /// For what it is expected to cost, and for no other such call beside it.
+    Alone(u64),
+    /// Not now, and there may be once the calls under way are settled.
+    Later,
+    /// None.
+    Spent,
 }
 
 /// Calls that were refused for want of budget since one was allowed.
@@ -91,6 +116,20 @@ impl Purse {
         self.budget.saturating_sub(account.in_all())
     }
 
+    /// Whether there is room for a call.
+    pub(super) fn room(&self, account: &Account, call: Foreseen) -> Room {
+        let left = self.left(account);
+        // Nothing that may cost something goes out once all is spent, however little it is expected to be.
+        let expected = call.expected.max(1);
+        let is_alone = account.reserved.values().all(|reserved| reserved.is_covered);
+        match call.most.filter(|most| *most <= left) {
+            Some(most) => Room::Covered(most),
+            None if is_alone && expected <= left => Room::Alone(expected),
+            None if expected <= self.budget.saturating_sub(account.paid()) => Room::Later,
+            None => Room::Spent,
+        }
+    }
+
     /// Whether the last that was asked of the model was refused because nothing was left for it.
     pub(super) fn is_spent(&self) -> bool {
         self.account().refused.is_some()
@@ -117,6 +156,11 @@ impl Account {
         self.reserved.remove(&serial)
     }
 
+    /// The door's numbers of the calls under way.
+    pub(super) fn under_way(&self) -> Vec<u64> {
+        self.reserved.keys().copied().collect()
+    }
+
     /// Counts what a call came to.
     pub(super) fn pay(&mut self, cost: u64) {
         self.settled = self.settled.saturating_add(cost);
@@ -131,14 +175,19 @@ impl Account {
         refused.is_enough && !was_enough
     }
 
+    /// Without what is set aside for calls under way.
+    fn paid(&self) -> u64 {
+        self.settled.saturating_add(self.handed_on.budget())
+    }
+
     fn in_all(&self) -> u64 {
-        let paid = self.settled.saturating_add(self.handed_on.budget());
-        self.reserved.values().fold(paid, |sum, reserved| sum.saturating_add(reserved.cost))
+        self.reserved.values().fold(self.paid(), |sum, reserved| sum.saturating_add(reserved.cost))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use selvedge_domain::LeaseId;
 
     use super::*;
@@ -146,7 +195,7 @@ mod tests {
     const PRICE: Price = Price { input: 1, cached: 1, cache_write: 1, output: 1 };
 
     fn reserved(cost: u64) -> Reserved {
-        Reserved { price: PRICE, cost, generates: true, request_bytes: 1, output_max: 1 }
+        Reserved { price: PRICE, cost, generates: true, request_bytes: 1, output_max: 1, is_covered: true }
     }
 
     #[test]
@@ -178,5 +227,95 @@ mod tests {
         assert!(!account.refuse(start));
         account.reserve(1, reserved(1));
         assert!(!account.refuse(late), "something was left in between");
+    }
+    /// What happens to a budget: a call is asked for, one under way ends, something is handed on.
+    #[derive(Debug, Clone)]
+    enum Event {
+        /// Costs at most `most` where that is known, and otherwise whatever it costs.
+        Asks {
+            expected: u64,
+            most: Option<u64>,
+            costs: u64,
+        },
+        Ends {
+            which: usize,
+        },
+        HandsOn(u64),
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let known = (1..40u64, 0..40u64, 0..=100u64).prop_map(|(expected, more, percent)| {
+            let most = expected + more;
+            Event::Asks { expected, most: Some(most), costs: most * percent / 100 }
+        });
+        let unknown = (0..40u64, 0..400u64).prop_map(|(expected, costs)| Event::Asks { expected, most: None, costs });
+        let ends = (0..9usize).prop_map(|which| Event::Ends { which });
+        prop::collection::vec(
+            prop_oneof![4 => known, 1 => unknown, 4 => ends, 1 => (0..40u64).prop_map(Event::HandsOn)],
+            0..80,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn e3_a_budget_is_never_exceeded_by_more_than_one_call_in_flight(budget in 0..200u64, events in events()) {
+            let purse = Purse::new(budget, Account::default());
+            let mut account = purse.account();
+            // What the last call came to that was let out for less than it can cost.
+            let (mut in_flight, mut paid, mut handed_on, mut alone) = (Vec::new(), 0, 0, 0);
+            for (serial, event) in (0u64..).zip(events) {
+                match event {
+                    Event::Asks { expected, most, costs } => {
+                        let room = purse.room(&account, Foreseen { expected, most });
+                        let (cost, is_covered) = match room {
+                            Room::Covered(cost) => (cost, true),
+                            Room::Alone(cost) => (cost, false),
+                            Room::Later => {
+                                prop_assert!(!in_flight.is_empty(), "nothing is waited for that does not come");
+                                continue;
+                            }
+                            Room::Spent => continue,
+                        };
+                        account.reserve(serial, Reserved { is_covered, ..reserved(cost) });
+                        alone = if is_covered { alone } else { costs };
+                        in_flight.push((serial, costs));
+                    }
+                    Event::Ends { which } if !in_flight.is_empty() => {
+                        let (serial, costs) = in_flight.remove(which % in_flight.len());
+                        account.take_back(serial).unwrap();
+                        account.pay(costs);
+                        paid += costs;
+                    }
+                    Event::Ends { .. } => {}
+                    Event::HandsOn(amount) if amount <= purse.left(&account) => {
+                        account.handed_on.add(&LeaseId::from_entropy(serial), amount);
+                        handed_on += amount;
+                    }
+                    Event::HandsOn(_) => {}
+                }
+                // However the calls under way end: without that one, all is within the budget.
+                let all = paid + handed_on + in_flight.iter().map(|(_, costs)| costs).sum::<u64>();
+                prop_assert!(all <= budget + alone, "{all} of {budget}, and {alone}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_set_aside_for_others_is_waited_for_and_what_is_spent_is_not_e3() {
+        let purse = Purse::new(10, Account::default());
+        let mut account = purse.account();
+        let asks = |account: &Account, expected, most| purse.room(account, Foreseen { expected, most });
+        assert_eq!(asks(&account, 4, Some(9)), Room::Covered(9));
+        assert_eq!(asks(&account, 4, Some(11)), Room::Alone(4));
+        assert_eq!(asks(&account, 4, None), Room::Alone(4));
+        assert_eq!(asks(&account, 11, None), Room::Spent);
+        account.reserve(1, Reserved { is_covered: false, ..reserved(4) });
+        assert_eq!(asks(&account, 4, Some(6)), Room::Covered(6), "beside it, what cannot cost more than is left");
+        assert_eq!(asks(&account, 4, Some(7)), Room::Later);
+        assert_eq!(asks(&account, 4, None), Room::Later);
+        assert_eq!(asks(&account, 11, None), Room::Spent);
+        account.take_back(1).unwrap();
+        account.pay(7);
+        assert_eq!(asks(&account, 4, None), Room::Spent);
     }
 }

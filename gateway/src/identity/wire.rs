@@ -187,6 +187,7 @@ mod tests {
                 request_bytes: 3,
                 tools: 2,
                 generates: true,
+                is_all_text: true,
                 output_tokens_max: Some(9),
                 egress: Egress::ALL.iter().copied().collect(),
                 credential: None,

@@ -64,6 +64,9 @@ pub enum Garbled {
     /// It ended in the middle.
     #[error("the model's answer was cut")]
     Cut,
+    /// Nothing more came for too long.
+    #[error("the model said nothing for longer than is waited for it")]
+    Silent,
     /// Too long, too deep, or too many calls.
     #[error("the model's answer has too {0}")]
     TooMuch(&'static str),

@@ -1,6 +1,8 @@
 //! What a tool call names: the command, paths and addresses in its arguments, by the table of the agent's adapter. Owns that what cannot
 //! be shown to a keeper in bounded plain text is not passed over in silence.
 
+use std::collections::BTreeSet;
+
 use selvedge_domain::Digest;
 use serde_json::Value;
 
@@ -10,10 +12,10 @@ use super::wanted::{Tool, ToolAsk};
 /// Longest tool name.
 const NAME_CHARS_MAX: usize = 128;
 
-/// Longest command that is shown; what is longer is cut, and ends with [`CUT`].
+/// Longest command that is shown; what is longer is cut, and ends with [`CUT`], which a guard denies by default.
 const COMMAND_CHARS_MAX: usize = 4_096;
 
-/// Longest path or address that is shown.
+/// Longest path or address that is shown; a call that names a longer one is refused.
 const WORD_CHARS_MAX: usize = 1_024;
 
 /// Most paths, and most addresses, of one call; a patch over more files is refused.
@@ -34,15 +36,30 @@ pub enum Untold {
     /// It names too much.
     #[error("the call names more than {WORDS_MAX} files or addresses: do it in several calls")]
     TooMany,
+    /// A path or an address in it is too long to be judged whole.
+    #[error("the call names a path or an address of more than {WORD_CHARS_MAX} characters: write it shorter")]
+    TooLong,
+    /// Nobody declared the tool in the request that this answers, so that nobody knows what its agent would do with it.
+    #[error("there is no such tool: call one of those that were declared")]
+    Undeclared,
     /// Its arguments are not one plain JSON object, so that an agent might read them otherwise than they were judged.
     #[error("the arguments are not one plain JSON object: write each once")]
     Unreadable,
 }
 
-/// The facts of a call, to be asked about.
-pub fn facts(call: &Call, tools: &[Tool], serial: u64, index: u64) -> Result<ToolAsk, Untold> {
-    let unknown = Tool { kind: "other".to_owned(), ..Tool::default() };
+/// The facts of a call, to be asked about. `declared` are the tools that its request declared.
+pub fn facts(
+    call: &Call,
+    declared: &BTreeSet<String>,
+    tools: &[Tool],
+    serial: u64,
+    index: u64,
+) -> Result<ToolAsk, Untold> {
     // Some agents take a name in other letters for their own.
+    if !declared.iter().any(|name| name.eq_ignore_ascii_case(&call.name)) {
+        return Err(Untold::Undeclared);
+    }
+    let unknown = Tool { kind: "other".to_owned(), ..Tool::default() };
     let tool = tools.iter().find(|tool| tool.name.eq_ignore_ascii_case(&call.name)).unwrap_or(&unknown);
     let looks_like_json = call.arguments.trim_start().starts_with('{');
     let arguments: Value = match call.is_json {
@@ -57,7 +74,7 @@ pub fn facts(call: &Call, tools: &[Tool], serial: u64, index: u64) -> Result<Too
     };
     let mut paths = Vec::new();
     for name in &tool.paths {
-        paths.extend(texts(arguments.get(name)).map(|path| shown(path, WORD_CHARS_MAX)));
+        paths.extend(texts(arguments.get(name)));
     }
     let patch = match tool.patch.as_deref() {
         // A tool that takes text takes the patch itself.
@@ -65,11 +82,18 @@ pub fn facts(call: &Call, tools: &[Tool], serial: u64, index: u64) -> Result<Too
         Some(name) => arguments.get(name).and_then(Value::as_str),
         None => None,
     };
-    paths.extend(patch.into_iter().flat_map(patched));
+    let patched: Vec<_> = patch.into_iter().flat_map(patched).collect();
+    paths.extend(patched);
     let mut addresses = Vec::new();
     for name in &tool.addresses {
-        addresses.extend(texts(arguments.get(name)).map(|address| shown(address, WORD_CHARS_MAX)));
+        addresses.extend(texts(arguments.get(name)));
     }
+    // What stands behind a cut would not be judged: where the path leads, or whose address it is.
+    if paths.iter().chain(&addresses).any(|word| word.chars().nth(WORD_CHARS_MAX).is_some()) {
+        return Err(Untold::TooLong);
+    }
+    let words = |words: Vec<&str>| words.into_iter().map(|word| shown(word, WORD_CHARS_MAX)).collect::<Vec<_>>();
+    let (paths, addresses) = (words(paths), words(addresses));
     let told: usize = paths.iter().chain(&addresses).map(String::len).sum();
     if paths.len() > WORDS_MAX || addresses.len() > WORDS_MAX || told > TOLD_BYTES_MAX {
         return Err(Untold::TooMany);
@@ -104,9 +128,9 @@ fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {
 }
 
 /// The files a patch names.
-fn patched(patch: &str) -> impl Iterator<Item = String> {
-    let named = |line: &str| PATCHED.iter().find_map(|begins| line.strip_prefix(begins)).map(str::to_owned);
-    patch.lines().filter_map(move |line| named(line.trim_start())).map(|path| shown(path.trim(), WORD_CHARS_MAX))
+fn patched(patch: &str) -> impl Iterator<Item = &str> {
+    let named = |line| PATCHED.iter().find_map(|begins| str::strip_prefix(line, begins));
+    patch.lines().filter_map(move |line| named(line.trim_start())).map(str::trim)
 }
 
 /// A text that can be shown: no control characters but line ends and tabs, no characters that turn text around, bounded.
@@ -138,9 +162,14 @@ mod tests {
         ]
     }
 
+    fn asked(call: &Call) -> Result<ToolAsk, Untold> {
+        let declared = tools().into_iter().map(|tool| tool.name).chain(["Mystery".to_owned()]).collect();
+        facts(call, &declared, &tools(), 7, 1)
+    }
+
     fn of(name: &str, arguments: &str, is_json: bool) -> ToolAsk {
         let call = Call { id: "c".into(), name: name.into(), arguments: arguments.into(), is_json };
-        facts(&call, &tools(), 7, 1).unwrap()
+        asked(&call).unwrap()
     }
 
     #[test]
@@ -170,19 +199,45 @@ mod tests {
         assert_eq!(of("Bash", "{\"command\":\"a\\u202eb\\u001b[2J\"}", true).command, "a\u{fffd}b\u{fffd}[2J");
         let many: Vec<String> = (0..=WORDS_MAX).map(|n| format!("*** Add File: f{n}")).collect();
         let call = Call { id: "c".into(), name: "apply_patch".into(), arguments: many.join("\n"), is_json: false };
-        assert_eq!(facts(&call, &tools(), 7, 1), Err(Untold::TooMany));
+        assert_eq!(asked(&call), Err(Untold::TooMany));
         let few_and_long = format!("{{\"file_path\":[{}\"a\"]}}", format!("\"{}\",", "a".repeat(1_000)).repeat(8));
         let call = Call { name: "Write".into(), arguments: few_and_long, is_json: true, ..call };
-        assert_eq!(facts(&call, &tools(), 7, 1), Err(Untold::TooMany));
+        assert_eq!(asked(&call), Err(Untold::TooMany));
         let twice = Call {
             name: "Bash".into(),
             arguments: r#"{"command":"ls","command":"env"}"#.into(),
             is_json: false,
             ..call
         };
-        assert_eq!(facts(&twice, &tools(), 7, 1), Err(Untold::Unreadable), "read by a reader as no plain JSON");
+        assert_eq!(asked(&twice), Err(Untold::Unreadable), "read by a reader as no plain JSON");
         let patched = r#"{"input":"x","input":"*** Begin Patch\n*** Update File: .claude/a"}"#;
         let patched = Call { name: "apply_patch".into(), arguments: patched.into(), ..twice };
-        assert_eq!(facts(&patched, &tools(), 7, 1), Err(Untold::Unreadable), "a patch is no object");
+        assert_eq!(asked(&patched), Err(Untold::Unreadable), "a patch is no object");
+    }
+    #[test]
+    fn d0014_a_tool_that_nobody_declared_is_no_tool() {
+        let call = |name: &str| Call { id: "c".into(), name: name.into(), arguments: "{}".into(), is_json: true };
+        let of = |declared: &[&str], name: &str| {
+            facts(&call(name), &declared.iter().map(|name| (*name).to_owned()).collect(), &tools(), 7, 1)
+                .map(|ask| ask.kind)
+        };
+        assert_eq!(of(&["Bash"], "bash"), Ok("shell".to_owned()), "a name in other letters");
+        assert_eq!(of(&["Mystery"], "Mystery"), Ok("other".to_owned()), "declared, and in no table");
+        for undeclared in ["Write", "Bash ", "", "web_search"] {
+            assert_eq!(of(&["Bash"], undeclared), Err(Untold::Undeclared), "{undeclared}");
+        }
+        assert_eq!(of(&[], "Bash"), Err(Untold::Undeclared), "whatever the table of its agent has");
+    }
+
+    /// Where a path leads is told by its end.
+    #[test]
+    fn a25_a_path_is_judged_whole_or_not_at_all() {
+        let hidden = format!("{}.claude/settings.json", "a/../".repeat(WORD_CHARS_MAX / 5 + 1));
+        let arguments = format!("{{\"file_path\":\"{hidden}\"}}");
+        let call = Call { id: "c".into(), name: "Write".into(), arguments, is_json: true };
+        assert_eq!(asked(&call), Err(Untold::TooLong));
+        let patch = format!("*** Begin Patch\n*** Add File: {hidden}\n+x\n*** End Patch");
+        let call = Call { name: "apply_patch".into(), arguments: patch, is_json: false, ..call };
+        assert_eq!(asked(&call), Err(Untold::TooLong));
     }
 }

@@ -1,5 +1,5 @@
 //! JSON as this door reads it, of agents and of vendors: text that means one thing to whoever reads it. Owns that a member stands once in
-//! its object, that nesting is bounded and that nothing stands behind the value; never knows what a member means.
+//! its object, that nesting and the number of values are bounded, and that nothing stands behind the value; never knows what a member means.
 //!
 //! Values are `serde_json`'s, whose objects are in the order of their names: a rebuilt request says the same in the same bytes each time,
 //! which is what vendors' caches of prompts need.
@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 use super::answer::Garbled;
-use super::request::{DEPTH_MAX, Unfit};
+use super::request::{DEPTH_MAX, Unfit, VALUES_MAX};
 
 /// Text that is not JSON as this door reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,16 +22,20 @@ pub enum NotPlain {
     /// It nests deeper than [`DEPTH_MAX`].
     #[error("it is nested too deep")]
     TooDeep,
+    /// It has more values than [`VALUES_MAX`].
+    #[error("it has too many values")]
+    TooMany,
 }
 
 /// Reads the one value that `text` is.
 pub fn parse(text: &[u8]) -> Result<Value, NotPlain> {
-    let is_too_deep = Cell::new(false);
+    let (is_too_deep, left) = (Cell::new(false), Cell::new(Some(VALUES_MAX)));
     let mut json = serde_json::Deserializer::from_slice(text);
-    let value = Plain { depth: DEPTH_MAX, is_too_deep: &is_too_deep }.deserialize(&mut json);
+    let value = Plain { depth: DEPTH_MAX, is_too_deep: &is_too_deep, left: &left }.deserialize(&mut json);
     match value.and_then(|value| json.end().map(|()| value)) {
         Ok(value) => Ok(value),
         Err(_) if is_too_deep.get() => Err(NotPlain::TooDeep),
+        Err(_) if left.get().is_none() => Err(NotPlain::TooMany),
         Err(_) => Err(NotPlain::Syntax),
     }
 }
@@ -49,6 +53,7 @@ impl From<NotPlain> for Unfit {
         match because {
             NotPlain::Syntax => Self::Syntax,
             NotPlain::TooDeep => Self::TooMuch("deep"),
+            NotPlain::TooMany => Self::TooMuch("full of values"),
         }
     }
 }
@@ -58,6 +63,7 @@ impl From<NotPlain> for Garbled {
         match because {
             NotPlain::Syntax => Self::Syntax("plain JSON"),
             NotPlain::TooDeep => Self::TooMuch("deep a nesting"),
+            NotPlain::TooMany => Self::TooMuch("many values"),
         }
     }
 }
@@ -67,6 +73,8 @@ impl From<NotPlain> for Garbled {
 struct Plain<'a> {
     depth: usize,
     is_too_deep: &'a Cell<bool>,
+    /// How many more values may come; nothing once there were too many.
+    left: &'a Cell<Option<usize>>,
 }
 
 impl Plain<'_> {
@@ -83,6 +91,10 @@ impl<'de> DeserializeSeed<'de> for Plain<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(1)));
+        if self.left.get().is_none() {
+            return Err(D::Error::custom("too many values"));
+        }
         json.deserialize_any(self)
     }
 }
@@ -190,5 +202,17 @@ mod tests {
         assert!(parse(nested(DEPTH_MAX).as_bytes()).is_ok());
         assert_eq!(parse(nested(DEPTH_MAX + 1).as_bytes()), Err(NotPlain::TooDeep));
         assert_eq!(parse("{\"a\":".repeat(DEPTH_MAX + 1).as_bytes()), Err(NotPlain::TooDeep));
+    }
+
+    /// A byte or two make a value, and a value takes many bytes of memory.
+    #[test]
+    fn a101_the_number_of_values_is_bounded_however_they_are_put_together() {
+        let list = |count: usize| format!("[{}1]", "1,".repeat(count - 2));
+        assert!(parse(list(VALUES_MAX).as_bytes()).is_ok());
+        assert_eq!(parse(list(VALUES_MAX + 1).as_bytes()), Err(NotPlain::TooMany));
+        let in_lists = format!("[{}[]]", "[{}],".repeat(VALUES_MAX / 2));
+        assert_eq!(parse(in_lists.as_bytes()), Err(NotPlain::TooMany));
+        let in_objects = (0..VALUES_MAX).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(",");
+        assert_eq!(parse(format!("{{{in_objects}}}").as_bytes()), Err(NotPlain::TooMany));
     }
 }

@@ -52,7 +52,8 @@ pub(super) fn is_tool_name(name: &str) -> bool {
 }
 
 /// The tokens of `usage`, whose sums are called `input` and `output` in one protocol and otherwise in the other. They include what was
-/// cached and what was reasoning; ours count each token once.
+/// cached and what was reasoning; ours count each token once. Some compatible servers put reasoning beside what was written instead: there
+/// the total says more than the two sums, or there is more reasoning than writing.
 pub(super) fn usage(usage: Option<&Value>, input: &str, output: &str) -> Option<Usage> {
     let usage = usage?.as_object()?;
     let detail = |of: &str, member: &str| {
@@ -60,12 +61,21 @@ pub(super) fn usage(usage: Option<&Value>, input: &str, output: &str) -> Option<
         details.and_then(|details| details.get(member)).and_then(Value::as_u64).unwrap_or(0)
     };
     let (cached, cache_write) = (detail(input, "cached_tokens"), detail(input, "cache_write_tokens"));
+    let (read, said) = (usage.get(input)?.as_u64()?, usage.get(output)?.as_u64()?);
+    let reasoning = detail(output, "reasoning_tokens");
+    let total = usage.get("total_tokens").and_then(Value::as_u64);
+    let written = match total {
+        // What no sum accounts for was written, which is the dearer of the two.
+        Some(total) => total.saturating_sub(read).max(said),
+        None if reasoning > said => said.saturating_add(reasoning),
+        None => said,
+    };
     Some(Usage {
-        input: usage.get(input)?.as_u64()?.saturating_sub(cached).saturating_sub(cache_write),
+        input: read.saturating_sub(cached).saturating_sub(cache_write),
         cached,
         cache_write,
-        output: usage.get(output)?.as_u64()?,
-        reasoning: detail(output, "reasoning_tokens"),
+        output: written.max(reasoning),
+        reasoning,
     })
 }
 
@@ -113,4 +123,29 @@ pub(super) fn images(builder: &mut Builder<'_>, at: &str, value: Option<&Value>)
 
 fn is_data(address: &str) -> bool {
     address.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("data"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn e3_reasoning_counts_once_wherever_a_server_puts_it() {
+        let of = |usage_of: Value| {
+            let usage = usage(Some(&usage_of), "prompt_tokens", "completion_tokens").unwrap();
+            (usage.input, usage.output, usage.reasoning)
+        };
+        let reasons = json!({ "reasoning_tokens": 300 });
+        let usage = |completion: u64, total: Value| {
+            json!({ "prompt_tokens": 100, "completion_tokens": completion, "total_tokens": total,
+                "completion_tokens_details": reasons })
+        };
+        assert_eq!(of(usage(340, json!(440))), (100, 340, 300), "as the vendor does: it is part of it");
+        assert_eq!(of(usage(40, json!(440))), (100, 340, 300), "beside it, as the total says");
+        assert_eq!(of(usage(40, Value::Null)), (100, 340, 300), "beside it, for it cannot be part of it");
+        assert_eq!(of(usage(340, json!(400))), (100, 340, 300), "a total that is too low takes nothing away");
+        assert_eq!(of(usage(40, json!(150))), (100, 300, 300), "never below what it says it reasoned");
+    }
 }

@@ -2,10 +2,14 @@
 //! model's.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use selvedge_domain::{CredentialName, Digest, Endpoint};
 
 use super::{Egress, Protocol, Usage};
+
+/// The code of a denial that will not last: what is left of the budget is set aside for calls under way.
+pub const BUDGET_IN_USE: &str = "budget_in_use";
 
 /// A model as a door is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct ModelHost {
     pub tools: Vec<Tool>,
     /// What denied calls are called; drawn for this attempt.
     pub denied: String,
+    /// How long it may be silent: before its answer, and between two pieces of it.
+    pub patience: Duration,
 }
 
 /// A tool of an agent: what its arguments mean.
@@ -60,6 +66,8 @@ pub struct ModelAsk {
     pub tools: u64,
     /// Whether an answer is generated; otherwise tokens are counted, which costs nothing.
     pub generates: bool,
+    /// Whether all that the model is to read is text, each token of which has at least a byte of the request.
+    pub is_all_text: bool,
     /// The most the model may write, where the request says so.
     pub output_tokens_max: Option<u64>,
     /// What the vendor is to do on its side.

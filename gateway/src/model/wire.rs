@@ -1,5 +1,7 @@
 //! The model door's messages as they are written, and their conversion from and into [`super::wanted`].
 
+use std::time::Duration;
+
 use selvedge_domain::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,7 @@ pub(crate) struct WireModelHost {
     egress: Vec<String>,
     tools: Vec<WireTool>,
     denied: String,
+    patience_seconds: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +43,7 @@ pub(crate) struct WireModelAsk {
     request_bytes: u64,
     tools: u64,
     generates: bool,
+    is_all_text: bool,
     output_tokens_max: Option<u64>,
     egress: Vec<String>,
     credential: Option<String>,
@@ -94,6 +98,7 @@ impl From<&ModelHost> for WireModelHost {
             egress: words(&host.egress),
             tools: host.tools.iter().map(WireTool::from).collect(),
             denied: host.denied.clone(),
+            patience_seconds: host.patience.as_secs(),
         }
     }
 }
@@ -111,6 +116,7 @@ impl TryFrom<WireModelHost> for ModelHost {
             egress: wire.egress.iter().map(|word| egress(word)).collect::<Result<_, _>>()?,
             tools: wire.tools.into_iter().map(Tool::from).collect(),
             denied: wire.denied,
+            patience: Duration::from_secs(wire.patience_seconds),
         })
     }
 }
@@ -138,6 +144,7 @@ impl From<ModelAsk> for WireModelAsk {
             request_bytes: ask.request_bytes,
             tools: ask.tools,
             generates: ask.generates,
+            is_all_text: ask.is_all_text,
             output_tokens_max: ask.output_tokens_max,
             egress: words(&ask.egress),
             credential: ask.credential.map(|credential| credential.to_string()),
@@ -156,6 +163,7 @@ impl TryFrom<WireModelAsk> for ModelAsk {
             request_bytes: wire.request_bytes,
             tools: wire.tools,
             generates: wire.generates,
+            is_all_text: wire.is_all_text,
             output_tokens_max: wire.output_tokens_max,
             egress: wire.egress.iter().map(|word| egress(word)).collect::<Result<_, _>>()?,
             credential: wire.credential.as_deref().map(credential).transpose()?,

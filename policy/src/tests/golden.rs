@@ -93,6 +93,10 @@ fn orders() -> Vec<(String, Description)> {
         ),
         ("tool.call, an edit".to_owned(), tool_call().describe()),
         (
+            "tool.call, a command that is not shown whole".to_owned(),
+            ToolCall { kind: "shell".to_owned(), command: "echo [cut]".to_owned(), ..tool_call() }.describe(),
+        ),
+        (
             "tool.call, an edit of what steers the agent".to_owned(),
             ToolCall { steers: vec![".claude/settings.json".to_owned()], ..tool_call() }.describe(),
         ),

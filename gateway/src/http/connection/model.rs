@@ -1,10 +1,11 @@
 //! A request to the model door: rebuilt, asked about, sent to the model with the factory's own key, and its answer read event by event,
 //! each tool call in it asked about before the agent sees it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Body, Broken, Connection, Next};
 use crate::dial::ClientLeg;
@@ -21,18 +22,19 @@ use crate::http::sieve::Sieve;
 use crate::identity::wanted::{Given, Wanted};
 use crate::model::Protocol;
 use crate::model::answer::{Answer, Call, Garbled, Metered, Ruling, broken};
+use crate::model::betas;
 use crate::model::call::{Called, called};
 use crate::model::dialect::{self, Dialogue};
 use crate::model::door::{MEMBER_LEFT_OUT, ModelDoor};
 use crate::model::facts::facts;
 use crate::model::gemini::Target;
-use crate::model::request::{REQUEST_BYTES_MAX, Rebuilt};
+use crate::model::request::{REQUEST_BYTES_MAX, Rebuilt, is_all_text};
 use crate::model::sse;
-use crate::model::wanted::{ModelAsk, ModelDone};
+use crate::model::wanted::{BUDGET_IN_USE, ModelAsk, ModelDone};
 use crate::protocol::Layer;
 
-/// How long a model may be silent: before its answer, and between two pieces of it. One that reasons says nothing for minutes.
-const MODEL_PATIENCE: Duration = Duration::from_secs(600);
+/// How long is waited before the keeper is asked again whether the budget has room for a call by now.
+const BUDGET_WAIT: Duration = Duration::from_millis(500);
 
 /// Longest answer that is no stream.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
@@ -49,6 +51,13 @@ struct Answered {
     status: u16,
     metered: Metered,
     cut_by_vendor: bool,
+}
+
+impl Answered {
+    /// Nothing was sent, so nothing is billed.
+    fn unsent() -> Self {
+        Self { metered: Metered { is_final: true, ..Metered::default() }, ..Self::default() }
+    }
 }
 
 /// How an answer came to its end.
@@ -89,13 +98,13 @@ impl Connection {
         let (bytes, room) = self.read_whole(request, BodyReader::begin(request.framing, REQUEST_BYTES_MAX)?).await?;
         let Dialogue { rebuilt, mut reader } = door.dialogue(&called, &bytes).map_err(Refusal::UnfitCall)?;
         drop(bytes);
-        for member in door.newly_left_out(&rebuilt.left_out) {
+        let (mut upstream, betas_left_out) = upstream_request(door, request, &called, &rebuilt)?;
+        for member in door.newly_left_out(&rebuilt.left_out.union(&betas_left_out).cloned().collect()) {
             context.link.refused(Layer::Model, MEMBER_LEFT_OUT, &member);
         }
         if let Some(turned) = BodyWatch::over(&context.loans).and_then(|watch| watch.turned_up_in(&rebuilt.body)) {
             return Err(Refusal::TurnedUp(turned).into());
         }
-        let mut upstream = upstream_request(door, request, &called, &rebuilt)?;
         let injection = lend::injection(&context.loans, &upstream, &door.host.upstream)?;
         let ask = ModelAsk {
             serial: context.link.serial(),
@@ -104,6 +113,7 @@ impl Connection {
             request_bytes: u64::try_from(rebuilt.body.len()).unwrap_or(u64::MAX),
             tools: u64::try_from(rebuilt.tools.len()).unwrap_or(u64::MAX),
             generates: called.generates,
+            is_all_text: is_all_text(&rebuilt.body),
             output_tokens_max: rebuilt.output_tokens_max,
             egress: rebuilt.egress.clone(),
             credential: injection.as_ref().map(|injection| injection.credential.clone()),
@@ -111,14 +121,25 @@ impl Connection {
         let (serial, is_lent) = (ask.serial, injection.is_some());
         // While the keeper thinks nothing is under way yet that a withdrawal would have to wait for.
         drop(injection);
-        allowed(context, Wanted::Model(ask)).await?;
+        if let Err(refusal) = allowed_in_turn(context, ask, door.host.patience).await {
+            // Whoever did not answer in time may have set something aside for it all the same.
+            if matches!(refusal, Refusal::NotAllowed(crate::link::NotAllowed::NoAnswer)) {
+                settle(context, serial, Answered::unsent()).await;
+            }
+            return Err(refusal.into());
+        }
         let mut answered = Answered::default();
         let streams = rebuilt.streams && called.generates;
         let body = Body::Whole(rebuilt.body, room);
         let injection = match is_lent {
-            true => {
-                Some(lend::injection(&context.loans, &upstream, &door.host.upstream)?.ok_or(Refusal::OutsideGrant)?)
-            }
+            true => match lend::injection(&context.loans, &upstream, &door.host.upstream) {
+                Ok(Some(injection)) => Some(injection),
+                // The loan went while the keeper thought.
+                gone => {
+                    settle(context, serial, Answered::unsent()).await;
+                    return Err(gone.err().unwrap_or(Refusal::OutsideGrant).into());
+                }
+            },
             false => None,
         };
         let turn = Turn {
@@ -127,6 +148,7 @@ impl Connection {
             serial,
             streams,
             generates: called.generates,
+            tools: rebuilt.tools,
             closes: request.closes,
         };
         let next = match &injection {
@@ -142,10 +164,7 @@ impl Connection {
                 }
             }
         };
-        let Answered { status, metered: Metered { usage, is_final, written_bytes }, cut_by_vendor } = answered;
-        let done = ModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor };
-        // Noted before the next is asked for; what is not noted keeps what was set aside for it.
-        let _noted = context.link.want(Wanted::ModelDone(done)).await;
+        settle(context, serial, answered).await;
         next
     }
 
@@ -161,13 +180,12 @@ impl Connection {
     ) -> Result<Next, Broken> {
         let Turn { door, streams, .. } = turn;
         let context = Arc::clone(&self.context);
-        let dialled = context.dialer.dial(&door.host.upstream, ClientLeg::Tls, &context.scope).await;
-        let mut server = dialled.map_err(|error| {
-            // Nothing was sent, so nothing is billed.
-            answered.metered.is_final = true;
-            Refusal::from(error)
-        })?;
-        let response = self.put(&mut server, upstream, &door.host.upstream, body).await?;
+        let dialled =
+            timeout(door.host.patience, context.dialer.dial(&door.host.upstream, ClientLeg::Tls, &context.scope)).await;
+        let dialled = dialled.map_err(|_| Refusal::ServerSilent).and_then(|dialled| dialled.map_err(Refusal::from));
+        // Nothing was sent, so nothing is billed.
+        let mut server = dialled.inspect_err(|_| answered.metered.is_final = true)?;
+        let response = self.put(&mut server, upstream, turn, body).await?;
         answered.status = response.status;
         let forms = || injection.into_iter().flat_map(|injection| injection.forms.iter().map(Vec::as_slice));
         let mut sieve = Sieve::new(forms());
@@ -189,16 +207,16 @@ impl Connection {
         &mut self,
         server: &mut Peer,
         upstream: &Exchange,
-        endpoint: &selvedge_domain::Endpoint,
+        turn: &Turn<'_>,
         body: Body,
     ) -> Result<Response, Broken> {
         let Body::Whole(bytes, _room) = body else { return Err(Broken::Told("no_body")) };
         let mut sent = Vec::new();
-        upstream.write_head(endpoint, HTTPS_PORT, &mut sent);
+        upstream.write_head(&turn.door.host.upstream, HTTPS_PORT, &mut sent);
         sent.extend_from_slice(&bytes);
         // A server may answer and close without reading on; its answer is worth passing back.
         let _refused_early = server.write(&sent).await;
-        Ok(super::read_response_within(server, upstream, MODEL_PATIENCE).await?)
+        Ok(super::read_response_within(server, upstream, turn.door.host.patience).await?)
     }
 
     async fn pass_stream(
@@ -219,7 +237,7 @@ impl Connection {
         .await?;
         let mut calls = 0;
         let garbled = loop {
-            let piece = match timeout(MODEL_PATIENCE, server.next_piece(&mut body)).await {
+            let piece = match timeout(turn.door.host.patience, server.next_piece(&mut body)).await {
                 Ok(Ok(Some(piece))) => sieve.pass(&piece),
                 Ok(Ok(None)) => {
                     answered.cut_by_vendor = true;
@@ -234,7 +252,7 @@ impl Connection {
                     break Some(Garbled::Cut);
                 }
                 // It may have gone on.
-                Err(_) => break Some(Garbled::Cut),
+                Err(_) => break Some(Garbled::Silent),
             };
             let read = self.read_events(turn, reader, &mut events, &piece, &mut calls, answered).await;
             answered.metered = reader.metered();
@@ -290,7 +308,7 @@ impl Connection {
         sieve: &mut Sieve,
         answered: &mut Answered,
     ) -> Result<Ended, Broken> {
-        let bytes = self.read_answer(server, response, ANSWER_BYTES_MAX, sieve).await?;
+        let bytes = self.read_answer(turn, server, response, ANSWER_BYTES_MAX, sieve).await?;
         // A count of tokens is a number, and has no calls in it.
         if !turn.generates {
             answered.metered = Metered { is_final: true, ..Metered::default() };
@@ -323,7 +341,7 @@ impl Connection {
                 told: "denied (outside_grant): this tool is no tool; use those you were given".to_owned(),
             };
         }
-        let asked = match facts(call, &turn.door.host.tools, turn.serial, index) {
+        let asked = match facts(call, &turn.tools, &turn.door.host.tools, turn.serial, index) {
             Ok(ask) => allowed(&self.context, Wanted::Tool(ask)).await,
             Err(untold) => {
                 self.context.link.refused(Layer::Model, "tool_call_untold", &untold.to_string());
@@ -348,7 +366,7 @@ impl Connection {
         response: &Response,
         sieve: &mut Sieve,
     ) -> Result<Ended, Broken> {
-        let read = self.read_answer(server, response, ERROR_BYTES_MAX, sieve).await.unwrap_or_default();
+        let read = self.read_answer(turn, server, response, ERROR_BYTES_MAX, sieve).await.unwrap_or_default();
         let bytes = match read.is_empty() {
             true => {
                 dialect::refusal(turn.protocol, response.status, "model_refused", "the model's vendor refused this")
@@ -361,18 +379,27 @@ impl Connection {
 
     async fn read_answer(
         &mut self,
+        turn: &Turn<'_>,
         server: &mut Peer,
         response: &Response,
         most: u64,
         sieve: &mut Sieve,
     ) -> Result<Vec<u8>, Broken> {
-        let body = BodyReader::begin(response.framing, most).map_err(|_| Refusal::ResponseTooLong)?;
-        let read = timeout(MODEL_PATIENCE, server.read_body(body)).await;
-        let bytes = read.map_err(|_| Refusal::ServerSilent)?.map_err(|error| match error {
-            RelayError::Malformed(_) => Refusal::ServerMalformed,
-            _ => Refusal::ServerGone,
-        })?;
-        Ok([sieve.pass(&bytes), sieve.end()].concat())
+        let mut body = BodyReader::begin(response.framing, most).map_err(|_| Refusal::ResponseTooLong)?;
+        let mut read = Vec::new();
+        loop {
+            match timeout(turn.door.host.patience, server.next_piece(&mut body)).await {
+                Err(_) => return Err(Refusal::ServerSilent.into()),
+                Ok(Ok(Some(piece))) => read.extend(sieve.pass(&piece)),
+                Ok(Ok(None)) => break,
+                Ok(Err(RelayError::Malformed(bad))) if bad != BadBody::Truncated => {
+                    return Err(Refusal::ServerMalformed.into());
+                }
+                Ok(Err(_)) => return Err(Refusal::ServerGone.into()),
+            }
+        }
+        read.extend(sieve.end());
+        Ok(read)
     }
 
     async fn write_answer(&mut self, status: u16, bytes: &[u8]) -> Result<Ended, Broken> {
@@ -405,7 +432,12 @@ impl Connection {
     async fn tell(&mut self, protocol: Protocol, refusal: &Refusal) -> Result<Next, Broken> {
         let shown = refusal.shown();
         // Of all answers, the one at which most agents stop at once (docs/decisions/0014).
-        let status = if shown.code == "budget_spent" { 402 } else { shown.status };
+        let status = match shown.code {
+            "budget_spent" => 402,
+            // Of all answers, the one that they try again.
+            BUDGET_IN_USE => 429,
+            _ => shown.status,
+        };
         let told = dialect::refusal(protocol, status, shown.code, shown.next_step);
         self.write_answer(status, &told).await?;
         // Its body may not have been read.
@@ -420,16 +452,18 @@ struct Turn<'a> {
     serial: u64,
     streams: bool,
     generates: bool,
+    /// Those the request declared.
+    tools: BTreeSet<String>,
     closes: bool,
 }
 
-/// The request that goes upstream: this method and path, a few fields, and the body that was made anew.
+/// The request that goes upstream: this method and path, a few fields, and the body that was made anew. With what it may not ask for.
 fn upstream_request(
     door: &ModelDoor,
     request: &Exchange,
     called: &Called,
     rebuilt: &Rebuilt,
-) -> Result<Exchange, Refusal> {
+) -> Result<(Exchange, BTreeSet<String>), Refusal> {
     let mut upstream = request.clone();
     // Where the path says what is asked, it is made anew like the body.
     let target = called.target.as_ref().map(Target::upstream);
@@ -444,8 +478,40 @@ fn upstream_request(
     // Its key is a placeholder, or somebody else's; ours goes in.
     upstream.stripped.clear();
     upstream.keep_only(&FIELDS);
+    let mut left_out = BTreeSet::new();
+    for field in betas::FIELDS {
+        let values = request.fields().filter(|asked| asked.name == field).map(|asked| asked.value.as_slice());
+        let (kept, more) = betas::kept(field, values, &door.host.egress);
+        left_out.extend(more);
+        upstream.remove(field);
+        if !kept.is_empty() {
+            upstream.set(field, kept.join(",").as_bytes());
+        }
+    }
     upstream.set("accept-encoding", b"identity");
-    Ok(upstream)
+    Ok((upstream, left_out))
+}
+
+/// Tells the keeper what a call came to. Noted before the next is asked for; what is not noted keeps what was set aside for it.
+async fn settle(context: &Context, serial: u64, answered: Answered) {
+    let Answered { status, metered: Metered { usage, is_final, written_bytes }, cut_by_vendor } = answered;
+    let done = ModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor };
+    let _noted = context.link.want(Wanted::ModelDone(done)).await;
+}
+
+/// Asks the keeper for a call of the model. While what is left of the budget is set aside for calls under way, it waits for these.
+async fn allowed_in_turn(context: &Context, ask: ModelAsk, patience: Duration) -> Result<(), Refusal> {
+    let begun = Instant::now();
+    loop {
+        match allowed(context, Wanted::Model(ask.clone())).await {
+            Err(Refusal::NotAllowed(crate::link::NotAllowed::Denied { code, .. }))
+                if code == BUDGET_IN_USE && begun.elapsed() < patience =>
+            {
+                sleep(BUDGET_WAIT).await;
+            }
+            decided => return decided,
+        }
+    }
 }
 
 /// Asks the keeper.
@@ -463,6 +529,7 @@ async fn allowed(context: &Context, wanted: Wanted) -> Result<(), Refusal> {
 fn garbled_code(garbled: &Garbled) -> &'static str {
     match garbled {
         Garbled::Cut => "model_cut",
+        Garbled::Silent => "model_silent",
         Garbled::Unknown(_) => "model_content_unknown",
         Garbled::Syntax(_) | Garbled::Misplaced(_) => "model_garbled",
         Garbled::TooMuch(_) => "model_too_much",

@@ -81,6 +81,8 @@ impl Reader {
         if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
             self.held.clear();
             self.stage = Stage::Ended;
+            // What was counted until then may not be all.
+            self.metered.is_final = false;
             self.write(&Map::from_iter([("error".to_owned(), error.clone())]));
             return Ok(Vec::new());
         }
@@ -349,7 +351,11 @@ impl Answer for Reader {
 
     fn end(&mut self) -> Result<(), Garbled> {
         // Some servers forget to say that it is done.
-        if matches!(self.stage, Stage::Finished | Stage::Ended) { Ok(()) } else { Err(Garbled::Cut) }
+        if !matches!(self.stage, Stage::Finished | Stage::Ended) {
+            return Err(Garbled::Cut);
+        }
+        self.stage = Stage::Ended;
+        Ok(())
     }
 
     fn drain(&mut self) -> Vec<u8> {
@@ -357,7 +363,8 @@ impl Answer for Reader {
     }
 
     fn metered(&self) -> Metered {
-        let is_over = matches!(self.stage, Stage::Asking | Stage::Finished | Stage::Ended);
+        // Some servers count in each chunk, so that of a stream the numbers are the last ones only at its very end.
+        let is_over = self.stage == Stage::Ended || self.body.is_some();
         Metered { is_final: self.metered.is_final && is_over, ..self.metered }
     }
 }

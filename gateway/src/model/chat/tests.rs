@@ -587,3 +587,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn e3_numbers_are_the_last_ones_only_at_the_end_though_each_chunk_counts() {
+    let counted = |delta: Value, finish: Value, output: u64| {
+        let mut chunk: Value = serde_json::from_str(&chunk(delta, finish)).unwrap();
+        chunk["usage"] = json!({ "prompt_tokens": 10, "completion_tokens": output });
+        chunk.to_string()
+    };
+    let said = counted(json!({ "content": "a" }), Value::Null, 1);
+    let ends = counted(json!({}), "stop".into(), 2);
+    let last = json!({ "choices": [], "usage": { "prompt_tokens": 10, "completion_tokens": 9 } }).to_string();
+    let error = json!({ "error": { "message": "no more" } }).to_string();
+    let mut reader = Reader::new(UsageChunk::Asked);
+    for data in [&said, &ends] {
+        reader.event("", data).unwrap();
+        assert!(!reader.metered().is_final, "a cut here is not an end");
+    }
+    reader.event("", &last).unwrap();
+    assert!(!reader.metered().is_final);
+    assert_eq!((reader.end(), reader.metered().is_final, reader.metered().usage.output), (Ok(()), true, 9));
+    let mut reader = Reader::new(UsageChunk::Asked);
+    for data in [&said, &error] {
+        reader.event("", data).unwrap();
+    }
+    assert_eq!((reader.end(), reader.metered().is_final), (Ok(()), false), "what failed may have cost more");
+}

@@ -86,7 +86,7 @@ impl Reader {
         let calls = self.calls(&object)?;
         let has_ended = matches!(before, State::Ended) || ends(&object);
         self.counts(&object);
-        self.metered.is_final = (has_ended || is_body) && self.metered.usage != Usage::default();
+        self.metered.is_final = is_body && self.metered.usage != Usage::default();
         let then = match (is_body, has_ended) {
             (true, _) => State::Over,
             (false, true) => State::Ended,
@@ -191,7 +191,11 @@ impl Reader {
         let count = |name: &str| usage.get(name).and_then(Value::as_u64).unwrap_or(0);
         let (cached, reasoning) = (count("cachedContentTokenCount"), count("thoughtsTokenCount"));
         let input = count("promptTokenCount").saturating_sub(cached).saturating_add(count("toolUsePromptTokenCount"));
-        let output = count("candidatesTokenCount").saturating_add(reasoning);
+        let beside = count("totalTokenCount")
+            .saturating_sub(count("promptTokenCount"))
+            .saturating_sub(count("toolUsePromptTokenCount"));
+        // What no other number accounts for was written, which is the dearer.
+        let output = count("candidatesTokenCount").saturating_add(reasoning).max(beside);
         self.metered.usage = Usage { input, cached, cache_write: 0, output, reasoning };
     }
 }
@@ -230,7 +234,12 @@ impl Answer for Reader {
 
     fn end(&mut self) -> Result<(), Garbled> {
         match self.state {
-            State::Ended | State::Over => Ok(()),
+            State::Ended => {
+                // Why it ended may be said in each chunk, so that its numbers are the last ones only now.
+                self.metered.is_final = self.metered.usage != Usage::default();
+                Ok(())
+            }
+            State::Over => Ok(()),
             State::Begins | State::Goes | State::Waits(_) => Err(Garbled::Cut),
         }
     }

@@ -399,3 +399,19 @@ fn bodies_and_chunks_that_are_no_answer_are_errors_counts_or_blocked() {
         assert!(String::from_utf8(reader.drain()).unwrap().contains(passes));
     }
 }
+
+#[test]
+fn e3_numbers_are_the_last_ones_only_at_the_end_though_each_chunk_says_that_it_ends() {
+    let chunk = |text: &str, output: u64, total: u64| {
+        json!({ "candidates": [{ "content": { "role": "model", "parts": [{ "text": text }] }, "finishReason": "STOP" }],
+            "usageMetadata": { "promptTokenCount": 10, "candidatesTokenCount": output, "totalTokenCount": total } })
+        .to_string()
+    };
+    let mut reader = Reader::new(BTreeSet::new());
+    reader.event("", &chunk("one", 1, 11)).unwrap();
+    assert!(!reader.metered().is_final, "more may come, and a cut is not an end");
+    reader.event("", &chunk(" and two", 3, 20)).unwrap();
+    assert_eq!(reader.end(), Ok(()));
+    let usage = Usage { input: 10, cached: 0, cache_write: 0, output: 10, reasoning: 0 };
+    assert_eq!((reader.metered().usage, reader.metered().is_final), (usage, true), "what only the total counts, too");
+}

@@ -191,7 +191,7 @@ impl Reader {
         // Both arguments in the block's beginning and behind it would be no JSON together.
         json::object(calling.arguments.as_bytes()).map_err(|because| match because {
             json::NotPlain::Syntax => Garbled::Syntax("a JSON object where a tool is called"),
-            json::NotPlain::TooDeep => because.into(),
+            json::NotPlain::TooDeep | json::NotPlain::TooMany => because.into(),
         })?;
         sse::write(&mut calling.events, "content_block_stop", data);
         let (id, name, arguments) = (calling.id.clone(), calling.name.clone(), mem::take(&mut calling.arguments));
