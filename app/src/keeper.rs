@@ -24,6 +24,7 @@ mod pool;
 mod reception;
 mod schedule;
 mod serve;
+mod side_effects;
 mod trial;
 mod turns;
 mod usage;

@@ -20,6 +20,7 @@ mod graphql;
 mod id;
 mod lease;
 mod name;
+mod observed;
 mod order;
 mod run;
 mod task;
@@ -40,6 +41,9 @@ pub use graphql::{GraphqlAct, GraphqlKind};
 pub use id::{ApprovalId, BadId, LeaseId, RunId, TaskId, TriggerId};
 pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
 pub use name::{AgentName, BadName, CredentialName, ModelName, RepoName};
+pub use observed::{
+    BadPattern, Cause, Declared, PathPattern, ProgramPattern, ProgramRun, Seen, SideEffects, Writing, Written,
+};
 pub use order::{Description, Field, Order, Resource, ResourceKind, Verb, orders};
 pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};
 pub use task::{Handed, Intent, Lineage, Task, Trigger, TriggerSource};

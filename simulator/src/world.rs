@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_domain::orders::{MintCredential, Minted, Ran};
 use selvedge_domain::{
-    CommitId, CredentialName, Digest, Effect, LeaseId, ProposalNumber, RepoName, Revocation, RunId, Task, Time, TreeId,
-    TriggerId, Verb,
+    CommitId, CredentialName, Digest, Effect, LeaseId, ProposalNumber, RepoName, Revocation, RunId, Seen, Task, Time,
+    TreeId, TriggerId, Verb,
 };
 use selvedge_factory::ports::{Agent, Repository, TakenBack};
 
@@ -308,7 +308,7 @@ impl World {
             }
             content => Ok(self.commit(task, content)),
         };
-        Ran { exit: "exit status 0".to_owned(), status: Some(0), effect, follow_ups }
+        Ran { exit: "exit status 0".to_owned(), status: Some(0), effect, follow_ups, seen: Seen::default() }
     }
 
     /// The same work leaves the same tree.

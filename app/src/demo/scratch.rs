@@ -7,7 +7,7 @@ use std::process::Command;
 use selvedge_domain::RepoName;
 
 use super::{PROBER, sabotage};
-use crate::config::{AgentFile, Limits, discover, propose};
+use crate::config::{AgentFile, EffectsFile, Limits, discover, propose};
 use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 use crate::wiring;
@@ -184,6 +184,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         attempt_at_most: Some("5m".to_owned()),
         recertify: None,
         minimum_release_age_days: 7,
+        effects: EffectsFile::default(),
         limits,
     }
 }
