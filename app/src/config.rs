@@ -10,7 +10,7 @@ use selvedge_authority::TO_START;
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
     AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, ModelName, Owner,
-    PipelineName, Reach, RepoName, Sensitivity, Tenure, Trust,
+    PathPattern, PipelineName, Reach, RepoName, Sensitivity, Tenure, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::GraphqlService;
@@ -22,6 +22,7 @@ mod budget;
 mod coding;
 mod credentials;
 mod discover;
+mod effects;
 mod federation;
 mod file;
 mod forge_tokens;
@@ -38,6 +39,7 @@ pub(crate) use budget::Budget;
 pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
 pub(crate) use discover::{discover, npm_tables};
+pub(crate) use file::effects::Effects as EffectsFile;
 pub(crate) use file::{
     Addresses as AddressesFile, Agent as AgentFile, File, Limits, Model as ModelFile, ModelPrice, schema,
 };
@@ -113,6 +115,8 @@ pub(crate) struct RepoConfig {
     pub(crate) setup: Option<String>,
     pub(crate) services: Vec<String>,
     pub(crate) gate: Vec<String>,
+    /// Files whose reading is observed, besides those known by name.
+    pub(crate) sensitive: BTreeSet<PathPattern>,
 }
 
 /// An agent, and how to run it.
@@ -277,6 +281,7 @@ impl Reader<'_> {
                 setup: repo.environment.setup.clone(),
                 services: repo.environment.services.clone(),
                 gate: repo.gate.clone(),
+                sensitive: self.patterns(&key, "sensitive", &repo.sensitive, PathPattern::parse)?,
             };
             repos.insert(parsed, config);
         }
@@ -368,6 +373,7 @@ impl Reader<'_> {
                 None => ATTEMPT_AT_MOST_DEFAULT,
             },
             tenure: Tenure::Active,
+            declared: self.declared(key, &written.effects)?,
         };
         Ok(AgentConfig {
             agent,

@@ -25,6 +25,7 @@ mod pool;
 mod reception;
 mod schedule;
 mod serve;
+mod side_effects;
 mod trial;
 mod turns;
 mod usage;

@@ -56,6 +56,7 @@ mod tape;
 mod tenure;
 mod tokens;
 mod withdraw;
+mod witness;
 mod workplace;
 
 pub(crate) use agents::asked;

@@ -68,6 +68,8 @@ pub struct Context {
     pub follow_ups_left: u32,
     /// Whether anything in its lineage came from text that people outside the organisation can write.
     pub tainted: bool,
+    /// Whether an agent of this run has read a file that is sensitive.
+    pub read_sensitive: bool,
     /// Whether this repository may land without a person.
     pub lands_unattended: bool,
     /// Fingerprint of the configuration in force.

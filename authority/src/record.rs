@@ -2,7 +2,7 @@
 
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Behaviour, CredentialName, Deed, Description, Digest, Event, LeaseId, Owner,
-    RepoName, RunId, TenureChange, Time, Trigger, TriggerId, Verb, Vouchee,
+    RepoName, RunId, SideEffects, TenureChange, Time, Trigger, TriggerId, Verb, Vouchee,
 };
 
 use crate::Verdict;
@@ -208,6 +208,13 @@ pub enum Observation {
         exit: String,
         /// Bytes of output.
         output_bytes: u64,
+    },
+    /// What an attempt did in its sandbox, seen without its help (requirement E2).
+    SideEffects(Box<SideEffects>),
+    /// A program opened a file that is sensitive. What it then did with it is not known, so it counts as read.
+    SensitiveRead {
+        /// Where, in the workspace.
+        path: String,
     },
     /// Something worth an auditor's eye: a secret in a change, a credential that is not ours.
     Finding {

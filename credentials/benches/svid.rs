@@ -163,6 +163,7 @@ fn permit<O: Granted>(run: RunId, order: O) -> Permit<O> {
         chain_depth: 0,
         follow_ups_left: 0,
         tainted: false,
+        read_sensitive: false,
         lands_unattended: false,
         configuration: Digest::of_parts([]),
     };

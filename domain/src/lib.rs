@@ -22,6 +22,7 @@ mod graphql;
 mod id;
 mod lease;
 mod name;
+mod observed;
 mod order;
 mod pipeline;
 mod run;
@@ -45,6 +46,9 @@ pub use graphql::{GraphqlAct, GraphqlKind};
 pub use id::{ApprovalId, BadId, LeaseId, RunId, TaskId, TriggerId};
 pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
 pub use name::{AgentName, BadName, CredentialName, ModelName, PartName, PipelineName, RepoName};
+pub use observed::{
+    BadPattern, Cause, Declared, PathPattern, ProgramPattern, ProgramRun, SideEffects, Witnessed, Writing, Written,
+};
 pub use order::{Description, Field, Order, Resource, ResourceKind, Verb, orders};
 pub use pipeline::Part;
 pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     ApprovalId, CommitId, Effect, IllegalLease, LeaseEvent, LeaseId, LeaseState, Outcome, RunId, Task, Time, Trigger,
-    Verified,
+    Verified, Witnessed,
 };
 
 /// How many attempts a run may make before it fails; a host that dies under it every time is not worth a fourth.
@@ -97,6 +97,8 @@ pub enum Event {
         effect: Effect,
         /// Work that should follow, in the worker's words; queued only when this run ends well, and admitted anew.
         follow_ups: Vec<String>,
+        /// What the attempt was seen to do that policy is told of.
+        seen: Witnessed,
     },
     /// The effect passed its checks.
     Verified(Verified),
@@ -133,6 +135,7 @@ pub struct Run {
     attempts: u32,
     follow_ups: Vec<String>,
     effect: Option<Effect>,
+    seen: Witnessed,
     verified: Option<Verified>,
     leases: BTreeMap<LeaseId, LeaseState>,
 }
@@ -186,6 +189,7 @@ impl Run {
             attempts: 0,
             follow_ups: Vec::new(),
             effect: None,
+            seen: Witnessed::default(),
             verified: None,
             leases: BTreeMap::new(),
         }
@@ -197,9 +201,10 @@ impl Run {
         match &event {
             Event::Admitted(task) => self.task = Some((**task).clone()),
             Event::AttemptBegan { attempt } => self.attempts = *attempt,
-            Event::Worked { effect, follow_ups } => {
+            Event::Worked { effect, follow_ups, seen } => {
                 self.effect = Some(effect.clone());
                 self.follow_ups.clone_from(follow_ups);
+                self.seen.clone_from(seen);
             }
             Event::Verified(verified) => self.verified = Some(verified.clone()),
             Event::LeaseAnnounced(lease) => {
@@ -286,6 +291,11 @@ impl Run {
     /// Work that should follow, as the last attempt said.
     pub fn follow_ups(&self) -> &[String] {
         &self.follow_ups
+    }
+
+    /// What the last attempt was seen to do that policy is told of.
+    pub fn seen(&self) -> &Witnessed {
+        &self.seen
     }
 
     /// The commit that passed its checks, once one did.

@@ -4,7 +4,7 @@
 
 use selvedge_domain::{
     AgentName, ApprovalId, CheckReport, CommitId, Effect, Event, Intent, LeaseEvent, LeaseId, Lineage, Outcome, Person,
-    RepoName, Revocation, Run, RunId, Task, TaskId, Time, TreeId, Trigger, TriggerId, TriggerSource, Verified,
+    RepoName, Revocation, Run, RunId, Seen, Task, TaskId, Time, TreeId, Trigger, TriggerId, TriggerSource, Verified,
     WaitKind,
 };
 
@@ -43,7 +43,14 @@ fn events() -> Vec<(&'static str, Event)> {
         ("lease_changed", died),
         ("attempt_began", Event::AttemptBegan { attempt: 1 }),
         ("attempt_lost", Event::AttemptLost { attempt: 1 }),
-        ("worked", Event::Worked { effect: Effect::Nothing { because: because() }, follow_ups: Vec::new() }),
+        (
+            "worked",
+            Event::Worked {
+                effect: Effect::Nothing { because: because() },
+                follow_ups: Vec::new(),
+                seen: Seen::default(),
+            },
+        ),
         ("verified", Event::Verified(verified())),
         ("delivered changed", Event::Delivered(Outcome::Changed { what: because() })),
         ("delivered proposed", Event::Delivered(Outcome::Proposed(selvedge_domain::ProposalNumber::new(1)))),

@@ -298,6 +298,7 @@ mod tests {
                 chain_depth: 0,
                 follow_ups_left: 0,
                 tainted: false,
+                read_sensitive: false,
                 lands_unattended: false,
                 configuration: Digest::of_parts([]),
             },

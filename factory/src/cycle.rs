@@ -183,8 +183,8 @@ impl Factory<'_> {
     fn admit(&self, run: &Run) -> Result<Event, Halt> {
         let desk = self.desk(run)?;
         self.see_that_part_stands(run)?;
-        let (intent, tenure) = (desk.agent.intent, desk.agent.tenure);
-        let order = AdmitTask { trigger: run.trigger().clone(), intent, tenure };
+        let (intent, tenure, declared) = (desk.agent.intent, desk.agent.tenure, desk.agent.declared.words());
+        let order = AdmitTask { trigger: run.trigger().clone(), intent, tenure, declared };
         let task = desk.funnel(self).perform(order, |permit| {
             let base = self.repositories.base(permit)?;
             let AdmitTask { trigger, intent, .. } = permit.order().clone();
@@ -203,7 +203,7 @@ impl Factory<'_> {
             Gatekeeper::new(&funnel, run.id()).lending(Lending::new(self, &desk)).asking(Asking::new(self, &desk));
         match funnel.perform(order, |permit| self.workplace.work(permit, task, &doors)) {
             Ok(ran) => match ran.effect {
-                Ok(effect) => Ok(Event::Worked { effect, follow_ups: ran.follow_ups }),
+                Ok(effect) => Ok(Event::Worked { effect, follow_ups: ran.follow_ups, seen: ran.seen }),
                 Err(because) => Err(Halt::End(Outcome::Failed { because })),
             },
             // Lost whether or not there may be another: the next step counts, and fails the run when there were enough.
@@ -303,6 +303,7 @@ impl Factory<'_> {
             // What a follow-up asks for is an agent's words, except where a fixed program words it; and so is what a pipeline hands over.
             tainted: trigger.lineage.depth() > 0
                 && (agent.intent != Intent::RemediateDependencies || trigger.lineage.part.is_some()),
+            read_sensitive: !run.seen().read.is_empty(),
             lands_unattended: repository.lands_unattended,
             configuration: self.registry.configuration(),
         };

@@ -31,6 +31,7 @@ impl Factory<'_> {
             paths: offer.paths,
             executes_elsewhere: offer.executes_elsewhere,
             changes_gate: offer.changes_gate,
+            undeclared: run.seen().undeclared.clone(),
         };
         let number = desk.funnel(self).perform(order, |permit| self.repositories.propose(permit))?;
         Ok(Event::Delivered(Outcome::Proposed(number)))

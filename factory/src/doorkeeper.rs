@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use selvedge_authority::{ActError, Class, Code, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
+use selvedge_authority::{ActError, Class, Code, Context, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
 use selvedge_domain::orders::{
     Delegate, GitServed, HttpAnswered, HttpRequest, Minted, ModelAnswered, ModelCall, PushGit, Pushed, ReadGit,
     RequestAccess, ToolCall, ToolPassed, Widened,
@@ -37,6 +37,9 @@ pub struct Gatekeeper<'a> {
     calls: Mutex<BTreeMap<u64, Permit<ModelCall>>>,
     requests: AtomicU64,
     observations: AtomicU64,
+    /// Whether a program of the sandbox was seen to read a sensitive file, and what is decided on from then on.
+    has_read: AtomicBool,
+    context_having_read: Context,
     lending: Option<Lending<'a>>,
     asking: Option<Asking<'a>>,
 }
@@ -51,6 +54,8 @@ impl<'a> Gatekeeper<'a> {
             calls: Mutex::default(),
             requests: AtomicU64::new(0),
             observations: AtomicU64::new(0),
+            has_read: AtomicBool::new(false),
+            context_having_read: Context { read_sensitive: true, ..funnel.context.clone() },
             lending: None,
             asking: None,
         }
@@ -66,6 +71,14 @@ impl<'a> Gatekeeper<'a> {
     pub(crate) fn asking(mut self, asking: Asking<'a>) -> Self {
         self.asking = Some(asking);
         self
+    }
+
+    /// The funnel, with what is known by now.
+    pub(crate) fn funnel(&self) -> Funnel<'_> {
+        match self.has_read.load(Ordering::Acquire) {
+            true => Funnel { context: &self.context_having_read, ..*self.funnel },
+            false => *self.funnel,
+        }
     }
 
     fn count_request(&self) -> Result<(), Denial> {
@@ -101,7 +114,8 @@ impl Doorkeeper for Gatekeeper<'_> {
         self.count_request()?;
         // Requests alone are judged by the wider grant, each by itself.
         let wider = self.asking.as_ref().and_then(Asking::subject);
-        let funnel = Funnel { subject: wider.as_deref().unwrap_or(self.funnel.subject), ..*self.funnel };
+        let own = self.funnel();
+        let funnel = Funnel { subject: wider.as_deref().unwrap_or(own.subject), ..own };
         match funnel.open(request) {
             Ok(permit) => self.hold(&self.open, serial, permit),
             Err(stop) => Err(denial_of(stop)),
@@ -111,7 +125,7 @@ impl Doorkeeper for Gatekeeper<'_> {
     fn call_model(&self, call: ModelCall) -> Result<(), Denial> {
         let serial = call.serial;
         self.count_request()?;
-        match self.funnel.open(call) {
+        match self.funnel().open(call) {
             Ok(permit) => self.hold(&self.calls, serial, permit),
             Err(stop) => Err(denial_of(stop)),
         }
@@ -121,13 +135,13 @@ impl Doorkeeper for Gatekeeper<'_> {
         let permit = self.calls.lock().ok().and_then(|mut open| open.remove(&serial));
         if let Some(permit) = permit {
             // What was spent is known also where nobody answered. A deed that cannot be recorded shows as an open decision.
-            let _unrecorded = self.funnel.close(permit, Ok(answer));
+            let _unrecorded = self.funnel().close(permit, Ok(answer));
         }
     }
 
     fn call_tool(&self, call: ToolCall) -> Result<(), Denial> {
         self.count_request()?;
-        self.funnel.perform(call, |_: &Permit<ToolCall>| Ok(ToolPassed)).map(|ToolPassed| ()).map_err(denial_of)
+        self.funnel().perform(call, |_: &Permit<ToolCall>| Ok(ToolPassed)).map(|ToolPassed| ()).map_err(denial_of)
     }
 
     fn answered(&self, serial: u64, answer: HttpAnswered) {
@@ -139,13 +153,13 @@ impl Doorkeeper for Gatekeeper<'_> {
                 _ => Ok(answer),
             };
             // A deed that cannot be recorded shows as an open decision; the next decision fails on the same record.
-            let _unrecorded = self.funnel.close(permit, outcome);
+            let _unrecorded = self.funnel().close(permit, outcome);
         }
     }
 
     fn lend(&self, lease: &LeaseId, audience: &str) -> Result<Minted, Denial> {
         match &self.lending {
-            Some(lending) => lending.lend(self, self.funnel, &self.run, lease, audience),
+            Some(lending) => lending.lend(self, &self.funnel(), &self.run, lease, audience),
             None => Err(Denial {
                 code: Code::OutsideGrant,
                 policies: Vec::new(),
@@ -160,7 +174,7 @@ impl Doorkeeper for Gatekeeper<'_> {
         sign: &mut dyn FnMut(&Permit<Delegate>) -> Result<Minted, ActError>,
     ) -> Result<Minted, Denial> {
         match &self.lending {
-            Some(lending) => lending.hand_on(self, self.funnel, order, sign),
+            Some(lending) => lending.hand_on(self, &self.funnel(), order, sign),
             None => Err(Denial {
                 code: Code::OutsideGrant,
                 policies: Vec::new(),
@@ -171,7 +185,7 @@ impl Doorkeeper for Gatekeeper<'_> {
 
     fn child(&self, wish: ChildWish) -> Result<TriggerId, Denial> {
         match &self.lending {
-            Some(lending) => lending.ask_for_child(self, self.funnel, &self.run, wish),
+            Some(lending) => lending.ask_for_child(self, &self.funnel(), &self.run, wish),
             None => Err(Denial {
                 code: Code::OutsideGrant,
                 policies: Vec::new(),
@@ -186,14 +200,14 @@ impl Doorkeeper for Gatekeeper<'_> {
         widen: &mut dyn FnMut(&Permit<RequestAccess>) -> Result<Widened, ActError>,
     ) -> Result<Access, Denial> {
         match &self.asking {
-            Some(asking) => asking.ask(self, self.funnel, &self.run, order, widen),
+            Some(asking) => asking.ask(self, &self.funnel(), &self.run, order, widen),
             None => Err(nothing_to_ask()),
         }
     }
 
     fn renew(&self, credential: &CredentialName) -> Result<Minted, Unrenewed> {
         match &self.lending {
-            Some(lending) => lending.renew(self.funnel, &self.run, credential),
+            Some(lending) => lending.renew(&self.funnel(), &self.run, credential),
             None => Err(Unrenewed::for_good("this sandbox is lent nothing")),
         }
     }
@@ -208,7 +222,7 @@ impl Doorkeeper for Gatekeeper<'_> {
         serve: &mut dyn FnMut(&Permit<ReadGit>) -> Result<GitServed, ActError>,
     ) -> Result<GitServed, Stop> {
         self.count_request().map_err(Stop::Denied)?;
-        self.funnel.perform(order, serve)
+        self.funnel().perform(order, serve)
     }
 
     fn push_git(
@@ -217,10 +231,13 @@ impl Doorkeeper for Gatekeeper<'_> {
         land: &mut dyn FnMut(&Permit<PushGit>) -> Result<Pushed, ActError>,
     ) -> Result<Pushed, Stop> {
         self.count_request().map_err(Stop::Denied)?;
-        self.funnel.perform(order, land)
+        self.funnel().perform(order, land)
     }
 
     fn saw(&self, observation: Observation) {
+        if matches!(observation, Observation::SensitiveRead { .. }) {
+            self.has_read.store(true, Ordering::Release);
+        }
         let seen = self.observations.fetch_add(1, Ordering::Relaxed);
         if seen == OBSERVATIONS_MAX {
             let detail =
@@ -228,7 +245,9 @@ impl Doorkeeper for Gatekeeper<'_> {
             self.keep(Observation::Finding { code: "too_many_observations".to_owned(), detail });
         }
         let most = match &observation {
-            Observation::Finding { .. } => OBSERVATIONS_MAX + FINDINGS_MORE,
+            Observation::Finding { .. } | Observation::SensitiveRead { .. } => OBSERVATIONS_MAX + FINDINGS_MORE,
+            // One for each attempt: an agent that floods the record does not hide what it did.
+            Observation::SideEffects(_) => u64::MAX,
             _ => OBSERVATIONS_MAX,
         };
         if seen < most {
@@ -267,3 +286,6 @@ fn denial_of(stop: Stop) -> Denial {
 pub(crate) fn busy(next_step: &str) -> Denial {
     Denial { code: Code::NotPermitted, policies: Vec::new(), next_step: next_step.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

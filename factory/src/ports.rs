@@ -11,9 +11,9 @@ use selvedge_domain::orders::{
     StartWork, ToolCall, Widened,
 };
 use selvedge_domain::{
-    AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Digest, Duration, Handed, Intent,
-    LeaseId, Loan, May, ModelName, Owner, PartName, PipelineName, ProposalNumber, Reach, RepoName, Run, RunId,
-    Sensitivity, Task, Tenure, Time, TreeId, Trigger, TriggerId, Trust, Verified,
+    AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Declared, Digest, Duration,
+    Handed, Intent, LeaseId, Loan, May, ModelName, Owner, PartName, PipelineName, ProposalNumber, Reach, RepoName, Run,
+    RunId, Sensitivity, Task, Tenure, Time, TreeId, Trigger, TriggerId, Trust, Verified,
 };
 
 use crate::access::{Access, nothing_to_ask};
@@ -106,6 +106,8 @@ pub struct Agent {
     pub attempt_at_most: Duration,
     /// Whether somebody answers for it.
     pub tenure: Tenure,
+    /// What it does on the way; what it is seen to do is compared with that (requirement D10).
+    pub declared: Declared,
 }
 
 /// A configured pipeline: who works on one task, in which order (requirement A5).

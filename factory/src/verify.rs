@@ -17,6 +17,9 @@ impl Factory<'_> {
         if run.trigger().part().is_some_and(|part| part.reviews) {
             return self.reviewed(run, task, effect);
         }
+        if !matches!(effect, Effect::Tree { .. }) {
+            hold_undeclared(run)?;
+        }
         let commit = match effect {
             Effect::Nothing { because } => {
                 return Err(Halt::End(Outcome::NothingToDo { because: because.clone() }));
@@ -54,6 +57,21 @@ impl Factory<'_> {
         let doors = Gatekeeper::new(&agent, run.id());
         let funnel = self.funnel_of(&Subject::Factory, &desk.context);
         Ok(funnel.perform(order, |permit| self.workplace.check(permit, &doors))?)
+    }
+}
+
+/// What leaves nothing to propose has no order by which policy could ask a person about it.
+fn hold_undeclared(run: &Run) -> Result<(), Halt> {
+    let undeclared = &run.seen().undeclared;
+    match undeclared.first() {
+        None => Ok(()),
+        Some(first) => {
+            let more = undeclared.len() - 1;
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            let because = format!("it did what its agent is not declared to do: it {first}{more}");
+            let next = format!("see `selvedge show {}`, then declare it under `effects` or change the agent", run.id());
+            Err(Halt::End(Outcome::Held { because: format!("{because}; {next}") }))
+        }
     }
 }
 

@@ -6,6 +6,9 @@
 
 mod fold;
 pub mod git;
+mod holds_secrets;
 pub mod local;
 pub mod secret;
 pub mod sensitive;
+
+pub use holds_secrets::holds_secrets;

@@ -1,9 +1,13 @@
 //! Owns the system call filter: an allow list, compiled to the kernel's filter language. Foreign instruction sets are
 //! killed, calls with a harmless older form are answered as absent, everything else is refused and told to the launcher.
+//!
+//! Where programs are observed, the calls that start one are told to the launcher as well, which lets every one of them go on.
+//! They are allowed either way: nothing is decided by what the launcher reads of them, because another thread of the caller
+//! may change it afterwards. `docs/decisions/0017-observed.md`.
 
 use libc::sock_filter;
 
-use crate::syscalls::{ABSENT, ALLOWED, CONDITIONAL, NEWEST};
+use crate::syscalls::{ABSENT, ALLOWED, CONDITIONAL, NEWEST, STARTS_PROGRAM};
 
 /// `SECCOMP_RET_*`: what the kernel does with the call.
 mod verdict {
@@ -38,8 +42,17 @@ const PERSONALITIES: [u32; 4] = [0, 0x0008, 0x2_0000, 0xffff_ffff];
 /// A filter that asks someone of the sandbox's own choosing.
 const NEW_LISTENER: u32 = 8;
 
+/// Whether the launcher is told of the programs that are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Starts {
+    /// It is.
+    Told,
+    /// It is not.
+    Untold,
+}
+
 /// The whole program.
-pub(crate) fn program() -> Vec<sock_filter> {
+pub(crate) fn program(starts: Starts) -> Vec<sock_filter> {
     let mut program = vec![
         load(ARCHITECTURE_AT),
         if_equal(ARCHITECTURE, 1, 0),
@@ -58,6 +71,11 @@ pub(crate) fn program() -> Vec<sock_filter> {
         // INVARIANT: blocks are a dozen instructions; `every_jump_lands_inside` would see a longer one.
         program.push(if_equal(*number, 0, u8::try_from(block.len()).unwrap_or(0)));
         program.extend(block);
+    }
+    if starts == Starts::Told {
+        for number in STARTS_PROGRAM {
+            program.extend([if_equal(number, 0, 1), give(verdict::TELL)]);
+        }
     }
     for (number, _) in ALLOWED {
         program.extend([if_equal(*number, 0, 1), give(verdict::ALLOW)]);
@@ -166,7 +184,11 @@ mod tests {
 
     /// Runs the program as the kernel would.
     fn run(number: u32, architecture: u32, arguments: [u32; 3]) -> u32 {
-        let (program, mut at, mut held) = (program(), 0, 0);
+        run_with(Starts::Untold, number, architecture, arguments)
+    }
+
+    fn run_with(starts: Starts, number: u32, architecture: u32, arguments: [u32; 3]) -> u32 {
+        let (program, mut at, mut held) = (program(starts), 0, 0);
         loop {
             let step = &program[at];
             at += 1;
@@ -198,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_jump_lands_inside() {
-        let program = program();
+        let program = program(Starts::Told);
         assert!(program.len() < 4096, "the kernel's own limit");
         for (at, step) in program.iter().enumerate() {
             if step.code & 7 == 5 {
@@ -227,6 +249,18 @@ mod tests {
             assert!(known || native(number, [0; 3]) == verdict::TELL, "{number}");
         }
         assert_eq!(native(NEWEST + 1, [0; 3]), verdict::ABSENT);
+    }
+
+    #[test]
+    fn observing_programs_tells_the_two_calls_that_start_one_and_changes_nothing_else_e2() {
+        for number in 0..=NEWEST {
+            let (told, untold) =
+                [Starts::Told, Starts::Untold].map(|s| run_with(s, number, ARCHITECTURE, [0; 3])).into();
+            match STARTS_PROGRAM.contains(&number) {
+                true => assert_eq!((told, untold), (verdict::TELL, verdict::ALLOW), "{number}"),
+                false => assert_eq!(told, untold, "{number}"),
+            }
+        }
     }
 
     #[test]

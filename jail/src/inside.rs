@@ -10,7 +10,7 @@ use crate::error::{Failed, Named, Step};
 use crate::message::Message;
 use crate::spec::{Network, Spec, USER};
 use crate::sys::{self, Closing, Side};
-use crate::{danger, filter, landlock, network, root, selftest, trees};
+use crate::{danger, filter, landlock, network, root, selftest, trees, watches};
 
 /// A status no program is likely to end with, for when there was no program.
 const NOT_STARTED: i32 = 125;
@@ -50,7 +50,8 @@ fn build(spec: &Spec, launcher: &OwnedFd, stdio: &[OwnedFd]) -> Step<libc::pid_t
     danger::fault(spec, "root")?;
     network::loopback()?;
     let doors = if spec.network == Network::Doors { network::listen()? } else { Vec::new() };
-    let handed_out: Vec<OwnedFd> = upper.into_iter().chain(doors).collect();
+    let watches = watches::set(spec)?;
+    let handed_out: Vec<OwnedFd> = upper.into_iter().chain(doors).chain(watches).collect();
     danger::fault(spec, "network")?;
     limits(spec)?;
     if !danger::left_out(spec, "capabilities") {
@@ -141,7 +142,8 @@ fn prepare(spec: &Spec, launcher: BorrowedFd<'_>, stdio: &[OwnedFd], mut handed_
     sys::close_from(3, Closing::OnExec).step("close descriptors")?;
     danger::fault(spec, "payload")?;
     if !danger::left_out(spec, "filter") {
-        handed_out.push(sys::install_filter(&filter::program()).step("install filter")?);
+        let starts = if spec.observe.is_some() { filter::Starts::Told } else { filter::Starts::Untold };
+        handed_out.push(sys::install_filter(&filter::program(starts)).step("install filter")?);
     }
     if !danger::left_out(spec, "self-test") {
         selftest::after_filter()?;

@@ -1,4 +1,4 @@
-//! Owns the outside: reads what the keeper wants, gives birth to the sandbox, and stays to answer refused calls, to
+//! Owns the outside: reads what the keeper wants, gives birth to the sandbox, and stays to answer told calls, to
 //! carry messages, and to end the sandbox when the keeper is gone.
 
 use std::fs::{File, OpenOptions};
@@ -9,9 +9,10 @@ use std::path::Path;
 use crate::error::{Failed, Named, Step};
 use crate::message::Message;
 use crate::namespaces;
+use crate::programs::Programs;
 use crate::refusals::Refusals;
 use crate::spec::{Mapping, SPEC_BYTES_MAX, Spec};
-use crate::sys::{self, Closing, Side};
+use crate::sys::{self, Closing, Patience, Side};
 use crate::{danger, inside, trees};
 
 /// The launcher's life. The control socket is its standard input.
@@ -86,6 +87,7 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
         kill,
         filtered: !danger::left_out(spec, "filter"),
         refusals: None,
+        programs: spec.observe.as_ref().map(|_| Programs::new(&spec.argv)),
         exited: false,
     };
     match admitted {
@@ -132,7 +134,7 @@ fn needs_translation(spec: &Spec) -> bool {
 struct Watch {
     /// To the first process and, before it runs the program, the payload.
     line: Option<OwnedFd>,
-    /// Where refused calls come out.
+    /// Where told calls come out.
     listener: Option<OwnedFd>,
     handle: OwnedFd,
     pid: libc::pid_t,
@@ -142,6 +144,8 @@ struct Watch {
     filtered: bool,
     /// Counted from the moment the program could run; what the self-test tries is no finding.
     refusals: Option<Refusals>,
+    /// Where programs are observed.
+    programs: Option<Programs>,
     exited: bool,
 }
 
@@ -158,14 +162,19 @@ impl Watch {
             .into_iter()
             .flatten()
             .collect();
-            let ready = sys::poll(&watched.iter().map(|(_, fd)| *fd).collect::<Vec<_>>(), -1).step("wait")?;
+            let patience = self.programs.as_ref().map_or(-1, Programs::patience);
+            let ready = sys::poll(&watched.iter().map(|(_, fd)| *fd).collect::<Vec<_>>(), patience).step("wait")?;
             let ready: Vec<Source> =
                 watched.iter().zip(ready).filter(|(_, ready)| *ready).map(|((source, _), _)| *source).collect();
             if ready.contains(&Source::Keeper) && !self.hear_keeper(control)? {
                 return self.end();
             }
             if ready.contains(&Source::Listener) {
-                self.answer(control);
+                self.answer(control)?;
+            }
+            if let Some(programs) = &mut self.programs {
+                programs.look_again();
+                programs.flush(control.as_fd(), Patience::Hurry);
             }
             if ready.contains(&Source::Line) {
                 self.hear_inside(control)?;
@@ -214,32 +223,51 @@ impl Watch {
                 self.tell_refusals(control);
                 message.send(control.as_fd(), &[])?;
             }
-            Message::Build | Message::Release | Message::Go | Message::Refused { .. } => {}
+            Message::Build
+            | Message::Release
+            | Message::Go
+            | Message::Refused { .. }
+            | Message::Started(_)
+            | Message::Became { .. }
+            | Message::Unkept { .. } => {}
         }
         Ok(())
     }
 
-    /// Answers one refused call. A sandbox that floods us waits for its answers; we do not work for it without end.
-    fn answer(&mut self, control: &OwnedFd) {
-        let Some(listener) = &self.listener else { return };
-        match sys::take_notification(listener.as_fd()) {
-            Ok(Some(notified)) => {
-                if let Some(refusals) = &mut self.refusals {
-                    refusals.count(notified, control.as_fd());
+    /// Answers one told call. A sandbox that floods us waits for its answers; we do not work for it without end. Who cannot be
+    /// answered cannot be observed, and is ended where it is to be.
+    fn answer(&mut self, control: &OwnedFd) -> Step<()> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        let answered = match sys::take_notification(listener.as_fd()) {
+            Ok(Some(notified)) => match &mut self.programs {
+                Some(programs) if notified.starts_program() => {
+                    programs.see(&notified, listener.as_fd());
+                    sys::answer_started(listener.as_fd(), &notified)
                 }
-                if sys::answer_refused(listener.as_fd(), notified).is_err() {
-                    self.listener = None;
+                _ => {
+                    if let Some(refusals) = &mut self.refusals {
+                        refusals.count(&notified, control.as_fd());
+                    }
+                    sys::answer_refused(listener.as_fd(), &notified)
                 }
+            },
+            // Nobody is left under the filter when it stays readable with nothing to read.
+            Ok(None) if !sys::poll(&[self.handle.as_fd()], 1).is_ok_and(|ready| ready == [false]) => {
+                self.listener = None;
+                return Ok(());
             }
-            Ok(None) => {
-                // Nobody is left under the filter when it stays readable with nothing to read.
-                if !sys::poll(&[self.handle.as_fd()], 1).is_ok_and(|ready| ready == [false]) {
-                    self.listener = None;
-                }
-            }
-            // Closing makes every later refused call fail by itself.
-            Err(_) => self.listener = None,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        let Err(error) = answered else { return Ok(()) };
+        // Closing makes every later told call fail by itself.
+        self.listener = None;
+        if self.programs.is_none() {
+            return Ok(());
         }
+        let failed = Failed::because("observe programs", error.to_string());
+        Message::Failed(failed).send(control.as_fd(), &[])?;
+        self.end()
     }
 
     fn tell_refusals(&mut self, control: &OwnedFd) {
@@ -252,6 +280,10 @@ impl Watch {
     fn finish(&mut self, control: &OwnedFd) -> Step<()> {
         let reaped = sys::wait(self.pid).step("reap")?;
         self.tell_refusals(control);
+        if let Some(programs) = &mut self.programs {
+            // Everything inside is dead, so there is nobody left to be stalled by a keeper that takes its time.
+            programs.flush(control.as_fd(), Patience::Wait);
+        }
         if !self.exited {
             let status = reaped.map_or(libc::SIGKILL, |(_, status)| status);
             Message::Exited { status }.send(control.as_fd(), &[])?;

@@ -7,13 +7,14 @@
 //!
 //! ```text
 //! keeper ── Build(spec, stdin, stdout, stderr) ──▶ launcher ── clone ──▶ first process ── fork ──▶ payload
-//!        ◀─ Ready(handle, changes, listeners) ───     │  ◀── Ready(changes, listeners, refusals) ──   │
+//!        ◀─ Ready(handle, changes, listeners, watches)│  ◀── Ready(.., listeners, watches, calls) ─   │
 //!        ── Release ─────────────────────────────▶    │  ────────────────────────────── Release ──▶ execve
-//!        ◀─ Refused*, Exited ─────────────────────    │  ◀── Exited ───────     │
+//!        ◀─ Refused*, Started*, Became*, Exited ──    │  ◀── Exited ───────     │
 //! ```
 //!
 //! Rooms, in the order a launch passes them: `launcher` (outside), `namespaces`, `trees`, `inside` (first process and
-//! payload), `root`, `network`, `landlock`, `filter` with `syscalls`, `selftest`, and again `launcher` with `refusals`.
+//! payload), `root`, `network`, `watches`, `landlock`, `filter` with `syscalls`, `selftest`, and again `launcher` with `refusals`
+//! and `programs`.
 
 mod danger;
 mod error;
@@ -24,6 +25,7 @@ mod launcher;
 mod message;
 mod namespaces;
 mod network;
+mod programs;
 mod refusals;
 mod root;
 mod selftest;
@@ -31,14 +33,15 @@ mod spec;
 mod sys;
 mod syscalls;
 mod trees;
+mod watches;
 mod wire;
 
 pub use error::Failed;
 pub use landlock::VERSION_MIN as LANDLOCK_VERSION_MIN;
-pub use message::{MESSAGE_BYTES_MAX, Message};
+pub use message::{Argument, MESSAGE_BYTES_MAX, Message, Started};
 pub use network::{DOORS, HTTP_PORT, IDENTITY_PORT};
 pub use spec::{
-    Access, Bind, File, Groups, HOME, Limits, Mapping, Network, Owner, SPEC_BYTES_MAX, Spec, USER, WORKSPACE,
+    Access, Bind, File, Groups, HOME, Limits, Mapping, Network, Observe, Owner, SPEC_BYTES_MAX, Spec, USER, WORKSPACE,
 };
 pub use syscalls::name as system_call_name;
 pub use wire::Malformed;

@@ -24,7 +24,7 @@ pub enum Message {
     Go,
     /// Payload to launcher to keeper: every layer was seen to hold. With the directory that holds what the workspace's
     /// writer changed, if there is a workspace, then the five listeners in the order of [`crate::DOORS`], if there are
-    /// doors. From the payload, last, with the descriptor that refused calls come out of; to the keeper, first, with a
+    /// doors, then where the first opening of watched files comes out, if any are. From the payload, last, with the descriptor that told calls come out of; to the keeper, first, with a
     /// handle of the first process.
     Ready {
         /// The first process, as the host numbers it; the payload does not know.
@@ -41,11 +41,52 @@ pub enum Message {
         /// How often it was tried so far, by any process.
         total: u64,
     },
+    /// A program was asked for. What was read of it in its caller's memory is what was asked for, no more: the caller could change
+    /// it before the kernel looked.
+    Started(Started),
+    /// What was asked for under this number was done, and the process is this program now. Said of as many as were seen in time.
+    Became {
+        /// The number of what was asked for.
+        serial: u64,
+        /// The program's path, as the kernel knows it.
+        program: Vec<u8>,
+    },
+    /// So many programs were asked for in all that the keeper was not told of: it did not listen fast enough.
+    Unkept {
+        /// How many.
+        programs: u64,
+    },
     /// The program ended with this status, in the form `wait` gives it.
     Exited {
         /// The raw status.
         status: i32,
     },
+}
+
+/// A program that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Counted from 1 in each sandbox.
+    pub serial: u64,
+    /// The number of the program that the process, or the nearest process above it, was seen to be before; 0 if none was.
+    pub under: u64,
+    /// The process, as the host numbers it.
+    pub pid: u32,
+    /// The path that was asked for, from the root where it can be told; empty if it could not be read.
+    pub program: Vec<u8>,
+    /// The first arguments, the program's name among them.
+    pub arguments: Vec<Argument>,
+    /// How many more there are at least.
+    pub arguments_more: u32,
+}
+
+/// An argument, the end of a long one left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument {
+    /// Its beginning.
+    pub bytes: Vec<u8>,
+    /// How long all of it is; for one too long to be measured, at least this.
+    pub length: u32,
 }
 
 impl Message {
@@ -76,6 +117,19 @@ impl Message {
                 w.u8(6);
                 w.i32(*status);
             }
+            Self::Started(started) => {
+                w.u8(7);
+                started.encode(&mut w);
+            }
+            Self::Became { serial, program } => {
+                w.u8(8);
+                w.u64(*serial);
+                w.bytes(program);
+            }
+            Self::Unkept { programs } => {
+                w.u8(9);
+                w.u64(*programs);
+            }
         }
         w.finish()
     }
@@ -91,6 +145,9 @@ impl Message {
             4 => Self::Failed(Failed { step: r.text()?, errno: r.i32()?, detail: r.text()? }),
             5 => Self::Refused { number: r.i32()?, pid: r.u32()?, total: r.u64()? },
             6 => Self::Exited { status: r.i32()? },
+            7 => Self::Started(Started::decode(&mut r)?),
+            8 => Self::Became { serial: r.u64()?, program: r.bytes()? },
+            9 => Self::Unkept { programs: r.u64()? },
             _ => return Err(Malformed),
         };
         r.end()?;
@@ -110,6 +167,31 @@ impl Message {
         }
         let message = Self::decode(&bytes).map_err(|error| Failed::because("read message", error.to_string()))?;
         Ok(Some((message, descriptors)))
+    }
+}
+
+impl Started {
+    fn encode(&self, w: &mut Writer) {
+        w.u64(self.serial);
+        w.u64(self.under);
+        w.u32(self.pid);
+        w.bytes(&self.program);
+        w.list(&self.arguments, |w, argument| {
+            w.bytes(&argument.bytes);
+            w.u32(argument.length);
+        });
+        w.u32(self.arguments_more);
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            serial: r.u64()?,
+            under: r.u64()?,
+            pid: r.u32()?,
+            program: r.bytes()?,
+            arguments: r.list(|r| Ok(Argument { bytes: r.bytes()?, length: r.u32()? }))?,
+            arguments_more: r.u32()?,
+        })
     }
 }
 
@@ -134,6 +216,16 @@ mod tests {
             Message::Refused { number: 101, pid: 7, total: u64::MAX },
             Message::Exited { status: 9 },
             Message::Failed(Failed { step: "mount".into(), errno: 1, detail: "x".into() }),
+            Message::Started(Started {
+                serial: 3,
+                under: 1,
+                pid: 77,
+                program: b"/bin/\xff".to_vec(),
+                arguments: vec![Argument { bytes: b"sh".to_vec(), length: 2 }, Argument { bytes: vec![0], length: 9 }],
+                arguments_more: 4,
+            }),
+            Message::Became { serial: 3, program: b"/usr/bin/dash".to_vec() },
+            Message::Unkept { programs: 312 },
         ] {
             let bytes = message.encode();
             assert_eq!(Message::decode(&bytes), Ok(message));

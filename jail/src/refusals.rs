@@ -34,7 +34,7 @@ struct Counted {
 
 impl Refusals {
     /// Counts one call and perhaps tells the keeper.
-    pub(crate) fn count(&mut self, notified: Notified, control: BorrowedFd<'_>) {
+    pub(crate) fn count(&mut self, notified: &Notified, control: BorrowedFd<'_>) {
         self.total += 1;
         if self.total > PROMPT_MAX {
             thread::sleep(PAUSE);

@@ -37,8 +37,17 @@ pub struct Spec {
     pub network: Network,
     /// Limits that the launcher itself sets.
     pub limits: Limits,
+    /// What is observed; nothing when absent.
+    pub observe: Option<Observe>,
     /// The step that is to fail, for the test that nothing is left behind. Heeded only when built for that test.
     pub fail_at: Option<String>,
+}
+
+/// What is observed of a sandbox: the programs it starts, and the first opening of some files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observe {
+    /// Files of the workspace, relative to it. Regular files, each of them there.
+    pub files: Vec<String>,
 }
 
 /// Who the sandbox is on the host.
@@ -166,6 +175,7 @@ impl Spec {
         w.u64(self.limits.disk_files);
         w.optional(self.limits.processes.as_ref(), |w, n| w.u64(*n));
         w.u64(self.limits.open_files);
+        w.optional(self.observe.as_ref(), |w, observe| w.list(&observe.files, text));
         w.optional(self.fail_at.as_ref(), text);
         w.finish()
     }
@@ -205,6 +215,7 @@ impl Spec {
                 processes: r.optional(Reader::u64)?,
                 open_files: r.u64()?,
             },
+            observe: r.optional(|r| Ok(Observe { files: r.list(Reader::text)? }))?,
             fail_at: r.optional(Reader::text)?,
         };
         r.end()?;
@@ -262,6 +273,7 @@ mod tests {
             files: vec![File { target: "/etc/x".into(), mode: 0o644, content: vec![0, 255] }],
             network: Network::Doors,
             limits: Limits { disk_bytes: 1 << 20, disk_files: 100, processes: Some(64), open_files: 1024 },
+            observe: Some(Observe { files: vec![".env".into()] }),
             fail_at: None,
         }
     }

@@ -157,6 +157,7 @@ impl Asked {
             chain_depth: 0,
             follow_ups_left: 2,
             tainted: false,
+            read_sensitive: false,
             lands_unattended: false,
             configuration: Digest::of_parts([]),
         };

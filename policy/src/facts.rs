@@ -187,6 +187,7 @@ fn context(question: &Question<'_>) -> Vec<Fact> {
         field("chain_depth", Field::Number(i64::try_from(facts.chain_depth).unwrap_or(i64::MAX))),
         field("follow_ups_left", Field::Number(i64::from(facts.follow_ups_left))),
         field("tainted", Field::Flag(facts.tainted)),
+        field("read_sensitive", Field::Flag(facts.read_sensitive)),
         text("configuration", &facts.configuration.to_string()),
     ];
     let home = vec![

@@ -17,7 +17,8 @@ use std::process::exit;
 use std::time::Duration;
 
 use selvedge_sandbox::{
-    Access, Bind, CollectLimits, Event, HOST_IDS, Level, Limits, NativeDriver, Network, Place, Setup, Stream, Workspace,
+    Access, Bind, CollectLimits, Event, HOST_IDS, Level, Limits, NativeDriver, Network, Observe, Place, Setup, Stream,
+    Workspace,
 };
 
 fn main() {
@@ -38,6 +39,11 @@ fn main() {
             let workspace = Some(Workspace { pristine: pristine.into() });
             exit(run(&driver(state, level), Place { workspace, ..place(command) }))
         }
+        ["observe", state, level, pristine, file, command @ ..] => {
+            let workspace = Some(Workspace { pristine: pristine.into() });
+            let observe = Some(Observe { files: vec![(*file).to_owned()] });
+            exit(run(&driver(state, level), Place { workspace, observe, ..place(command) }))
+        }
         ["bound", state, level, access, source, command @ ..] => {
             let access = match *access {
                 "write" => Access::ReadWrite,
@@ -47,7 +53,7 @@ fn main() {
             let binds = vec![Bind { source: source.into(), target: "/opt/bound".into(), access }];
             exit(run(&driver(state, level), Place { binds, ..place(command) }))
         }
-        _ => eprintln!("stage probe|run|work|bound STATE LEVEL ... COMMAND..."),
+        _ => eprintln!("stage probe|run|work|observe|bound STATE LEVEL ... COMMAND..."),
     }
 }
 
@@ -70,11 +76,21 @@ fn driver(state: &str, level: &str) -> NativeDriver {
 fn run(driver: &NativeDriver, place: Place) -> i32 {
     let id = format!("stage-{}", std::process::id());
     let mut sandbox = driver.start(&id, &place).unwrap_or_else(|refused| fail(&refused));
+    let reads = sandbox.reads();
     let exit = sandbox.wait(&mut |event| match event {
         Event::Output { stream: Stream::Output, bytes } => std::io::stdout().write_all(&bytes).expect("write"),
         Event::Output { stream: Stream::Error, bytes } => std::io::stderr().write_all(&bytes).expect("write"),
         Event::RefusedCall { name, count } => eprintln!("refused {name} {count}"),
+        Event::Started(started) => {
+            let words = started.arguments.iter().map(|word| String::from_utf8_lossy(&word.bytes).into_owned());
+            println!("asked for {} {:?}", String::from_utf8_lossy(&started.program), words.collect::<Vec<_>>());
+        }
+        Event::Became { serial, program } => println!("{serial} is {}", String::from_utf8_lossy(&program)),
+        Event::Unkept { programs } => println!("{programs} programs were not kept"),
     });
+    for file in reads.map(|reads| reads.since()).unwrap_or_default() {
+        println!("read {file}");
+    }
     eprintln!("{exit:?}");
     if place.workspace.is_some() {
         match sandbox.collect(&CollectLimits::default(), &|_| false) {

@@ -13,7 +13,7 @@ use rustix::net::{
 };
 use selvedge_jail::{MESSAGE_BYTES_MAX, Message, SPEC_BYTES_MAX, Spec};
 
-/// Most descriptors a message from the launcher carries: handle, changes, four listeners.
+/// Most descriptors a message from the launcher carries: handle, changes, five listeners, watches.
 const DESCRIPTORS_MAX: usize = 8;
 
 /// The keeper's end of the line.

@@ -17,7 +17,8 @@ use crate::control::Control;
 use crate::footprint::{Footprint, Records, is_id};
 use crate::live::Sandbox;
 use crate::owner::{HeldId, Subordinate, refuse_mappable};
-use crate::place::{Access, Level, Network, Place};
+use crate::place::{Access, Level, Network, OBSERVED_FILES_MAX, Place};
+use crate::reads::Reads;
 use crate::refused::{Layer, Refused};
 use crate::streams::Streams;
 
@@ -143,9 +144,12 @@ impl NativeDriver {
         let mut descriptors = descriptors.into_iter();
         let handle = descriptors.next();
         let changes = if place.workspace.is_some() { descriptors.next() } else { None };
-        let rest: Vec<OwnedFd> = descriptors.collect();
+        let mut rest: Vec<OwnedFd> = descriptors.collect();
+        let files = place.observe.as_ref().map(|observe| observe.files.clone()).unwrap_or_default();
+        let watches = if files.is_empty() { None } else { rest.pop() };
+        let reads = watches.map(|watches| Reads::new(watches, files));
         let sandbox = |handle, listeners| {
-            Sandbox::new(footprint, control, child, streams, handle, changes, listeners, place, self.setup.level)
+            Sandbox::new(footprint, control, child, streams, handle, changes, listeners, reads, place, self.setup.level)
         };
         match (handle, place.network, <[OwnedFd; 5]>::try_from(rest)) {
             (Some(handle), Network::Doors, Ok([http, dns, tls, plain, identity])) => {
@@ -243,6 +247,7 @@ impl NativeDriver {
                 processes: owner.held.as_ref().map(|_| u64::from(place.limits.pids) + PROCESSES_SLACK),
                 open_files: OPEN_FILES_MAX,
             },
+            observe: place.observe.as_ref().map(|observe| jail::Observe { files: observe.files.clone() }),
             fail_at: self.fail_at.clone(),
         })
     }
@@ -315,6 +320,16 @@ fn check(id: &str, place: &Place) -> Result<(), Refused> {
     // The launcher reports what landed at the workspace; it must be the workspace.
     if place.binds.iter().any(|bind| bind.target.trim_end_matches('/') == jail::WORKSPACE) {
         return bad("a bind may not take the workspace's place".to_owned());
+    }
+    if let Some(observe) = &place.observe {
+        let is_beneath =
+            |file: &String| !file.is_empty() && file.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if observe.files.len() > OBSERVED_FILES_MAX || (place.workspace.is_none() && !observe.files.is_empty()) {
+            return bad(format!("more than {OBSERVED_FILES_MAX} files to observe, or no workspace they could lie in"));
+        }
+        if let Some(file) = observe.files.iter().find(|file| !is_beneath(file) || file.contains('\0')) {
+            return bad(format!("`{}` is not a path in the workspace", file.escape_debug()));
+        }
     }
     // A mount point there would be collected as a file the agent made.
     let in_workspace = |target: &str| Path::new(target).starts_with(jail::WORKSPACE);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use selvedge_jail::{Failed, Message, system_call_name};
+use selvedge_jail::{Failed, Message, Started, system_call_name};
 
 use crate::cgroup::{Frozen, Group};
 use crate::collect::{self, ChangeSet, CollectError, CollectLimits, Ignored};
@@ -17,6 +17,7 @@ use crate::control::Control;
 use crate::driver::{DEATH_MAX, Listeners};
 use crate::footprint::Footprint;
 use crate::place::{Level, Limits, Place};
+use crate::reads::Reads;
 use crate::streams::{Streams, read_some};
 
 /// Something a sandbox did.
@@ -35,6 +36,20 @@ pub enum Event {
         name: String,
         /// How often since this was last told.
         count: u64,
+    },
+    /// It asked for a program, where programs are observed.
+    Started(Started),
+    /// What was asked for under this number was done. Not every one is seen to be.
+    Became {
+        /// The number.
+        serial: u64,
+        /// The program that the process is now, as the kernel knows it.
+        program: Vec<u8>,
+    },
+    /// So many programs were asked for that could not be told.
+    Unkept {
+        /// How many since this was last told.
+        programs: u64,
     },
 }
 
@@ -111,6 +126,7 @@ pub struct Sandbox {
     killer: Killer,
     changes: Option<OwnedFd>,
     listeners: Option<Listeners>,
+    reads: Option<Reads>,
     pristine: Option<std::path::PathBuf>,
     limits: Limits,
     level: Level,
@@ -129,6 +145,7 @@ impl Sandbox {
         handle: OwnedFd,
         changes: Option<OwnedFd>,
         listeners: Option<Listeners>,
+        reads: Option<Reads>,
         place: &Place,
         level: Level,
     ) -> Self {
@@ -143,6 +160,7 @@ impl Sandbox {
             killer,
             changes,
             listeners,
+            reads,
             pristine,
             limits,
             level,
@@ -170,6 +188,11 @@ impl Sandbox {
     /// The listeners of the doors: once, before the release.
     pub fn listeners(&mut self) -> Option<Listeners> {
         self.listeners.take()
+    }
+
+    /// Where it is told which of the observed files it read: once, before the release.
+    pub fn reads(&mut self) -> Option<Reads> {
+        self.reads.take()
     }
 
     /// Lets the program run. Every door must listen by now.
@@ -419,6 +442,7 @@ struct Watching {
     stopped: bool,
     output_bytes: u64,
     told: std::collections::BTreeMap<i32, u64>,
+    unkept_told: u64,
 }
 
 impl Watching {
@@ -437,6 +461,13 @@ impl Watching {
                 if count > 0 {
                     on_event(Event::RefusedCall { name, count });
                 }
+            }
+            Some(Message::Started(started)) => on_event(Event::Started(started)),
+            Some(Message::Became { serial, program }) => on_event(Event::Became { serial, program }),
+            Some(Message::Unkept { programs }) => {
+                let new = programs.saturating_sub(self.unkept_told);
+                self.unkept_told = programs;
+                on_event(Event::Unkept { programs: new });
             }
             Some(Message::Exited { status }) => {
                 self.ended.get_or_insert(from_status(status));

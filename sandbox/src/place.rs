@@ -43,7 +43,19 @@ pub struct Place {
     pub network: Network,
     /// What the program reads; then its input ends.
     pub stdin: Input,
+    /// What is observed of it while it lives; nothing when absent.
+    pub observe: Option<Observe>,
 }
+
+/// What is observed of a sandbox: the programs it starts, and that some files are read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observe {
+    /// Files of the workspace's pristine tree, relative to it: regular ones, each of them there.
+    pub files: Vec<String>,
+}
+
+/// Most files whose reading can be observed in one sandbox: each is a watch of the kernel's, which are counted per user.
+pub const OBSERVED_FILES_MAX: usize = 1000;
 
 /// What a program reads from standard input.
 #[derive(Debug, Clone)]
@@ -78,6 +90,7 @@ impl Place {
             limits: Limits::default(),
             network: Network::None,
             stdin: Input::default(),
+            observe: None,
         }
     }
 

@@ -39,7 +39,7 @@ impl NativeDriver {
         let exit = sandbox.wait(&mut |event| match event {
             Event::Output { stream: Stream::Output, bytes } => take(&bytes),
             Event::Output { stream: Stream::Error, bytes } => stderr.extend(bytes),
-            Event::RefusedCall { .. } => {}
+            Event::RefusedCall { .. } | Event::Started(_) | Event::Became { .. } | Event::Unkept { .. } => {}
         });
         sandbox
             .destroy()

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use selvedge_authority::HaltScope;
 use selvedge_domain::{
-    Actor, AgentName, Autonomy, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, Lineage, Loan, May,
-    Method, Owner, PartName, Person, PipelineName, Reach, RepoName, Sensitivity, Tenure, Trigger, TriggerId,
+    Actor, AgentName, Autonomy, CredentialName, Declared, Digest, Duration, Endpoint, HostPattern, Intent, Lineage,
+    Loan, May, Method, Owner, PartName, Person, PipelineName, Reach, RepoName, Sensitivity, Tenure, Trigger, TriggerId,
     TriggerSource, Trust,
 };
 use selvedge_factory::ports::{Agent, Credential, Pipeline, PipelinePart, Repository};
@@ -178,6 +178,7 @@ fn agent(name: &str, intent: Intent) -> Agent {
         level: "full".to_owned(),
         attempt_at_most: ATTEMPT_AT_MOST,
         tenure: Tenure::Active,
+        declared: Declared::default(),
     }
 }
 

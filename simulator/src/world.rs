@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_domain::orders::{MintCredential, Minted, Ran};
 use selvedge_domain::{
     CommitId, CredentialName, Digest, Effect, EffectKind, LeaseId, ProposalNumber, RepoName, Revocation, RunId, Task,
-    Time, TreeId, TriggerId, Verb,
+    Time, TreeId, TriggerId, Verb, Witnessed,
 };
 use selvedge_factory::ports::{Agent, Repository, TakenBack};
 
@@ -312,7 +312,7 @@ impl World {
             }
             content => Ok(self.commit(task, content)),
         };
-        Ran { exit: "exit status 0".to_owned(), status: Some(0), effect, follow_ups }
+        Ran { exit: "exit status 0".to_owned(), status: Some(0), effect, follow_ups, seen: Witnessed::default() }
     }
 
     /// The same work leaves the same tree.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_domain::{AgentName, Autonomy, Duration, Intent, May, Tenure, Trust};
+use selvedge_domain::{AgentName, Autonomy, Declared, Duration, Intent, May, Tenure, Trust};
 use selvedge_factory::ports::Agent;
 use selvedge_workers::agents::Adapter;
 
@@ -77,6 +77,7 @@ impl Reader<'_> {
                     level: String::new(),
                     attempt_at_most: LASTS_AT_MOST,
                     tenure: Tenure::Active,
+                    declared: Declared::default(),
                 },
                 budget: Budget::default(),
                 children: BTreeSet::new(),

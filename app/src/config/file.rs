@@ -1,6 +1,7 @@
 //! The file as it is written: keys, defaults, and errors that say where and what was probably meant.
 
 pub(super) mod aws;
+pub(super) mod effects;
 pub(super) mod federation;
 pub(super) mod forge;
 pub(super) mod pipeline;
@@ -117,6 +118,9 @@ pub(crate) struct Repo {
     /// Further paths that judge a change, besides tests and what `checks` name: taken from the base. `ci/` is a directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) gate: Vec<String>,
+    /// Files whose reading is recorded and told to policy, besides those known by name, such as `.env`: `config/production/**`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sensitive: Vec<String>,
     /// What the project needs around it.
     #[serde(default)]
     pub(crate) environment: Environment,
@@ -200,6 +204,9 @@ pub(crate) struct Agent {
     /// How old a release must be before it is taken up.
     #[serde(default = "release_age")]
     pub(crate) minimum_release_age_days: u32,
+    /// What it does on the way, where that is to be compared with what it is seen to do.
+    #[serde(default, skip_serializing_if = "effects::Effects::is_empty")]
+    pub(crate) effects: effects::Effects,
     /// What one attempt may use.
     #[serde(default)]
     pub(crate) limits: Limits,
@@ -477,6 +484,7 @@ impl Agent {
             autonomy: None,
             recertify: None,
             minimum_release_age_days: release_age(),
+            effects: effects::Effects::default(),
             limits: Limits::default(),
         }
     }

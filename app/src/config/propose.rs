@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::discover::Discovered;
+use super::file::effects::Effects;
 use super::file::{Addresses, Agent, Environment, Factory, File, Limits, Registry, Repo};
 use super::{Budget, Config, Runtime};
 
@@ -151,6 +152,7 @@ fn repository(path: &Path, branch: &str, cargo: bool) -> Repo {
         branch: branch.to_owned(),
         checks: if cargo { vec!["cargo test --locked".to_owned()] } else { Vec::new() },
         gate: Vec::new(),
+        sensitive: Vec::new(),
         environment: Environment { setup: cargo.then(|| "cargo fetch --locked".to_owned()), services: Vec::new() },
         sensitivity: "internal".to_owned(),
         chain: 10,
@@ -179,6 +181,7 @@ fn remediator(owner: &str) -> Agent {
         autonomy: None,
         recertify: None,
         minimum_release_age_days: 7,
+        effects: Effects::default(),
         limits: Limits::default(),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use selvedge_domain::{AgentName, Autonomy, Intent, Loan, May, Method, Reach, Tenure, Trust};
+use selvedge_domain::{AgentName, Autonomy, Declared, Intent, Loan, May, Method, Reach, Tenure, Trust};
 use selvedge_factory::ports::Agent;
 
 use super::file::{File, Limits};
@@ -92,6 +92,7 @@ impl Reader<'_> {
                 level: String::new(),
                 attempt_at_most: LASTS_AT_MOST,
                 tenure: Tenure::Active,
+                declared: Declared::default(),
             },
             budget: Budget::default(),
             children: BTreeSet::new(),

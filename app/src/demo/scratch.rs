@@ -7,7 +7,7 @@ use std::process::Command;
 use selvedge_domain::RepoName;
 
 use super::{OBEDIENT, PROBER, sabotage, turncoat};
-use crate::config::{AddressesFile, AgentFile, Budget, Limits, ModelFile, ModelPrice, discover, propose};
+use crate::config::{AddressesFile, AgentFile, Budget, EffectsFile, Limits, ModelFile, ModelPrice, discover, propose};
 use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 use crate::wiring;
@@ -217,6 +217,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         autonomy: None,
         recertify: None,
         minimum_release_age_days: 7,
+        effects: EffectsFile::default(),
         limits,
     }
 }

@@ -8,6 +8,8 @@ use selvedge_domain::{
 };
 use serde_json::{Value, json};
 
+use super::side_effects::side_effects;
+
 /// One entry of the log.
 pub(crate) fn entry(seq: u64, entry: &Entry) -> Value {
     let (kind, summary, detail) = record(&entry.record);
@@ -217,7 +219,12 @@ fn happened(event: &Event) -> String {
         Event::LeaseChanged(lease, LeaseEvent::RevokeFailed) => format!("lease {lease} could not be revoked"),
         Event::AttemptBegan { attempt } => format!("attempt {attempt} begins"),
         Event::AttemptLost { attempt } => format!("attempt {attempt} is lost"),
-        Event::Worked { .. } => "the attempt left its effect".to_owned(),
+        Event::Worked { seen, .. } => match seen.undeclared.is_empty() {
+            true => "the attempt left its effect".to_owned(),
+            false => {
+                format!("the attempt left its effect, and did what is not declared: {}", seen.undeclared.join("; "))
+            }
+        },
         Event::Verified(verified) => format!("commit {} is verified", verified.commit()),
         Event::Delivered(outcome) => format!("delivered: {}", outcome.because()),
         Event::Waited { until, .. } => format!("about to wait, until {until} at the latest"),
@@ -336,6 +343,10 @@ fn observed(what: &Observation) -> (&'static str, String, Value) {
             format!("{purpose} ended with {exit}, {output_bytes} bytes of output"),
             json!({ "purpose": purpose, "exit": exit, "output_bytes": output_bytes }),
         ),
+        Observation::SideEffects(seen) => side_effects(seen),
+        Observation::SensitiveRead { path } => {
+            ("sensitive_read", format!("observed read {path}, which is sensitive"), json!({ "path": path }))
+        }
         Observation::Finding { code, detail } => {
             ("finding", format!("{code}: {detail}"), json!({ "code": code, "detail": detail }))
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use selvedge_authority::ActError;
 use selvedge_domain::orders::{Ran, StartWork};
-use selvedge_domain::{AgentName, Digest, Effect, EffectKind, Task};
+use selvedge_domain::{AgentName, Digest, Effect, EffectKind, Task, Witnessed};
 use selvedge_factory::ports::{Doorkeeper, Entropy};
 use selvedge_ledger::ReadError;
 use selvedge_sandbox::{Access, Bind, Ended, File, Place};
@@ -128,7 +128,13 @@ impl Works {
             }
         };
         std::fs::remove_dir_all(&dir).map_err(transient)?;
-        Ok(Ran { exit: told(&exit), status: status_of(&exit), effect, follow_ups: Vec::new() })
+        Ok(Ran {
+            exit: told(&exit),
+            status: status_of(&exit),
+            effect,
+            follow_ups: Vec::new(),
+            seen: Witnessed::default(),
+        })
     }
 
     fn place_for_installing(&self, adapter: &Adapter) -> Place {

@@ -32,6 +32,7 @@ use super::model::ModelDesk;
 use super::narrowed::{Narrowed, danger_narrowed, narrowed};
 use super::send::Chain;
 use super::tokens::TokenDesk;
+use super::witness::Witness;
 use crate::config::{Config, CredentialConfig, Danger};
 
 /// Threads that answer one door: a package client opens a handful of connections at a time.
@@ -87,6 +88,8 @@ pub(super) struct Desks<'a> {
     pub(super) access: Option<&'a AccessDesk>,
     /// The model it may have answer.
     pub(super) model: Option<&'a ModelDesk>,
+    /// Who sees what it does, where somebody looks.
+    pub(super) witness: Option<&'a Witness>,
 }
 
 /// On whose behalf a door is open.
@@ -115,7 +118,7 @@ impl Works {
         behalf: &Behalf,
         reach: Vec<Reach>,
         lending: Lent,
-        Desks { git, tokens, access, model }: Desks<'_>,
+        Desks { git, tokens, access, model, .. }: Desks<'_>,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
@@ -352,6 +355,13 @@ impl Desk<'_> {
         (code, next_step.to_owned())
     }
 
+    /// What the sandbox read before it asked is known before anything is decided on.
+    fn look(&self) {
+        if let Some(witness) = self.desks.witness {
+            witness.look(self.doors);
+        }
+    }
+
     fn broke(&self, error: &selvedge_gateway::ServeError) {
         let finding = Observation::Finding { code: "door_broke".to_owned(), detail: error.to_string() };
         self.doors.saw(finding);
@@ -360,6 +370,7 @@ impl Desk<'_> {
 
 impl Judge for Desk<'_> {
     fn ask(&self, ask: &Ask) -> Verdict {
+        self.look();
         let serial = self.serials_from.wrapping_add(ask.serial);
         if let Some(narrowed) = self.outdated(serial, ask) {
             let (code, next_step) = self.deny_narrowed(narrowed);
@@ -400,6 +411,7 @@ impl Judge for Desk<'_> {
     }
 
     fn identity(&self, wanted: Wanted) -> Given {
+        self.look();
         if let Wanted::Token { call, form } = &wanted {
             let answer = |tokens: &TokenDesk| tokens.answer(self.works, self.doors, *call, form);
             let given = self.desks.tokens.map_or_else(nothing_to_hand_on, answer);
@@ -424,7 +436,7 @@ impl Judge for Desk<'_> {
             let given = match &wanted {
                 Wanted::Model(ask) => Some(model.call(self.works, self.doors, self.serials_from, ask.clone())),
                 Wanted::ModelDone(done) => Some(model.done(self.doors, self.serials_from, *done)),
-                Wanted::Tool(ask) => Some(model.tool(self.doors, self.serials_from, ask.clone())),
+                Wanted::Tool(ask) => Some(model.tool(self.doors, self.desks.witness, self.serials_from, ask.clone())),
                 _ => None,
             };
             if let Some(given) = given {
@@ -445,6 +457,7 @@ impl Judge for Desk<'_> {
     }
 
     fn git(&self, call: GitCall) -> GitAnswer {
+        self.look();
         match self.desks.git {
             Some(git) => git.answer(self.doors, &call),
             None => GitAnswer::Refused {

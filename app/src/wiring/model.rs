@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use selvedge_authority::{ActError, Code, Denial, Observation, PolicyName};
 use selvedge_domain::orders::{ModelAnswered, ModelCall, StartWork, Tokens, ToolCall};
-use selvedge_domain::{Endpoint, HostPattern};
+use selvedge_domain::{Cause, Endpoint, HostPattern};
 use selvedge_factory::ports::{Clock as _, Doorkeeper, Entropy as _};
 use selvedge_gateway::Given;
 use selvedge_gateway::model::Usage;
@@ -15,6 +15,7 @@ use selvedge_sandbox::Place;
 use super::Works;
 use super::purse::{Foreseen, Purse, Reserved, Room};
 use super::repositories::permanent;
+use super::witness::Witness;
 use crate::config::{ModelConfig, Price};
 
 /// Where it is served: nowhere, the door answers.
@@ -189,7 +190,13 @@ impl ModelDesk {
     }
 
     /// Answers whether the agent may have a tool call.
-    pub(super) fn tool(&self, doors: &dyn Doorkeeper, serials_from: u64, ask: ToolAsk) -> Given {
+    pub(super) fn tool(
+        &self,
+        doors: &dyn Doorkeeper,
+        witness: Option<&Witness>,
+        serials_from: u64,
+        ask: ToolAsk,
+    ) -> Given {
         let steers = ask.paths.iter().filter(|path| steers(path)).cloned().collect();
         let call = ToolCall {
             run: self.order.run.clone(),
@@ -205,6 +212,11 @@ impl ModelDesk {
             arguments: ask.arguments,
             argument_bytes: ask.argument_bytes,
         };
+        // Known before the agent has it: it may be run the moment it is there.
+        if let Some(witness) = witness {
+            let cause = Cause { serial: call.serial, index: call.index };
+            witness.called(cause, &call.command, &call.paths);
+        }
         match doors.call_tool(call) {
             Ok(()) => Given::Allowed,
             Err(denial) => denied(&denial),

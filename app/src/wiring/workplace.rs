@@ -27,6 +27,7 @@ use super::git::GitDesk;
 use super::model::ModelDesk;
 use super::repositories::{permanent, transient};
 use super::tape::Tape;
+use super::witness::Witness;
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
 /// Where the worker's own program lies inside.
@@ -70,6 +71,7 @@ impl Workplace for Works {
         let purse = Arc::new(self.purse(order, task)?);
         let model = self.model_desk(order, tools_of(agent), &purse)?;
         let place = self.place_for_work(agent, model.as_ref(), task, self.pristine(&order.repo, &tree)?)?;
+        let own = place.argv.first().cloned().unwrap_or_default();
         let tokens = order.grant.may.contains(&May::Delegate).then(|| self.token_desk(order, task, &purse));
         // Whoever hands something on shows a document for it.
         let identity = match order.grant.audiences.is_empty() && tokens.is_none() {
@@ -84,8 +86,15 @@ impl Workplace for Works {
         let reach = order.grant.reach.iter().cloned().collect();
         let watch = lending.watch.clone();
         let access = AccessDesk::of(order);
-        let desks =
-            Desks { git: git.as_ref(), tokens: tokens.as_ref(), access: access.as_ref(), model: model.as_ref() };
+        let pristine = self.pristine(&order.repo, &tree)?;
+        let witness = self.witness(&order.repo, &pristine)?;
+        let desks = Desks {
+            git: git.as_ref(),
+            tokens: tokens.as_ref(),
+            access: access.as_ref(),
+            model: model.as_ref(),
+            witness: Some(&witness),
+        };
         let inside = Inside { reach, lending, desks, purpose: "work" };
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
         // What was pushed is what the run wants taken; what lies in the workspace beside it is not looked at.
@@ -96,6 +105,13 @@ impl Workplace for Works {
                 .map_err(|error| format!("its files cannot be collected: {error}")),
             Err(because) => Err(because),
         };
+        // What was pushed leaves; what lies in the workspace beside it is seen all the same.
+        let left = match git.is_some() {
+            true => sandbox.collect(&CollectLimits::default(), &|_| false).map_err(|error| error.to_string()),
+            false => Ok(ChangeSet::default()),
+        };
+        let declared = (&agent.agent.declared, own.as_str());
+        let seen = witness.conclude(&[left.as_ref(), changes.as_ref()], &pristine, declared, doors);
         sandbox.destroy().map_err(transient)?;
         let (is_ended, is_halted) =
             (purse.is_ended(), self.run(&order.run).is_ok_and(|run| self.halt_covering(&run).is_some()));
@@ -131,7 +147,7 @@ impl Workplace for Works {
         match effect {
             // Another attempt has no more to spend.
             Err(because) if purse.is_spent() => Err(permanent(format!("{BUDGET_SPENT}: {because}"))),
-            effect => Ok(Ran { exit: told(&exit), status: status_of(&exit), effect, follow_ups }),
+            effect => Ok(Ran { exit: told(&exit), status: status_of(&exit), effect, follow_ups, seen }),
         }
     }
 
@@ -173,6 +189,13 @@ impl Works {
     /// The tree on disk, exact and never written again.
     fn pristine(&self, repo: &selvedge_domain::RepoName, tree: &TreeId) -> Result<PathBuf, ActError> {
         self.repository_of(repo)?.materialise(tree, TreeLimits::default()).map_err(permanent)
+    }
+
+    /// Who sees what an attempt on this tree does.
+    fn witness(&self, repo: &selvedge_domain::RepoName, pristine: &std::path::Path) -> Result<Witness, ActError> {
+        let config = self.config();
+        let named = config.repos.get(repo).map(|repo| &repo.sensitive);
+        Witness::of(pristine, named.into_iter().flatten()).map_err(transient)
     }
 
     fn place_for_work(
@@ -253,7 +276,7 @@ impl Works {
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
         let Inside { reach, lending, desks, purpose } = inside;
-        let Desks { git, tokens, access, model } = desks;
+        let Desks { git, tokens, access, model, witness } = desks;
         let watch = lending.watch.clone();
         let is_alone = git.is_none() && access.is_none() && model.is_none() && behalf.identity == HasIdentity::No;
         let mut door = match reach.is_empty() && is_alone {
@@ -283,6 +306,7 @@ impl Works {
                 Some(door)
             }
         };
+        place.observe = witness.map(Witness::observe);
         let mut sandbox =
             self.driver.start(id, &place).map_err(|refused| permanent(format!("no sandbox: {refused}")))?;
         self.remember_sandbox(&behalf.run, id, sandbox.killer());
@@ -292,6 +316,9 @@ impl Works {
             return Err(ActError::Halted(because));
         }
         doors.saw(self.started(&sandbox));
+        if let Some(witness) = witness {
+            witness.begin(sandbox.reads(), doors);
+        }
         if let (Some(door), Some(listeners)) = (&door, sandbox.listeners()) {
             door.attach(behalf, git, &listeners)?;
         }
@@ -300,6 +327,11 @@ impl Works {
             sandbox.wait(&mut |event| match event {
                 Event::Output { stream, bytes } => heard.take(stream, &bytes),
                 Event::RefusedCall { name, count } => doors.saw(Observation::CallRefused { call: name, count }),
+                Event::Started(_) | Event::Became { .. } | Event::Unkept { .. } => {
+                    if let Some(witness) = witness {
+                        witness.hear(&event, watch.as_deref());
+                    }
+                }
             })
         };
         let exit = match &mut door {

@@ -212,6 +212,7 @@ pub(crate) fn permit_for<O: Granted>(subject: &Subject, run: RunId, order: O) ->
         chain_depth: 0,
         follow_ups_left: 0,
         tainted: false,
+        read_sensitive: false,
         lands_unattended: false,
         configuration: Digest::of_parts([]),
     };

@@ -12,6 +12,8 @@ pub struct AdmitTask {
     pub intent: Intent,
     /// How its agent stands.
     pub tenure: Tenure,
+    /// What its agent is declared to do on the way, in words (requirement D10); empty where nothing is declared.
+    pub declared: Vec<String>,
 }
 
 impl Order for AdmitTask {
@@ -30,6 +32,7 @@ impl Order for AdmitTask {
             ("text", Field::from(self.trigger.text.as_str())),
             ("argv", Field::Words(self.trigger.argv.clone())),
             ("tenure", Field::from(self.tenure.fact())),
+            ("declared", Field::Words(self.declared.clone())),
         ];
         if let Some(part) = self.trigger.part() {
             let reviews_own = part.reviews && self.trigger.lineage.agents.contains(&self.trigger.agent);

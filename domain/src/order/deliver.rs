@@ -25,6 +25,8 @@ pub struct OpenProposal {
     /// Changed paths of the gate that it was not judged with: the base's tests and what steers them, altered or deleted
     /// and new files beside them that could steer them. Bounded; the last word counts what is left out.
     pub changes_gate: Vec<String>,
+    /// What the run was seen to do that was not declared (requirement D10). Bounded; the last word counts what is left out.
+    pub undeclared: Vec<String>,
 }
 
 impl Order for OpenProposal {
@@ -55,6 +57,7 @@ impl Order for OpenProposal {
                 ("paths", Field::Words(self.paths.clone())),
                 ("executes_elsewhere", Field::Words(self.executes_elsewhere.clone())),
                 ("changes_gate", Field::Words(self.changes_gate.clone())),
+                ("undeclared", Field::Words(self.undeclared.clone())),
             ],
         }
     }

@@ -1,7 +1,7 @@
 //! `sandbox.start` for work: let an agent at a tree, under a grant.
 
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{AgentName, CommitId, Digest, Effect, Grant, RepoName, RunId};
+use crate::{AgentName, CommitId, Digest, Effect, Grant, RepoName, RunId, Witnessed};
 
 /// Start this agent on this commit's tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Ran {
     pub effect: Result<Effect, String>,
     /// Work that should follow, in the worker's words.
     pub follow_ups: Vec<String>,
+    /// What it was seen to do that policy is told of.
+    pub seen: Witnessed,
 }
 
 impl Order for StartWork {

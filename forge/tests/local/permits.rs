@@ -46,6 +46,7 @@ pub(crate) fn permit<O: Granted>(order: O) -> Permit<O> {
         chain_depth: 0,
         follow_ups_left: 0,
         tainted: false,
+        read_sensitive: false,
         lands_unattended: false,
         configuration: Digest::from_bytes([0; 32]),
     };
@@ -68,6 +69,7 @@ pub(crate) fn to_open(repo: &RepoName, run: &RunId, commit: &CommitId, tree: &Tr
         paths: Vec::new(),
         executes_elsewhere: Vec::new(),
         changes_gate: Vec::new(),
+        undeclared: Vec::new(),
     })
 }
 

@@ -10,6 +10,7 @@ use libc::c_long;
 
 use super::descriptor::owned;
 use super::{check, check_long};
+use crate::syscalls::STARTS_PROGRAM;
 
 /// Turns the loopback interface of this network namespace on.
 pub(crate) fn loopback_up() -> io::Result<()> {
@@ -29,12 +30,15 @@ pub(crate) fn loopback_up() -> io::Result<()> {
 pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
     let length = libc::c_ushort::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let description = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
-    let (mode, flag) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
+    // Once taken, a notified call is interrupted by nothing but a kill: a program that is sent signals all the time, as Go's are,
+    // would else begin its call again and again, and each time be told.
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     // SAFETY: the description points at `program`, which outlives the call; the kernel only reads it.
-    owned(unsafe { libc::syscall(libc::SYS_seccomp, mode, flag, &raw const description) })
+    owned(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const description) })
 }
 
-/// A call the filter refused.
+/// A call the filter told us of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Notified {
     /// The kernel's cookie for the answer.
@@ -43,6 +47,15 @@ pub(crate) struct Notified {
     pub(crate) pid: u32,
     /// The system call number.
     pub(crate) number: i32,
+    /// Its arguments: numbers and addresses in the caller.
+    pub(crate) arguments: [u64; 6],
+}
+
+impl Notified {
+    /// Whether it would start a program.
+    pub(crate) fn starts_program(&self) -> bool {
+        u32::try_from(self.number).is_ok_and(|number| STARTS_PROGRAM.contains(&number))
+    }
 }
 
 /// Takes one notification; `None` when the caller died before we looked.
@@ -51,15 +64,40 @@ pub(crate) fn take_notification(listener: BorrowedFd<'_>) -> io::Result<Option<N
     let mut notice: libc::seccomp_notif = unsafe { zeroed() };
     // SAFETY: the structure has the type and size this ioctl writes.
     match check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFY_RECEIVE, &raw mut notice) }) {
-        Ok(_) => Ok(Some(Notified { id: notice.id, pid: notice.pid, number: notice.data.nr })),
+        Ok(_) => {
+            let (number, arguments) = (notice.data.nr, notice.data.args);
+            Ok(Some(Notified { id: notice.id, pid: notice.pid, number, arguments }))
+        }
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Answers "operation not permitted". There is no function that lets a call continue, and there never is to be one.
-pub(crate) fn answer_refused(listener: BorrowedFd<'_>, notified: Notified) -> io::Result<()> {
-    let mut answer = libc::seccomp_notif_resp { id: notified.id, val: 0, error: -libc::EPERM, flags: 0 };
+/// Answers "operation not permitted".
+pub(crate) fn answer_refused(listener: BorrowedFd<'_>, notified: &Notified) -> io::Result<()> {
+    answer(listener, libc::seccomp_notif_resp { id: notified.id, val: 0, error: -libc::EPERM, flags: 0 })
+}
+
+/// Lets a call go on that would start a program, after it was looked at. Such a call is allowed whatever was seen: the caller can
+/// change what its arguments point at until the kernel reads them itself, so nothing is ever to be decided here. Every
+/// other call is refused, and no function lets one go on.
+pub(crate) fn answer_started(listener: BorrowedFd<'_>, notified: &Notified) -> io::Result<()> {
+    /// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`, as the field has it.
+    const CONTINUE: u32 = 1;
+    if !notified.starts_program() {
+        return answer_refused(listener, notified);
+    }
+    answer(listener, libc::seccomp_notif_resp { id: notified.id, val: 0, error: 0, flags: CONTINUE })
+}
+
+/// Whether the caller still waits for its answer: if so, what was read under its number was read of it and of nobody later.
+pub(crate) fn still_waits(listener: BorrowedFd<'_>, notified: &Notified) -> bool {
+    let id = notified.id;
+    // SAFETY: the argument has the type and size this ioctl reads.
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFY_STILL_VALID, &raw const id) }).is_ok()
+}
+
+fn answer(listener: BorrowedFd<'_>, mut answer: libc::seccomp_notif_resp) -> io::Result<()> {
     // SAFETY: the structure has the type and size this ioctl reads.
     match check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFY_SEND, &raw mut answer) }) {
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
@@ -71,6 +109,8 @@ pub(crate) fn answer_refused(listener: BorrowedFd<'_>, notified: Notified) -> io
 const NOTIFY_RECEIVE: libc::Ioctl = 0xc050_2100;
 /// `SECCOMP_IOCTL_NOTIF_SEND`: `_IOWR('!', 1, struct seccomp_notif_resp)`.
 const NOTIFY_SEND: libc::Ioctl = 0xc018_2101;
+/// `SECCOMP_IOCTL_NOTIF_ID_VALID`: `_IOW('!', 2, __u64)`.
+const NOTIFY_STILL_VALID: libc::Ioctl = 0x4008_2102;
 
 /// The Landlock version this kernel speaks, 0 when it has none.
 pub(crate) fn landlock_version() -> i32 {

@@ -7,6 +7,7 @@ mod descriptor;
 mod fence;
 mod mount;
 mod process;
+mod see;
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -18,6 +19,7 @@ pub(crate) use descriptor::*;
 pub(crate) use fence::*;
 pub(crate) use mount::*;
 pub(crate) use process::*;
+pub(crate) use see::*;
 
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::parts::check::CheckReportV1;
 use super::parts::effect::EffectV1;
 use super::parts::lease::RevocationV1;
+use super::parts::observed::SeenV1;
 use super::parts::task::TaskV1;
 use super::{Kind, Malformed, read_as, word};
 
@@ -22,21 +23,55 @@ pub(super) struct V1 {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
 enum DeedV1 {
-    Admitted { task: Box<TaskV1> },
-    Minted { lease: String, revocation: RevocationV1, expires: u64 },
-    Ran { exit: String, status: Option<i32>, left: LeftV1, follow_ups: Vec<String> },
-    Checked { report: CheckReportV1 },
-    Opened { number: u64 },
-    Merged { commit: String },
-    Enqueued { trigger: String },
+    Admitted {
+        task: Box<TaskV1>,
+    },
+    Minted {
+        lease: String,
+        revocation: RevocationV1,
+        expires: u64,
+    },
+    Ran {
+        exit: String,
+        status: Option<i32>,
+        left: LeftV1,
+        follow_ups: Vec<String>,
+        #[serde(default, skip_serializing_if = "SeenV1::is_empty")]
+        seen: SeenV1,
+    },
+    Checked {
+        report: CheckReportV1,
+    },
+    Opened {
+        number: u64,
+    },
+    Merged {
+        commit: String,
+    },
+    Enqueued {
+        trigger: String,
+    },
     Approved {},
     MayBorrow {},
-    GitServed { response_bytes: u64 },
-    Pushed { commit: String },
+    GitServed {
+        response_bytes: u64,
+    },
+    Pushed {
+        commit: String,
+    },
     Widened {},
-    ModelAnswered { status: u16, tokens: TokensV1, is_estimated: bool, cost: u64 },
+    ModelAnswered {
+        status: u16,
+        tokens: TokensV1,
+        is_estimated: bool,
+        cost: u64,
+    },
     ToolPassed {},
-    Answered { status: u16, request_bytes: u64, response_bytes: u64 },
+    Answered {
+        status: u16,
+        request_bytes: u64,
+        response_bytes: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,12 +113,13 @@ impl DeedV1 {
                 expires: expires.as_millis(),
             },
             Deed::Ran(ran) => {
-                let Ran { exit, status, effect, follow_ups } = &**ran;
+                let Ran { exit, status, effect, follow_ups, seen } = &**ran;
                 let left = match effect {
                     Ok(effect) => LeftV1::Effect { effect: EffectV1::store(effect) },
                     Err(because) => LeftV1::Unusable { because: because.clone() },
                 };
-                Self::Ran { exit: exit.clone(), status: *status, left, follow_ups: follow_ups.clone() }
+                let (exit, seen) = (exit.clone(), SeenV1::store(seen));
+                Self::Ran { exit, status: *status, left, follow_ups: follow_ups.clone(), seen }
             }
             Deed::Checked(report) => Self::Checked { report: CheckReportV1::store(report) },
             Deed::Opened(number) => Self::Opened { number: number.get() },
@@ -114,12 +150,12 @@ impl DeedV1 {
                 revocation: revocation.restore(),
                 expires: Time::from_millis(expires),
             }),
-            Self::Ran { exit, status, left, follow_ups } => {
+            Self::Ran { exit, status, left, follow_ups, seen } => {
                 let effect = match left {
                     LeftV1::Effect { effect } => Ok(effect.restore()?),
                     LeftV1::Unusable { because } => Err(because),
                 };
-                Deed::Ran(Box::new(Ran { exit, status, effect, follow_ups }))
+                Deed::Ran(Box::new(Ran { exit, status, effect, follow_ups, seen: seen.restore() }))
             }
             Self::Checked { report } => Deed::Checked(report.restore()?),
             Self::Opened { number } => Deed::Opened(ProposalNumber::new(number)),
@@ -150,6 +186,7 @@ impl Kind for V1 {
     fn version(&self) -> u32 {
         match &self.deed {
             DeedV1::Admitted { task } => task.version(),
+            DeedV1::Ran { seen, .. } if !seen.is_empty() => 3,
             _ => 1,
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::parts::check::VerifiedV1;
 use super::parts::effect::{EffectV1, OutcomeV1};
 use super::parts::lease::LeaseEventV1;
+use super::parts::observed::SeenV1;
 use super::parts::task::TaskV1;
 use super::{Kind, Malformed, read_as};
 
@@ -19,18 +20,44 @@ pub(super) struct V1 {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
 enum EventV1 {
-    Admitted { task: Box<TaskV1> },
-    LeaseAnnounced { lease: String },
-    LeaseChanged { lease: String, change: LeaseEventV1 },
-    AttemptBegan { attempt: u32 },
-    AttemptLost { attempt: u32 },
-    Worked { effect: EffectV1, follow_ups: Vec<String> },
-    Verified { verified: VerifiedV1 },
-    Delivered { outcome: OutcomeV1 },
-    Waited { wait: WaitKindV1, since: u64, until: u64 },
+    Admitted {
+        task: Box<TaskV1>,
+    },
+    LeaseAnnounced {
+        lease: String,
+    },
+    LeaseChanged {
+        lease: String,
+        change: LeaseEventV1,
+    },
+    AttemptBegan {
+        attempt: u32,
+    },
+    AttemptLost {
+        attempt: u32,
+    },
+    Worked {
+        effect: EffectV1,
+        follow_ups: Vec<String>,
+        #[serde(default, skip_serializing_if = "SeenV1::is_empty")]
+        seen: SeenV1,
+    },
+    Verified {
+        verified: VerifiedV1,
+    },
+    Delivered {
+        outcome: OutcomeV1,
+    },
+    Waited {
+        wait: WaitKindV1,
+        since: u64,
+        until: u64,
+    },
     Parked {},
     Resumed {},
-    Ended { outcome: OutcomeV1 },
+    Ended {
+        outcome: OutcomeV1,
+    },
     Revoked {},
     Settled {},
 }
@@ -51,8 +78,9 @@ impl V1 {
             }
             Event::AttemptBegan { attempt } => EventV1::AttemptBegan { attempt: *attempt },
             Event::AttemptLost { attempt } => EventV1::AttemptLost { attempt: *attempt },
-            Event::Worked { effect, follow_ups } => {
-                EventV1::Worked { effect: EffectV1::store(effect), follow_ups: follow_ups.clone() }
+            Event::Worked { effect, follow_ups, seen } => {
+                let seen = SeenV1::store(seen);
+                EventV1::Worked { effect: EffectV1::store(effect), follow_ups: follow_ups.clone(), seen }
             }
             Event::Verified(verified) => EventV1::Verified { verified: VerifiedV1::store(verified) },
             Event::Delivered(outcome) => EventV1::Delivered { outcome: OutcomeV1::store(outcome) },
@@ -77,7 +105,9 @@ impl V1 {
             EventV1::LeaseChanged { lease, change } => Event::LeaseChanged(LeaseId::parse(&lease)?, change.restore()),
             EventV1::AttemptBegan { attempt } => Event::AttemptBegan { attempt },
             EventV1::AttemptLost { attempt } => Event::AttemptLost { attempt },
-            EventV1::Worked { effect, follow_ups } => Event::Worked { effect: effect.restore()?, follow_ups },
+            EventV1::Worked { effect, follow_ups, seen } => {
+                Event::Worked { effect: effect.restore()?, follow_ups, seen: seen.restore() }
+            }
             EventV1::Verified { verified } => Event::Verified(verified.restore()?),
             EventV1::Delivered { outcome } => Event::Delivered(outcome.restore()),
             EventV1::Waited { wait: WaitKindV1::Approval { approval, order }, since, until } => Event::Waited {
@@ -101,6 +131,7 @@ impl Kind for V1 {
     fn version(&self) -> u32 {
         match &self.event {
             EventV1::Admitted { task } => task.version(),
+            EventV1::Worked { seen, .. } if !seen.is_empty() => 3,
             _ => 1,
         }
     }

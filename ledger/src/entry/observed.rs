@@ -3,6 +3,7 @@
 use selvedge_authority::{Observation, Record};
 use serde::{Deserialize, Serialize};
 
+use super::parts::observed::SideEffectsV1;
 use super::{Kind, Malformed, read_as};
 
 #[derive(Serialize, Deserialize)]
@@ -19,6 +20,8 @@ enum SeenV1 {
     DoorRefused { door: String, code: String, detail: String, count: u64 },
     SandboxEnded { purpose: String, exit: String, output_bytes: u64 },
     Finding { code: String, detail: String },
+    SideEffects { what: Box<SideEffectsV1> },
+    SensitiveRead { path: String },
 }
 
 impl V1 {
@@ -33,6 +36,8 @@ impl V1 {
                 SeenV1::SandboxEnded { purpose, exit, output_bytes }
             }
             Observation::Finding { code, detail } => SeenV1::Finding { code, detail },
+            Observation::SideEffects(what) => SeenV1::SideEffects { what: Box::new(SideEffectsV1::store(*what)) },
+            Observation::SensitiveRead { path } => SeenV1::SensitiveRead { path },
         };
         Self { seen }
     }
@@ -48,17 +53,26 @@ impl V1 {
                 Observation::SandboxEnded { purpose, exit, output_bytes }
             }
             SeenV1::Finding { code, detail } => Observation::Finding { code, detail },
+            SeenV1::SideEffects { what } => Observation::SideEffects(Box::new(what.restore()?)),
+            SeenV1::SensitiveRead { path } => Observation::SensitiveRead { path },
         }))
     }
 }
 
 impl Kind for V1 {
     const NAME: &'static str = "observed";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        match &self.seen {
+            SeenV1::SideEffects { .. } | SeenV1::SensitiveRead { .. } => 2,
+            _ => 1,
+        }
+    }
 
     fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
         match version {
-            1 => read_as(body, Self::restore),
+            1 | 2 => read_as(body, Self::restore),
             _ => None,
         }
     }

@@ -9,12 +9,13 @@ use proptest::strategy::ValueTree as _;
 use selvedge_authority::{Code, Denial, HaltScope, KeyChange, Observation, PolicyName, Record, Relinquished, Verdict};
 use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens};
 use selvedge_domain::{
-    Actor, AgentName, Amount, Amounts, ApprovalId, Autonomy, Behaviour, Capabilities, Ceiling, CheckReport, CommitId,
-    CredentialName, Deed, Departure, Description, Digest, Effect, EffectKind, Endpoint, Event, Failure, Field, Handed,
-    HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May, Method, Outcome, Owner, Part, PartName, Person,
-    PipelineName, Power, Profile, ProposalNumber, Reach, RepoName, Resource, ResourceKind, Revocation, RunId, Started,
-    Task, TaskId, TenureChange, TestCount, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb,
-    Verified, Vouchee, WaitKind, WorkloadId,
+    Actor, AgentName, Amount, Amounts, ApprovalId, Autonomy, Behaviour, Capabilities, Cause, Ceiling, CheckReport,
+    CommitId, CredentialName, Deed, Departure, Description, Digest, Effect, EffectKind, Endpoint, Event, Failure,
+    Field, Handed, HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May, Method, Outcome, Owner, Part,
+    PartName, Person, PipelineName, Power, Profile, ProgramRun, ProposalNumber, Reach, RepoName, Resource,
+    ResourceKind, Revocation, RunId, SideEffects, Started, Task, TaskId, TenureChange, TestCount, TestName, Time,
+    TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, Vouchee, WaitKind, Witnessed, WorkloadId,
+    Writing, Written,
 };
 
 use super::{decode, encode};
@@ -199,7 +200,11 @@ fn event() -> impl Strategy<Value = Event> {
         (lease_id(), lease_event()).prop_map(|(lease, event)| Event::LeaseChanged(lease, event)),
         any::<u32>().prop_map(|attempt| Event::AttemptBegan { attempt }),
         any::<u32>().prop_map(|attempt| Event::AttemptLost { attempt }),
-        (effect(), vec(text(), 0..3)).prop_map(|(effect, follow_ups)| Event::Worked { effect, follow_ups }),
+        (effect(), vec(text(), 0..3), seen()).prop_map(|(effect, follow_ups, seen)| Event::Worked {
+            effect,
+            follow_ups,
+            seen
+        }),
         verified().prop_map(Event::Verified),
         outcome().prop_map(Event::Delivered),
         (approval, time(), time()).prop_map(|(kind, since, until)| Event::Waited { kind, since, until }),
@@ -258,8 +263,8 @@ fn failure() -> impl Strategy<Value = Failure> {
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
-    let ran = (text(), option::of(any::<i32>()), prop::result::maybe_ok(effect(), text()), vec(text(), 0..3))
-        .prop_map(|(exit, status, effect, follow_ups)| Ran { exit, status, effect, follow_ups });
+    let ran = (text(), option::of(any::<i32>()), prop::result::maybe_ok(effect(), text()), vec(text(), 0..3), seen())
+        .prop_map(|(exit, status, effect, follow_ups, seen)| Ran { exit, status, effect, follow_ups, seen });
     prop_oneof![
         task().prop_map(Deed::Admitted),
         (lease_id(), revocation(), time()).prop_map(|(lease, revocation, expires)| Deed::Minted(Minted {
@@ -320,7 +325,38 @@ fn observation() -> impl Strategy<Value = Observation> {
             output_bytes
         }),
         (text(), text()).prop_map(|(code, detail)| Observation::Finding { code, detail }),
+        side_effects().prop_map(|seen| Observation::SideEffects(Box::new(seen))),
+        text().prop_map(|path| Observation::SensitiveRead { path }),
     ]
+}
+
+fn seen() -> impl Strategy<Value = Witnessed> {
+    (vec(text(), 0..2), vec(text(), 0..2)).prop_map(|(undeclared, read)| Witnessed { undeclared, read })
+}
+
+fn cause() -> impl Strategy<Value = Option<Cause>> {
+    option::of(any::<(u64, u64)>().prop_map(|(serial, index)| Cause { serial, index }))
+}
+
+fn side_effects() -> impl Strategy<Value = SideEffects> {
+    let program = (text(), option::of(text()), option::of(text()), any::<u64>(), cause()).prop_map(
+        |(asked, ran, arguments, count, cause)| {
+            let arguments_digest = Digest::of_parts([asked.as_bytes()]);
+            ProgramRun { asked, ran, arguments, arguments_digest, count, cause }
+        },
+    );
+    let how = prop_oneof![Just(Writing::Created), Just(Writing::Changed), Just(Writing::Removed)];
+    let written = (text(), how, cause()).prop_map(|(path, how, cause)| Written { path, how, cause });
+    (vec(program, 0..3), vec(written, 0..3), any::<[u64; 3]>(), option::of(text())).prop_map(
+        |(programs, written, [programs_more, programs_unkept, written_more], unread)| SideEffects {
+            programs,
+            programs_more,
+            programs_unkept,
+            written,
+            written_more,
+            unread,
+        },
+    )
 }
 
 fn owner() -> impl Strategy<Value = Owner> {

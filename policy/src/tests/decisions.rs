@@ -1,6 +1,6 @@
 //! How a verdict comes about: errors deny, approvals lift what they may, and nothing is allowed without a policy.
 
-use selvedge_authority::{Code, Judge, PolicyName, Question, Verdict};
+use selvedge_authority::{Code, Context, Judge, PolicyName, Question, Verdict};
 use selvedge_domain::{Method, Verb};
 
 use super::world::{
@@ -82,6 +82,20 @@ fn an_overflow_denies_even_where_an_approval_would_allow() {
     );
     let verdict = judge(&policies, &fixer(), &mint(900), &plain());
     assert_eq!(code(&verdict), Some(Code::PolicyError));
+}
+
+#[test]
+fn an_organisation_can_stop_what_read_a_secret_from_going_out_a78() {
+    let policies = load(
+        r#"@id("permit") @owner("o") permit (principal, action, resource);
+           @id("read-then-out") @owner("o") @next_step("leave it to a run that reads no secret")
+           forbid (principal, action == Action::"http.request", resource) when { context.run.read_sensitive };"#,
+    );
+    let having_read = Context { read_sensitive: true, ..plain() };
+    let order = http(Method::Get, "/x");
+    assert_eq!(code(&judge(&policies, &fixer(), &order, &plain())), None);
+    let Verdict::Deny(denial) = judge(&policies, &fixer(), &order, &having_read) else { panic!("must deny") };
+    assert_eq!(names(&denial.policies), ["read-then-out"]);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use selvedge_domain::{Autonomy, Description, Intent, Method, Order as _, Sensiti
 use super::world::{
     access, admit, admit_child, admit_for, admit_review, agent, approve_others, approve_own, borrow, borrow_standing,
     check, child, credential, delegate, drifted, enqueue, enqueue_of_a_child, enqueue_stage, http, merge_others,
-    merge_own, mint_for, mint_standing, model_call, names, person, plain, propose, propose_with_gate, push, push_git,
-    question, read_git, tool_call, untyped, work,
+    merge_own, mint_for, mint_standing, model_call, names, person, plain, propose, propose_beyond, propose_with_gate,
+    push, push_git, question, read_git, tool_call, untyped, work,
 };
 use crate::Policies;
 
@@ -110,6 +110,7 @@ fn orders() -> Vec<(String, Description)> {
         ("proposal.open, tests not counted".to_owned(), propose(0, &[])),
         ("proposal.open, a CI file changed".to_owned(), propose(3, &[".github/workflows/ci.yml"])),
         ("proposal.open, a test of the base deleted".to_owned(), propose_with_gate(&["tests/a.rs (deleted)"])),
+        ("proposal.open, more done than declared".to_owned(), propose_beyond(&["ran /usr/bin/curl"])),
         ("proposal.merge, by its author's chain".to_owned(), merge_own()),
         ("proposal.merge, by another".to_owned(), merge_others()),
         ("approval.grant, by who asked for the run".to_owned(), approve_own()),

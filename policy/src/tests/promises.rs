@@ -75,6 +75,7 @@ fn drawn_context(draw: &mut Draw) -> Context {
         chain_depth: draw.below(4),
         follow_ups_left: u32::try_from(draw.below(3)).unwrap(),
         tainted: draw.yes(),
+        read_sensitive: draw.yes(),
         lands_unattended: draw.yes(),
         ..plain()
     }

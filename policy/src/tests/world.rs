@@ -71,6 +71,7 @@ pub(crate) fn plain() -> Context {
         chain_depth: 0,
         follow_ups_left: 2,
         tainted: false,
+        read_sensitive: false,
         lands_unattended: false,
         configuration: Digest::of_parts([b"configuration".as_slice()]),
     }
@@ -95,7 +96,8 @@ pub(crate) fn admit() -> Description {
 
 /// For an agent that stands like this.
 pub(crate) fn admit_for(tenure: Tenure) -> Description {
-    AdmitTask { trigger: trigger(), intent: Intent::ProposeChange, tenure }.describe()
+    let declared = vec!["runs cargo".to_owned(), "writes src/**".to_owned()];
+    AdmitTask { trigger: trigger(), intent: Intent::ProposeChange, tenure, declared }.describe()
 }
 
 pub(crate) fn enqueue(depth: usize) -> Description {
@@ -124,7 +126,8 @@ pub(crate) fn enqueue_of_a_child() -> Description {
 pub(crate) fn admit_child() -> Description {
     let mut trigger = handed_on(1);
     trigger.source = TriggerSource::Child;
-    AdmitTask { trigger, intent: Intent::ProposeChange, tenure: Tenure::Active }.describe()
+    let (tenure, declared) = (Tenure::Active, Vec::new());
+    AdmitTask { trigger, intent: Intent::ProposeChange, tenure, declared }.describe()
 }
 
 /// The last stage of a pipeline, after one by this agent.
@@ -356,6 +359,12 @@ pub(crate) fn propose_with_gate(changes_gate: &[&str]) -> Description {
     proposal(3, &[], changes_gate).describe()
 }
 
+/// One whose run was seen to do this, and not declared to.
+pub(crate) fn propose_beyond(undeclared: &[&str]) -> Description {
+    let undeclared = undeclared.iter().map(|words| (*words).to_owned()).collect();
+    OpenProposal { undeclared, ..proposal(3, &[], &[]) }.describe()
+}
+
 fn proposal(tests: usize, executes_elsewhere: &[&str], changes_gate: &[&str]) -> OpenProposal {
     let verified = Verified::judge(commit("c"), commit("a"), &report(tests), &report(tests)).unwrap();
     OpenProposal {
@@ -368,6 +377,7 @@ fn proposal(tests: usize, executes_elsewhere: &[&str], changes_gate: &[&str]) ->
         paths: vec!["src/lib.rs".to_owned()],
         executes_elsewhere: executes_elsewhere.iter().map(|path| (*path).to_owned()).collect(),
         changes_gate: changes_gate.iter().map(|path| (*path).to_owned()).collect(),
+        undeclared: Vec::new(),
     }
 }
 

@@ -11,6 +11,8 @@ mod files;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod observed;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod tools;

@@ -1,11 +1,12 @@
 //! What every test needs: a driver with a state directory of its own, and the stage executable, which Cargo builds
 //! beside the tests because it is an example.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use selvedge_sandbox::{Event, Exit, HOST_IDS, Level, NativeDriver, Place, Sandbox, Setup, Stream};
+use selvedge_sandbox::{Event, Exit, HOST_IDS, Level, NativeDriver, Place, Sandbox, Setup, Started, Stream};
 
 /// Deadlines never stand for performance: the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -86,17 +87,26 @@ pub(crate) struct Ran {
     pub(crate) output: String,
     pub(crate) error: String,
     pub(crate) refused: Vec<String>,
+    pub(crate) started: Vec<Started>,
+    /// By the number of what was asked for.
+    pub(crate) became: BTreeMap<u64, String>,
 }
 
 pub(crate) fn wait(sandbox: &mut Sandbox) -> Ran {
     let (mut output, mut error, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut started, mut became) = (Vec::new(), BTreeMap::new());
     let exit = sandbox.wait(&mut |event| match event {
         Event::Output { stream: Stream::Output, bytes } => output.extend(bytes),
         Event::Output { stream: Stream::Error, bytes } => error.extend(bytes),
         Event::RefusedCall { name, .. } => refused.push(name),
+        Event::Started(program) => started.push(program),
+        Event::Became { serial, program } => {
+            became.insert(serial, String::from_utf8_lossy(&program).into_owned());
+        }
+        Event::Unkept { programs } => panic!("{programs} programs were not kept"),
     });
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ran { exit, output: text(output), error: text(error), refused }
+    Ran { exit, output: text(output), error: text(error), refused, started, became }
 }
 
 /// Looks until something holds, or says what did not.

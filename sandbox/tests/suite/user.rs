@@ -172,6 +172,21 @@ fn a_workspace_of_the_keeper_can_be_edited_and_collected() {
 }
 
 #[test]
+fn programs_and_reads_are_seen_at_level_user_e2() {
+    let host = Host::new(Has::Everything);
+    let tree = host.tree();
+    let script = "cat src/a; /usr/bin/printf 'told\\n'";
+    let output = host.stage("observe", &[tree.to_str().expect("path"), "src/a", "sh", "-c", script]);
+    let seen = text(&output.stdout);
+    for line in ["asked for sh [\"sh\", \"-c\",", "asked for /usr/bin/printf [\"/usr/bin/printf\", \"told"] {
+        assert!(seen.contains(line), "{line}: {seen}\n{}", text(&output.stderr));
+    }
+    assert!(seen.lines().any(|line| line == "read src/a"), "{seen}");
+    let output = host.stage("observe", &[tree.to_str().expect("path"), "src/a", "sh", "-c", "cat b; ls -l src"]);
+    assert!(!text(&output.stdout).contains("read src/a"), "nobody read it");
+}
+
+#[test]
 fn a_directory_bound_to_be_written_is_written_as_the_keeper() {
     let host = Host::new(Has::Everything);
     let tree = host.tree();

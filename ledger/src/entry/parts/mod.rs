@@ -4,6 +4,7 @@ pub(super) mod check;
 pub(super) mod effect;
 pub(super) mod handed;
 pub(super) mod lease;
+pub(super) mod observed;
 pub(super) mod order;
 pub(super) mod part;
 pub(super) mod task;

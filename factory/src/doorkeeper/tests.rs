@@ -1,0 +1,122 @@
+//! What was read is known to every decision after it, and what an attempt did is kept however much is seen besides.
+
+use std::collections::BTreeSet;
+
+use selvedge_authority::{Approval, Clock, Journal, JournalError, Judge, PolicyName, Question, Subject, Verdict};
+use selvedge_domain::orders::HttpRequest;
+use selvedge_domain::{Deed, Digest, Endpoint, HostPattern, Method, RepoName, Sensitivity, SideEffects, Time};
+
+use super::*;
+
+/// A record, and policies that allow everything and remember what they were told.
+struct World {
+    kept: Mutex<Vec<Record>>,
+    told_of_reading: Mutex<Vec<bool>>,
+    context: Context,
+}
+
+impl World {
+    fn new() -> Self {
+        let context = Context {
+            run: Some(run()),
+            intent: None,
+            sensitivity: Sensitivity::Internal,
+            chain_depth: 0,
+            follow_ups_left: 0,
+            tainted: false,
+            read_sensitive: false,
+            lands_unattended: false,
+            configuration: Digest::of_parts([]),
+        };
+        Self { kept: Mutex::default(), told_of_reading: Mutex::default(), context }
+    }
+
+    fn funnel(&self) -> Funnel<'_> {
+        Funnel { judge: self, journal: self, subject: &Subject::Factory, context: &self.context, clock: self }
+    }
+
+    fn kept(&self) -> Vec<Observation> {
+        let observation = |record: &Record| match record {
+            Record::Observed(observation) => Some(observation.clone()),
+            _ => None,
+        };
+        self.kept.lock().unwrap().iter().filter_map(observation).collect()
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Time {
+        Time::from_millis(5)
+    }
+}
+
+impl Journal for World {
+    fn append(&self, entry: Entry, _: Class) -> Result<(), JournalError> {
+        self.kept.lock().unwrap().push(entry.record);
+        Ok(())
+    }
+
+    fn recall(&self, _: &RunId, _: &Digest) -> Result<Option<Deed>, JournalError> {
+        Ok(None)
+    }
+
+    fn approval(&self, _: &Digest, _: Time) -> Result<Option<Approval>, JournalError> {
+        Ok(None)
+    }
+}
+
+impl Judge for World {
+    fn judge(&self, question: &Question<'_>) -> Verdict {
+        self.told_of_reading.lock().unwrap().push(question.context.read_sensitive);
+        Verdict::Allow { policies: vec![PolicyName::new("test")] }
+    }
+}
+
+fn run() -> RunId {
+    RunId::from_entropy(1)
+}
+
+fn get(doors: &Gatekeeper<'_>, serial: u64) {
+    let endpoint = Endpoint { host: HostPattern::parse("docs.example").unwrap(), port: 443 };
+    let request = HttpRequest {
+        run: run(),
+        repo: RepoName::parse("acme/shop").unwrap(),
+        serial,
+        endpoint,
+        method: Method::Get,
+        path: "/".to_owned(),
+        query_bytes: 0,
+        credential: None,
+        graphql: BTreeSet::new(),
+        danger: BTreeSet::new(),
+    };
+    doors.ask(request).unwrap();
+}
+
+#[test]
+fn from_the_moment_a_sensitive_file_is_read_every_decision_knows_it_a78() {
+    let world = World::new();
+    let funnel = world.funnel();
+    let doors = Gatekeeper::new(&funnel, &run());
+    get(&doors, 1);
+    doors.saw(Observation::SensitiveRead { path: ".env".to_owned() });
+    get(&doors, 2);
+    get(&doors, 3);
+    assert_eq!(*world.told_of_reading.lock().unwrap(), [false, true, true]);
+    assert_eq!(world.kept(), [Observation::SensitiveRead { path: ".env".to_owned() }]);
+}
+
+#[test]
+fn an_agent_that_floods_the_record_does_not_hide_what_it_did_a107() {
+    let world = World::new();
+    let funnel = world.funnel();
+    let doors = Gatekeeper::new(&funnel, &run());
+    for _ in 0..OBSERVATIONS_MAX + FINDINGS_MORE + 10 {
+        doors.saw(Observation::Finding { code: "x".to_owned(), detail: String::new() });
+    }
+    let kept = world.kept().len();
+    doors.saw(Observation::CallRefused { call: "mount".to_owned(), count: 1 });
+    assert_eq!(world.kept().len(), kept, "a flood is not kept");
+    doors.saw(Observation::SideEffects(Box::new(SideEffects { programs_unkept: 312, ..SideEffects::default() })));
+    assert!(matches!(world.kept().last(), Some(Observation::SideEffects(effects)) if effects.programs_unkept == 312));
+}

@@ -1,0 +1,116 @@
+//! Stored forms of what an attempt was seen to do.
+
+use selvedge_domain::{Cause, Digest, ProgramRun, SideEffects, Witnessed, Writing, Written};
+use serde::{Deserialize, Serialize};
+
+use super::{Malformed, word};
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(in crate::entry) struct SeenV1 {
+    undeclared: Vec<String>,
+    read: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::entry) struct SideEffectsV1 {
+    programs: Vec<ProgramRunV1>,
+    programs_more: u64,
+    programs_unkept: u64,
+    written: Vec<WrittenV1>,
+    written_more: u64,
+    unread: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgramRunV1 {
+    asked: String,
+    ran: Option<String>,
+    arguments: Option<String>,
+    arguments_digest: String,
+    count: u64,
+    cause: Option<CauseV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenV1 {
+    path: String,
+    how: String,
+    cause: Option<CauseV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CauseV1 {
+    serial: u64,
+    index: u64,
+}
+
+impl SeenV1 {
+    pub(in crate::entry) fn is_empty(&self) -> bool {
+        self.undeclared.is_empty() && self.read.is_empty()
+    }
+
+    pub(in crate::entry) fn store(seen: &Witnessed) -> Self {
+        Self { undeclared: seen.undeclared.clone(), read: seen.read.clone() }
+    }
+
+    pub(in crate::entry) fn restore(self) -> Witnessed {
+        Witnessed { undeclared: self.undeclared, read: self.read }
+    }
+}
+
+impl SideEffectsV1 {
+    pub(in crate::entry) fn store(seen: SideEffects) -> Self {
+        let SideEffects { programs, programs_more, programs_unkept, written, written_more, unread } = seen;
+        let programs = programs.into_iter().map(ProgramRunV1::store).collect();
+        let written = written.into_iter().map(WrittenV1::store).collect();
+        Self { programs, programs_more, programs_unkept, written, written_more, unread }
+    }
+
+    pub(in crate::entry) fn restore(self) -> Result<SideEffects, Malformed> {
+        let Self { programs, programs_more, programs_unkept, written, written_more, unread } = self;
+        let programs = programs.into_iter().map(ProgramRunV1::restore).collect::<Result<_, _>>()?;
+        let written = written.into_iter().map(WrittenV1::restore).collect::<Result<_, _>>()?;
+        Ok(SideEffects { programs, programs_more, programs_unkept, written, written_more, unread })
+    }
+}
+
+impl ProgramRunV1 {
+    fn store(run: ProgramRun) -> Self {
+        let ProgramRun { asked, ran, arguments, arguments_digest, count, cause } = run;
+        let (arguments_digest, cause) = (arguments_digest.to_string(), cause.map(CauseV1::store));
+        Self { asked, ran, arguments, arguments_digest, count, cause }
+    }
+
+    fn restore(self) -> Result<ProgramRun, Malformed> {
+        let Self { asked, ran, arguments, arguments_digest, count, cause } = self;
+        let (arguments_digest, cause) = (Digest::parse(&arguments_digest)?, cause.map(CauseV1::restore));
+        Ok(ProgramRun { asked, ran, arguments, arguments_digest, count, cause })
+    }
+}
+
+impl WrittenV1 {
+    fn store(written: Written) -> Self {
+        let how = written.how.as_str().to_owned();
+        Self { path: written.path, how, cause: written.cause.map(CauseV1::store) }
+    }
+
+    fn restore(self) -> Result<Written, Malformed> {
+        let how = word("what was done to a file", &self.how, Writing::parse)?;
+        Ok(Written { path: self.path, how, cause: self.cause.map(CauseV1::restore) })
+    }
+}
+
+impl CauseV1 {
+    fn store(cause: Cause) -> Self {
+        Self { serial: cause.serial, index: cause.index }
+    }
+
+    fn restore(self) -> Cause {
+        Cause { serial: self.serial, index: self.index }
+    }
+}
