@@ -13,6 +13,7 @@ use selvedge_gateway::model::wanted::{ModelAsk, ModelDone, ModelHost, Tool, Tool
 use selvedge_sandbox::Place;
 
 use super::Works;
+use super::hold::HoldDesk;
 use super::purse::{Purse, Reserved};
 use super::repositories::permanent;
 use crate::config::{ModelConfig, Price};
@@ -175,7 +176,8 @@ impl ModelDesk {
     }
 
     /// Answers whether the agent may have a tool call.
-    pub(super) fn tool(&self, doors: &dyn Doorkeeper, serials_from: u64, ask: ToolAsk) -> Given {
+    pub(super) fn tool(&self, holds: &HoldDesk<'_>, serials_from: u64, ask: ToolAsk) -> Given {
+        let place = (ask.serial, ask.index);
         let steers = ask.paths.iter().filter(|path| steers(path)).cloned().collect();
         let call = ToolCall {
             run: self.order.run.clone(),
@@ -191,10 +193,7 @@ impl ModelDesk {
             arguments: ask.arguments,
             argument_bytes: ask.argument_bytes,
         };
-        match doors.call_tool(call) {
-            Ok(()) => Given::Allowed,
-            Err(denial) => denied(&denial),
-        }
+        holds.ask(place, call)
     }
 }
 

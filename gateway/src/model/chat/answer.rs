@@ -20,7 +20,7 @@ const SAID: &[&str] =
 const DONE: &str = "[DONE]";
 
 /// Reads one answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader {
     usage_chunk: UsageChunk,
     stage: Stage,
@@ -51,7 +51,7 @@ enum Stage {
 }
 
 /// A call, as much as came of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Begun {
     /// Where it stands among the calls, as the server says.
     index: Option<u64>,
@@ -359,6 +359,10 @@ impl Answer for Reader {
     fn metered(&self) -> Metered {
         let is_over = matches!(self.stage, Stage::Asking | Stage::Finished | Stage::Ended);
         Metered { is_final: self.metered.is_final && is_over, ..self.metered }
+    }
+
+    fn twin(&self) -> Box<dyn Answer> {
+        Box::new(self.clone())
     }
 }
 
