@@ -26,6 +26,7 @@ mod federation;
 mod file;
 mod forge_tokens;
 mod graphql;
+mod hold;
 mod models;
 mod propose;
 mod rights;
@@ -48,12 +49,6 @@ pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// Longest an attempt may last; credentials live no longer (requirement C1).
 const ATTEMPT_AT_MOST_DEFAULT: Duration = Duration::from_seconds(900);
-
-/// How long a turn is held where nothing is said: long enough to read a command and what it is for.
-const HOLD_AT_MOST_DEFAULT: Duration = Duration::from_seconds(180);
-
-/// And at most: agents give up on an answer that takes ten minutes, and a run that waits for longer is better parked.
-const HOLD_AT_MOST_LONGEST: Duration = Duration::from_seconds(600);
 
 /// How long a person's word is good where nobody says: a quarter, as reviews of access commonly are.
 const RECERTIFY_DEFAULT: Duration = Duration::from_seconds(90 * 86_400);
@@ -282,21 +277,6 @@ impl Reader<'_> {
             repos.insert(parsed, config);
         }
         Ok(repos)
-    }
-
-    fn hold_at_most(&self, key: &str, written: Option<&str>) -> Result<Duration, ConfigError> {
-        let span = match written {
-            None => return Ok(HOLD_AT_MOST_DEFAULT),
-            Some("never") => return Ok(Duration::ZERO),
-            Some(text) => self.span(key, text)?,
-        };
-        if span > HOLD_AT_MOST_LONGEST {
-            return self.bad(
-                key,
-                "a turn is held for 10 minutes at most; a person who needs longer is asked before the work begins",
-            );
-        }
-        Ok(span)
     }
 
     fn agents(
