@@ -34,12 +34,14 @@ pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value,
     let held = held(keeper)?;
     for run in ledger.runs(RUNS_MAX).map_err(|error| unreadable(&error))? {
         let mut shown = summary(&run);
-        if let Some(request) = held.iter().find(|request| request.run.as_ref() == Some(&run.id)) {
+        let request = held.iter().find(|request| request.run.as_ref() == Some(&run.id));
+        if let (Some(request), Some(fields)) = (request, shown.as_object_mut()) {
             let order = format!("{} on {}", request.order.verb, request.order.resource.name);
-            shown["because"] = json!(format!("its turn is held for a person: {order}"));
-            shown["waiting"] = json!({
+            fields.insert("because".to_owned(), json!(format!("its turn is held for a person: {order}")));
+            let waiting = json!({
                 "approval": request.id.as_str(), "order": order, "since": request.asked_at.to_string(), "until": request.until.to_string(),
             });
+            fields.insert("waiting".to_owned(), waiting);
         }
         each(&Reply::element("runs", shown));
     }
