@@ -27,6 +27,7 @@ mod federation;
 mod file;
 mod forge_tokens;
 mod graphql;
+mod hold;
 mod models;
 mod pipelines;
 mod propose;
@@ -273,6 +274,7 @@ impl Reader<'_> {
                 lands_unattended: false,
                 chain_depth_max: repo.chain,
                 approval_within: self.span(&key, &repo.approval_within)?,
+                hold_at_most: self.hold_at_most(&format!("{key}.hold_at_most"), repo.hold_at_most.as_deref())?,
             };
             let config = RepoConfig {
                 repository,

@@ -35,6 +35,7 @@ mod furnish;
 mod gate;
 mod git;
 mod handover;
+mod hold;
 mod identity;
 mod jailed_git;
 mod leak;
@@ -318,6 +319,11 @@ impl Works {
 
     fn remember_sandbox(&self, run: &RunId, id: &str, killer: Killer) {
         self.live(|live| live.entry(run.clone()).or_default().sandboxes.insert(id.to_owned(), killer));
+    }
+
+    /// What lives of a run now.
+    fn sandboxes_of(&self, run: &RunId) -> Vec<Killer> {
+        self.live(|live| live.get(run).map(|live| live.sandboxes.values().cloned().collect()).unwrap_or_default())
     }
 
     fn remember_door(&self, run: &RunId, door: &Arc<Door>) {

@@ -19,5 +19,5 @@ pub use funnel::{ActError, Funnel, Stop};
 pub use journal::{Approval, Clock, Journal, JournalError};
 pub use permit::Permit;
 pub use question::{Context, Judge, Question, Subject};
-pub use record::{Entry, HaltScope, KeyChange, Observation, Record, Relinquished};
+pub use record::{Entry, HaltScope, Hold, KeyChange, Lapse, Observation, Record, Relinquished};
 pub use verdict::{Code, Denial, PolicyName, Verdict};

@@ -75,6 +75,8 @@ pub enum Record {
         /// Which request.
         approval: ApprovalId,
     },
+    /// A turn of an agent stands still until people have answered, or goes on (requirement C8).
+    Held(Hold),
     /// Authority was taken away. Needs no permit, and is recorded afterwards.
     Relinquished(Relinquished),
     /// Something was seen inside a sandbox or at a door.
@@ -132,6 +134,39 @@ pub enum KeyChange {
     },
     /// It was removed.
     Removed,
+}
+
+/// What becomes of a turn that waits for people inside an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// The sandbox is frozen, and what it was lent is taken back.
+    Began {
+        /// What people are asked: whoever answers all of it ends the hold.
+        approvals: Vec<ApprovalId>,
+        /// When it ends at the latest, and what nobody answered is denied.
+        until: Time,
+    },
+    /// A request came to an end without an answer that counts; one that comes now changes nothing.
+    Lapsed {
+        /// Which request.
+        approval: ApprovalId,
+        /// Why.
+        lapse: Lapse,
+    },
+    /// The sandbox goes on.
+    Ended,
+}
+
+/// Why a request came to its end without an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lapse {
+    /// Nobody answered in time.
+    TimedOut,
+    /// The hold was ended otherwise.
+    Ended {
+        /// How.
+        because: String,
+    },
 }
 
 /// Acts that only take authority away.

@@ -34,6 +34,9 @@ impl Time {
 }
 
 impl Duration {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+
     /// From milliseconds.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)

@@ -9,11 +9,12 @@ use selvedge_domain::orders::{
     Delegate, GitServed, HttpAnswered, HttpRequest, Minted, ModelAnswered, ModelCall, PushGit, Pushed, ReadGit,
     RequestAccess, ToolCall, ToolPassed, Widened,
 };
-use selvedge_domain::{CredentialName, LeaseId, Order, RunId, TriggerId};
+use selvedge_domain::{CredentialName, Duration, LeaseId, Order, RunId, TriggerId};
 
 use crate::access::{Access, Asking, nothing_to_ask};
+use crate::hold::Holds;
 use crate::identity::Lending;
-use crate::ports::{ChildWish, Doorkeeper, Unrenewed};
+use crate::ports::{ChildWish, Doorkeeper, Holding, Unrenewed};
 
 /// How many requests of one run may be under way; more are denied until one is answered.
 const OPEN_MAX: usize = 1024;
@@ -32,7 +33,7 @@ const FINDINGS_MORE: u64 = 5_000;
 #[expect(missing_debug_implementations, reason = "borrows a funnel, which has nothing to show")]
 pub struct Gatekeeper<'a> {
     pub(crate) funnel: &'a Funnel<'a>,
-    run: RunId,
+    pub(crate) run: RunId,
     open: Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
     calls: Mutex<BTreeMap<u64, Permit<ModelCall>>>,
     requests: AtomicU64,
@@ -40,7 +41,8 @@ pub struct Gatekeeper<'a> {
     /// Whether a program of the sandbox was seen to read a sensitive file, and what is decided on from then on.
     has_read: AtomicBool,
     context_having_read: Context,
-    lending: Option<Lending<'a>>,
+    pub(crate) lending: Option<Lending<'a>>,
+    pub(crate) holds: Mutex<Holds>,
     asking: Option<Asking<'a>>,
 }
 
@@ -57,6 +59,7 @@ impl<'a> Gatekeeper<'a> {
             has_read: AtomicBool::new(false),
             context_having_read: Context { read_sensitive: true, ..funnel.context.clone() },
             lending: None,
+            holds: Mutex::default(),
             asking: None,
         }
     }
@@ -81,7 +84,7 @@ impl<'a> Gatekeeper<'a> {
         }
     }
 
-    fn count_request(&self) -> Result<(), Denial> {
+    pub(crate) fn count_request(&self) -> Result<(), Denial> {
         let made = self.requests.fetch_add(1, Ordering::Relaxed);
         if made == REQUESTS_MAX {
             let detail = format!("more than {REQUESTS_MAX} requests; the rest are denied and not recorded one by one");
@@ -142,6 +145,11 @@ impl Doorkeeper for Gatekeeper<'_> {
     fn call_tool(&self, call: ToolCall) -> Result<(), Denial> {
         self.count_request()?;
         self.funnel().perform(call, |_: &Permit<ToolCall>| Ok(ToolPassed)).map(|ToolPassed| ()).map_err(denial_of)
+    }
+
+    fn holding(&self) -> Option<&dyn Holding> {
+        let at_most = self.lending.as_ref()?.desk.repository.hold_at_most;
+        (at_most > Duration::ZERO).then_some(self)
     }
 
     fn answered(&self, serial: u64, answer: HttpAnswered) {
@@ -271,7 +279,7 @@ impl Gatekeeper<'_> {
 }
 
 /// What a door is told of an order that was not allowed.
-fn denial_of(stop: Stop) -> Denial {
+pub(crate) fn denial_of(stop: Stop) -> Denial {
     match stop {
         Stop::Denied(denial) | Stop::NeedsApproval { denial, .. } => denial,
         Stop::Act(_) => busy("the request could not be decided; try again"),

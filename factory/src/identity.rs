@@ -27,6 +27,8 @@ pub(crate) struct Lending<'a> {
     asked: Mutex<u32>,
     /// How often a credential was made anew.
     pub(crate) renewed: Mutex<u32>,
+    /// Whether nothing is lent for now: the turn is held.
+    pub(crate) is_paused: Mutex<bool>,
     /// Leases that no door uses any more, and that may still live.
     pub(crate) predecessors: Mutex<BTreeMap<LeaseId, CredentialName>>,
 }
@@ -34,8 +36,9 @@ pub(crate) struct Lending<'a> {
 impl<'a> Lending<'a> {
     /// Lends as `desk` says.
     pub(crate) fn new(factory: &'a Factory<'a>, desk: &'a Desk) -> Self {
-        let (asked, renewed, predecessors) = (Mutex::new(0), Mutex::new(0), Mutex::default());
-        Self { factory, desk, asked, renewed, predecessors }
+        let (asked, renewed, is_paused, predecessors) =
+            (Mutex::new(0), Mutex::new(0), Mutex::default(), Mutex::default());
+        Self { factory, desk, asked, renewed, is_paused, predecessors }
     }
 
     /// Decide → record → announce → make → record. One at a time: a run's events have an order.
@@ -107,6 +110,19 @@ impl<'a> Lending<'a> {
         Ok(minted)
     }
 
+    /// Takes back everything the run was lent, and lends nothing until it [goes on](Self::resume). Whoever is lending now is waited for.
+    pub(crate) fn pause(&self, run: &RunId) -> Result<(), String> {
+        let _nobody_lends = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.is_paused.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        let taken = self.factory.store.load(run).and_then(|run| self.factory.end_attempt(run));
+        taken.map_err(|error| error.to_string())?.map(drop)
+    }
+
+    /// Lends again.
+    pub(crate) fn resume(&self) {
+        *self.is_paused.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
     pub(crate) fn refuse_when_halted(&self, run: &RunId) -> Result<Run, String> {
         let standing = self.factory.store.load(run).map_err(|error| error.to_string())?;
         match self.factory.store.halted(&standing).map_err(|error| error.to_string())? {
@@ -117,6 +133,11 @@ impl<'a> Lending<'a> {
 
     fn announced(&self, run: &RunId, lease: &LeaseId) -> Result<(), String> {
         let _standing = self.refuse_when_halted(run)?;
+        // Held meanwhile, so that what is announced is known to whoever takes everything back.
+        let is_paused = self.is_paused.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_paused {
+            return Err("its turn waits for a person, and holds nothing meanwhile".to_owned());
+        }
         self.happened(run, Event::LeaseAnnounced(lease.clone())).map_err(|error| error.to_string())
     }
 

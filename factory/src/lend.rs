@@ -27,7 +27,7 @@ impl Factory<'_> {
         }
         // A person may have to be asked, and a run that waits holds nothing: so before anything is minted.
         for (credential, uses) in borrowed.iter().filter(|(credential, _)| credential.is_stored) {
-            let order = desk.borrow_order(run, credential, uses);
+            let order = desk.borrow_order(run.id(), credential, uses);
             desk.funnel(self).perform(order, |_| Ok(MayBorrow))?;
         }
         self.mint(run, &desk, desk.identity_order(run.id(), self.draw_lease()))?;
@@ -160,9 +160,9 @@ impl Desk {
         }
     }
 
-    fn borrow_order(&self, run: &Run, credential: &Credential, uses: &[Reach]) -> UseSecret {
+    pub(crate) fn borrow_order(&self, run: &RunId, credential: &Credential, uses: &[Reach]) -> UseSecret {
         UseSecret {
-            run: run.id().clone(),
+            run: run.clone(),
             repo: self.repository.name.clone(),
             credential: credential.name.clone(),
             uses: uses.to_vec(),

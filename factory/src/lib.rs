@@ -9,6 +9,7 @@ mod child;
 mod cycle;
 mod deliver;
 mod doorkeeper;
+mod hold;
 mod identity;
 mod lend;
 mod people;

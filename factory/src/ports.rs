@@ -17,6 +17,7 @@ use selvedge_domain::{
 };
 
 use crate::access::{Access, nothing_to_ask};
+pub use crate::hold::{Asked, Heard, HeldCall, Holding};
 
 /// Draws random bits.
 pub trait Entropy: Sync {
@@ -164,6 +165,8 @@ pub struct Repository {
     pub chain_depth_max: u32,
     /// How long a person has to answer.
     pub approval_within: Duration,
+    /// How long a turn is held for a person; no time at all, and none is.
+    pub hold_at_most: Duration,
 }
 
 /// Lends credentials and takes them back.
@@ -308,6 +311,11 @@ pub trait Doorkeeper: Sync {
     fn call_tool(&self, call: ToolCall) -> Result<(), Denial> {
         let _uncalled = call;
         Err(no_model())
+    }
+
+    /// How a turn of this sandbox is held for people; none where none is.
+    fn holding(&self) -> Option<&dyn Holding> {
+        None
     }
 
     /// Makes a credential anew for a door that has one of it that is about to end, under a lease of its own. The secret stays

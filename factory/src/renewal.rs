@@ -4,8 +4,8 @@
 use std::sync::PoisonError;
 
 use selvedge_authority::{ActError, Funnel, Stop};
-use selvedge_domain::orders::{MintCredential, Minted};
-use selvedge_domain::{CredentialName, LeaseId, RunId};
+use selvedge_domain::orders::{MintCredential, Minted, UseSecret};
+use selvedge_domain::{CredentialName, LeaseId, Reach, RunId};
 
 use crate::identity::Lending;
 use crate::ports::{TakenBack, Unrenewed};
@@ -71,7 +71,7 @@ impl Lending<'_> {
         if alive == 0 { Ok(()) } else { Err(Unrenewed::for_now("the one before it may still live")) }
     }
 
-    fn renewal_order(&self, run: &RunId, credential: &CredentialName) -> Result<MintCredential, Unrenewed> {
+    pub(crate) fn renewal_order(&self, run: &RunId, credential: &CredentialName) -> Result<MintCredential, Unrenewed> {
         let desk = self.desk;
         let configured = self.factory.registry.credential(credential);
         let configured = configured.ok_or_else(|| Unrenewed::for_good("the credential is no longer configured"))?;
@@ -92,8 +92,22 @@ impl Lending<'_> {
     }
 }
 
+impl Lending<'_> {
+    /// The order to use a stored key once more.
+    pub(crate) fn borrow_order(
+        &self,
+        run: &RunId,
+        credential: &CredentialName,
+        uses: &[Reach],
+    ) -> Result<UseSecret, Unrenewed> {
+        let configured = self.factory.registry.credential(credential);
+        let configured = configured.ok_or_else(|| Unrenewed::for_good("the credential is no longer configured"))?;
+        Ok(self.desk.borrow_order(run, &configured, uses))
+    }
+}
+
 /// What an agent may read of it; the log has the rest.
-fn unrenewed(stop: &Stop) -> Unrenewed {
+pub(crate) fn unrenewed(stop: &Stop) -> Unrenewed {
     match stop {
         Stop::Denied(denial) | Stop::NeedsApproval { denial, .. } => Unrenewed::for_good(&denial.next_step),
         Stop::Act(ActError::Transient(_)) => Unrenewed::for_now("it could not be made"),

@@ -271,7 +271,7 @@ impl Door {
         let message = ToDoor::Loan { serial, credential: credential.to_string(), change: WireLoanChange::from(change) };
         let within = match change {
             LoanChange::Renewed { .. } => CHANGED_WITHIN + DRAINED_WITHIN,
-            LoanChange::Withdrawn { .. } | LoanChange::Lapses { .. } => CHANGED_WITHIN,
+            LoanChange::Withdrawn { .. } | LoanChange::Paused { .. } | LoanChange::Lapses { .. } => CHANGED_WITHIN,
         };
         let written = {
             let mut writer = lock(&self.writer);

@@ -107,6 +107,11 @@ pub enum LoanChange {
         /// How long it may be used.
         lasts: Duration,
     },
+    /// It is taken away for now, as when it is withdrawn; a new secret may come in its place.
+    Paused {
+        /// Why, as the client is told.
+        because: String,
+    },
     /// It ends when its time is over, and nothing takes its place.
     Lapses {
         /// Why, as the client is told then.
@@ -128,8 +133,8 @@ pub(crate) struct Held {
     standing: Mutex<Standing>,
     /// What the secrets look like that it held before. They may live on, and must not leave.
     retired: SecretWatch,
-    /// Says to every request under way that the loan was withdrawn.
-    withdrawn: signal::Sender<bool>,
+    /// How often the loan was taken away, which every request under way with it hears.
+    withdrawn: signal::Sender<u64>,
 }
 
 /// What a loan holds, and why it holds nothing.
@@ -137,6 +142,8 @@ pub(crate) struct Held {
 struct Standing {
     lent: Option<Arc<Lent>>,
     because: Option<String>,
+    /// Whether it holds nothing for now only.
+    is_paused: bool,
 }
 
 /// A secret while it is lent.
@@ -150,7 +157,9 @@ struct Lent {
 /// A secret in the hands of one request.
 pub(crate) struct InHand {
     lent: Arc<Lent>,
-    withdrawn: signal::Receiver<bool>,
+    withdrawn: signal::Receiver<u64>,
+    /// How often it had been taken away before.
+    before: u64,
     _in_use: signal::Receiver<()>,
 }
 
@@ -189,9 +198,9 @@ impl Loans {
 impl Held {
     fn begin(mut loan: Loan) -> Self {
         let lent = loan.secret.take().map(|(text, lasts)| Lent::begin(text, lasts));
-        let standing = Mutex::new(Standing { lent, because: None });
+        let standing = Mutex::new(Standing { lent, because: None, is_paused: false });
         let retired = SecretWatch::over(std::slice::from_ref(&loan), loan.placeholder.bits());
-        Self { loan, standing, retired, withdrawn: signal::Sender::new(false) }
+        Self { loan, standing, retired, withdrawn: signal::Sender::new(0) }
     }
 
     /// Gives the secret that is not lent any more.
@@ -199,15 +208,17 @@ impl Held {
         let mut standing = self.standing();
         match change {
             LoanChange::Withdrawn { because } => {
-                standing.because = Some(because.clone());
-                self.retire(&standing);
-                self.withdrawn.send_replace(true);
-                standing.lent.take()
+                standing.is_paused = false;
+                self.take_away(&mut standing, because)
+            }
+            LoanChange::Paused { because } => {
+                standing.is_paused |= standing.lent.is_some();
+                self.take_away(&mut standing, because)
             }
             // A renewal that a withdrawal overtook, or that was never lent, gives nothing back.
-            LoanChange::Renewed { .. } if standing.lent.is_none() => None,
+            LoanChange::Renewed { .. } if standing.lent.is_none() && !standing.is_paused => None,
             LoanChange::Renewed { secret, lasts } => {
-                standing.because = None;
+                (standing.because, standing.is_paused) = (None, false);
                 self.retire(&standing);
                 standing.lent.replace(Lent::begin(secret.clone(), *lasts))
             }
@@ -216,6 +227,14 @@ impl Held {
                 None
             }
         }
+    }
+
+    /// Gives the secret that is not lent any more; whoever is under way with it is told.
+    fn take_away(&self, standing: &mut Standing, because: &str) -> Option<Arc<Lent>> {
+        standing.because = Some(because.to_owned());
+        self.retire(standing);
+        self.withdrawn.send_modify(|times| *times = times.wrapping_add(1));
+        standing.lent.take()
     }
 
     /// Has what is lent looked for when it is lent no more: before it is not, so that there is no moment when it is neither.
@@ -235,7 +254,8 @@ impl Held {
         let standing = self.standing();
         let lent = standing.lent.as_ref().filter(|lent| lent.ends.is_some_and(|ends| Instant::now() < ends))?;
         let (lent, withdrawn) = (Arc::clone(lent), self.withdrawn.subscribe());
-        Some(InHand { _in_use: lent.in_use.subscribe(), lent, withdrawn })
+        let before = *withdrawn.borrow();
+        Some(InHand { _in_use: lent.in_use.subscribe(), lent, withdrawn, before })
     }
 
     /// What a client is told that needs the loan when there is none.
@@ -307,9 +327,9 @@ impl InHand {
 
     /// Comes back when the loan is withdrawn.
     pub(crate) fn withdrawn(&self) -> impl Future<Output = ()> + use<> {
-        let mut withdrawn = self.withdrawn.clone();
+        let (mut withdrawn, before) = (self.withdrawn.clone(), self.before);
         async move {
-            if withdrawn.wait_for(|is_withdrawn| *is_withdrawn).await.is_err() {
+            if withdrawn.wait_for(|times| *times != before).await.is_err() {
                 // Its loan is gone, and with it the door.
                 std::future::pending().await
             }
@@ -509,6 +529,29 @@ mod tests {
             assert_eq!(held.not_lent(), "do without this request; it was withdrawn");
             assert!(held.change(&change).is_none());
         }
+    }
+
+    #[test]
+    fn a_paused_loan_is_lent_to_nobody_until_it_is_renewed_and_one_that_was_withdrawn_meanwhile_never_is_c8() {
+        let pause = || LoanChange::Paused { because: "the turn is held".to_owned() };
+        let held = held(Scheme::Bearer, Some(LONG));
+        let under_way = held.in_hand().unwrap();
+        held.change(&pause());
+        assert!(held.in_hand().is_none() && held.secret_forms().is_empty() && !held.retired().is_empty());
+        assert!(held.not_lent().ends_with("the turn is held"));
+        held.change(&renewed());
+        let anew = held.in_hand().unwrap();
+        assert_eq!(anew.secret().expose(), "s3cr3t-value-0002");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            // Whoever had the old one hears of it though there is a new one by now; whoever has the new one does not.
+            under_way.withdrawn().await;
+            assert!(tokio::time::timeout(Duration::from_millis(1), anew.withdrawn()).await.is_err());
+        });
+        held.change(&pause());
+        held.change(&LoanChange::Withdrawn { because: "it was withdrawn".to_owned() });
+        held.change(&renewed());
+        assert!(held.in_hand().is_none());
     }
 
     #[test]

@@ -149,6 +149,7 @@ impl RawRequest {
                 ApprovalState::Granted { by: by()?, until: Time::from_millis(from_sql(usable)) }
             }
             "denied" => ApprovalState::Denied,
+            "lapsed" => ApprovalState::Lapsed,
             "used" => ApprovalState::Used { by: by()? },
             _ => return Err(bad("state")),
         };

@@ -4,7 +4,7 @@
 //! before the entry was written.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use selvedge_authority::{Entry, Observation, Record, Relinquished, Verdict};
+use selvedge_authority::{Entry, Hold, Observation, Record, Relinquished, Verdict};
 use selvedge_domain::orders::Merged;
 use selvedge_domain::{
     ApprovalId, Behaviour, Deed, Description, Digest, Event, Field, Person, Run, RunId, Stage, Time, Trigger,
@@ -68,6 +68,12 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
             )?
             .execute(params![approval.as_str(), to_sql(seq)])?;
         }
+        Record::Held(Hold::Lapsed { approval, .. }) => {
+            db.prepare_cached(
+                "UPDATE p_approval SET state = 'lapsed' WHERE id = ?1 AND state IN ('asked', 'granted')",
+            )?
+            .execute([approval.as_str()])?;
+        }
         Record::Relinquished(act) => put_halt(db, entry, act)?,
         Record::Observed(Observation::Finding { code, detail }) => {
             db.prepare_cached("INSERT INTO p_finding VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
@@ -91,6 +97,7 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
         }
         Record::Decided { .. }
         | Record::NotDone { .. }
+        | Record::Held(Hold::Began { .. } | Hold::Ended)
         | Record::Observed(_)
         | Record::KeeperStarted { .. }
         | Record::KeyChanged { .. }

@@ -233,6 +233,7 @@ impl Store {
             | Record::NotDone { .. }
             | Record::ApprovalAsked { .. }
             | Record::ApprovalDenied { .. }
+            | Record::Held(_)
             | Record::Relinquished(_)
             | Record::Observed(_)
             | Record::KeeperStarted { .. }

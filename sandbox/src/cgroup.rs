@@ -250,6 +250,36 @@ impl Group {
         }
     }
 
+    /// Whether [`Self::set_frozen`] has something to write to.
+    pub(crate) fn can_freeze(&self) -> bool {
+        match (&self.unified, self.legacy.get("freezer")) {
+            (Some(dir), _) => dir.join("cgroup.freeze").exists(),
+            (None, Some(dir)) => dir.join("freezer.state").exists(),
+            (None, None) => false,
+        }
+    }
+
+    /// Stops every process and returns when the kernel says that each has.
+    pub(crate) fn freeze(&self, deadline: Duration) -> io::Result<()> {
+        let until = Instant::now() + deadline;
+        self.set_frozen(Frozen::Yes)?;
+        while !self.is_frozen()? {
+            if Instant::now() >= until {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "processes of the control group still run"));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    fn is_frozen(&self) -> io::Result<bool> {
+        match (&self.unified, self.legacy.get("freezer")) {
+            (Some(dir), _) => Ok(fs::read_to_string(dir.join("cgroup.events"))?.lines().any(|line| line == "frozen 1")),
+            (None, Some(dir)) => Ok(fs::read_to_string(dir.join("freezer.state"))?.trim() == "FROZEN"),
+            (None, None) => Err(io::Error::from(io::ErrorKind::Unsupported)),
+        }
+    }
+
     /// The processes alive in it.
     pub(crate) fn pids(&self) -> io::Result<Vec<i32>> {
         let mut pids = BTreeSet::new();

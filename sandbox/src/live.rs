@@ -422,6 +422,26 @@ impl Killer {
         }
     }
 
+    /// Whether the host has what stops a sandbox where it stands.
+    pub fn can_freeze(&self) -> bool {
+        self.0.group.can_freeze()
+    }
+
+    /// Stops every process where it stands, and returns when each has. What takes longer is let go on.
+    pub fn freeze(&self, deadline: Duration) -> std::io::Result<()> {
+        let frozen = self.0.group.freeze(deadline);
+        if frozen.is_err() {
+            // It fails only where nothing can be frozen, and then nothing is.
+            let _ = self.thaw();
+        }
+        frozen
+    }
+
+    /// Lets a frozen sandbox go on.
+    pub fn thaw(&self) -> std::io::Result<()> {
+        self.0.group.set_frozen(Frozen::No)
+    }
+
     /// The processes that are alive in it, as the host numbers them.
     pub fn pids(&self) -> std::io::Result<Vec<i32>> {
         self.0.group.pids()

@@ -220,6 +220,7 @@ fn repository(name: &str) -> Repository {
         lands_unattended: false,
         chain_depth_max: CHAIN_DEPTH_MAX,
         approval_within: APPROVAL_WITHIN,
+        hold_at_most: Duration::ZERO,
     }
 }
 

@@ -133,6 +133,10 @@ pub(crate) struct Repo {
     /// How long a person has to answer a request for approval; then it is a no.
     #[serde(default = "approval_within")]
     pub(crate) approval_within: String,
+    /// How long a turn of an agent is held for a person, its sandbox frozen, when a tool call needs a yes: `3m` where nothing is said,
+    /// `10m` at most, `never` for no turn at all. Nobody's answer is a no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hold_at_most: Option<String>,
 }
 
 /// What a project needs around it, prepared in a sandbox of its own.

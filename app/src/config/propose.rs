@@ -157,6 +157,7 @@ fn repository(path: &Path, branch: &str, cargo: bool) -> Repo {
         sensitivity: "internal".to_owned(),
         chain: 10,
         approval_within: "24h".to_owned(),
+        hold_at_most: None,
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Record};
-use selvedge_domain::{AgentName, Lineage, May, RunId, Trust};
-use selvedge_ledger::{ProposalState, Recorded, RunSummary};
+use selvedge_domain::{AgentName, Lineage, May, RunId, Trust, Verb};
+use selvedge_factory::ports::Clock as _;
+use selvedge_ledger::{ApprovalRequest, ProposalState, Recorded, RunSummary};
 use serde_json::{Value, json};
 
 use super::hall::{Keeper, Listener};
@@ -30,8 +31,19 @@ fn unreadable(error: &dyn std::error::Error) -> CliError {
 
 pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     let ledger = &keeper.works.ledger;
+    let held = held(keeper)?;
     for run in ledger.runs(RUNS_MAX).map_err(|error| unreadable(&error))? {
-        each(&Reply::element("runs", summary(keeper, &run)));
+        let mut shown = summary(keeper, &run);
+        let request = held.iter().find(|request| request.run.as_ref() == Some(&run.id));
+        if let (Some(request), Some(fields)) = (request, shown.as_object_mut()) {
+            let order = format!("{} on {}", request.order.verb, request.order.resource.name);
+            fields.insert("because".to_owned(), json!(format!("its turn is held for a person: {order}")));
+            let waiting = json!({
+                "approval": request.id.as_str(), "order": order, "since": request.asked_at.to_string(), "until": request.until.to_string(),
+            });
+            fields.insert("waiting".to_owned(), waiting);
+        }
+        each(&Reply::element("runs", shown));
     }
     for trigger in ledger.queue().waiting(RUNS_MAX).map_err(|error| unreadable(&error))? {
         let queued = json!({
@@ -48,6 +60,13 @@ pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value,
         "restart": keeper.works.awaits_restart(),
         "configuration": keeper.works.not_in_force().map(|refused| refused.because),
     }))
+}
+
+/// What people are asked about turns that are held: of a run that works, a tool call that is not decided.
+fn held(keeper: &Keeper) -> Result<Vec<ApprovalRequest>, CliError> {
+    let works = &keeper.works;
+    let open = works.ledger.open_approvals(works.now()).map_err(|error| unreadable(&error))?;
+    Ok(open.into_iter().filter(|request| request.order.verb == Verb::ToolCall).collect())
 }
 
 /// Halts that stop nothing any more: their run is settled, and nothing that hangs on it is open. What cannot be read may be open.

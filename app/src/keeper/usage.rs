@@ -132,6 +132,7 @@ impl Usage {
             | Record::NotDone { .. }
             | Record::ApprovalAsked { .. }
             | Record::ApprovalDenied { .. }
+            | Record::Held(_)
             | Record::Relinquished(_)
             | Record::Observed(_)
             | Record::KeeperStarted { .. }

@@ -1,6 +1,6 @@
 //! How records look to people and scripts: stable snake_case fields, and one line each.
 
-use selvedge_authority::{Entry, HaltScope, KeyChange, Observation, Record, Relinquished, Verdict};
+use selvedge_authority::{Entry, HaltScope, Hold, KeyChange, Lapse, Observation, Record, Relinquished, Verdict};
 use selvedge_domain::orders::Tokens;
 use selvedge_domain::{
     AgentName, Amounts, Behaviour, Deed, Departure, Description, Event, Field, Handed, LeaseEvent, Part, TenureChange,
@@ -117,6 +117,7 @@ fn record(record: &Record) -> (&'static str, String, Value) {
         Record::ApprovalDenied { approval } => {
             ("approval_denied", format!("a person says no to {approval}"), json!({ "approval": approval.as_str() }))
         }
+        Record::Held(hold) => held(hold),
         Record::Relinquished(what) => ("relinquished", relinquished(what), Value::Null),
         Record::Observed(what) => observed(what),
         Record::KeyChanged { credential, change } => (
@@ -233,6 +234,27 @@ fn happened(event: &Event) -> String {
         Event::Ended(outcome) => format!("ends {}: {}", outcome.as_str(), outcome.because()),
         Event::Revoked => "every lease is dead".to_owned(),
         Event::Settled => "settled".to_owned(),
+    }
+}
+
+fn held(hold: &Hold) -> (&'static str, String, Value) {
+    match hold {
+        Hold::Began { approvals, until } => (
+            "turn_held",
+            format!("the turn waits for people, frozen and without credentials, until {until} at the latest"),
+            json!({ "approvals": approvals.iter().map(ToString::to_string).collect::<Vec<_>>(), "until": until.to_string() }),
+        ),
+        Hold::Lapsed { approval, lapse: Lapse::TimedOut } => (
+            "approval_timed_out",
+            format!("nobody answered {approval} in time, which is a no"),
+            json!({ "approval": approval.as_str() }),
+        ),
+        Hold::Lapsed { approval, lapse: Lapse::Ended { because } } => (
+            "approval_lapsed",
+            format!("{approval} is no longer asked: {because}"),
+            json!({ "approval": approval.as_str(), "because": because }),
+        ),
+        Hold::Ended => ("turn_goes_on", "the turn goes on".to_owned(), Value::Null),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use selvedge_authority::{ActError, Observation};
@@ -24,6 +24,7 @@ use super::Works;
 use super::access::AccessDesk;
 use super::courier::door_rights;
 use super::git::GitDesk;
+use super::hold::HoldDesk;
 use super::identity::nothing_to_hand_on;
 use super::leak::SECRET_IN_REQUEST;
 use super::lender::Kept;
@@ -281,19 +282,25 @@ impl OpenDoor {
     ) -> T {
         let (serials_from, denials) = (self.serials_from, AtomicU64::new(0));
         let (door, dangers, secrets) = (&self.door, self.dangers.as_slice(), self.secrets.as_deref());
+        let (loans, is_over) = (Mutex::new(std::mem::take(&mut self.loans)), AtomicBool::new(false));
+        let holds = HoldDesk::new(works, &behalf.run, door, doors, secrets, &loans);
         let (told, chain) = (self.told.as_ref(), self.chain.as_ref());
-        let desk = Desk { works, behalf, desks, door, doors, dangers, told, chain, serials_from, denials };
-        let (loans, is_over) = (std::mem::take(&mut self.loans), AtomicBool::new(false));
+        let desk =
+            Desk { works, behalf, desks, door, doors, holds: &holds, dangers, told, chain, serials_from, denials };
         let watch = LoanWatch { works, run: &behalf.run, door, doors, secrets };
         let done = std::thread::scope(|scope| {
             for _ in 0..ANSWERERS {
                 // A door that speaks nonsense is dead by the time serving returns; the sandbox then has no way out.
                 scope.spawn(|| self.door.serve(&desk).inspect_err(|error| desk.broke(error)));
             }
-            scope.spawn(|| watch.keep(loans, &is_over));
+            scope.spawn(|| watch.keep(&loans, &is_over));
+            if desks.model.is_some() {
+                scope.spawn(|| holds.keep(&is_over));
+            }
             let done = inside();
             is_over.store(true, Ordering::Release);
             works.on_loan.ring();
+            holds.ring();
             if let Some(git) = desks.git {
                 git.end();
             }
@@ -315,6 +322,7 @@ struct Desk<'a> {
     desks: Desks<'a>,
     door: &'a Door,
     doors: &'a dyn Doorkeeper,
+    holds: &'a HoldDesk<'a>,
     dangers: &'a [Upstream],
     told: &'a Config,
     chain: &'a Chain,
@@ -436,7 +444,12 @@ impl Judge for Desk<'_> {
             let given = match &wanted {
                 Wanted::Model(ask) => Some(model.call(self.works, self.doors, self.serials_from, ask.clone())),
                 Wanted::ModelDone(done) => Some(model.done(self.doors, self.serials_from, *done)),
-                Wanted::Tool(ask) => Some(model.tool(self.doors, self.desks.witness, self.serials_from, ask.clone())),
+                Wanted::Tool(ask) => Some(model.tool(self.holds, self.desks.witness, self.serials_from, ask.clone())),
+                Wanted::Held { serial, index } => Some(self.holds.answer((*serial, *index))),
+                Wanted::Unheld { serial } => {
+                    self.holds.forget(*serial);
+                    Some(Given::Allowed)
+                }
                 _ => None,
             };
             if let Some(given) = given {

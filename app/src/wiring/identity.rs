@@ -138,7 +138,9 @@ impl Works {
             Wanted::Valid { audience, token } => self.validate(&audience, &token),
             Wanted::Token { .. } => nothing_to_hand_on(),
             Wanted::Access { .. } => nothing_to_ask(),
-            Wanted::Model(_) | Wanted::ModelDone(_) | Wanted::Tool(_) => no_model(),
+            Wanted::Model(_) | Wanted::ModelDone(_) | Wanted::Tool(_) | Wanted::Held { .. } | Wanted::Unheld { .. } => {
+                no_model()
+            }
         }
     }
 

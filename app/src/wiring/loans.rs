@@ -1,8 +1,8 @@
 //! What becomes of a run's loans while its door is open: one that would end before its run is renewed, one that was withdrawn is
 //! ended, and both are on record before the run is over. Owns the watch and its clock; never decides anything.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use selvedge_domain::orders::MintCredential;
@@ -77,20 +77,22 @@ pub(super) struct LoanWatch<'a> {
 type Retired = (CredentialName, LeaseId);
 
 impl LoanWatch<'_> {
-    /// Watches until `is_over`.
-    pub(super) fn keep(&self, mut loans: Vec<OnDoor>, is_over: &AtomicBool) {
+    /// Watches until `is_over`. A turn that is held takes its loans out meanwhile.
+    pub(super) fn keep(&self, loans: &Mutex<Vec<OnDoor>>, is_over: &AtomicBool) {
         let mut retired: Vec<Retired> = Vec::new();
-        while !(loans.is_empty() && retired.is_empty()) {
+        loop {
             let moves = self.works.on_loan.moves();
             if is_over.load(Ordering::Acquire) {
                 // What may still live is ended with the run's other leases.
                 return;
             }
+            let mut loans = loans.lock().unwrap_or_else(PoisonError::into_inner);
             loans.retain_mut(|loan| self.goes_on(loan, &mut retired));
-            retired.retain(|(credential, lease)| !self.doors.retire(credential, lease));
             let now = self.works.now();
             let due = loans.iter().filter_map(|loan| Some(loan.renewal?.due.since(now).as_millis()));
             let sleep = due.map(Duration::from_millis).min().unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
+            drop(loans);
+            retired.retain(|(credential, lease)| !self.doors.retire(credential, lease));
             self.works.on_loan.wait(moves, if retired.is_empty() { sleep } else { sleep.min(RETRY_AFTER) });
         }
     }

@@ -13,6 +13,7 @@ use selvedge_gateway::model::wanted::{BUDGET_IN_USE, ModelAsk, ModelDone, ModelH
 use selvedge_sandbox::Place;
 
 use super::Works;
+use super::hold::HoldDesk;
 use super::purse::{Foreseen, Purse, Reserved, Room};
 use super::repositories::permanent;
 use super::witness::Witness;
@@ -192,11 +193,12 @@ impl ModelDesk {
     /// Answers whether the agent may have a tool call.
     pub(super) fn tool(
         &self,
-        doors: &dyn Doorkeeper,
+        holds: &HoldDesk<'_>,
         witness: Option<&Witness>,
         serials_from: u64,
         ask: ToolAsk,
     ) -> Given {
+        let place = (ask.serial, ask.index);
         let steers = ask.paths.iter().filter(|path| steers(path)).cloned().collect();
         let call = ToolCall {
             run: self.order.run.clone(),
@@ -217,10 +219,7 @@ impl ModelDesk {
             let cause = Cause { serial: call.serial, index: call.index };
             witness.called(cause, &call.command, &call.paths);
         }
-        match doors.call_tool(call) {
-            Ok(()) => Given::Allowed,
-            Err(denial) => denied(&denial),
-        }
+        holds.ask(place, call)
     }
 }
 

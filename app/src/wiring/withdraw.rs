@@ -34,6 +34,8 @@ struct Loans {
     /// Withdrawn from runs whose attempt was just being lent what it needs, after so many attempts: a lease of it may have been allowed,
     /// or may yet be, that nobody could find. Kept as long.
     denied: BTreeMap<(RunId, CredentialName), u32>,
+    /// What was taken back from runs whose turn is held, until that goes on: dead, and to be lent again.
+    paused: BTreeMap<LeaseId, Lent>,
     moves: u64,
 }
 
@@ -61,10 +63,35 @@ impl OnLoan {
     fn withdraw(&self, credential: &CredentialName, from: Option<&RunId>) -> Vec<(RunId, LeaseId)> {
         let mut loans = self.loans();
         let is_meant = |run: &RunId, name: &CredentialName| name == credential && from.is_none_or(|from| from == run);
-        let meant = loans.lent.iter().filter(|(_, lent)| is_meant(&lent.run, &lent.credential));
-        let meant: Vec<_> = meant.map(|(lease, lent)| (lent.run.clone(), lease.clone())).collect();
+        let meant = loans.lent.iter().chain(&loans.paused).filter(|(_, lent)| is_meant(&lent.run, &lent.credential));
+        let meant: BTreeSet<_> = meant.map(|(lease, lent)| (lent.run.clone(), lease.clone())).collect();
         loans.withdrawn.extend(meant.iter().map(|(_, lease)| lease.clone()));
-        meant
+        meant.into_iter().collect()
+    }
+
+    /// What this run holds is about to be taken back until its turn goes on.
+    pub(super) fn pause(&self, run: &RunId) {
+        let mut loans = self.loans();
+        let lent = loans.lent.iter().filter(|(lease, lent)| lent.run == *run && !loans.withdrawn.contains(lease));
+        let lent: Vec<_> = lent.map(|(lease, lent)| (lease.clone(), lent.clone())).collect();
+        loans.paused.extend(lent);
+    }
+
+    /// Its turn goes on.
+    pub(super) fn goes_on(&self, run: &RunId) {
+        self.loans().paused.retain(|_, lent| lent.run != *run);
+    }
+
+    /// Whether something was withdrawn from a run while its turn was held.
+    pub(super) fn is_withdrawn_meanwhile(&self, run: &RunId) -> bool {
+        let loans = self.loans();
+        loans.paused.iter().any(|(lease, lent)| lent.run == *run && loans.withdrawn.contains(lease))
+    }
+
+    fn paused(&self, run: &RunId, credential: &CredentialName) -> Vec<(LeaseId, Lent)> {
+        let loans = self.loans();
+        let paused = loans.paused.iter().filter(|(_, lent)| lent.run == *run && lent.credential == *credential);
+        paused.map(|(lease, lent)| (lease.clone(), lent.clone())).collect()
     }
 
     /// Withdraws these too, whoever found them.
@@ -93,7 +120,7 @@ impl OnLoan {
     /// What doors may have, or get.
     fn held(&self) -> Vec<Lent> {
         let loans = self.loans();
-        let held = loans.lent.iter().filter(|(lease, _)| !loans.withdrawn.contains(lease));
+        let held = loans.lent.iter().chain(&loans.paused).filter(|(lease, _)| !loans.withdrawn.contains(*lease));
         held.map(|(_, lent)| lent.clone()).collect()
     }
 
@@ -260,6 +287,14 @@ impl Works {
                 });
             }
         });
+    }
+
+    /// Whether a run whose turn is held may be lent this again: it held it, nobody withdrew it meanwhile, and it is still given.
+    pub(super) fn may_be_lent_again(&self, run: &RunId, credential: &CredentialName) -> bool {
+        let paused = self.on_loan.paused(run, credential);
+        let Ok(run) = self.run(run) else { return false };
+        !paused.is_empty()
+            && paused.iter().all(|(lease, lent)| !self.on_loan.is_withdrawn(lease) && self.is_given(lent, &run))
     }
 
     /// Whether its agent could be lent this now.

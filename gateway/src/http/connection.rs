@@ -1,6 +1,7 @@
 //! One client connection, request by request: read, place, judge, forward, answer. Each request is judged anew, whatever
 //! came before it on the connection.
 
+mod held;
 mod model;
 
 use std::collections::BTreeSet;

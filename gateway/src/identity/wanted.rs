@@ -44,6 +44,18 @@ pub enum Wanted {
     ModelDone(ModelDone),
     /// To let the agent have a tool call.
     Tool(ToolAsk),
+    /// What was decided on a tool call that waits for a person. The answer it came in has been read to its end.
+    Held {
+        /// The call of the model that it came with.
+        serial: u64,
+        /// Which of that answer's, counted from 0.
+        index: u64,
+    },
+    /// Nobody waits any more for tool calls of this call of a model.
+    Unheld {
+        /// The call of the model.
+        serial: u64,
+    },
 }
 
 /// What the keeper gives.
@@ -85,6 +97,8 @@ pub enum Given {
     },
     /// It may be; or it is noted.
     Allowed,
+    /// A person has to say yes first, and may do so while the turn is held.
+    Held,
     /// The token is not good.
     Invalid {
         /// Why, without any of it.

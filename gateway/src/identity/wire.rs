@@ -20,6 +20,8 @@ pub(crate) enum WireWanted {
     Model(WireModelAsk),
     ModelDone(WireModelDone),
     Tool(WireToolAsk),
+    Held { serial: u64, index: u64 },
+    Unheld { serial: u64 },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -43,6 +45,7 @@ pub(crate) enum WireGiven {
     Token { status: u16, body: Vec<u8> },
     Access { status: u16, body: String },
     Allowed {},
+    Held {},
     Invalid { because: String },
     Denied { code: String, next_step: String },
 }
@@ -75,6 +78,8 @@ impl From<Wanted> for WireWanted {
             Wanted::Model(ask) => Self::Model(ask.into()),
             Wanted::ModelDone(done) => Self::ModelDone(done.into()),
             Wanted::Tool(ask) => Self::Tool(ask.into()),
+            Wanted::Held { serial, index } => Self::Held { serial, index },
+            Wanted::Unheld { serial } => Self::Unheld { serial },
         }
     }
 }
@@ -93,6 +98,8 @@ impl TryFrom<WireWanted> for Wanted {
             WireWanted::Model(ask) => Self::Model(ask.try_into()?),
             WireWanted::ModelDone(done) => Self::ModelDone(done.into()),
             WireWanted::Tool(ask) => Self::Tool(ask.try_into()?),
+            WireWanted::Held { serial, index } => Self::Held { serial, index },
+            WireWanted::Unheld { serial } => Self::Unheld { serial },
         })
     }
 }
@@ -109,6 +116,7 @@ impl From<Given> for WireGiven {
             Given::Token { status, body } => Self::Token { status, body: body.expose().to_vec() },
             Given::Access { status, body } => Self::Access { status, body },
             Given::Allowed => Self::Allowed {},
+            Given::Held => Self::Held {},
             Given::Invalid { because } => Self::Invalid { because },
             Given::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -129,6 +137,7 @@ impl From<WireGiven> for Given {
             WireGiven::Token { status, body } => Self::Token { status, body: Lease::new(body) },
             WireGiven::Access { status, body } => Self::Access { status, body },
             WireGiven::Allowed {} => Self::Allowed,
+            WireGiven::Held {} => Self::Held,
             WireGiven::Invalid { because } => Self::Invalid { because },
             WireGiven::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -171,7 +180,7 @@ mod tests {
     use crate::model::wanted::{ModelAsk, ModelDone, ToolAsk};
     use crate::model::{Egress, Protocol, Usage};
 
-    fn wanted() -> [Wanted; 9] {
+    fn wanted() -> [Wanted; 11] {
         let token = || Lease::new(vec![0, 255, 7]);
         [
             Wanted::X509 { key: vec![4; 65] },
@@ -211,6 +220,8 @@ mod tests {
                 arguments: Digest::of_parts([b"{}".as_slice()]),
                 argument_bytes: 2,
             }),
+            Wanted::Held { serial: 7, index: 1 },
+            Wanted::Unheld { serial: 7 },
         ]
     }
 

@@ -95,6 +95,19 @@ pub trait Answer: Send {
 
     /// What it cost.
     fn metered(&self) -> Metered;
+
+    /// Another reader that stands where this one does: what follows can be looked through while this one waits for a ruling.
+    fn twin(&self) -> Box<dyn Answer>;
+}
+
+/// What says in a stream that there is more to come, and that clients skip: the protocol's own event where there is one, else a comment.
+/// Google's own client takes nothing but white space before an event.
+pub fn keep_alive(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Messages => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+        Protocol::Responses | Protocol::Chat => b": held\n\n",
+        Protocol::Gemini => b"\n",
+    }
 }
 
 /// The last bytes an agent is given of a stream that broke: an error event of the protocol, so that it does not take half an answer for a

@@ -160,6 +160,7 @@ struct WireLoan {
 pub(crate) enum WireLoanChange {
     Withdrawn { because: String },
     Renewed { secret: Wiped<String>, seconds: u64 },
+    Paused { because: String },
     Lapses { because: String },
 }
 
@@ -500,6 +501,7 @@ impl From<&LoanChange> for WireLoanChange {
             LoanChange::Renewed { secret, lasts } => {
                 Self::Renewed { secret: secret.expose().to_owned().into(), seconds: lasts.as_secs() }
             }
+            LoanChange::Paused { because } => Self::Paused { because: because.clone() },
             LoanChange::Lapses { because } => Self::Lapses { because: because.clone() },
         }
     }
@@ -515,6 +517,7 @@ impl TryFrom<WireLoanChange> for LoanChange {
                 secret: SecretText::parse(secret.0.as_bytes()).map_err(|_| BadMessage("secret"))?,
                 lasts: Duration::from_secs(seconds),
             },
+            WireLoanChange::Paused { because } => Self::Paused { because },
             WireLoanChange::Lapses { because } => Self::Lapses { because },
         })
     }
@@ -525,6 +528,7 @@ impl std::fmt::Debug for WireLoanChange {
         f.write_str(match self {
             Self::Withdrawn { .. } => "Withdrawn",
             Self::Renewed { .. } => "Renewed",
+            Self::Paused { .. } => "Paused",
             Self::Lapses { .. } => "Lapses",
         })
     }

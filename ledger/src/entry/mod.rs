@@ -9,6 +9,7 @@ mod behaved;
 mod decided;
 mod done;
 mod happened;
+mod held;
 mod keeper_started;
 mod key_changed;
 mod not_done;
@@ -113,6 +114,7 @@ pub(crate) fn encode(record: &Record) -> Result<Stored, DecodeError> {
         Record::NotDone { order, verb, because } => stored(&not_done::V1::store(order, *verb, because)),
         Record::ApprovalAsked { approval, order, until } => stored(&approval_asked::V1::store(approval, order, *until)),
         Record::ApprovalDenied { approval } => stored(&approval_denied::V1::store(approval)),
+        Record::Held(hold) => stored(&held::V1::store(hold)),
         Record::Relinquished(relinquished) => stored(&relinquished::V1::store(relinquished)),
         Record::Observed(observation) => stored(&observed::V1::store(observation)),
         Record::KeeperStarted { version, configuration, policies } => {
@@ -144,6 +146,7 @@ pub(crate) fn decode(kind: &str, version: u32, body: &str) -> Result<Record, Dec
         not_done::V1::NAME => not_done::V1::read(version, body),
         approval_asked::V1::NAME => approval_asked::V1::read(version, body),
         approval_denied::V1::NAME => approval_denied::V1::read(version, body),
+        held::V1::NAME => held::V1::read(version, body),
         relinquished::V1::NAME => relinquished::V1::read(version, body),
         observed::V1::NAME => observed::V1::read(version, body),
         keeper_started::V1::NAME => keeper_started::V1::read(version, body),

@@ -6,7 +6,9 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use selvedge_authority::{Code, Denial, HaltScope, KeyChange, Observation, PolicyName, Record, Relinquished, Verdict};
+use selvedge_authority::{
+    Code, Denial, HaltScope, Hold, KeyChange, Lapse, Observation, PolicyName, Record, Relinquished, Verdict,
+};
 use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens};
 use selvedge_domain::{
     Actor, AgentName, Amount, Amounts, ApprovalId, Autonomy, Behaviour, Capabilities, Cause, Ceiling, CheckReport,
@@ -409,6 +411,16 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
     ]
 }
 
+fn hold() -> impl Strategy<Value = Hold> {
+    let lapse = prop_oneof![Just(Lapse::TimedOut), text().prop_map(|because| Lapse::Ended { because })];
+    prop_oneof![
+        (prop::collection::vec(approval_id(), 0..3), time())
+            .prop_map(|(approvals, until)| Hold::Began { approvals, until }),
+        (approval_id(), lapse).prop_map(|(approval, lapse)| Hold::Lapsed { approval, lapse }),
+        Just(Hold::Ended),
+    ]
+}
+
 fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         (agent(), behaviour()).prop_map(|(agent, behaviour)| Record::Behaved { agent, behaviour }),
@@ -428,6 +440,7 @@ fn record() -> impl Strategy<Value = Record> {
             until
         }),
         approval_id().prop_map(|approval| Record::ApprovalDenied { approval }),
+        hold().prop_map(Record::Held),
         relinquished().prop_map(Record::Relinquished),
         observation().prop_map(Record::Observed),
         (text(), digest(), option::of(digest())).prop_map(|(version, configuration, policies)| {

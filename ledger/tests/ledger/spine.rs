@@ -1,6 +1,6 @@
 //! One run from its trigger to its end, the queue, the law at the store's door, and everything again after reopening.
 
-use selvedge_authority::{Class, HaltScope, Journal, JournalError, Record, Relinquished};
+use selvedge_authority::{Class, HaltScope, Hold, Journal, JournalError, Lapse, Record, Relinquished};
 use selvedge_domain::{
     ApprovalId, Deed, Description, Digest, Event, Order, Outcome, ProposalNumber, Stage, Time, WaitKind,
 };
@@ -172,6 +172,38 @@ fn a_yes_counts_for_its_order_once_and_until_it_expires_a72_a75_a76() {
     decide_and_do(&ledger, 55, Some(run), &order, Deed::Opened(number)).unwrap();
     assert_eq!(usable(56), None, "one yes, one deed (A-76)");
     assert!(matches!(state(&third, 56), ApprovalState::Used { .. }));
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
+fn what_lapsed_on_record_is_answered_by_nobody_though_its_hour_has_not_come_a75() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let order = open_proposal(&claim.run).describe();
+    for (id, answers_first, lapse) in
+        [(1, false, Lapse::TimedOut), (2, true, Lapse::Ended { because: "halted".to_owned() })]
+    {
+        let approval = ApprovalId::from_entropy(id);
+        let asked = Record::ApprovalAsked { approval: approval.clone(), order: order.clone(), until: time(1_000) };
+        ledger.append_entry(entry(20, Some(&claim.run), asked), Class::Durable).unwrap();
+        let say_yes = |at| {
+            let yes = grant(&approval, &claim.run, order.digest(), 900);
+            decide_and_do(&ledger, at, None, &yes, Deed::Approved).unwrap();
+        };
+        if answers_first {
+            say_yes(25);
+        }
+        let lapsed = Record::Held(Hold::Lapsed { approval: approval.clone(), lapse });
+        ledger.append_entry(entry(30, Some(&claim.run), lapsed), Class::Durable).unwrap();
+        if !answers_first {
+            say_yes(35);
+        }
+        assert_eq!(ledger.approval(&order.digest(), time(40)).unwrap(), None);
+        let state = ledger.approval_request(&approval, time(40)).unwrap().unwrap().state;
+        assert_eq!((state, ledger.open_approvals(time(40)).unwrap().len()), (ApprovalState::Lapsed, 0));
+    }
     assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
 }
 

@@ -95,6 +95,28 @@ fn a_frozen_sandbox_does_nothing_until_it_is_let_go_on() {
 }
 
 #[test]
+fn what_is_frozen_from_another_thread_stands_still_once_that_returns_c8() {
+    let stage = Stage::full();
+    let mut sandbox = stage.start(&Place::new(["sh", "-c", "while :; do echo ran; done"]));
+    let killer = sandbox.killer();
+    assert!(killer.can_freeze());
+    sandbox.release().expect("release");
+    killer.freeze(PATIENCE).expect("freeze");
+    let spent = |pids: &[i32]| -> Vec<String> {
+        let stat = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("look");
+        pids.iter().map(|pid| stat(pid).split(' ').skip(13).take(2).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let pids = killer.pids().expect("look");
+    let before = spent(&pids);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(spent(&pids), before, "it went on");
+    assert_eq!(killer.pids().expect("look"), pids);
+    killer.thaw().expect("let go on");
+    killer.halt(PATIENCE).expect("kill");
+    sandbox.destroy().expect("destroy");
+}
+
+#[test]
 fn another_thread_can_halt_what_this_one_waits_for() {
     let stage = Stage::full();
     let mut sandbox = stage.start(&Place::new(["sleep", "1000"]));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::held::{Asked, Waiting};
 use super::{Body, Broken, Connection, Next};
 use crate::dial::ClientLeg;
 use crate::http::Context;
@@ -47,10 +48,12 @@ const FIELDS: [&str; 5] = ["accept", "anthropic-beta", "anthropic-version", "con
 
 /// What was answered, for the record.
 #[derive(Default)]
-struct Answered {
+pub(super) struct Answered {
     status: u16,
     metered: Metered,
     cut_by_vendor: bool,
+    /// Whether the keeper was asked about a call that a person has to say yes to.
+    has_asked_people: bool,
 }
 
 impl Answered {
@@ -61,11 +64,13 @@ impl Answered {
 }
 
 /// How an answer came to its end.
-enum Ended {
+pub(super) enum Ended {
     /// The agent has all of it.
     Whole,
     /// It has a part, and was told so.
     Short,
+    /// It has a part, and the rest waits for a person.
+    Waits(Box<Waiting>),
 }
 
 impl Connection {
@@ -151,7 +156,7 @@ impl Connection {
             tools: rebuilt.tools,
             closes: request.closes,
         };
-        let next = match &injection {
+        let ended = match &injection {
             None => self.turn(&turn, &upstream, body, None, &mut *reader, &mut answered).await,
             Some(injection) => {
                 if let Going::Field(field, value) = &injection.going {
@@ -160,12 +165,26 @@ impl Connection {
                 tokio::select! {
                     biased;
                     () = injection.in_hand.withdrawn() => Err(Broken::Told("credential_withdrawn")),
-                    next = self.turn(&turn, &upstream, body, Some(injection), &mut *reader, &mut answered) => next,
+                    ended = self.turn(&turn, &upstream, body, Some(injection), &mut *reader, &mut answered) => ended,
                 }
             }
         };
+        // A turn that waits for a person holds no credential.
+        drop((injection, upstream));
+        let has_asked_people = answered.has_asked_people;
+        // Noted before the next is asked for; what is not noted keeps what was set aside for it.
         settle(context, serial, answered).await;
-        next
+        let ended = match ended {
+            Ok(Ended::Waits(waiting)) => self.hold(&turn, *waiting, &mut *reader).await,
+            ended => ended,
+        };
+        if has_asked_people {
+            let _noted = context.link.want(Wanted::Unheld { serial }).await;
+        }
+        match ended? {
+            Ended::Whole if !turn.closes => Ok(Next::Another),
+            Ended::Whole | Ended::Short | Ended::Waits(_) => Ok(Next::Close),
+        }
     }
 
     /// Sends a request and passes its answer on.
@@ -177,7 +196,7 @@ impl Connection {
         injection: Option<&Injection>,
         reader: &mut dyn Answer,
         answered: &mut Answered,
-    ) -> Result<Next, Broken> {
+    ) -> Result<Ended, Broken> {
         let Turn { door, streams, .. } = turn;
         let context = Arc::clone(&self.context);
         let dialled =
@@ -197,10 +216,7 @@ impl Connection {
         if let Some(injection) = injection.filter(|_| sieve.found() > 0) {
             context.link.refused(Layer::Model, "secret_masked", injection.credential.as_str());
         }
-        match ended? {
-            Ended::Whole if !turn.closes => Ok(Next::Another),
-            Ended::Whole | Ended::Short => Ok(Next::Close),
-        }
+        ended
     }
 
     async fn put(
@@ -235,7 +251,7 @@ impl Connection {
               transfer-encoding: chunked\r\n\r\n",
         )
         .await?;
-        let mut calls = 0;
+        let (mut calls, mut waiting) = (0, None);
         let garbled = loop {
             let piece = match timeout(turn.door.host.patience, server.next_piece(&mut body)).await {
                 Ok(Ok(Some(piece))) => sieve.pass(&piece),
@@ -243,8 +259,13 @@ impl Connection {
                     answered.cut_by_vendor = true;
                     // What the sieve held back is the end of the last event.
                     let rest = sieve.end();
-                    let last = self.read_events(turn, reader, &mut events, &rest, &mut calls, answered).await;
-                    break last.and_then(|()| reader.end()).err();
+                    let last =
+                        self.read_events(turn, reader, &mut events, &rest, &mut calls, &mut waiting, answered).await;
+                    let end = |()| match &mut waiting {
+                        None => reader.end(),
+                        Some(waiting) => waiting.end(),
+                    };
+                    break last.and_then(end).err();
                 }
                 Ok(Err(error)) => {
                     answered.cut_by_vendor =
@@ -254,14 +275,26 @@ impl Connection {
                 // It may have gone on.
                 Err(_) => break Some(Garbled::Silent),
             };
-            let read = self.read_events(turn, reader, &mut events, &piece, &mut calls, answered).await;
-            answered.metered = reader.metered();
+            let read = self.read_events(turn, reader, &mut events, &piece, &mut calls, &mut waiting, answered).await;
             if let Err(garbled) = read {
                 break Some(garbled);
             }
             self.write_chunk(&reader.drain()).await?;
         };
-        answered.metered = reader.metered();
+        answered.metered = waiting.as_ref().map_or_else(|| reader.metered(), Waiting::metered);
+        if let (None, Some(waiting)) = (&garbled, waiting) {
+            return Ok(Ended::Waits(Box::new(waiting)));
+        }
+        self.end_stream(turn, reader, garbled).await
+    }
+
+    /// The last of a stream: what is left of it, or why there is no more.
+    pub(super) async fn end_stream(
+        &mut self,
+        turn: &Turn<'_>,
+        reader: &mut dyn Answer,
+        garbled: Option<Garbled>,
+    ) -> Result<Ended, Broken> {
         let mut last = Vec::new();
         if let Some(garbled) = &garbled {
             self.context.link.refused(Layer::Model, garbled_code(garbled), &garbled.to_string());
@@ -281,6 +314,7 @@ impl Connection {
         Ok(if garbled.is_none() { Ended::Whole } else { Ended::Short })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what one stream consists of; called by its reader alone")]
     async fn read_events(
         &mut self,
         turn: &Turn<'_>,
@@ -288,13 +322,20 @@ impl Connection {
         events: &mut sse::Reader,
         piece: &[u8],
         calls: &mut u64,
+        waiting: &mut Option<Waiting>,
         answered: &mut Answered,
     ) -> Result<(), Garbled> {
         let mut rest = piece;
         while let Some(event) = events.next(&mut rest)? {
-            let asked = reader.event(&event.name, &event.data)?;
-            answered.metered = reader.metered();
-            self.rule(turn, reader, &asked, calls).await;
+            let Some(waiting) = waiting.as_mut() else {
+                let asked = reader.event(&event.name, &event.data)?;
+                answered.metered = reader.metered();
+                *waiting = self.rule(turn, reader, &asked, calls, answered).await;
+                continue;
+            };
+            let more = waiting.event(event)?;
+            answered.metered = waiting.metered();
+            waiting.asked(self.answers(turn, &more, calls, answered).await);
         }
         Ok(())
     }
@@ -316,46 +357,74 @@ impl Connection {
         }
         let asked = reader.body(&bytes).map_err(Refusal::Garbled)?;
         answered.metered = reader.metered();
-        self.rule(turn, reader, &asked, &mut 0).await;
+        if let Some(waiting) = self.rule(turn, reader, &asked, &mut 0, answered).await {
+            return Ok(Ended::Waits(Box::new(waiting.whole())));
+        }
         let out = reader.drain();
         self.write_answer(response.status, &out).await
     }
 
-    /// Asks about each call, in order, and tells the reader.
-    async fn rule(&mut self, turn: &Turn<'_>, reader: &mut dyn Answer, asked: &[Call], calls: &mut u64) {
-        if asked.is_empty() {
-            return;
+    /// Asks about each call, in order, and tells the reader; unless a person has to be asked about one of them first.
+    async fn rule(
+        &mut self,
+        turn: &Turn<'_>,
+        reader: &mut dyn Answer,
+        asked: &[Call],
+        calls: &mut u64,
+        answered: &mut Answered,
+    ) -> Option<Waiting> {
+        let begun = *calls;
+        let answers = self.answers(turn, asked, calls, answered).await;
+        let rulings: Option<Vec<Ruling>> = answers.iter().map(Asked::ruling).collect();
+        match rulings {
+            Some(rulings) if rulings.is_empty() => None,
+            Some(rulings) => {
+                turn.door.with_denials(|denials| reader.rule(&rulings, denials));
+                None
+            }
+            None => Some(Waiting::begin(&*reader, begun, answers)),
         }
-        let mut rulings = Vec::with_capacity(asked.len());
-        for call in asked {
-            rulings.push(self.ruling(turn, call, *calls).await);
-            *calls += 1;
-        }
-        turn.door.with_denials(|denials| reader.rule(&rulings, denials));
     }
 
-    async fn ruling(&self, turn: &Turn<'_>, call: &Call, index: u64) -> Ruling {
+    async fn answers(&self, turn: &Turn<'_>, asked: &[Call], calls: &mut u64, answered: &mut Answered) -> Vec<Asked> {
+        let mut answers = Vec::with_capacity(asked.len());
+        for call in asked {
+            let answer = self.ask_about(turn, call, *calls).await;
+            answered.has_asked_people |= matches!(answer, Asked::Waits);
+            answers.push(answer);
+            *calls += 1;
+        }
+        answers
+    }
+
+    async fn ask_about(&self, turn: &Turn<'_>, call: &Call, index: u64) -> Asked {
         // A name that only the door gives out; the next request would take it for one of ours.
         if call.name == turn.door.host.denied {
-            return Ruling::Denied {
+            return Asked::Ruled(Ruling::Denied {
                 told: "denied (outside_grant): this tool is no tool; use those you were given".to_owned(),
-            };
+            });
         }
-        let asked = match facts(call, &turn.tools, &turn.door.host.tools, turn.serial, index) {
-            Ok(ask) => allowed(&self.context, Wanted::Tool(ask)).await,
+        match facts(call, &turn.tools, &turn.door.host.tools, turn.serial, index) {
+            Ok(ask) => self.answer_about(Wanted::Tool(ask)).await,
             Err(untold) => {
                 self.context.link.refused(Layer::Model, "tool_call_untold", &untold.to_string());
-                let (code, next_step) = ("tool_call_untold".to_owned(), untold.to_string());
-                Err(Refusal::NotAllowed(crate::link::NotAllowed::Denied { code, next_step }))
-            }
-        };
-        match asked {
-            Ok(()) => Ruling::Allowed,
-            Err(refusal) => {
-                let shown = refusal.shown();
-                Ruling::Denied { told: format!("denied ({}): {}", shown.code, shown.next_step) }
+                Asked::Ruled(Ruling::Denied { told: format!("denied (tool_call_untold): {untold}") })
             }
         }
+    }
+
+    /// What the keeper says of a call.
+    pub(super) async fn answer_about(&self, wanted: Wanted) -> Asked {
+        let refusal = match self.context.link.want(wanted).await {
+            Some(Given::Allowed) => return Asked::Ruled(Ruling::Allowed),
+            Some(Given::Held) => return Asked::Waits,
+            Some(Given::Denied { code, next_step }) => {
+                Refusal::NotAllowed(crate::link::NotAllowed::Denied { code, next_step })
+            }
+            Some(_) | None => Refusal::NotAllowed(crate::link::NotAllowed::NoAnswer),
+        };
+        let shown = refusal.shown();
+        Asked::Ruled(Ruling::Denied { told: format!("denied ({}): {}", shown.code, shown.next_step) })
     }
 
     /// Passes a vendor's refusal on, with when to come back. One that cannot be read is told as one all the same.
@@ -415,7 +484,7 @@ impl Connection {
         Ok(Ended::Whole)
     }
 
-    async fn write_chunk(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    pub(super) async fn write_chunk(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -424,7 +493,7 @@ impl Connection {
         self.client_write(&chunk).await
     }
 
-    async fn client_write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    pub(super) async fn client_write(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         self.client.write(bytes).await.map_err(|_| Broken::Told("client_gone"))
     }
 
@@ -446,10 +515,10 @@ impl Connection {
 }
 
 /// One call of a model.
-struct Turn<'a> {
-    door: &'a ModelDoor,
-    protocol: Protocol,
-    serial: u64,
+pub(super) struct Turn<'a> {
+    pub(super) door: &'a ModelDoor,
+    pub(super) protocol: Protocol,
+    pub(super) serial: u64,
     streams: bool,
     generates: bool,
     /// Those the request declared.
@@ -494,7 +563,7 @@ fn upstream_request(
 
 /// Tells the keeper what a call came to. Noted before the next is asked for; what is not noted keeps what was set aside for it.
 async fn settle(context: &Context, serial: u64, answered: Answered) {
-    let Answered { status, metered: Metered { usage, is_final, written_bytes }, cut_by_vendor } = answered;
+    let Answered { status, metered: Metered { usage, is_final, written_bytes }, cut_by_vendor, .. } = answered;
     let done = ModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor };
     let _noted = context.link.want(Wanted::ModelDone(done)).await;
 }

@@ -20,7 +20,7 @@ const SAID: &[&str] =
 const DONE: &str = "[DONE]";
 
 /// Reads one answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader {
     usage_chunk: UsageChunk,
     stage: Stage,
@@ -51,7 +51,7 @@ enum Stage {
 }
 
 /// A call, as much as came of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Begun {
     /// Where it stands among the calls, as the server says.
     index: Option<u64>,
@@ -366,6 +366,10 @@ impl Answer for Reader {
         // Some servers count in each chunk, so that of a stream the numbers are the last ones only at its very end.
         let is_over = self.stage == Stage::Ended || self.body.is_some();
         Metered { is_final: self.metered.is_final && is_over, ..self.metered }
+    }
+
+    fn twin(&self) -> Box<dyn Answer> {
+        Box::new(self.clone())
     }
 }
 

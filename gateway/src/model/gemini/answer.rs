@@ -14,7 +14,7 @@ use super::super::{Egress, Usage, json, sse};
 pub(super) const MADE_UP: &str = "selvedge-call-";
 
 /// Reads one answer: a stream, a whole body, or a count of tokens.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader {
     granted: BTreeSet<Egress>,
     state: State,
@@ -25,7 +25,7 @@ pub struct Reader {
 }
 
 /// How far an answer has come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     /// Nothing of it has come.
     Begins,
@@ -40,7 +40,7 @@ enum State {
 }
 
 /// An object with calls, as it came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Chunk {
     text: String,
     object: Map<String, Value>,
@@ -250,6 +250,10 @@ impl Answer for Reader {
 
     fn metered(&self) -> Metered {
         self.metered
+    }
+
+    fn twin(&self) -> Box<dyn Answer> {
+        Box::new(self.clone())
     }
 }
 

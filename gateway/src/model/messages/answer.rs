@@ -14,7 +14,7 @@ use super::super::{Egress, Usage, json, sse};
 ///
 /// Blocks come one after the other, so that only one waits: all that came before a call is out when the call begins, and nothing behind
 /// it is taken before it was ruled on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader {
     granted: BTreeSet<Egress>,
     state: State,
@@ -27,7 +27,7 @@ pub struct Reader {
 }
 
 /// How far an answer has come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     /// Nothing of it has come.
     Begins,
@@ -48,7 +48,7 @@ enum State {
 }
 
 /// A call that is not whole, with the events that made it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Calling {
     id: String,
     name: String,
@@ -371,6 +371,10 @@ impl Answer for Reader {
 
     fn metered(&self) -> Metered {
         self.metered
+    }
+
+    fn twin(&self) -> Box<dyn Answer> {
+        Box::new(self.clone())
     }
 }
 

@@ -79,7 +79,7 @@ const OF_VENDOR: &[(&str, Egress)] = &[
 ];
 
 /// Reads one answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader {
     /// What of the vendor's the request used that was granted: only that may stand in the answer.
     egress: BTreeSet<Egress>,
@@ -110,7 +110,7 @@ enum Stage {
 }
 
 /// An item that is not whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Open {
     item: Map<String, Value>,
     /// What its pieces said so far of a call's arguments.
@@ -122,7 +122,7 @@ struct Open {
 }
 
 /// A call that is whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Whole {
     call: Call,
     item: Map<String, Value>,
@@ -132,7 +132,7 @@ struct Whole {
 }
 
 /// How a call goes to the agent.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Sent {
     NotRuledOn,
     AsItIs,
@@ -140,7 +140,7 @@ enum Sent {
 }
 
 /// An event that waits, and the call it belongs to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Held {
     event: Map<String, Value>,
     of: Option<u64>,
@@ -509,6 +509,10 @@ impl Answer for Reader {
 
     fn metered(&self) -> Metered {
         self.metered
+    }
+
+    fn twin(&self) -> Box<dyn Answer> {
+        Box::new(self.clone())
     }
 }
 
