@@ -178,6 +178,7 @@ fn configuration(repo: &Path, small: &Path, port: u16, stage: &turncoat::Stage) 
         credential: None,
         price: vec![ModelPrice { of: "scripted".to_owned(), input: 1.0, cached: None, cache_write: None, output: 1.0 }],
         egress: Vec::new(),
+        patience: None,
     };
     proposal.file.model.insert(MODEL.to_owned(), model);
     proposal.file.agent.insert(turncoat::AGENT.to_owned(), obedient());

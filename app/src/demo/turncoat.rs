@@ -361,6 +361,7 @@ impl Stage {
             repo: Some(scratch::SMALL_REPO.to_owned()),
             text: "do your work".to_owned(),
             argv: Vec::new(),
+            pipeline: None,
             scan: false,
             advisories: None,
             wait: true,

@@ -132,7 +132,8 @@ pub(crate) fn admit_child() -> Description {
 
 /// The last stage of a pipeline, after one by this agent.
 pub(crate) fn admit_review(author: &str) -> Description {
-    AdmitTask { trigger: review(author), intent: Intent::ProposeChange, tenure: Tenure::Active }.describe()
+    AdmitTask { declared: Vec::new(), trigger: review(author), intent: Intent::ProposeChange, tenure: Tenure::Active }
+        .describe()
 }
 
 pub(crate) fn enqueue_stage() -> Description {
