@@ -14,6 +14,8 @@ mod lending;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod proxy;
