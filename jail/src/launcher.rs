@@ -213,6 +213,10 @@ impl Watch {
                 if self.filtered {
                     self.listener = descriptors.pop();
                 }
+                if let (Some(listener), Some(_)) = (&self.listener, &self.programs) {
+                    // Where it is not to be had, programs start a little slower.
+                    let _ = sys::take_turns(listener.as_fd());
+                }
                 // The rest is the keeper's alone; our copies end here.
                 let handed: Vec<BorrowedFd<'_>> =
                     [&self.handle].into_iter().chain(&descriptors).map(AsFd::as_fd).collect();

@@ -96,12 +96,15 @@ impl Programs {
 
     /// Looks at a call that would start a program. The caller of this answers it, whatever was seen.
     pub(crate) fn see(&mut self, notified: &Notified, listener: BorrowedFd<'_>) {
-        self.look_again();
         let (pid, asked) = (leader_of(notified.pid), Asked::read(notified));
         let entry = pid.and_then(entry_of);
         if !sys::still_waits(listener, notified) {
             // It is dead, and so nothing was started; what was read may be another's.
             return;
+        }
+        // What it is now will soon be gone; everything else is looked at once it is answered.
+        if let Some(entry) = entry {
+            self.look(|process| process == entry.process);
         }
         let under = entry.map_or(0, |entry| self.under(entry));
         let asked = match asked {
@@ -133,7 +136,15 @@ impl Programs {
 
     /// Looks what processes became that asked for a program a moment ago.
     pub(crate) fn look_again(&mut self) {
+        self.look(|_| true);
+    }
+
+    fn look(&mut self, which: impl Fn(Process) -> bool) {
         for fresh in std::mem::take(&mut self.fresh) {
+            if !which(fresh.process) {
+                self.fresh.push(fresh);
+                continue;
+            }
             let Some(now) = entry_of(fresh.process.pid).filter(|now| now.process == fresh.process) else { continue };
             if now.stack != fresh.stack {
                 if let Ok(program) = std::fs::read_link(format!("/proc/{}/exe", fresh.process.pid)) {

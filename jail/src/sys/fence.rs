@@ -97,6 +97,13 @@ pub(crate) fn still_waits(listener: BorrowedFd<'_>, notified: &Notified) -> bool
     check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFY_STILL_VALID, &raw const id) }).is_ok()
 }
 
+/// Lets caller and listener take turns on one processor, which spares both the wait to be scheduled. Linux before 6.6 cannot.
+pub(crate) fn take_turns(listener: BorrowedFd<'_>) -> io::Result<()> {
+    const SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: this ioctl takes its flags as a number.
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFY_SET_FLAGS, SYNC_WAKE_UP) }).map(drop)
+}
+
 fn answer(listener: BorrowedFd<'_>, mut answer: libc::seccomp_notif_resp) -> io::Result<()> {
     // SAFETY: the structure has the type and size this ioctl reads.
     match check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIFY_SEND, &raw mut answer) }) {
@@ -109,6 +116,8 @@ fn answer(listener: BorrowedFd<'_>, mut answer: libc::seccomp_notif_resp) -> io:
 const NOTIFY_RECEIVE: libc::Ioctl = 0xc050_2100;
 /// `SECCOMP_IOCTL_NOTIF_SEND`: `_IOWR('!', 1, struct seccomp_notif_resp)`.
 const NOTIFY_SEND: libc::Ioctl = 0xc018_2101;
+/// `SECCOMP_IOCTL_NOTIF_SET_FLAGS`: `_IOW('!', 4, __u64)`.
+const NOTIFY_SET_FLAGS: libc::Ioctl = 0x4008_2104;
 /// `SECCOMP_IOCTL_NOTIF_ID_VALID`: `_IOW('!', 2, __u64)`.
 const NOTIFY_STILL_VALID: libc::Ioctl = 0x4008_2102;
 
