@@ -112,7 +112,7 @@ impl Scenario {
     /// Asks the pipeline for this.
     #[must_use]
     pub fn pipes(self, text: &str) -> Self {
-        let mut asked = self.asks("runner", text);
+        let mut asked = self.asks("fixer", text);
         if let Some(first) = asked.triggers.last_mut() {
             first.lineage.part = pipeline().part(1).map(|(part, _)| Box::new(part));
         }
@@ -224,7 +224,7 @@ fn repository(name: &str) -> Repository {
     }
 }
 
-/// The one pipeline: a plan, a change, a review.
+/// The one pipeline: a change and a review.
 #[expect(clippy::expect_used, reason = "by INVARIANT: the names are written here and parse")]
 pub(crate) fn pipeline() -> Pipeline {
     let part = |name: &str, agent: &str, reviews| PipelinePart {
@@ -235,7 +235,7 @@ pub(crate) fn pipeline() -> Pipeline {
     Pipeline {
         name: PipelineName::parse("fix").expect("a pipeline's name"),
         definition: Digest::of_parts([b"fix".as_slice()]),
-        parts: vec![part("plan", "runner", false), part("execute", "fixer", false), part("review", "borrower", true)],
+        parts: vec![part("execute", "fixer", false), part("review", "runner", true)],
     }
 }
 
