@@ -23,6 +23,9 @@ mod tree;
 /// What is installed into, inside.
 const INTO: &str = "/install";
 
+/// npm's note of where each package came from: the same package from another mirror is the same package.
+const CAME_FROM: [&str; 2] = ["node_modules", ".package-lock.json"];
+
 /// How long it may take to say its version: programs of some hundred megabytes are read from disk first.
 const SELF_TEST_AT_MOST: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -156,12 +159,8 @@ impl Works {
         fetched: &Path,
         doors: &dyn Doorkeeper,
     ) -> Result<Result<Effect, String>, ActError> {
-        // npm's note of where each package came from: the same package from another mirror is the same package.
-        match std::fs::remove_file(fetched.join("node_modules/.package-lock.json")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(transient(error)),
-            _ => {}
-        }
-        let digest = match tree::settle(fetched).and_then(|()| tree::fingerprint(fetched)) {
+        let settled = tree::forget(fetched, CAME_FROM).and_then(|()| tree::settle(fetched));
+        let digest = match settled.and_then(|()| tree::fingerprint(fetched)) {
             Ok(digest) => digest,
             Err(because) => return Ok(Err(because)),
         };
