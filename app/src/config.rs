@@ -36,7 +36,7 @@ mod values;
 pub(crate) use budget::Budget;
 pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
-pub(crate) use discover::{discover, npm_tables};
+pub(crate) use discover::{discover, registry_tables};
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
 pub(crate) use models::{ModelConfig, Price};
 pub(crate) use propose::{Proposal, propose};
