@@ -188,6 +188,9 @@ fn completes(scene: &Scene, server: &Server) -> Account {
     let denied: Vec<_> = account.decided("tool.call").into_iter().filter(|call| call["verdict"] == "deny").collect();
     assert_eq!(denied.len(), 1, "{account}");
     assert_eq!(denied[0]["policies"], json!(["test.no-shadow"]), "{account}");
+    // Whoever reviews it reads what the agent says of it, in a box.
+    let body = text(&account.decided("proposal.open")[0]["facts"], "body");
+    assert!(body.contains("The worker says (not checked):\n\n    Done: the greeting is longer"), "{body}");
     let totals = server.totals();
     assert_eq!(
         account.metered(),
@@ -505,19 +508,28 @@ fn what_a_repository_tells_agents_changes_nothing_of_what_is_decided_a2_e3() {
     }
 }
 
+/// A task is completed as without what the repository says, with this agent.
+fn completes_whatever_the_repository_says(kind: &Kind, script: Script) {
+    let scene = coders::with_agent(kind.runtime);
+    commit_settings(&scene);
+    let server = Server::start(script).unwrap();
+    employ(&scene, kind, &server, 10_000_000);
+    let account = completes(&scene, &server);
+    assert_eq!(allowed(&account), WRITES_AND_RUNS, "{account}");
+    let diff = scene.run(&["diff", text(&scene.runs()[0], "run")]).ok().out;
+    assert!(!diff.contains("hooked") && !diff.contains("settings.json"), "{diff}");
+}
+
 #[test]
-#[ignore = "needs what the tests of these agents fetch; CONTRIBUTING.md says how it is run"]
-fn what_a_repository_tells_agents_with_settings_of_one_family_changes_nothing_a2_e3() {
-    for (kind, script) in [(GEMINI_CLI, gemini_cli_script()), (QWEN_CODE, qwen_code_script())] {
-        let scene = coders::with_agent(kind.runtime);
-        commit_settings(&scene);
-        let server = Server::start(script).unwrap();
-        employ(&scene, &kind, &server, 10_000_000);
-        let account = completes(&scene, &server);
-        assert_eq!(allowed(&account), WRITES_AND_RUNS, "{account}");
-        let diff = scene.run(&["diff", text(&scene.runs()[0], "run")]).ok().out;
-        assert!(!diff.contains("hooked"), "{diff}");
-    }
+#[ignore = "fetches 90 MB; CONTRIBUTING.md says how it is run"]
+fn what_a_repository_tells_gemini_cli_changes_nothing_a2_e3() {
+    completes_whatever_the_repository_says(&GEMINI_CLI, gemini_cli_script());
+}
+
+#[test]
+#[ignore = "fetches 90 MB; CONTRIBUTING.md says how it is run"]
+fn what_a_repository_tells_qwen_code_changes_nothing_a2_e3() {
+    completes_whatever_the_repository_says(&QWEN_CODE, qwen_code_script());
 }
 
 #[test]

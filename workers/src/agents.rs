@@ -59,7 +59,7 @@ enum Start {
     /// Its program, by processor, below the installed tree. The vendor's own wrapper is passed by: it would need an interpreter.
     Native([(&'static str, &'static str); 2]),
     /// A script below the installed tree, for the Node.js that lies there beside it, and one of ours that is run before it.
-    Node(&'static str, Option<&'static str>),
+    Node(&'static str, &'static str),
     /// A script of ours, which calls the installed packages, for the system's Python.
     Python(&'static str),
 }
@@ -147,11 +147,10 @@ impl Adapter {
                 Some(Furnishing { argv: vec![below(program)], ..Furnishing::default() })
             }
             Start::Node(script, first) => {
-                let laid = first.map(|text| self.laid("cjs", text));
+                let laid = self.laid("cjs", first);
                 let mut argv = vec![below(&format!("node_modules/{}/bin/node", package::node(processor)?))];
-                argv.extend(laid.iter().flat_map(|laid| words(&["--require", &laid.path])));
-                argv.push(below(script));
-                Some(Furnishing { argv, env: Vec::new(), files: laid.into_iter().collect() })
+                argv.extend(words(&["--require", &laid.path, &below(script)]));
+                Some(Furnishing { argv, env: Vec::new(), files: vec![laid] })
             }
             Start::Python(text) => {
                 let laid = self.laid("py", text);

@@ -34,10 +34,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("get_internal_docs", ToolKind::Other),
         Tool::new("ask_user", ToolKind::Other),
     ],
-    start: Start::Node(
-        "node_modules/@google/gemini-cli/bundle/gemini.js",
-        Some(include_str!("scripts/gemini_cli.cjs")),
-    ),
+    start: Start::Node("node_modules/@google/gemini-cli/bundle/gemini.js", include_str!("scripts/gemini_cli.cjs")),
     furnish,
     read,
 };

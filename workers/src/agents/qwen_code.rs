@@ -50,7 +50,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("report_findings", ToolKind::Other),
     ],
     // Not the entry beside it, which starts this one in a second process.
-    start: Start::Node("node_modules/@qwen-code/qwen-code/cli.js", None),
+    start: Start::Node("node_modules/@qwen-code/qwen-code/cli.js", include_str!("scripts/qwen_code.cjs")),
     furnish,
     read,
 };
