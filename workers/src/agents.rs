@@ -5,31 +5,41 @@
 //! nothing here reads a file or starts a program. Never knows: doors, sandboxes, runs, policies. What an agent says of its own
 //! work is a claim; [`Outcome::Finished`] means that it claims to be done, and no more.
 
+mod aider;
 mod claude_code;
 mod codex;
+mod gemini_cli;
+mod mini_swe_agent;
 mod opencode;
+mod package;
+mod qwen_code;
 mod report;
+mod scripted;
 mod tools;
 
+pub use package::{Beside, Pin};
 pub use report::{Outcome, Report, Tokens};
 pub use tools::{Tool, ToolKind};
 
 /// Where an installed agent lies inside a sandbox; the rest of the path is its name.
 pub const INSTALLED: &str = "/opt/agents";
 
+/// Where files lie that are laid for an agent, unless it looks for them in a place of its own.
+const LAID: &str = "/etc/selvedge";
+
 /// One agent.
 #[derive(Debug)]
 pub struct Adapter {
     /// What it is called in the configuration.
     pub name: &'static str,
-    /// How it speaks to its model: `anthropic-messages`, `openai-responses` or `openai-chat`.
+    /// How it speaks to its model: `anthropic-messages`, `openai-responses`, `openai-chat` or `gemini`.
     pub protocol: &'static str,
     /// The package it comes in.
     pub pin: Pin,
     /// Its own tools.
     pub tools: &'static [Tool],
-    /// Its program, by processor, below the installed tree. The vendor's own wrapper is passed by: it would need an interpreter.
-    programs: [(&'static str, &'static str); 2],
+    start: Start,
+    /// What it is called with for a job, behind what starts it.
     furnish: fn(&Adapter, &Job<'_>) -> Furnishing,
     read: fn(&serde_json::Value, &mut Report),
 }
@@ -43,16 +53,15 @@ impl PartialEq for Adapter {
 
 impl Eq for Adapter {}
 
-/// A package in the version this adapter was tried with. Command lines, streams and switches change from release to release, so
-/// another version is another adapter's business.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pin {
-    /// Who fetches it.
-    pub manager: &'static str,
-    /// The package.
-    pub package: &'static str,
-    /// The exact version.
-    pub version: &'static str,
+/// What starts an agent.
+#[derive(Debug)]
+enum Start {
+    /// Its program, by processor, below the installed tree. The vendor's own wrapper is passed by: it would need an interpreter.
+    Native([(&'static str, &'static str); 2]),
+    /// A script below the installed tree, for the Node.js that lies there beside it, and one of ours that is run before it.
+    Node(&'static str, &'static str),
+    /// A script of ours, which calls the installed packages, for the system's Python.
+    Python(&'static str),
 }
 
 /// What an agent is to do, and with what.
@@ -92,7 +101,15 @@ pub struct Laid {
 
 impl Adapter {
     /// Every agent there is an adapter for.
-    pub const ALL: [&'static Self; 3] = [&claude_code::ADAPTER, &codex::ADAPTER, &opencode::ADAPTER];
+    pub const ALL: [&'static Self; 7] = [
+        &claude_code::ADAPTER,
+        &codex::ADAPTER,
+        &opencode::ADAPTER,
+        &gemini_cli::ADAPTER,
+        &qwen_code::ADAPTER,
+        &mini_swe_agent::ADAPTER,
+        &aider::ADAPTER,
+    ];
 
     /// The agent of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
@@ -104,18 +121,48 @@ impl Adapter {
         format!("{INSTALLED}/{}", self.name)
     }
 
-    /// Its program inside a sandbox, on a processor as Rust names it (`x86_64`, `aarch64`); none where there is none.
-    pub fn program(&self, processor: &str) -> Option<String> {
-        let (_, below) = self.programs.into_iter().find(|(known, _)| *known == processor)?;
-        Some(format!("{}/{below}", self.installed_at()))
+    /// How it is called for a job, on a processor as Rust names it (`x86_64`, `aarch64`); none on one it has no program for.
+    pub fn furnish(&self, job: &Job<'_>, processor: &str) -> Option<Furnishing> {
+        let started = self.started(processor)?;
+        let called = (self.furnish)(self, job);
+        Some(Furnishing {
+            argv: started.argv.into_iter().chain(called.argv).collect(),
+            env: called.env,
+            files: started.files.into_iter().chain(called.files).collect(),
+        })
     }
 
-    /// How it is called for a job; none on a processor it has no program for.
-    pub fn furnish(&self, job: &Job<'_>, processor: &str) -> Option<Furnishing> {
-        let program = self.program(processor)?;
-        let mut furnishing = (self.furnish)(self, job);
-        furnishing.argv.insert(0, program);
-        Some(furnishing)
+    /// How it is asked for its version, with no model and no network.
+    pub fn asks_version(&self, processor: &str) -> Option<Furnishing> {
+        let mut started = self.started(processor)?;
+        started.argv.push("--version".to_owned());
+        Some(started)
+    }
+
+    fn started(&self, processor: &str) -> Option<Furnishing> {
+        let below = |path: &str| format!("{}/{path}", self.installed_at());
+        match self.start {
+            Start::Native(programs) => {
+                let (_, program) = programs.into_iter().find(|(known, _)| *known == processor)?;
+                Some(Furnishing { argv: vec![below(program)], ..Furnishing::default() })
+            }
+            Start::Node(script, first) => {
+                let laid = self.laid("cjs", first);
+                let mut argv = vec![below(&format!("node_modules/{}/bin/node", package::node(processor)?))];
+                argv.extend(words(&["--require", &laid.path, &below(script)]));
+                Some(Furnishing { argv, env: Vec::new(), files: vec![laid] })
+            }
+            Start::Python(text) => {
+                let laid = self.laid("py", text);
+                // Isolated: neither the repository nor the home says what is imported. Nothing is written beside what is installed.
+                let argv = words(&[package::PYTHON, "-I", "-B", &laid.path, &self.installed_at()]);
+                Some(Furnishing { argv, env: Vec::new(), files: vec![laid] })
+            }
+        }
+    }
+
+    fn laid(&self, kind: &str, text: &str) -> Laid {
+        Laid { path: format!("{LAID}/{}.{kind}", self.name), text: text.to_owned() }
     }
 
     /// What its output says happened.

@@ -102,7 +102,7 @@ fn install(name: &str, common: &Common, output: &Output) -> Result<u8, CliError>
         }
         None => {
             output.line(format!("{name} is NOT installed: {}", text(&value, "because")));
-            output.line(format!("  `selvedge show {run}` has every step, `selvedge output {run}` what npm wrote"));
+            output.line(format!("  `selvedge show {run}` has every step, `selvedge output {run}` what was written"));
             Ok(if text(&value, "stage") == "waiting" { Kind::Waiting as u8 } else { Kind::Failed as u8 })
         }
     }

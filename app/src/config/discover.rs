@@ -37,23 +37,28 @@ pub(crate) fn discover() -> Discovered {
     found
 }
 
-/// The registry that the operator's npm is told to use, as tables for `selvedge.toml`; none when nobody told it, or when its address
-/// means nothing to a door. npm itself is not asked: started in a repository, it would answer by that repository's settings.
-pub(crate) fn npm_tables() -> Option<String> {
-    let named = ["npm_config_registry", "NPM_CONFIG_REGISTRY"].iter().find_map(|name| std::env::var(name).ok());
+/// The registry that the operator's own client is told to use, as tables for `selvedge.toml`; none when nobody told it, or when its
+/// address means nothing to a door. The client itself is not asked: started in a repository, it would answer by that repository's settings.
+pub(crate) fn registry_tables(manager: &str) -> Option<String> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let written = || npm_registry(&read(&home?.join(".npmrc"))?);
-    named.filter(|address| !address.is_empty()).or_else(written).as_deref().and_then(tables_of)
+    let in_home = |name: &str| read(&home.as_ref()?.join(name));
+    let (variables, written) = match manager {
+        "npm" => (["npm_config_registry", "NPM_CONFIG_REGISTRY"].as_slice(), in_home(".npmrc")),
+        "pypi" => (["PIP_INDEX_URL"].as_slice(), in_home(".config/pip/pip.conf").or_else(|| in_home(".pip/pip.conf"))),
+        _ => return None,
+    };
+    let named = variables.iter().find_map(|name| std::env::var(name).ok()).filter(|address| !address.is_empty());
+    let setting = if manager == "npm" { "registry" } else { "index-url" };
+    tables_of(manager, &named.or_else(|| set_to(&written?, setting))?)
 }
 
-/// The registry that a `.npmrc` names for everything.
-fn npm_registry(text: &str) -> Option<String> {
-    let named =
-        |line: &str| Some(line.trim().strip_prefix("registry")?.trim_start().strip_prefix('=')?.trim().to_owned());
+/// What a client's settings say for everything.
+fn set_to(text: &str, setting: &str) -> Option<String> {
+    let named = |line: &str| Some(line.trim().strip_prefix(setting)?.trim_start().strip_prefix('=')?.trim().to_owned());
     text.lines().rev().find_map(named).filter(|address| !address.is_empty())
 }
 
-fn tables_of(address: &str) -> Option<String> {
+fn tables_of(manager: &str, address: &str) -> Option<String> {
     // A user and a password in it would lie in the configuration.
     let host = host_of(address).filter(|host| !host.contains('@'))?;
     let replace_with = Some(address.to_owned());
@@ -61,7 +66,7 @@ fn tables_of(address: &str) -> Option<String> {
     if let Some((name, allow)) = not_global(&host) {
         file.danger.addresses.insert(name, super::file::Addresses { allow, plain_port: None });
     }
-    file.registry.insert("npm".to_owned(), super::file::Registry { hosts: vec![host], replace_with });
+    file.registry.insert(manager.to_owned(), super::file::Registry { hosts: vec![host], replace_with });
     let mut tables = toml::Table::try_from(&file).ok()?;
     tables.remove("factory");
     toml::to_string_pretty(&tables).ok()
@@ -173,14 +178,23 @@ mod tests {
     #[test]
     fn the_registry_of_npm_is_read_as_npm_writes_it() {
         let text = "//registry.example/:_authToken=x\nregistry=https://a.example/\n registry = https://b.example/npm/ \n@x:registry=https://c.example/\n";
-        assert_eq!(npm_registry(text).as_deref(), Some("https://b.example/npm/"));
-        assert_eq!(npm_registry("registry=\n; registry\n"), None);
-        let tables = tables_of("https://b.invalid:8443/npm/").unwrap();
+        assert_eq!(set_to(text, "registry").as_deref(), Some("https://b.example/npm/"));
+        assert_eq!(set_to("registry=\n; registry\n", "registry"), None);
+        let tables = tables_of("npm", "https://b.invalid:8443/npm/").unwrap();
         assert_eq!(
             tables,
             "[registry.npm]\nhosts = [\"b.invalid:8443\"]\nreplace_with = \"https://b.invalid:8443/npm/\"\n"
         );
-        assert_eq!(tables_of("https://user:secret@b.invalid/"), None);
+        assert_eq!(tables_of("npm", "https://user:secret@b.invalid/"), None);
+    }
+
+    #[test]
+    fn the_index_of_pip_is_read_as_pip_writes_it() {
+        let text = "[global]\ntrusted-host = c.example\nindex-url = https://a.example/simple\n";
+        assert_eq!(set_to(text, "index-url").as_deref(), Some("https://a.example/simple"));
+        let tables = tables_of("pypi", "https://b.invalid/simple").unwrap();
+        assert!(tables.starts_with("[registry.pypi]\nhosts = [\"b.invalid:443\"]\n"), "{tables}");
+        assert_eq!(registry_tables("cargo"), None);
     }
 
     #[test]

@@ -155,7 +155,7 @@ pub(crate) struct Environment {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Agent {
     /// `remediate`, `command` for any program, or a coding agent that `selvedge agents install` installed: `claude-code`, `codex`,
-    /// `opencode`.
+    /// `opencode`, `gemini-cli`, `qwen-code`, `mini-swe-agent`, `aider`.
     pub(crate) runtime: String,
     /// The program and its arguments, for `runtime = "command"`. `{text}` stands for what the task asks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

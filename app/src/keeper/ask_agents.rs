@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::ask_doctor::{any_repo, follow};
 use super::hall::{Keeper, Listener};
 use super::message::Reply;
-use crate::config::{INSTALL, Runtime, npm_tables};
+use crate::config::{INSTALL, Runtime, registry_tables};
 use crate::errors::{CliError, Kind};
 use crate::wiring::asked;
 
@@ -70,13 +70,19 @@ pub(super) fn install(
     })?;
     let agent = AgentName::parse(&format!("{INSTALL}{name}")).map_err(|error| CliError::caused(Kind::Usage, &error))?;
     if !works.config().agents.contains_key(&agent) {
-        let error = CliError::new(Kind::Config, "no registry `npm` is configured to fetch it from");
-        return Err(error.hint(match npm_tables() {
-            Some(tables) => format!("this is the one your npm uses; add it to `selvedge.toml`:\n{tables}"),
-            None => {
+        let manager = adapter.pin.manager;
+        let error = CliError::new(Kind::Config, format!("no registry `{manager}` is configured to fetch it from"));
+        return Err(error.hint(match (registry_tables(manager), manager) {
+            (Some(tables), _) => {
+                format!("this is the one your own client uses; add it to `selvedge.toml`:\n{tables}")
+            }
+            (None, "npm") => {
                 "add `[registry.npm]` with its `hosts` to `selvedge.toml`, and its address as `replace_with`; `npm config get registry` says it"
                     .to_owned()
             }
+            (None, _) => format!(
+                "add `[registry.{manager}]` to `selvedge.toml` with its `hosts`, that of the index and that of the files; the index of a mirror is its `replace_with`"
+            ),
         }));
     }
     let repo = any_repo(keeper)?;

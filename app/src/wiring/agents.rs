@@ -9,7 +9,7 @@ use selvedge_domain::{AgentName, Digest, Effect, EffectKind, Task, Witnessed};
 use selvedge_factory::ports::{Doorkeeper, Entropy};
 use selvedge_ledger::ReadError;
 use selvedge_sandbox::{Access, Bind, Ended, File, Place};
-use selvedge_workers::agents::{Adapter, Job};
+use selvedge_workers::agents::{Adapter, Beside, Furnishing, Job, Laid};
 
 use super::Works;
 use super::door::{Behalf, HasIdentity};
@@ -22,6 +22,9 @@ mod tree;
 
 /// What is installed into, inside.
 const INTO: &str = "/install";
+
+/// npm's note of where each package came from: the same package from another mirror is the same package.
+const CAME_FROM: [&str; 2] = ["node_modules", ".package-lock.json"];
 
 /// How long it may take to say its version: programs of some hundred megabytes are read from disk first.
 const SELF_TEST_AT_MOST: std::time::Duration = std::time::Duration::from_secs(120);
@@ -67,16 +70,7 @@ impl Works {
             workspace: selvedge_jail::WORKSPACE,
         };
         let furnishing = adapter.furnish(&job, std::env::consts::ARCH).ok_or_else(|| no_program(adapter))?;
-        let mut place = self.furnished(Place::new(furnishing.argv));
-        for (name, value) in &furnishing.env {
-            place = place.with_env(name, value);
-        }
-        let laid = |laid: selvedge_workers::agents::Laid| File {
-            target: laid.path,
-            content: laid.text.into_bytes(),
-            mode: 0o444,
-        };
-        place.files.extend(furnishing.files.into_iter().map(laid));
+        let mut place = self.furnished_for(furnishing);
         place.binds.push(bound(&tree, adapter));
         Ok(place)
     }
@@ -102,7 +96,8 @@ impl Works {
             agent: order.agent.clone(),
             identity: HasIdentity::No,
         };
-        let mut place = self.place_for_installing(adapter);
+        let client = client_of(adapter);
+        let mut place = self.place_for_installing(adapter)?;
         place.binds.push(Bind { source: dir.clone(), target: INTO.to_owned(), access: Access::ReadWrite });
         place.limits.wall =
             std::time::Duration::from_millis(self.agent_of_run(&order.run)?.attempt_at_most.as_millis());
@@ -120,10 +115,13 @@ impl Works {
         let effect = match too_much {
             true => Err("it is larger than any agent we know; nothing of it is kept".to_owned()),
             false => {
+                if let Ended::NotRun(because) = &exit.ended {
+                    return Err(permanent(format!("{client} does not start: {because}")));
+                }
                 self.refuse_when_killed(&exit)?;
                 match exit.success() {
                     true => self.take_in(order, adapter, &behalf, &fetched, doors)?,
-                    false => Err(format!("npm ended with {}", told(&exit))),
+                    false => Err(format!("{client} ended with {}", told(&exit))),
                 }
             }
         };
@@ -137,19 +135,21 @@ impl Works {
         })
     }
 
-    fn place_for_installing(&self, adapter: &Adapter) -> Place {
-        let pin = format!("{}@{}", adapter.pin.package, adapter.pin.version);
-        let prefix = format!("{INTO}/tree");
-        let argv = ["npm", "install", "--ignore-scripts", "--no-save", "--no-package-lock", "--no-audit", "--no-fund"];
-        let more = ["--include=optional", "--prefix", &prefix, "--", &pin];
-        let mut place = self.furnished(Place::new(argv.into_iter().chain(more)));
-        // On the disk, and gone with the rest of what is not kept: a home lies in memory.
-        place = place.with_env("npm_config_cache", &format!("{INTO}/cache"));
-        place = place.with_env("npm_config_update_notifier", "false");
+    fn place_for_installing(&self, adapter: &Adapter) -> Result<Place, ActError> {
         let config = self.config();
-        if let Some(registry) = config.registries.get("npm").and_then(|registry| registry.replace_with.as_deref()) {
-            place = place.with_env("npm_config_registry", registry);
+        let registry = config.registries.get(adapter.pin.manager).and_then(|registry| registry.replace_with.as_deref());
+        let fetching = adapter.fetch(INTO, registry, std::env::consts::ARCH).ok_or_else(|| no_program(adapter))?;
+        Ok(self.furnished_for(fetching))
+    }
+
+    /// A place in which what an adapter says is called as it says.
+    fn furnished_for(&self, furnishing: Furnishing) -> Place {
+        let mut place = self.furnished(Place::new(furnishing.argv));
+        for (name, value) in &furnishing.env {
+            place = place.with_env(name, value);
         }
+        let laid = |laid: Laid| File { target: laid.path, content: laid.text.into_bytes(), mode: 0o444 };
+        place.files.extend(furnishing.files.into_iter().map(laid));
         place
     }
 
@@ -162,12 +162,8 @@ impl Works {
         fetched: &Path,
         doors: &dyn Doorkeeper,
     ) -> Result<Result<Effect, String>, ActError> {
-        // npm's note of where each package came from: the same package from another mirror is the same package.
-        match std::fs::remove_file(fetched.join("node_modules/.package-lock.json")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(transient(error)),
-            _ => {}
-        }
-        let digest = match tree::settle(fetched).and_then(|()| tree::fingerprint(fetched)) {
+        let settled = tree::forget(fetched, CAME_FROM).and_then(|()| tree::settle(fetched));
+        let digest = match settled.and_then(|()| tree::fingerprint(fetched)) {
             Ok(digest) => digest,
             Err(because) => return Ok(Err(because)),
         };
@@ -204,8 +200,8 @@ impl Works {
         fetched: &Path,
         doors: &dyn Doorkeeper,
     ) -> Result<Result<(), String>, ActError> {
-        let program = adapter.program(std::env::consts::ARCH).ok_or_else(|| no_program(adapter))?;
-        let mut place = self.furnished(Place::new([program.as_str(), "--version"]));
+        let asks = adapter.asks_version(std::env::consts::ARCH).ok_or_else(|| no_program(adapter))?;
+        let mut place = self.furnished_for(asks);
         place.binds.push(bound(fetched, adapter));
         place.limits.wall = SELF_TEST_AT_MOST;
         let id = format!("{}-t{}", order.run, order.attempt);
@@ -225,9 +221,21 @@ impl Works {
     }
 }
 
-/// What a run of an installer is asked for.
+/// What a run of an installer is asked for: everything that makes the same version another tree.
 pub(crate) fn asked(adapter: &Adapter) -> Vec<String> {
-    vec![adapter.pin.package.to_owned(), adapter.pin.version.to_owned()]
+    let beside = match adapter.pin.beside {
+        Beside::Nothing => None,
+        Beside::Node(version) => Some(format!("node {version}")),
+        Beside::Listed(list) => Some(Digest::of_parts([list.as_bytes()]).to_string()),
+    };
+    [adapter.pin.package.to_owned(), adapter.pin.version.to_owned()].into_iter().chain(beside).collect()
+}
+
+fn client_of(adapter: &Adapter) -> &'static str {
+    match adapter.pin.beside {
+        Beside::Nothing | Beside::Node(_) => "npm",
+        Beside::Listed(_) => "pip",
+    }
 }
 
 fn names(argv: &[String], adapter: &Adapter) -> bool {

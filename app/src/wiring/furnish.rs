@@ -78,6 +78,10 @@ impl Works {
         let mut env: Vec<(&str, &str)> = BUNDLE_VARIABLES.iter().map(|name| (*name, SYSTEM_BUNDLE)).collect();
         env.extend([("NODE_EXTRA_CA_CERTS", RUN_CA), ("NODE_USE_ENV_PROXY", "1"), ("NO_PROXY", ""), ("no_proxy", "")]);
         env.extend(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, PROXY)));
+        // Whom an adapter has passed the proxy by is caught on its way to the same door.
+        let passes =
+            |name: &str| place.env.iter().any(|(known, _)| known == name) && name.eq_ignore_ascii_case("no_proxy");
+        env.retain(|(name, _)| !passes(name));
         for (name, value) in env {
             *place = place.clone().with_env(name, value);
         }

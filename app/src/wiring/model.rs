@@ -39,8 +39,7 @@ const BYTES_PER_TOKEN_EXPECTED: u64 = 3;
 const INPUT_TOKENS_ADDED: u64 = 1_000;
 
 /// Files and directories that steer an agent's own program, by their first component, or by their name anywhere.
-const STEERING: [&str; 11] = [
-    ".aider.conf.yml",
+const STEERING: [&str; 10] = [
     ".claude",
     ".claude.json",
     ".codex",
@@ -52,6 +51,12 @@ const STEERING: [&str; 11] = [
     "opencode.json",
     "opencode.jsonc",
 ];
+
+/// How the names of others begin: they have a file for each kind of setting.
+const STEERING_BEGINNINGS: [&str; 2] = [".aider", ".mini-swe-agent"];
+
+/// Directories in a home's `.config` that steer an agent's own program.
+const STEERING_IN_CONFIG: [&str; 2] = ["mini-swe-agent", "opencode"];
 
 /// One attempt's model.
 pub(super) struct ModelDesk {
@@ -280,7 +285,14 @@ fn cost(price: Price, tokens: Tokens) -> u64 {
 
 /// Whether a path steers an agent's own program, wherever it begins. Case does not tell files apart everywhere.
 fn steers(path: &str) -> bool {
-    path.split(['/', '\\']).any(|component| STEERING.iter().any(|steering| component.eq_ignore_ascii_case(steering)))
+    let lower = path.to_ascii_lowercase();
+    let mut in_config = false;
+    lower.split(['/', '\\']).filter(|component| !matches!(*component, "" | ".")).any(|component| {
+        let was_config = std::mem::replace(&mut in_config, component == ".config");
+        STEERING.contains(&component)
+            || STEERING_BEGINNINGS.iter().any(|beginning| component.starts_with(beginning))
+            || (was_config && STEERING_IN_CONFIG.contains(&component))
+    })
 }
 
 fn denied(denial: &Denial) -> Given {
@@ -379,10 +391,19 @@ mod tests {
             "sub/.mcp.json",
             "./opencode.json",
             ".codex\\config.toml",
+            "/home/agent/.config/opencode/plugins/x.js",
+            "~/.config/./OpenCode//agent/x.md",
+            ".config/mini-swe-agent/.env",
+            "sub/.aider.conf.yml",
+            ".aider.model.settings.yml",
+            ".gemini/settings.json",
+            ".qwen/settings.json",
         ] {
             assert!(steers(path), "{path}");
         }
-        for path in ["src/claude.rs", "docs/.claude-notes.md", "AGENTS.md"] {
+        for path in
+            ["src/claude.rs", "docs/.claude-notes.md", "AGENTS.md", "opencode/x", ".config/x/opencode", "aider.py"]
+        {
             assert!(!steers(path), "{path}");
         }
     }

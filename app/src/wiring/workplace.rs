@@ -45,6 +45,9 @@ const BUDGET_SPENT: &str = "the budget is spent";
 /// Output of an agent that is kept in memory for its report; a report is at most this long.
 const REPORT_BYTES_MAX: usize = 16 << 20;
 
+/// Longest last words of an agent: more than a proposal shows of them.
+const LAST_WORDS_BYTES_MAX: usize = 8 << 10;
+
 /// What a sandbox has besides its place.
 #[derive(Default)]
 pub(super) struct Inside<'a> {
@@ -127,16 +130,18 @@ impl Workplace for Works {
             (_, Err(error)) if task.intent != Intent::RunCommand => (Err(error), Vec::new()),
             (Runtime::Remediate, Ok(changes)) => self.remediated(order, &tree, &output, &exit, &changes, doors)?,
             (Runtime::Command(_), changes) => {
-                (self.commanded(order, task, &tree, &output, &exit, &changes.unwrap_or_default())?, Vec::new())
+                let program = Program { output: &output, exit: &exit, says: "" };
+                (self.commanded(order, task, &tree, &program, &changes.unwrap_or_default())?, Vec::new())
             }
             (Runtime::Agent(adapter), changes) => {
-                let (status, report) = (status_of(&exit), adapter.read(&output));
-                match report.outcome(status) {
+                let report = adapter.read(&output);
+                match report.outcome(status_of(&exit)) {
                     // Its word that it is done is a claim, and what it left is looked at like any program's.
                     Told::Finished => {
                         // What it is heard by in a pipeline is its last message, and not everything that its program wrote.
-                        let said = if task.trigger.part().is_some() { report.text.as_bytes() } else { &output };
-                        (self.commanded(order, task, &tree, said, &exit, &changes.unwrap_or_default())?, Vec::new())
+                        let heard = if task.trigger.part().is_some() { report.text.as_bytes() } else { &output };
+                        let program = Program { output: heard, exit: &exit, says: last_words(&report.text) };
+                        (self.commanded(order, task, &tree, &program, &changes.unwrap_or_default())?, Vec::new())
                     }
                     told => (Err(told.to_string()), Vec::new()),
                 }
@@ -450,25 +455,29 @@ impl Works {
         order: &StartWork,
         task: &Task,
         tree: &TreeId,
-        output: &[u8],
-        exit: &Exit,
+        program: &Program<'_>,
         changes: &ChangeSet,
     ) -> Result<Result<Effect, String>, ActError> {
-        if !exit.success() {
-            return Ok(Err(format!("the program ended with {}", told(exit))));
+        if !program.exit.success() {
+            return Ok(Err(format!("the program ended with {}", told(program.exit))));
         }
         match task.trigger.part() {
-            Some(part) if part.reviews => return self.review_of(order, tree, output, changes),
+            Some(part) if part.reviews => return self.review_of(order, tree, program.output, changes),
             Some(_) if task.intent == Intent::RunCommand => {
-                let digest = self.keep_report(output)?;
+                let digest = self.keep_report(program.output)?;
                 return Ok(Ok(Effect::Document { kind: EffectKind::Report, digest }));
             }
             _ => {}
         }
         if task.intent == Intent::RunCommand {
-            return Ok(Ok(Effect::Document { kind: EffectKind::Report, digest: Digest::of_parts([output]) }));
+            return Ok(Ok(Effect::Document { kind: EffectKind::Report, digest: Digest::of_parts([program.output]) }));
         }
-        self.committed(order, tree, changes, "")
+        // Its words do not go into the commit: forges and pipelines do what a commit's message says (`[skip ci]`, `Closes #1`).
+        let mut effect = self.committed(order, tree, changes, "")?;
+        if let Ok(Effect::Tree { summary, .. }) = &mut effect {
+            program.says.clone_into(summary);
+        }
+        Ok(effect)
     }
 
     /// The factory's own commit of what was collected.
@@ -560,6 +569,14 @@ impl Works {
     }
 }
 
+/// A program that ran, and what it left beside files.
+struct Program<'a> {
+    output: &'a [u8],
+    exit: &'a Exit,
+    /// What it says of its work, for whoever reads the proposal.
+    says: &'a str,
+}
+
 /// What a sandbox writes, on its way to its tape: without what it was lent.
 struct Heard<'a> {
     works: &'a Works,
@@ -642,6 +659,12 @@ fn leaked_in(watch: &SecretWatch, changes: &ChangeSet) -> Option<CredentialName>
 /// Whether a change is what remediation may come to.
 fn only_lock_files(changes: &ChangeSet) -> bool {
     changes.changes().iter().all(|change| change.path().file_name() == "Cargo.lock")
+}
+
+/// As much of an agent's last words as is kept on record. A proposal shows them as not ours and not checked.
+fn last_words(text: &str) -> &str {
+    let text = text.trim();
+    text.get(..text.floor_char_boundary(LAST_WORDS_BYTES_MAX)).unwrap_or_default()
 }
 
 /// The package a task names, when it names one.

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Furnishing, Job, Laid, Pin, pairs, words};
+use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "claude-code",
     protocol: "anthropic-messages",
-    pin: Pin { manager: "npm", package: "@anthropic-ai/claude-code", version: "2.1.328" },
+    pin: Pin { manager: "npm", package: "@anthropic-ai/claude-code", version: "2.1.328", beside: Beside::Nothing },
     tools: &[
         Tool::shell("Bash", "command"),
         Tool::shell("Monitor", "command"),
@@ -44,10 +44,10 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("TaskStop", ToolKind::Other),
         Tool::new("Skill", ToolKind::Other),
     ],
-    programs: [
+    start: Start::Native([
         ("x86_64", "node_modules/@anthropic-ai/claude-code-linux-x64/claude"),
         ("aarch64", "node_modules/@anthropic-ai/claude-code-linux-arm64/claude"),
-    ],
+    ]),
     furnish,
     read,
 };
@@ -89,7 +89,7 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
     }
 }
 
-fn read(event: &Value, report: &mut Report) {
+pub(super) fn read(event: &Value, report: &mut Report) {
     match kind(event) {
         Some("assistant") => {
             for block in event.pointer("/message/content").and_then(Value::as_array).into_iter().flatten() {
@@ -110,7 +110,7 @@ fn read(event: &Value, report: &mut Report) {
 
 /// The end. Messages before it count tokens too, each of them once for every part: only these numbers are whole.
 fn result(event: &Value, report: &mut Report) {
-    let said = text(event, &["result"]).unwrap_or_default();
+    let said = text(event, &["result"]).or_else(|| text(event, &["error", "message"])).unwrap_or_default();
     let from_cache = number(event, &["usage", "cache_read_input_tokens"]);
     let to_cache = number(event, &["usage", "cache_creation_input_tokens"]);
     report.tokens = Tokens {

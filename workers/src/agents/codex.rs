@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Furnishing, Job, Laid, Pin, pairs, words};
+use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "codex",
     protocol: "openai-responses",
-    pin: Pin { manager: "npm", package: "@openai/codex", version: "0.169.0" },
+    pin: Pin { manager: "npm", package: "@openai/codex", version: "0.169.0", beside: Beside::Nothing },
     tools: &[
         Tool::shell("exec_command", "cmd"),
         Tool::shell("shell", "command"),
@@ -42,10 +42,10 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("web_search", ToolKind::Search),
         Tool::new("request_user_input", ToolKind::Other),
     ],
-    programs: [
+    start: Start::Native([
         ("x86_64", "node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex"),
         ("aarch64", "node_modules/@openai/codex-linux-arm64/vendor/aarch64-unknown-linux-musl/bin/codex"),
-    ],
+    ]),
     furnish,
     read,
 };

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Furnishing, Job, Laid, Pin, pairs, words};
+use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "opencode",
     protocol: "openai-chat",
-    pin: Pin { manager: "npm", package: "opencode-ai", version: "1.18.33" },
+    pin: Pin { manager: "npm", package: "opencode-ai", version: "1.18.33", beside: Beside::Nothing },
     tools: &[
         Tool::shell("bash", "command"),
         Tool::at("edit", ToolKind::Edit, &["filePath"]),
@@ -25,10 +25,10 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("todoread", ToolKind::Plan),
         Tool::new("skill", ToolKind::Other),
     ],
-    programs: [
+    start: Start::Native([
         ("x86_64", "node_modules/opencode-linux-x64/bin/opencode"),
         ("aarch64", "node_modules/opencode-linux-arm64/bin/opencode"),
-    ],
+    ]),
     furnish,
     read,
 };

@@ -37,6 +37,8 @@ pub struct Report {
     pub errors: Vec<String>,
     /// Lines that were no event of this agent's.
     pub unread: u64,
+    /// Whether what it says next goes on where it stopped.
+    is_saying: bool,
     events: u64,
     end: Option<Result<(), String>>,
 }
@@ -130,10 +132,21 @@ impl Report {
 
     pub(super) fn said(&mut self, text: &str) {
         self.text = cut(text, TEXT_BYTES_MAX);
+        self.is_saying = false;
+    }
+
+    /// It says more of what it was saying, or begins to say something.
+    pub(super) fn went_on_saying(&mut self, text: &str) {
+        if !std::mem::replace(&mut self.is_saying, true) {
+            self.text.clear();
+        }
+        let room = TEXT_BYTES_MAX.saturating_sub(self.text.len());
+        self.text.push_str(text.get(..text.floor_char_boundary(room)).unwrap_or_default());
     }
 
     pub(super) fn used(&mut self, tool: &str) {
         self.tool_uses = self.tool_uses.saturating_add(1);
+        self.is_saying = false;
         if self.tools.len() < TOOLS_MAX {
             self.tools.push(cut(tool, NAME_BYTES_MAX));
         }

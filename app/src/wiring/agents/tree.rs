@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path};
 
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
 use selvedge_domain::Digest;
 
 /// Most files and directories; the largest agent known has some hundreds.
@@ -15,6 +16,23 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Directories within directories.
 const DEPTH_MAX: usize = 64;
+
+/// Takes a file out of it, if it is there. What is unpacked may have laid a link in the way, which is not followed.
+pub(super) fn forget(root: &Path, [directory, name]: [&str; 2]) -> Result<(), String> {
+    let failed = |error: rustix::io::Errno| format!("`{directory}/{name}` cannot be removed: {error}");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let inside = rustix::fs::open(root, flags, Mode::empty()).map_err(failed)?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let directory = match openat2(&inside, directory, flags, Mode::empty(), resolve) {
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        opened => opened.map_err(failed)?,
+    };
+    // Of a link of this name, the link is removed.
+    match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        removed => removed.map_err(failed),
+    }
+}
 
 /// Whatever it was unpacked with: everybody may read it and nobody writes it, no bit makes its owner run it.
 pub(super) fn settle(root: &Path) -> Result<(), String> {
@@ -134,6 +152,32 @@ mod tests {
         std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
         std::fs::create_dir(dir.path().join("more")).unwrap();
         assert_ne!(fingerprint(dir.path()).unwrap(), first);
+    }
+
+    #[test]
+    fn nothing_is_removed_behind_a_link_of_the_package_a111() {
+        const NOTE: [&str; 2] = ["node_modules", ".package-lock.json"];
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, host) = (dir.path().join("tree"), dir.path().join("host"));
+        for made in [&tree, &host] {
+            std::fs::create_dir(made).unwrap();
+        }
+        std::fs::write(host.join(NOTE[1]), "the host's").unwrap();
+        forget(&tree, NOTE).unwrap();
+        for target in [host.to_str().unwrap(), "../host"] {
+            std::os::unix::fs::symlink(target, tree.join(NOTE[0])).unwrap();
+            assert!(forget(&tree, NOTE).unwrap_err().contains("cannot be removed"), "{target}");
+            std::fs::remove_file(tree.join(NOTE[0])).unwrap();
+        }
+        std::fs::create_dir(tree.join(NOTE[0])).unwrap();
+        let note = tree.join(NOTE[0]).join(NOTE[1]);
+        std::os::unix::fs::symlink(host.join(NOTE[1]), &note).unwrap();
+        forget(&tree, NOTE).unwrap();
+        assert!(note.symlink_metadata().is_err());
+        assert_eq!(std::fs::read_to_string(host.join(NOTE[1])).unwrap(), "the host's");
+        std::fs::write(&note, "npm's").unwrap();
+        forget(&tree, NOTE).unwrap();
+        assert!(!note.exists());
     }
 
     #[test]

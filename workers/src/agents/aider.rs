@@ -1,0 +1,20 @@
+//! aider. It edits files and does nothing else here: it speaks no protocol with tools, what it would do stands in the text of the model's
+//! answers, and commands that are suggested there are not run.
+
+use super::scripted::{called, read};
+use super::{Adapter, Beside, Pin, Start};
+
+pub(super) static ADAPTER: Adapter = Adapter {
+    name: "aider",
+    protocol: "openai-chat",
+    pin: Pin {
+        manager: "pypi",
+        package: "aider-chat",
+        version: "0.86.2",
+        beside: Beside::Listed(include_str!("scripts/aider.txt")),
+    },
+    tools: &[],
+    start: Start::Python(include_str!("scripts/aider.py")),
+    furnish: called,
+    read,
+};
