@@ -39,10 +39,11 @@ mod values;
 pub(crate) use budget::Budget;
 pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
-pub(crate) use discover::{Agent as AgentFile, File, Limits, Model as ModelFile, ModelPrice, discover, npm_tables};
+pub(crate) use discover::{discover, registry_tables};
 pub(crate) use file::effects::Effects as EffectsFile;
-pub(crate) use file::{Addresses as AddressesFile, registry_tables};
-pub(crate) use file::{Agent as AgentFile, schema};
+pub(crate) use file::{
+    Addresses as AddressesFile, Agent as AgentFile, File, Limits, Model as ModelFile, ModelPrice, schema,
+};
 pub(crate) use models::{ModelConfig, Price};
 pub(crate) use pipelines::PipelineConfig;
 pub(crate) use propose::{Proposal, propose};

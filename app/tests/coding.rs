@@ -441,30 +441,7 @@ fn mini_swe_agent_completes_a_task_through_the_model_door_a5_e3() {
 #[ignore = "fetches 200 MB; CONTRIBUTING.md says how it is run"]
 fn aider_edits_files_through_the_model_door_and_runs_nothing_a5_e3() {
     let scene = coders::with_agent("aider");
-    let edit = "A longer greeting.\n\nsrc/greeting\n```\n/// A task is completed as without what the repository says, with this agent.
-fn completes_whatever_the_repository_says(kind: &Kind, script: Script) {
-    let scene = coders::with_agent(kind.runtime);
-    commit_settings(&scene);
-    let server = Server::start(script).unwrap();
-    employ(&scene, kind, &server, 10_000_000);
-    let account = completes(&scene, &server);
-    assert_eq!(allowed(&account), WRITES_AND_RUNS, "{account}");
-    let diff = scene.run(&["diff", text(&scene.runs()[0], "run")]).ok().out;
-    assert!(!diff.contains("hooked") && !diff.contains("settings.json"), "{diff}");
-}
-
-#[test]
-#[ignore = "fetches 90 MB; CONTRIBUTING.md says how it is run"]
-fn what_a_repository_tells_gemini_cli_changes_nothing_a2_e3() {
-    completes_whatever_the_repository_says(&GEMINI_CLI, gemini_cli_script());
-}
-
-#[test]
-#[ignore = "fetches 90 MB; CONTRIBUTING.md says how it is run"]
-fn what_a_repository_tells_qwen_code_changes_nothing_a2_e3() {
-    completes_whatever_the_repository_says(&QWEN_CODE, qwen_code_script());
-}
-
+    let edit = "A longer greeting.\n\nsrc/greeting\n```\n<<<<<<< SEARCH\nhello\n=======\nhello, world\n>>>>>>> REPLACE\n```\n\n\
                 ```bash\ntouch src/was-here\n```\n";
     let mut script = Script::new(KEY).turn(Turn::new().text(edit).costs(cost(2_001, 103)));
     script.without_tools = WithoutTools::Turns;
@@ -478,7 +455,7 @@ fn what_a_repository_tells_qwen_code_changes_nothing_a2_e3() {
     assert!(diff.contains("+hello, world") && !diff.contains("was-here"), "{diff}");
     assert!(account.decided("tool.call").is_empty() && !account.decided("model.call").is_empty(), "{account}");
     let totals = server.totals();
-    assert_eq!(account.metered(), (totals.tokens.input + totals.tokens.cached, totals.tokens.output), "{account}");
+    assert_eq!(account.metered(false), (totals.tokens.input + totals.tokens.cached, totals.tokens.output), "{account}");
 }
 
 /// What a repository says to the programs of agents that work in it: no hooks, other models, all that they have to ask for.
@@ -539,7 +516,30 @@ fn what_a_repository_tells_agents_changes_nothing_of_what_is_decided_a2_e3() {
     }
 }
 
-<<<<<<< HEAD
+/// A task is completed as without what the repository says, with this agent.
+fn completes_whatever_the_repository_says(kind: &Kind, script: Script) {
+    let scene = coders::with_agent(kind.runtime);
+    commit_settings(&scene);
+    let server = Server::start(script).unwrap();
+    employ(&scene, kind, &server, 10_000_000);
+    let account = completes(&scene, &server);
+    assert_eq!(allowed(&account), WRITES_AND_RUNS, "{account}");
+    let diff = scene.run(&["diff", text(&scene.runs()[0], "run")]).ok().out;
+    assert!(!diff.contains("hooked") && !diff.contains("settings.json"), "{diff}");
+}
+
+#[test]
+#[ignore = "fetches 90 MB; CONTRIBUTING.md says how it is run"]
+fn what_a_repository_tells_gemini_cli_changes_nothing_a2_e3() {
+    completes_whatever_the_repository_says(&GEMINI_CLI, gemini_cli_script());
+}
+
+#[test]
+#[ignore = "fetches 90 MB; CONTRIBUTING.md says how it is run"]
+fn what_a_repository_tells_qwen_code_changes_nothing_a2_e3() {
+    completes_whatever_the_repository_says(&QWEN_CODE, qwen_code_script());
+}
+
 /// Of a turn that fails nothing is billed; of one that is cut, what was read and written until then.
 #[test]
 fn what_a_vendor_fails_at_or_breaks_off_is_asked_again_and_the_meter_is_never_below_its_count_e3() {

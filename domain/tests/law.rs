@@ -4,8 +4,8 @@
 
 use selvedge_domain::{
     AgentName, ApprovalId, CheckReport, CommitId, Effect, Event, Intent, LeaseEvent, LeaseId, Lineage, Outcome, Person,
-    RepoName, Revocation, Run, RunId, Seen, Task, TaskId, Time, TreeId, Trigger, TriggerId, TriggerSource, Verified,
-    WaitKind,
+    RepoName, Revocation, Run, RunId, Task, TaskId, Time, TreeId, Trigger, TriggerId, TriggerSource, Verified,
+    WaitKind, Witnessed,
 };
 
 fn trigger() -> Trigger {
@@ -48,7 +48,7 @@ fn events() -> Vec<(&'static str, Event)> {
             Event::Worked {
                 effect: Effect::Nothing { because: because() },
                 follow_ups: Vec::new(),
-                seen: Seen::default(),
+                seen: Witnessed::default(),
             },
         ),
         ("verified", Event::Verified(verified())),

@@ -6,8 +6,8 @@ use selvedge_authority::{Class, Entry, PolicyName, Record, Verdict};
 use selvedge_domain::orders::{GrantApproval, OpenProposal};
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Digest, Duration, Effect, Event, Intent, LeaseEvent,
-    LeaseId, Lineage, Order, Outcome, Person, ProposalNumber, RepoName, Revocation, RunId, Seen, Task, TaskId, Time,
-    TreeId, Trigger, TriggerId, TriggerSource, Verb, Verified,
+    LeaseId, Lineage, Order, Outcome, Person, ProposalNumber, RepoName, Revocation, RunId, Task, TaskId, Time, TreeId,
+    Trigger, TriggerId, TriggerSource, Verb, Verified, Witnessed,
 };
 use selvedge_ledger::{Claim, Ledger, OpenOptions, WriteError, danger};
 
@@ -172,7 +172,7 @@ pub(crate) fn walk(ledger: &Ledger, claim: &Claim, from: u64) -> ProposalNumber 
         Event::LeaseAnnounced(lease.clone()),
         Event::LeaseChanged(lease.clone(), minted),
         Event::AttemptBegan { attempt: 1 },
-        Event::Worked { effect: tree_effect(), follow_ups: Vec::new(), seen: Seen::default() },
+        Event::Worked { effect: tree_effect(), follow_ups: Vec::new(), seen: Witnessed::default() },
         Event::Verified(verified()),
     ];
     for (at, event) in (from..).zip(before) {

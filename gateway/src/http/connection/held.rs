@@ -205,6 +205,7 @@ mod tests {
             egress: [].into(),
             tools: Vec::new(),
             denied: DENIED.to_owned(),
+            patience: std::time::Duration::from_secs(60),
         })
     }
 
