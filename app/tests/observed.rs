@@ -1,7 +1,7 @@
 //! What really happened: programs, files written and sensitive files read are seen without the agent's help, with the tool call they
 //! came from, and a run that did more than was declared is held.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may be blunt")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may be blunt")]
 
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
