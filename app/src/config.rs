@@ -10,7 +10,7 @@ use selvedge_authority::TO_START;
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
     AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, ModelName, Owner, Reach,
-    RepoName, Sensitivity, Tenure, Trust,
+    RepoName, Sensitivity, ServerName, Tenure, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::GraphqlService;
@@ -26,6 +26,7 @@ mod federation;
 mod file;
 mod forge_tokens;
 mod graphql;
+mod mcp;
 mod models;
 mod propose;
 mod rights;
@@ -38,6 +39,7 @@ pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
 pub(crate) use discover::{discover, npm_tables};
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
+pub(crate) use mcp::{ServerAt, ServerConfig};
 pub(crate) use models::{ModelConfig, Price};
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};
@@ -89,6 +91,7 @@ pub(crate) struct Config {
     pub(crate) registries: BTreeMap<String, RegistryConfig>,
     pub(crate) credentials: BTreeMap<CredentialName, CredentialConfig>,
     pub(crate) models: BTreeMap<ModelName, ModelConfig>,
+    pub(crate) servers: BTreeMap<ServerName, ServerConfig>,
     pub(crate) danger: Vec<Danger>,
     pub(crate) graphql: Vec<GraphqlService>,
     pub(crate) proxy: Option<Proxy>,
@@ -215,6 +218,8 @@ impl Reader<'_> {
         let models = self.models(file, &credentials)?;
         let mut agents = self.agents(file, &registries, &credentials)?;
         self.give_models(file, &models, &mut agents)?;
+        let servers = self.servers(file, &credentials, &registries)?;
+        self.give_tools(file, &servers, &mut agents)?;
         let schedule = self.schedule(file, &agents, &repos)?;
         let advisories = file.advisories.path.as_deref().map(|path| self.absolute("advisories.path", path));
         Ok(Config {
@@ -232,6 +237,7 @@ impl Reader<'_> {
             registries,
             credentials,
             models,
+            servers,
             danger: self.danger(file)?,
             graphql: self.graphql(file)?,
             proxy: self.proxy(&file.network)?,
@@ -354,6 +360,7 @@ impl Reader<'_> {
             reach,
             may_ask: self.may_ask(key, &written.may_ask)?,
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             audiences: self.audiences(key, &written.audiences)?,
             loans,
             level: String::new(),

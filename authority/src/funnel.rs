@@ -1,6 +1,6 @@
 //! The funnel: the only way from an order to an act.
 
-use selvedge_domain::{Actor, Description, Digest, Owner, Remembered, RunId};
+use selvedge_domain::{Actor, Description, Digest, Owner, Remembered, Risk, RunId};
 
 use crate::{
     Class, Clock, Code, Context, Denial, Entry, Granted, Journal, JournalError, Judge, Permit, Question, Record,
@@ -95,6 +95,16 @@ impl Funnel<'_> {
         Ok(outcome?)
     }
 
+    /// What would be said to an order that is described like this. It makes neither a permit nor a record, so nothing may follow from a
+    /// yes but that something is shown.
+    pub fn foresee<O: Granted>(&self, order: &O, described: &Description) -> Verdict {
+        self.within_grant(order).unwrap_or_else(|| self.answer(described, false, risk_of(O::VERB)))
+    }
+
+    fn answer(&self, order: &Description, approved: bool, risk: Risk) -> Verdict {
+        self.judge.judge(&Question { subject: self.subject, order, context: self.context, approved, risk })
+    }
+
     fn recall<O: Granted>(&self, digest: &Digest) -> Result<Option<O::Deed>, Stop> {
         let Some(run) = &self.context.run else { return Ok(None) };
         let Some(deed) = self.journal.recall(run, digest)? else { return Ok(None) };
@@ -104,15 +114,8 @@ impl Funnel<'_> {
 
     fn decide<O: Granted>(&self, order: O, described: Description, digest: &Digest) -> Result<Permit<O>, Stop> {
         let approval = self.journal.approval(digest, self.clock.now())?;
-        let verdict = self.within_grant(&order).unwrap_or_else(|| {
-            self.judge.judge(&Question {
-                subject: self.subject,
-                order: &described,
-                context: self.context,
-                approved: approval.is_some(),
-                risk: risk_of(O::VERB),
-            })
-        });
+        let verdict = self.within_grant(&order);
+        let verdict = verdict.unwrap_or_else(|| self.answer(&described, approval.is_some(), risk_of(O::VERB)));
         let approval = approval.map(|approval| approval.id);
         let record = Record::Decided { order: described.clone(), verdict: verdict.clone(), approval };
         self.append(record, order.class())?;
@@ -260,6 +263,7 @@ mod tests {
             may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             until: Time::from_millis(u64::MAX),
         };
         for method in Method::ALL.iter().copied() {
@@ -289,6 +293,7 @@ mod tests {
                 audiences: BTreeSet::new(),
                 may_ask: BTreeSet::new(),
                 models: BTreeSet::new(),
+                tools: BTreeSet::new(),
                 loans: BTreeSet::new(),
                 until: Time::from_millis(u64::MAX),
             }),

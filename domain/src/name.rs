@@ -1,4 +1,4 @@
-//! Names people choose: agents, repositories, credentials and models. They end up in paths, branch names and policies, so they are narrow.
+//! Names people choose: agents, repositories, credentials, models and tool servers. They end up in paths, branch names and policies, so they are narrow.
 
 use std::fmt;
 
@@ -31,6 +31,26 @@ pub struct CredentialName(String);
 /// A model the operator configured, for example `main`. What the vendor calls it is another matter.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelName(String);
+
+/// A tool server the operator configured, for example `tracker`. It is a path component of the tool door.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerName(String);
+
+impl ServerName {
+    /// Reads a tool server's name.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        is_slug(text).then(|| Self(text.to_owned())).ok_or_else(|| BadName {
+            text: text.chars().take(64).collect(),
+            kind: "a tool server's",
+            slash: "",
+        })
+    }
+
+    /// The name as the user wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl ModelName {
     /// Reads a model's name.
@@ -124,7 +144,7 @@ macro_rules! shown_as_text {
         }
     )*};
 }
-shown_as_text!(AgentName RepoName CredentialName ModelName);
+shown_as_text!(AgentName RepoName CredentialName ModelName ServerName);
 
 #[cfg(test)]
 mod tests {

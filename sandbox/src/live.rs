@@ -16,7 +16,7 @@ use crate::collect::{self, ChangeSet, CollectError, CollectLimits, Ignored};
 use crate::control::Control;
 use crate::driver::{DEATH_MAX, Listeners};
 use crate::footprint::Footprint;
-use crate::place::{Level, Limits, Place};
+use crate::place::{Input, Level, Limits, Place};
 use crate::streams::{Streams, read_some};
 
 /// Something a sandbox did.
@@ -93,6 +93,15 @@ pub enum Limit {
     Disk,
 }
 
+/// The other ends of a program's input and output. They do not block.
+#[derive(Debug)]
+pub struct Handed {
+    /// What it reads.
+    pub to: OwnedFd,
+    /// What it writes.
+    pub from: OwnedFd,
+}
+
 /// A sandbox that is certainly dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dead {
@@ -113,6 +122,8 @@ pub struct Sandbox {
     listeners: Option<Listeners>,
     pristine: Option<std::path::PathBuf>,
     limits: Limits,
+    /// Whether its input and output are still to be given away.
+    is_handed: bool,
     level: Level,
     released: Option<Instant>,
     dead: bool,
@@ -134,7 +145,7 @@ impl Sandbox {
     ) -> Self {
         let killer = Killer(Arc::new(Target { group: footprint.group.clone(), handle, told: AtomicBool::new(false) }));
         let pristine = place.workspace.as_ref().map(|workspace| workspace.pristine.clone());
-        let limits = place.limits;
+        let (limits, is_handed) = (place.limits, matches!(place.stdin, Input::Handed));
         Self {
             footprint,
             control,
@@ -145,6 +156,7 @@ impl Sandbox {
             listeners,
             pristine,
             limits,
+            is_handed,
             level,
             released: None,
             dead: false,
@@ -170,6 +182,17 @@ impl Sandbox {
     /// The listeners of the doors: once, before the release.
     pub fn listeners(&mut self) -> Option<Listeners> {
         self.listeners.take()
+    }
+
+    /// Our ends of its input and output, for a place that has [`crate::Input::Handed`]: once, before the release. What it then writes is
+    /// no event, and no limit here counts it.
+    pub fn handed(&mut self) -> Option<Handed> {
+        if !self.is_handed || self.released.is_some() {
+            return None;
+        }
+        self.is_handed = false;
+        let (to, from) = (self.streams.input.take()?, self.streams.output.take()?);
+        Some(Handed { to, from })
     }
 
     /// Lets the program run. Every door must listen by now.

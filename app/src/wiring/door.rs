@@ -29,6 +29,8 @@ use super::lender::Kept;
 use super::loans::{LoanWatch, OnDoor, WITHDRAWN};
 use super::model::ModelDesk;
 use super::tokens::TokenDesk;
+use super::tool_rooms::ToolRooms;
+use super::tools::ToolDesk;
 use crate::config::{Config, CredentialConfig, Danger};
 
 /// Threads that answer one door: a package client opens a handful of connections at a time.
@@ -81,6 +83,8 @@ pub(super) struct Desks<'a> {
     pub(super) access: Option<&'a AccessDesk>,
     /// The model it may have answer.
     pub(super) model: Option<&'a ModelDesk>,
+    /// The tool servers it may ask.
+    pub(super) tools: Option<&'a ToolDesk>,
 }
 
 /// On whose behalf a door is open.
@@ -109,18 +113,22 @@ impl Works {
         behalf: &Behalf,
         reach: Vec<Reach>,
         lending: Lent,
-        Desks { git, tokens, access, model }: Desks<'_>,
+        Desks { git, tokens, access, model, tools }: Desks<'_>,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
         let asking = access.map(AccessDesk::asking).transpose()?;
         let model = model.map(ModelDesk::host).transpose()?;
+        let servers: Vec<Endpoint> = tools.iter().flat_map(|tools| tools.upstreams()).cloned().collect();
+        let tools = tools.map(ToolDesk::host).transpose()?;
         let askable = asking.iter().flat_map(|asking| &asking.within);
-        let budgets = self.left_to_send(&config.send, &behalf.run, reach.iter().chain(askable.clone()))?;
+        let reached = reach.iter().chain(askable.clone()).map(|reach| &reach.endpoint.host);
+        let hosts = reached.chain(servers.iter().map(|server| &server.host));
+        let budgets = self.left_to_send(&config.send, &behalf.run, hosts)?;
         let endpoints = reach.iter().chain(askable).map(|reach| &reach.endpoint);
         let hello = Hello {
             run: behalf.run.clone(),
-            dangers: dangers(&config, endpoints.chain(model.iter().map(|model| &model.upstream))),
+            dangers: dangers(&config, endpoints.chain(model.iter().map(|model| &model.upstream)).chain(&servers)),
             reach,
             roots_pem: self.roots_pem.clone(),
             ca_common_name: format!("selvedge {}", behalf.run),
@@ -131,6 +139,7 @@ impl Works {
             tokens: tokens.map(TokenDesk::place).transpose()?,
             asking,
             model,
+            tools,
             graphql: config.graphql.clone(),
             limits: Limits::default(),
             budgets,
@@ -246,7 +255,13 @@ pub(crate) fn dangers_for<'a>(config: &Config, reach: impl Iterator<Item = &'a R
 
 impl OpenDoor {
     /// Gives the door its listeners. What it is not given is closed when the listeners are dropped.
-    pub(super) fn attach(&self, behalf: &Behalf, git: Option<&GitDesk>, listeners: &Listeners) -> Result<(), ActError> {
+    pub(super) fn attach(
+        &self,
+        behalf: &Behalf,
+        git: Option<&GitDesk>,
+        rooms: &ToolRooms,
+        listeners: &Listeners,
+    ) -> Result<(), ActError> {
         let mut pairs = vec![
             (ListenerKind::Proxy, listeners.http.as_fd()),
             (ListenerKind::Dns, listeners.dns.as_fd()),
@@ -257,6 +272,7 @@ impl OpenDoor {
             pairs.push((ListenerKind::Identity, listeners.identity.as_fd()));
         }
         pairs.extend(git.into_iter().flat_map(GitDesk::descriptors));
+        pairs.extend(rooms.descriptors());
         self.door.attach(&pairs).map_err(|error| ActError::Transient(error.to_string()))
     }
 
@@ -383,6 +399,22 @@ impl Judge for Desk<'_> {
                 return given;
             }
         }
+        if let Some(tools) = self.desks.tools {
+            let given = match &wanted {
+                Wanted::Server(ask) => Some(tools.ask(self.doors, self.serials_from, ask.clone())),
+                Wanted::ServerDone(done) => Some(tools.done(self.doors, self.serials_from, done.clone())),
+                Wanted::Shown { server } => Some(tools.shown(self.doors, server)),
+                Wanted::NotTakenOn(tool) => Some(tools.note(self.doors, tool)),
+                Wanted::Words { words, is_proposal } => Some(tools.say(words.clone(), *is_proposal)),
+                _ => None,
+            };
+            if let Some(given) = given {
+                if matches!(given, Given::Denied { .. }) {
+                    self.denied(1);
+                }
+                return given;
+            }
+        }
         match self.behalf.identity {
             HasIdentity::Yes => self.works.identify(self.behalf, self.doors, wanted),
             HasIdentity::No => Given::Denied {
@@ -410,6 +442,7 @@ impl Judge for Desk<'_> {
             Layer::Identity => "identity",
             Layer::Git => "git",
             Layer::Model => "model",
+            Layer::Tools => "tools",
         };
         // Names that nobody has are looked up by honest programs all the time.
         if !matches!(refused.layer, Layer::Dns) && refused.code != MEMBER_LEFT_OUT {

@@ -239,7 +239,7 @@ fn steers(path: &str) -> bool {
     path.split(['/', '\\']).any(|component| STEERING.iter().any(|steering| component.eq_ignore_ascii_case(steering)))
 }
 
-fn denied(denial: &Denial) -> Given {
+pub(super) fn denied(denial: &Denial) -> Given {
     Given::Denied { code: denial.code.as_str().to_owned(), next_step: denial.next_step.clone() }
 }
 

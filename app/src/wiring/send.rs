@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use selvedge_authority::{ActError, Record, Verdict};
-use selvedge_domain::{Deed, Description, Digest, HostPattern, Method, Reach, RunId, Verb};
+use selvedge_domain::{Deed, Description, Digest, HostPattern, Method, RunId, Verb};
 use selvedge_gateway::{HEADS_BYTES_MAX, Limits};
 
 use super::Works;
@@ -25,17 +25,14 @@ impl Works {
         &self,
         limits: &SendLimits,
         run: &RunId,
-        reach: impl Iterator<Item = &'a Reach>,
+        hosts: impl Iterator<Item = &'a HostPattern>,
     ) -> Result<BTreeMap<HostPattern, u64>, ActError> {
         let mut sent = Sent::default();
         for recorded in self.ledger.entries(0, Some(run.clone())) {
             sent.read(recorded.map_err(transient)?.entry.record);
         }
-        let left = |reach: &Reach| {
-            let host = &reach.endpoint.host;
-            (host.clone(), limits.at(host).saturating_sub(sent.to_host(host)))
-        };
-        Ok(reach.map(left).collect())
+        let left = |host: &HostPattern| (host.clone(), limits.at(host).saturating_sub(sent.to_host(host)));
+        Ok(hosts.map(left).collect())
     }
 }
 

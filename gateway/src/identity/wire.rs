@@ -6,6 +6,7 @@ use super::wanted::{Bundles, Claims, Given, Wanted};
 use crate::model::wire::{WireModelAsk, WireModelDone, WireToolAsk};
 use crate::protocol::Lease;
 use crate::tokens::TokenCall;
+use crate::tools::wire::{WireNotTakenOn, WireServerAsk, WireServerDone, server_name};
 use crate::wire::message::BadMessage;
 
 #[derive(Serialize, Deserialize)]
@@ -20,6 +21,11 @@ pub(crate) enum WireWanted {
     Model(WireModelAsk),
     ModelDone(WireModelDone),
     Tool(WireToolAsk),
+    Server(WireServerAsk),
+    ServerDone(WireServerDone),
+    Shown { server: String },
+    NotTakenOn(WireNotTakenOn),
+    Words { words: String, is_proposal: bool },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -43,6 +49,7 @@ pub(crate) enum WireGiven {
     Token { status: u16, body: Vec<u8> },
     Access { status: u16, body: String },
     Allowed {},
+    Shown { tools: Vec<String> },
     Invalid { because: String },
     Denied { code: String, next_step: String },
 }
@@ -75,6 +82,11 @@ impl From<Wanted> for WireWanted {
             Wanted::Model(ask) => Self::Model(ask.into()),
             Wanted::ModelDone(done) => Self::ModelDone(done.into()),
             Wanted::Tool(ask) => Self::Tool(ask.into()),
+            Wanted::Server(ask) => Self::Server(ask.into()),
+            Wanted::ServerDone(done) => Self::ServerDone(done.into()),
+            Wanted::Shown { server } => Self::Shown { server: server.to_string() },
+            Wanted::NotTakenOn(tool) => Self::NotTakenOn(tool.into()),
+            Wanted::Words { words, is_proposal } => Self::Words { words, is_proposal },
         }
     }
 }
@@ -93,6 +105,11 @@ impl TryFrom<WireWanted> for Wanted {
             WireWanted::Model(ask) => Self::Model(ask.try_into()?),
             WireWanted::ModelDone(done) => Self::ModelDone(done.into()),
             WireWanted::Tool(ask) => Self::Tool(ask.try_into()?),
+            WireWanted::Server(ask) => Self::Server(ask.try_into()?),
+            WireWanted::ServerDone(done) => Self::ServerDone(done.try_into()?),
+            WireWanted::Shown { server } => Self::Shown { server: server_name(&server)? },
+            WireWanted::NotTakenOn(tool) => Self::NotTakenOn(tool.try_into()?),
+            WireWanted::Words { words, is_proposal } => Self::Words { words, is_proposal },
         })
     }
 }
@@ -109,6 +126,7 @@ impl From<Given> for WireGiven {
             Given::Token { status, body } => Self::Token { status, body: body.expose().to_vec() },
             Given::Access { status, body } => Self::Access { status, body },
             Given::Allowed => Self::Allowed {},
+            Given::Shown { tools } => Self::Shown { tools },
             Given::Invalid { because } => Self::Invalid { because },
             Given::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -129,6 +147,7 @@ impl From<WireGiven> for Given {
             WireGiven::Token { status, body } => Self::Token { status, body: Lease::new(body) },
             WireGiven::Access { status, body } => Self::Access { status, body },
             WireGiven::Allowed {} => Self::Allowed,
+            WireGiven::Shown { tools } => Self::Shown { tools },
             WireGiven::Invalid { because } => Self::Invalid { because },
             WireGiven::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -165,13 +184,14 @@ impl From<WireTokenCall> for TokenCall {
 mod tests {
     use proptest::prelude::*;
 
-    use selvedge_domain::Digest;
+    use selvedge_domain::{Digest, ServerName, ToolName};
 
     use super::*;
     use crate::model::wanted::{ModelAsk, ModelDone, ToolAsk};
     use crate::model::{Egress, Protocol, Usage};
+    use crate::tools::wanted::{NotTakenOn, ServerAsk, ServerDone};
 
-    fn wanted() -> [Wanted; 9] {
+    fn wanted() -> [Wanted; 14] {
         let token = || Lease::new(vec![0, 255, 7]);
         [
             Wanted::X509 { key: vec![4; 65] },
@@ -209,6 +229,32 @@ mod tests {
                 addresses: vec!["b".to_owned()],
                 arguments: Digest::of_parts([b"{}".as_slice()]),
                 argument_bytes: 2,
+            }),
+            Wanted::Server(ServerAsk {
+                serial: 7,
+                server: ServerName::parse("tracker").unwrap(),
+                tool: ToolName::parse("search"),
+                command: "ls".to_owned(),
+                paths: vec!["a".to_owned()],
+                addresses: vec!["b".to_owned()],
+                values: vec!["c=d".to_owned()],
+                arguments: Digest::of_parts([b"{}".as_slice()]),
+                argument_bytes: 2,
+            }),
+            Wanted::ServerDone(ServerDone {
+                serial: 7,
+                code: "answered".to_owned(),
+                answer: Digest::of_parts([b"{}".as_slice()]),
+                answer_bytes: 2,
+            }),
+            Wanted::Words { words: "Done.".to_owned(), is_proposal: true },
+            Wanted::Shown { server: ServerName::parse("tracker").unwrap() },
+            Wanted::NotTakenOn(NotTakenOn {
+                server: ServerName::parse("tracker").unwrap(),
+                tool: ToolName::parse("search").unwrap(),
+                described: Digest::of_parts([b"{}".as_slice()]),
+                is_changed: true,
+                text: "Search it.".to_owned(),
             }),
         ]
     }

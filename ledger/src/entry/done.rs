@@ -1,7 +1,9 @@
 //! `done`: an order was carried out, and what it came to.
 
 use selvedge_authority::Record;
-use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens};
+use selvedge_domain::orders::{
+    GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens, ToolAnswered,
+};
 use selvedge_domain::{CommitId, Deed, Digest, LeaseId, ProposalNumber, Time, TriggerId, Verb};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,7 @@ enum DeedV1 {
     Widened {},
     ModelAnswered { status: u16, tokens: TokensV1, is_estimated: bool, cost: u64 },
     ToolPassed {},
+    ToolAnswered { code: String, answer: String, answer_bytes: u64 },
     Answered { status: u16, request_bytes: u64, response_bytes: u64 },
 }
 
@@ -95,6 +98,9 @@ impl DeedV1 {
             Deed::Pushed(Pushed { commit }) => Self::Pushed { commit: commit.to_string() },
             Deed::Widened => Self::Widened {},
             Deed::ToolPassed => Self::ToolPassed {},
+            Deed::ToolAnswered(ToolAnswered { code, answer, answer_bytes }) => {
+                Self::ToolAnswered { code: code.clone(), answer: answer.to_string(), answer_bytes: *answer_bytes }
+            }
             Deed::ModelAnswered(ModelAnswered { status, tokens, is_estimated, cost }) => {
                 let Tokens { input, cached, cache_write, output, reasoning } = *tokens;
                 let tokens = TokensV1 { input, cached, cache_write, output, reasoning };
@@ -131,6 +137,10 @@ impl DeedV1 {
             Self::Pushed { commit } => Deed::Pushed(Pushed { commit: CommitId::parse(&commit)? }),
             Self::Widened {} => Deed::Widened,
             Self::ToolPassed {} => Deed::ToolPassed,
+            Self::ToolAnswered { code, answer, answer_bytes } => {
+                let answer = Digest::parse(&answer)?;
+                Deed::ToolAnswered(ToolAnswered { code, answer, answer_bytes })
+            }
             Self::ModelAnswered { status, tokens, is_estimated, cost } => {
                 let TokensV1 { input, cached, cache_write, output, reasoning } = tokens;
                 let tokens = Tokens { input, cached, cache_write, output, reasoning };

@@ -7,7 +7,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use selvedge_authority::{Code, Denial, HaltScope, KeyChange, Observation, PolicyName, Record, Relinquished, Verdict};
-use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens};
+use selvedge_domain::orders::{
+    GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens, ToolAnswered,
+};
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Ceiling, CheckReport, CommitId, CredentialName, Deed, Description, Digest, Effect,
     EffectKind, Endpoint, Event, Failure, Field, Handed, HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May,
@@ -259,6 +261,11 @@ fn deed() -> impl Strategy<Value = Deed> {
         commit().prop_map(|commit| Deed::Pushed(Pushed { commit })),
         Just(Deed::Widened),
         Just(Deed::ToolPassed),
+        (text(), digest(), any::<u64>()).prop_map(|(code, answer, answer_bytes)| Deed::ToolAnswered(ToolAnswered {
+            code,
+            answer,
+            answer_bytes
+        })),
         (any::<(u16, bool, u64)>(), any::<[u64; 5]>()).prop_map(|((status, is_estimated, cost), counts)| {
             let [input, cached, cache_write, output, reasoning] = counts;
             let tokens = Tokens { input, cached, cache_write, output, reasoning };

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, ModelCall,
-    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
+    AdmitTask, BrokeredCall, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal,
+    MintCredential, ModelCall, OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Description, Digest,
     Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, ModelName, Order as _, Owner, Person,
-    ProposalNumber, Reach, RepoName, Resource, ResourceKind, RunId, Sensitivity, Tenure, TestName, Time, TreeId,
-    Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
+    ProposalNumber, Reach, RepoName, Resource, ResourceKind, Risk, RunId, Sensitivity, ServerName, Tenure, TestName,
+    Time, ToolName, ToolScope, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
 };
 
 use crate::Policies;
@@ -53,6 +53,7 @@ fn grant(trust: Trust) -> Grant {
         audiences: BTreeSet::new(),
         may_ask: BTreeSet::new(),
         models: BTreeSet::new(),
+        tools: BTreeSet::new(),
         loans: BTreeSet::new(),
         until,
     }
@@ -235,6 +236,28 @@ pub(crate) fn tool_call() -> ToolCall {
     }
 }
 
+/// A call of a brokered tool.
+pub(crate) fn brokered_call(risk: Risk) -> BrokeredCall {
+    BrokeredCall {
+        run: run(),
+        repo: repo(),
+        serial: 1,
+        scope: ToolScope::Call {
+            server: ServerName::parse("tracker").unwrap(),
+            tool: ToolName::parse("search").unwrap(),
+            described: Digest::of_parts([b"search".as_slice()]),
+        },
+        risk,
+        command: String::new(),
+        paths: Vec::new(),
+        addresses: Vec::new(),
+        values: vec!["query=a\"; permit".to_owned()],
+        arguments: Digest::of_parts([b"{}".as_slice()]),
+        argument_bytes: 2,
+        credential: None,
+    }
+}
+
 pub(crate) fn credential() -> CredentialName {
     CredentialName::parse("crates").unwrap()
 }
@@ -408,6 +431,7 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         access(),
         model_call().describe(),
         tool_call().describe(),
+        brokered_call(Risk::Medium).describe(),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();

@@ -11,6 +11,7 @@ const JOB: Job<'_> = Job {
     door: "http://model.selvedge.internal",
     placeholder: "placeholder",
     workspace: "/workspace",
+    servers: &[],
 };
 
 macro_rules! output {
@@ -80,6 +81,32 @@ fn versions_are_exact_and_names_are_found() {
         assert_eq!(Adapter::named(adapter.name).unwrap().name, adapter.name);
     }
     assert!(Adapter::named("remediate").is_none());
+}
+
+#[test]
+fn tool_servers_are_named_in_each_agent_s_own_way_and_no_other_is_read_a27() {
+    let servers = [("tracker".to_owned(), "http://tools.selvedge.internal/tracker".to_owned())];
+    let job = Job { servers: &servers, ..JOB };
+    let told = |name: &str| {
+        let Furnishing { argv, files, .. } = adapter(name).furnish(&job, "x86_64").unwrap();
+        let files =
+            files.into_iter().map(|file| format!("{} {}", file.path, file.text.split_whitespace().collect::<String>()));
+        argv.into_iter().chain(files).collect::<Vec<_>>()
+    };
+    let claude = told("claude-code");
+    let place = claude.iter().position(|word| word == "--mcp-config").unwrap();
+    assert_eq!(&claude[place + 1..place + 3], ["/etc/selvedge/claude-code-mcp.json", "--strict-mcp-config"]);
+    let named = r#"{"mcpServers":{"tracker":{"type":"http","url":"http://tools.selvedge.internal/tracker"}}}"#;
+    assert!(claude.contains(&format!("/etc/selvedge/claude-code-mcp.json {named}")), "{claude:?}");
+    let codex = r#"mcp_servers={"tracker"={url="http://tools.selvedge.internal/tracker"}}"#;
+    assert!(
+        told("codex").contains(&codex.to_owned()),
+        "the whole table, so that no other is left: {:?}",
+        told("codex")
+    );
+    let opencode = told("opencode");
+    let named = r#""mcp":{"tracker":{"enabled":true,"oauth":false,"type":"remote","url":"http://tools.selvedge.internal/tracker"}}"#;
+    assert!(opencode.iter().any(|file| file.contains(named)), "{opencode:?}");
 }
 
 #[test]
