@@ -39,7 +39,7 @@ pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
 pub(crate) use discover::{discover, npm_tables};
 pub(crate) use file::{Agent as AgentFile, File, Limits, schema};
-pub(crate) use mcp::{ServerAt, ServerConfig};
+pub(crate) use mcp::{ServerAt, ServerConfig, ToolConfig};
 pub(crate) use models::{ModelConfig, Price};
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};

@@ -80,6 +80,16 @@ fn decided(entries: &[Value]) -> Vec<String> {
         .collect()
 }
 
+/// The right of this key, wherever it stands.
+fn right<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(members) if members.get("key").is_some_and(|known| known == key) => Some(value),
+        Value::Object(members) => members.values().find_map(|value| right(value, key)),
+        Value::Array(values) => values.iter().find_map(|value| right(value, key)),
+        _ => None,
+    }
+}
+
 fn has(entries: &[Value], words: &str) -> bool {
     entries.iter().any(|entry| entry.to_string().contains(words))
 }
@@ -117,6 +127,11 @@ fn a_program_s_tools_are_called_as_they_were_taken_on_and_each_call_is_decided_e
     assert!(has(&entries, "Nobody took this on."));
     let calls: Vec<&String> = out.iter().filter(|line| line.starts_with("asked call")).collect();
     assert_eq!(calls, ["asked call {\"arguments\": {\"query\": \"needle\"}, \"name\": \"search\"}"]);
+    let card = scene.run(&["can", "asker"]).ok().out;
+    let tools = "tools of `files`, /usr/bin/python3 -u /opt/toolchain/0/server.py: delete (high), search (low)";
+    assert!(card.contains(tools), "{card}");
+    let rights = scene.json(&["identities"]);
+    assert_eq!(right(&rights, "agent.asker.mcp").unwrap()["used"], true, "a tool of it was called: {rights}");
     let shown = scene.run(&["tools", "files"]).ok().out;
     assert!(
         shown.contains("unknown (not taken on, and not called)") && shown.contains("[mcp.\"files\".tools.\"unknown\"]"),

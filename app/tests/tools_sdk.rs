@@ -1,7 +1,7 @@
 //! The official implementation of the Model Context Protocol (PyPI `mcp`) as client of the tool door and as server behind it: what the strict
 //! stand-ins of `app/tests/tools.rs` hold for the protocol is so.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may be blunt")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may be blunt")]
 
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;

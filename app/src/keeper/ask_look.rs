@@ -282,6 +282,7 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
         format!("with credential `{}`, which a door puts in and it never sees: {}", loan.credential, loan.uses)
     }));
     can_reach.extend(super::budget::words(&config, found));
+    can_reach.extend(super::ask_tools::words(&config, found));
     can_reach.extend(
         agent.may_ask.iter().map(|rule| format!("if it asks and that is allowed, until its attempt is over: {rule}")),
     );

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use selvedge_authority::{Observation, Record};
-use selvedge_domain::ServerName;
+use selvedge_domain::{ServerName, ToolName, ToolScope};
 use serde_json::{Value, json};
 
 use super::hall::Keeper;
 use super::message::Reply;
-use crate::config::{ServerAt, ServerConfig};
+use crate::config::{AgentConfig, Config, ServerAt, ServerConfig, ToolConfig};
 use crate::errors::{CliError, Kind};
 use crate::wiring::{TOOL_CHANGED, TOOL_NOT_TAKEN_ON};
 
@@ -24,27 +24,43 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
     let seen = seen(keeper)?;
     let config = keeper.works.config();
     for server in config.servers.values() {
-        let users = config.agents.values().filter(|agent| {
-            agent.agent.tools.iter().any(|scope| match scope {
-                selvedge_domain::ToolScope::List { server: listed } => *listed == server.name,
-                selvedge_domain::ToolScope::Call { .. } => false,
-            })
-        });
+        let list = ToolScope::List { server: server.name.clone() };
+        let users = config.agents.values().filter(|agent| agent.agent.tools.contains(&list));
         let users: Vec<&str> = users.map(|agent| agent.agent.name.as_str()).collect();
-        let at = match &server.way {
-            ServerAt::Url { upstream, path } => format!("https://{}:{}{path}", upstream.host, upstream.port),
-            ServerAt::Program(argv) => argv.join(" "),
-            ServerAt::Factory => "the factory's own tools".to_owned(),
-        };
         each(&Reply::element(
             "servers",
             json!({
-                "server": server.name.as_str(), "owner": server.owner.as_str(), "at": at, "agents": users,
+                "server": server.name.as_str(), "owner": server.owner.as_str(), "at": place(server), "agents": users,
                 "tools": tools(server), "not_taken_on": not_taken_on(server, &seen),
             }),
         ));
     }
     Ok(json!({ "servers": [] }))
+}
+
+/// What an agent may call, a line for each server: for its authority card.
+pub(super) fn words(config: &Config, agent: &AgentConfig) -> Vec<String> {
+    let is_asked =
+        |server: &&ServerConfig| agent.agent.tools.contains(&ToolScope::List { server: server.name.clone() });
+    let line = |server: &ServerConfig| {
+        let may_call = |(tool, taken): &(&ToolName, &ToolConfig)| {
+            let (server, tool) = (server.name.clone(), (*tool).clone());
+            agent.agent.tools.contains(&ToolScope::Call { server, tool, described: taken.described })
+        };
+        let tools = server.tools.iter().filter(may_call).map(|(tool, taken)| format!("{tool} ({})", taken.risk));
+        let tools: Vec<String> = tools.collect();
+        let tools = if tools.is_empty() { "none, as none was taken on".to_owned() } else { tools.join(", ") };
+        format!("tools of `{}`, {}: {tools}", server.name, place(server))
+    };
+    config.servers.values().filter(is_asked).map(line).collect()
+}
+
+fn place(server: &ServerConfig) -> String {
+    match &server.way {
+        ServerAt::Url { upstream, path } => format!("https://{}:{}{path}", upstream.host, upstream.port),
+        ServerAt::Program(argv) => argv.join(" "),
+        ServerAt::Factory => "the factory's own".to_owned(),
+    }
 }
 
 fn tools(server: &ServerConfig) -> Vec<Value> {
