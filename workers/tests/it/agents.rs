@@ -85,28 +85,26 @@ fn versions_are_exact_and_names_are_found() {
 
 #[test]
 fn tool_servers_are_named_in_each_agent_s_own_way_and_no_other_is_read_a27() {
-    let servers = [("tracker".to_owned(), "http://tools.selvedge.internal/tracker".to_owned())];
+    let url = "http://tools.selvedge.internal/tracker";
+    let servers = [("tracker".to_owned(), url.to_owned())];
     let job = Job { servers: &servers, ..JOB };
-    let told = |name: &str| {
-        let Furnishing { argv, files, .. } = adapter(name).furnish(&job, "x86_64").unwrap();
-        let files =
-            files.into_iter().map(|file| format!("{} {}", file.path, file.text.split_whitespace().collect::<String>()));
-        argv.into_iter().chain(files).collect::<Vec<_>>()
+    let furnished = |name: &str| adapter(name).furnish(&job, "x86_64").unwrap();
+    let laid = |furnishing: &Furnishing, path: &str| {
+        let file = furnishing.files.iter().find(|file| file.path == path).unwrap();
+        serde_json::from_str::<serde_json::Value>(&file.text).unwrap()
     };
-    let claude = told("claude-code");
-    let place = claude.iter().position(|word| word == "--mcp-config").unwrap();
-    assert_eq!(&claude[place + 1..place + 3], ["/etc/selvedge/claude-code-mcp.json", "--strict-mcp-config"]);
-    let named = r#"{"mcpServers":{"tracker":{"type":"http","url":"http://tools.selvedge.internal/tracker"}}}"#;
-    assert!(claude.contains(&format!("/etc/selvedge/claude-code-mcp.json {named}")), "{claude:?}");
-    let codex = r#"mcp_servers={"tracker"={url="http://tools.selvedge.internal/tracker"}}"#;
-    assert!(
-        told("codex").contains(&codex.to_owned()),
-        "the whole table, so that no other is left: {:?}",
-        told("codex")
-    );
-    let opencode = told("opencode");
-    let named = r#""mcp":{"tracker":{"enabled":true,"oauth":false,"type":"remote","url":"http://tools.selvedge.internal/tracker"}}"#;
-    assert!(opencode.iter().any(|file| file.contains(named)), "{opencode:?}");
+    let claude = furnished("claude-code");
+    let place = claude.argv.iter().position(|word| word == "--mcp-config").unwrap();
+    let path = "/etc/selvedge/claude-code-mcp.json";
+    assert_eq!(&claude.argv[place + 1..place + 3], [path, "--strict-mcp-config"]);
+    let named = serde_json::json!({ "mcpServers": { "tracker": { "type": "http", "url": url } } });
+    assert_eq!(laid(&claude, path), named);
+    let codex = format!("mcp_servers={{\"tracker\"={{url=\"{url}\"}}}}");
+    let argv = furnished("codex").argv;
+    assert!(argv.contains(&codex), "the whole table, so that no other is left: {argv:?}");
+    let opencode = laid(&furnished("opencode"), "/etc/selvedge/opencode.json");
+    let named = serde_json::json!({ "tracker": { "type": "remote", "url": url, "enabled": true, "oauth": false } });
+    assert_eq!(opencode["mcp"], named);
 }
 
 #[test]
