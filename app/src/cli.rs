@@ -21,6 +21,7 @@ mod init;
 mod inspect;
 mod local;
 mod people;
+mod tools;
 mod work;
 
 pub(crate) use init::Place;
@@ -95,6 +96,8 @@ enum Command {
     Can(inspect::Can),
     /// List agents and what they run as, or install a coding agent.
     Agents(agents::Agents),
+    /// List tool servers, what was taken on of each, and what runs saw of them that was not.
+    Tools(tools::Tools),
     /// List the credentials doors use for agents, store or remove their keys, or withdraw one from live runs.
     #[command(subcommand)]
     Credentials(credentials::Credentials),
@@ -199,6 +202,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Revoke(revoke) => revoke.run(common, output),
         Command::Can(can) => can.run(common, output),
         Command::Agents(agents) => agents.run(common, output),
+        Command::Tools(tools) => tools.run(common, output),
         Command::Credentials(credentials) => credentials.run(common, output),
         Command::Identities(identities) => identities.run(common, output),
         Command::Policy(policy) => policy.run(common, output),

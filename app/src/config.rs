@@ -10,7 +10,7 @@ use selvedge_authority::TO_START;
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
     AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, ModelName, Owner,
-    PathPattern, PipelineName, Reach, RepoName, Sensitivity, Tenure, Trust,
+    PathPattern, PipelineName, Reach, RepoName, Sensitivity, ServerName, Tenure, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::GraphqlService;
@@ -28,6 +28,7 @@ mod file;
 mod forge_tokens;
 mod graphql;
 mod hold;
+mod mcp;
 mod models;
 mod pipelines;
 mod propose;
@@ -44,6 +45,7 @@ pub(crate) use file::effects::Effects as EffectsFile;
 pub(crate) use file::{
     Addresses as AddressesFile, Agent as AgentFile, File, Limits, Model as ModelFile, ModelPrice, schema,
 };
+pub(crate) use mcp::{ServerAt, ServerConfig, ToolConfig};
 pub(crate) use models::{ModelConfig, Price};
 pub(crate) use pipelines::PipelineConfig;
 pub(crate) use propose::{Proposal, propose};
@@ -97,6 +99,7 @@ pub(crate) struct Config {
     pub(crate) registries: BTreeMap<String, RegistryConfig>,
     pub(crate) credentials: BTreeMap<CredentialName, CredentialConfig>,
     pub(crate) models: BTreeMap<ModelName, ModelConfig>,
+    pub(crate) servers: BTreeMap<ServerName, ServerConfig>,
     pub(crate) danger: Vec<Danger>,
     pub(crate) graphql: Vec<GraphqlService>,
     pub(crate) proxy: Option<Proxy>,
@@ -225,6 +228,8 @@ impl Reader<'_> {
         let models = self.models(file, &credentials)?;
         let mut agents = self.agents(file, &registries, &credentials)?;
         self.give_models(file, &models, &mut agents)?;
+        let servers = self.servers(file, &credentials, &registries)?;
+        self.give_tools(file, &servers, &mut agents)?;
         let schedule = self.schedule(file, &agents, &repos)?;
         let advisories = file.advisories.path.as_deref().map(|path| self.absolute("advisories.path", path));
         Ok(Config {
@@ -243,6 +248,7 @@ impl Reader<'_> {
             registries,
             credentials,
             models,
+            servers,
             danger: self.danger(file)?,
             graphql: self.graphql(file)?,
             proxy: self.proxy(&file.network)?,
@@ -367,6 +373,7 @@ impl Reader<'_> {
             reach,
             may_ask: self.may_ask(key, &written.may_ask)?,
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             audiences: self.audiences(key, &written.audiences)?,
             loans,
             level: String::new(),

@@ -12,6 +12,7 @@ mod ask_look;
 mod ask_people;
 mod ask_stop;
 mod ask_tenure;
+mod ask_tools;
 mod ask_work;
 mod ballast;
 mod budget;

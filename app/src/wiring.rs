@@ -56,6 +56,8 @@ mod store;
 mod tape;
 mod tenure;
 mod tokens;
+mod tool_rooms;
+mod tools;
 mod withdraw;
 mod witness;
 mod workplace;
@@ -71,6 +73,7 @@ pub(crate) use store::ClaimedStore;
 pub(crate) use tape::FRAME_BYTES_MAX;
 pub(crate) use tape::Reel;
 pub(crate) use tenure::{Vouched, Word};
+pub(crate) use tools::{TOOL_CHANGED, TOOL_NOT_TAKEN_ON};
 pub(crate) use withdraw::{LiveLoan, MayLive, dies_by_itself};
 
 /// How long a kill may take before it is reported as failed. Killing a sandbox takes milliseconds.

@@ -618,3 +618,56 @@ fn an_agent_whose_budget_is_spent_stops_and_what_it_did_is_not_proposed_a8() {
         assert_eq!(scene.json(&["proposals"])["proposals"], json!([]), "{account}");
     }
 }
+
+/// A tool server in a sandbox of its own, with one tool that was taken on.
+const TRACKER: &str = include_str!("tools/server.py");
+
+/// Gives `coder` the tools of a server, and the factory's own.
+fn give_tools(scene: &Scene) {
+    let tool = scene.path("tool");
+    std::fs::create_dir_all(tool.join("bin")).unwrap();
+    std::fs::write(tool.join("server.py"), TRACKER).unwrap();
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    let text = text.replacen("model = \"main\"\n", "model = \"main\"\nmcp = [\"tracker\", \"factory\"]\n", 1);
+    let more = format!(
+        "[factory]\ntoolchains = [{tool:?}]\n[mcp.tracker]\nowner = \"team-files@example.org\"\n\
+         command = [\"/usr/bin/python3\", \"-u\", \"/opt/toolchain/0/server.py\"]\n\
+         [mcp.tracker.tools.search]\ndigest = \"597b3e58841b3aceb195fee53073c1e05dcec51ed85993e6cb672ca8e0f2c21b\"\nrisk = \"low\"\n"
+    );
+    std::fs::write(scene.config(), format!("{text}\n{more}")).unwrap();
+}
+
+#[test]
+fn claude_code_calls_a_brokered_tool_and_says_what_it_proposes_e3() {
+    let scene = coders::with_agent("claude-code");
+    let untold = || Turn::new().text("Nobody told me.").costs(cost(1, 1));
+    let script = Script::new(KEY)
+        .turn(Turn::new().call("mcp__tracker__search", json!({ "query": "greeting" })).costs(cost(2_001, 103)))
+        .turn(
+            Turn::new()
+                .call("Bash", json!({ "command": "echo hello, world > src/greeting" }))
+                .call(
+                    "mcp__factory__propose",
+                    json!({ "title": "A longer greeting", "summary": "As the tracker asks." }),
+                )
+                .costs(cost(2_507, 41))
+                .told("found greeting", untold()),
+        )
+        .turn(Turn::new().text("Done.").costs(cost(2_803, 29)).told("noted", untold()));
+    let server = Server::start(script).unwrap();
+    employ(&scene, &CLAUDE_CODE, &server, 10_000_000);
+    give_tools(&scene);
+    let run = work(&scene, "make the greeting longer, as the tracker says");
+    let account = Account::of(&scene, &run);
+    assert_eq!(run["outcome"], "proposed", "{run}\n{account}");
+    // Decided twice: what the model asks of the agent, and what the agent asks of the server.
+    let told = allowed(&account);
+    assert!(told.contains(&"mcp__tracker__search other:  []".replace("  ", " ")), "{told:?}");
+    assert!(told.iter().any(|call| call.starts_with("search brokered:")), "{told:?}");
+    assert!(
+        account.wrote.contains("asked call {\"arguments\": {\"query\": \"greeting\"}, \"name\": \"search\"}"),
+        "{account}"
+    );
+    let proposal = scene.json(&["proposals"])["proposals"][0].to_string();
+    assert!(proposal.contains("As the tracker asks."), "{proposal}");
+}

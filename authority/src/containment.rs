@@ -2,8 +2,8 @@
 
 use crate::{Class, class_of};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, ModelCall,
-    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
+    AdmitTask, BrokeredCall, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal,
+    MintCredential, ModelCall, OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
 };
 
 use selvedge_domain::{
@@ -39,6 +39,9 @@ pub enum Outside {
     /// The model was not granted.
     #[error("model `{}` is not granted", .0.as_str())]
     Model(ModelName),
+    /// The tool server was not granted, or not this tool of it as it was described.
+    #[error("{0} is not granted")]
+    Tool(String),
     /// More was asked for than is held.
     #[error("the grant asked for is wider than the one held")]
     Wider,
@@ -194,6 +197,22 @@ impl Granted for ToolCall {
     }
 }
 
+impl Granted for BrokeredCall {
+    /// This server, this tool, and described as it was taken on: what was granted is compared whole (E1).
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::Read, Trust::Observe)?;
+        if !grant.tools.contains(&self.scope) {
+            let server = self.server();
+            let what =
+                self.tool().map_or(format!("tool server `{server}`"), |tool| format!("tool `{tool}` of `{server}`"));
+            return Err(Outside::Tool(what));
+        }
+        let Some(credential) = &self.credential else { return Ok(()) };
+        let held = grant.loans.iter().any(|loan| loan.credential == *credential);
+        if held { Ok(()) } else { Err(Outside::Credential(credential.clone())) }
+    }
+}
+
 impl Granted for RequestAccess {
     /// Asking goes as far as the configuration lets it, and no further: what cannot be compared cannot be asked for (E7).
     fn within(&self, grant: &Grant) -> Result<(), Outside> {
@@ -254,8 +273,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use selvedge_domain::{
-        Actor, AgentName, Endpoint, Handed, HostPattern, LeaseId, Lineage, Method, RepoName, RunId, Time, Trigger,
-        TriggerId, WorkloadId,
+        Actor, AgentName, Digest, Endpoint, Handed, HostPattern, LeaseId, Lineage, Method, RepoName, Risk, RunId,
+        ServerName, Time, ToolName, ToolScope, Trigger, TriggerId, WorkloadId,
     };
 
     use super::*;
@@ -274,6 +293,7 @@ mod tests {
             audiences: BTreeSet::new(),
             loans: BTreeSet::new(),
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             until: Time::from_millis(10),
             may_ask: BTreeSet::new(),
         };
@@ -320,6 +340,58 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_is_called_as_it_was_granted_or_not_at_all_e1() {
+        let server = |name: &str| ServerName::parse(name).unwrap();
+        let call = |name: &str, tool: &str, text: &str| ToolScope::Call {
+            server: server(name),
+            tool: ToolName::parse(tool).unwrap(),
+            described: Digest::of_parts([text.as_bytes()]),
+        };
+        let list = |name: &str| ToolScope::List { server: server(name) };
+        let credential = CredentialName::parse("tracker").unwrap();
+        let held = Grant {
+            trust: Trust::Draft,
+            may: [May::Read, May::Write].into(),
+            reach: BTreeSet::new(),
+            may_ask: BTreeSet::new(),
+            audiences: BTreeSet::new(),
+            loans: BTreeSet::new(),
+            models: BTreeSet::new(),
+            tools: [list("tracker"), call("tracker", "search", "as it was")].into(),
+            until: Time::from_millis(10),
+        };
+        let order = |scope: ToolScope, credential: Option<CredentialName>| BrokeredCall {
+            run: RunId::from_entropy(1),
+            repo: RepoName::parse("acme/shop").unwrap(),
+            serial: 1,
+            scope,
+            risk: Risk::Low,
+            command: String::new(),
+            paths: Vec::new(),
+            addresses: Vec::new(),
+            values: Vec::new(),
+            arguments: Digest::of_parts([]),
+            argument_bytes: 0,
+            credential,
+        };
+        for scope in held.tools.clone() {
+            assert_eq!(order(scope.clone(), None).within(&held), Ok(()));
+            assert_eq!(
+                order(scope, Some(credential.clone())).within(&held),
+                Err(Outside::Credential(credential.clone()))
+            );
+        }
+        for scope in [
+            list("files"),
+            call("tracker", "delete", "as it was"),
+            call("files", "search", "as it was"),
+            call("tracker", "search", "as it is now"),
+        ] {
+            assert!(matches!(order(scope.clone(), None).within(&held), Err(Outside::Tool(_))), "{scope:?}");
+        }
+    }
+
+    #[test]
     fn nobody_gives_away_more_than_they_hold_a58() {
         let held = Grant {
             trust: Trust::Propose,
@@ -329,6 +401,7 @@ mod tests {
             may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             until: Time::from_millis(10),
         };
         let run = RunId::from_entropy(1);

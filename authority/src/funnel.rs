@@ -97,6 +97,19 @@ impl Funnel<'_> {
         Ok(outcome?)
     }
 
+    /// What would be said to an order that is described like this. It makes neither a permit nor a record, so nothing may follow from a
+    /// yes but that something is shown.
+    pub fn foresee<O: Granted>(&self, order: &O, described: &Description) -> Verdict {
+        self.verdict(order, described, false)
+    }
+
+    fn verdict<O: Granted>(&self, order: &O, described: &Description, approved: bool) -> Verdict {
+        let subject = self.subject_now();
+        let (context, risk) = (self.context, risk_of(O::VERB));
+        let ask = || self.judge.judge(&Question { subject: &subject, order: described, context, approved, risk });
+        within_grant(&subject, order).unwrap_or_else(ask)
+    }
+
     fn recall<O: Granted>(&self, digest: &Digest) -> Result<Option<O::Deed>, Stop> {
         let Some(run) = &self.context.run else { return Ok(None) };
         let Some(deed) = self.journal.recall(run, digest)? else { return Ok(None) };
@@ -106,16 +119,7 @@ impl Funnel<'_> {
 
     fn decide<O: Granted>(&self, order: O, described: Description, digest: &Digest) -> Result<Permit<O>, Stop> {
         let approval = self.journal.approval(digest, self.clock.now())?;
-        let subject = self.subject_now();
-        let verdict = within_grant(&subject, &order).unwrap_or_else(|| {
-            self.judge.judge(&Question {
-                subject: &subject,
-                order: &described,
-                context: self.context,
-                approved: approval.is_some(),
-                risk: risk_of(O::VERB),
-            })
-        });
+        let verdict = self.verdict(&order, &described, approval.is_some());
         let approval = approval.map(|approval| approval.id);
         let record = Record::Decided { order: described.clone(), verdict: verdict.clone(), approval };
         self.append(record, order.class())?;
@@ -312,6 +316,7 @@ mod tests {
             may_ask: BTreeSet::new(),
             loans: BTreeSet::new(),
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             until: Time::from_millis(u64::MAX),
         };
         for method in Method::ALL.iter().copied() {
@@ -341,6 +346,7 @@ mod tests {
                 audiences: BTreeSet::new(),
                 may_ask: BTreeSet::new(),
                 models: BTreeSet::new(),
+                tools: BTreeSet::new(),
                 loans: BTreeSet::new(),
                 until: Time::from_millis(u64::MAX),
             }),

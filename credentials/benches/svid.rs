@@ -109,6 +109,7 @@ fn parent(workload: WorkloadId) -> Parent {
             audiences: BTreeSet::new(),
             may_ask: BTreeSet::new(),
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(u64::MAX),
         },

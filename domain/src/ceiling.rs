@@ -61,8 +61,9 @@ impl Ceiling {
 
 impl From<&Grant> for Ceiling {
     fn from(grant: &Grant) -> Self {
-        // What may be asked for is nobody's to hand on, and neither is a model: its budget is the run's own.
-        let Grant { trust, may, reach, audiences, loans, models: _, until: _, may_ask: _ } = grant.clone();
+        // What may be asked for is nobody's to hand on, and neither is a model, whose budget is the run's own, nor a tool, whose
+        // server works for that run alone.
+        let Grant { trust, may, reach, audiences, loans, models: _, tools: _, until: _, may_ask: _ } = grant.clone();
         Self { trust, may, reach, audiences, loans }
     }
 }

@@ -1,7 +1,7 @@
 //! Deeds: what was done, in a form that can be remembered and, after a crash, recalled instead of done again.
 
 use crate::orders::{
-    GitServed, HttpAnswered, MayBorrow, Merged, Minted, ModelAnswered, Pushed, Ran, ToolPassed, Widened,
+    GitServed, HttpAnswered, MayBorrow, Merged, Minted, ModelAnswered, Pushed, Ran, ToolAnswered, ToolPassed, Widened,
 };
 use crate::{CheckReport, ProposalNumber, Task, TriggerId};
 
@@ -30,6 +30,8 @@ pub enum Deed {
     ModelAnswered(ModelAnswered),
     /// An agent was given a tool call.
     ToolPassed,
+    /// A tool server answered, or did not.
+    ToolAnswered(ToolAnswered),
     /// A stored key may be lent to the run.
     MayBorrow,
     /// A repository was served.
@@ -74,6 +76,7 @@ remembered! {
     TriggerId: |trigger| Deed::Enqueued(trigger), Deed::Enqueued(trigger) => trigger;
     HttpAnswered: |answered| Deed::Answered(answered), Deed::Answered(answered) => answered;
     ModelAnswered: |answered| Deed::ModelAnswered(answered), Deed::ModelAnswered(answered) => answered;
+    ToolAnswered: |answered| Deed::ToolAnswered(answered), Deed::ToolAnswered(answered) => answered;
     ToolPassed: |_deed| Deed::ToolPassed, Deed::ToolPassed => Self;
     GitServed: |served| Deed::GitServed(served), Deed::GitServed(served) => served;
     Pushed: |pushed| Deed::Pushed(pushed), Deed::Pushed(pushed) => pushed;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{CredentialName, ModelName, Time, Trust};
+use crate::{CredentialName, ModelName, Time, ToolScope, Trust};
 
 /// A host name or address literal as a rule writes it: exact, lower case, no wildcards.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +92,8 @@ pub struct Grant {
     pub loans: BTreeSet<Loan>,
     /// Models it may have answer, through the model door; empty by default.
     pub models: BTreeSet<ModelName>,
+    /// Tools of brokered servers it may list and call, through the tool door; empty by default.
+    pub tools: BTreeSet<ToolScope>,
     /// When it ends.
     pub until: Time,
 }
@@ -256,6 +258,7 @@ impl Grant {
             && narrower.may.is_subset(&self.may)
             && narrower.audiences.is_subset(&self.audiences)
             && narrower.models.is_subset(&self.models)
+            && narrower.tools.is_subset(&self.tools)
             && narrower.until <= self.until
             && narrower.reach.iter().all(|wanted| self.reach.iter().any(|held| held.contains(wanted)))
             && narrower.may_ask.iter().all(|wanted| self.may_be_asked(wanted))

@@ -29,6 +29,7 @@ mod run;
 mod task;
 mod tenure;
 mod time;
+mod tool;
 mod trust;
 
 pub use actor::{Actor, Owner, Person, WorkloadId};
@@ -45,7 +46,7 @@ pub use grant::{Endpoint, Grant, HostPattern, Loan, May, Method, Reach};
 pub use graphql::{GraphqlAct, GraphqlKind};
 pub use id::{ApprovalId, BadId, LeaseId, RunId, TaskId, TriggerId};
 pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
-pub use name::{AgentName, BadName, CredentialName, ModelName, PartName, PipelineName, RepoName};
+pub use name::{AgentName, BadName, CredentialName, ModelName, PartName, PipelineName, RepoName, ServerName};
 pub use observed::{
     BadPattern, Cause, Declared, PathPattern, ProgramPattern, ProgramRun, SideEffects, Witnessed, Writing, Written,
 };
@@ -55,4 +56,5 @@ pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};
 pub use task::{Handed, Intent, Lineage, Task, Trigger, TriggerSource};
 pub use tenure::{Tenure, TenureChange, Vouchee};
 pub use time::{Duration, Time};
+pub use tool::{ToolName, ToolScope};
 pub use trust::{Autonomy, Risk, Sensitivity, Trust};

@@ -1,4 +1,4 @@
-//! Names people choose: agents, repositories, credentials and models. They end up in paths, branch names and policies, so they are narrow.
+//! Names people choose: agents, repositories, credentials, models and tool servers. They end up in paths, branch names and policies, so they are narrow.
 
 use std::fmt;
 
@@ -62,6 +62,26 @@ impl PartName {
         is_slug(text).then(|| Self(text.to_owned())).ok_or_else(|| BadName {
             text: text.chars().take(64).collect(),
             kind: "a stage's",
+            slash: "",
+        })
+    }
+
+    /// The name as the user wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A tool server the operator configured, for example `tracker`. It is a path component of the tool door.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerName(String);
+
+impl ServerName {
+    /// Reads a tool server's name.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        is_slug(text).then(|| Self(text.to_owned())).ok_or_else(|| BadName {
+            text: text.chars().take(64).collect(),
+            kind: "a tool server's",
             slash: "",
         })
     }
@@ -164,7 +184,7 @@ macro_rules! shown_as_text {
         }
     )*};
 }
-shown_as_text!(AgentName RepoName CredentialName ModelName PipelineName PartName);
+shown_as_text!(AgentName RepoName CredentialName ModelName PipelineName PartName ServerName);
 
 #[cfg(test)]
 mod tests {

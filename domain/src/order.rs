@@ -19,6 +19,7 @@ mod http;
 mod mint;
 mod model;
 mod secret;
+mod tool;
 mod work;
 
 /// Every order the factory knows, with the deed it leads to.
@@ -36,6 +37,7 @@ pub mod orders {
     pub use super::mint::{MintCredential, Minted};
     pub use super::model::{ModelAnswered, ModelCall, Tokens, ToolCall, ToolPassed};
     pub use super::secret::{MayBorrow, UseSecret};
+    pub use super::tool::{BrokeredCall, ToolAnswered};
     pub use super::work::{Ran, StartWork};
 }
 

@@ -9,7 +9,8 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use selvedge_domain::{
-    Ceiling, CredentialName, Endpoint, Grant, HostPattern, Loan, May, Method, ModelName, Reach, Time, Trust,
+    Ceiling, CredentialName, Endpoint, Grant, HostPattern, Loan, May, Method, ModelName, Reach, ServerName, Time,
+    ToolScope, Trust,
 };
 
 /// Few hosts, ports and paths, so that what is drawn is often comparable.
@@ -44,8 +45,12 @@ fn grant() -> impl Strategy<Value = Grant> {
     let models = btree_set("[mn]", 0..2).prop_map(|models| {
         models.iter().map(|model: &String| ModelName::parse(model).unwrap()).collect::<BTreeSet<_>>()
     });
-    (trust, may, reaches(), reaches(), audiences, btree_set(loan(), 0..3), models, 0_u64..4).prop_map(
-        |(trust, may, reach, may_ask, audiences, loans, models, until)| Grant {
+    let tools = btree_set(select(vec!["a", "b"]), 0..3).prop_map(|servers| {
+        let server = |name| ToolScope::List { server: ServerName::parse(name).unwrap() };
+        servers.into_iter().map(server).collect::<BTreeSet<_>>()
+    });
+    (trust, may, reaches(), reaches(), audiences, btree_set(loan(), 0..3), models, tools, 0_u64..4).prop_map(
+        |(trust, may, reach, may_ask, audiences, loans, models, tools, until)| Grant {
             trust,
             may: may.into_iter().collect(),
             reach,
@@ -53,6 +58,7 @@ fn grant() -> impl Strategy<Value = Grant> {
             audiences,
             loans,
             models,
+            tools,
             until: Time::from_millis(until),
         },
     )
@@ -79,6 +85,7 @@ fn narrowed() -> impl Strategy<Value = (Grant, Grant)> {
             audiences: wide.audiences.iter().filter(|_| keep()).cloned().collect(),
             loans: wide.loans.iter().filter(|_| keep()).map(|l| Loan { uses: narrow(&l.uses), ..l.clone() }).collect(),
             models: wide.models.iter().filter(|_| keep()).cloned().collect(),
+            tools: wide.tools.iter().filter(|_| keep()).cloned().collect(),
             until: Time::from_millis(wide.until.as_millis().saturating_sub(earlier)),
         };
         (wide, grant)
@@ -90,6 +97,7 @@ fn allowed(grant: &Grant) -> BTreeSet<String> {
     let mut allowed: BTreeSet<String> = grant.may.iter().map(|may| may.as_str().to_owned()).collect();
     allowed.extend(grant.audiences.iter().map(|audience| format!("audience {audience}")));
     allowed.extend(grant.models.iter().map(|model| format!("model {model}")));
+    allowed.extend(grant.tools.iter().map(|tool| format!("tool {tool:?}")));
     allowed.extend(Trust::ALL.iter().filter(|trust| **trust <= grant.trust).map(|trust| format!("trust {trust}")));
     allowed.extend((0..=grant.until.as_millis()).map(|at| format!("at {at}")));
     let paths = ["/", "/a", "/b", "/ab", "/a/a", "/a/b", "/ab/a", "/b/a", "/a/b/a", "/a/b/ab", "/b/b/b/b"];
@@ -150,7 +158,7 @@ proptest! {
         let [one, other, third] = [one, other, third].map(|grant| Ceiling::from(&grant));
         let means = |ceiling: &Ceiling| {
             let Ceiling { trust, may, reach, audiences, loans } = ceiling.clone();
-            allowed(&Grant { trust, may, reach, audiences, loans, until, may_ask: BTreeSet::new(), models: BTreeSet::new() })
+            allowed(&Grant { trust, may, reach, audiences, loans, until, may_ask: BTreeSet::new(), models: BTreeSet::new(), tools: BTreeSet::new() })
         };
         let meet = one.meet(&other);
         prop_assert!(one.contains(&meet) && other.contains(&meet), "{meet:?}");
@@ -188,7 +196,7 @@ proptest! {
         let covered = |reach: &Reach| {
             let grant = Grant {
                 trust: Trust::Observe, may: BTreeSet::new(), reach: [reach.clone()].into(), may_ask: BTreeSet::new(),
-                audiences: BTreeSet::new(), loans: BTreeSet::new(), models: BTreeSet::new(), until: Time::from_millis(0),
+                audiences: BTreeSet::new(), loans: BTreeSet::new(), models: BTreeSet::new(), tools: BTreeSet::new(), until: Time::from_millis(0),
             };
             allowed(&grant).into_iter().filter(|text| text.contains("example")).collect::<BTreeSet<_>>()
         };

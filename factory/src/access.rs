@@ -270,6 +270,7 @@ mod tests {
             reach,
             may_ask: [rule("/guide")].into(),
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             audiences: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(1_000),

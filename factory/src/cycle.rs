@@ -288,6 +288,7 @@ impl Factory<'_> {
             reach: agent.reach.clone(),
             may_ask: agent.may_ask.clone(),
             models: agent.models.clone(),
+            tools: agent.tools.clone(),
             audiences: agent.audiences.clone(),
             loans: agent.loans.clone(),
             until: self.clock.now().after(agent.attempt_at_most),

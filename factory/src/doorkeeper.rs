@@ -1,17 +1,20 @@
 //! The gatekeeper: answers every request at a run's doors through the funnel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use selvedge_authority::{ActError, Class, Code, Context, Denial, Entry, Funnel, Observation, Permit, Record, Stop};
-use selvedge_domain::orders::{
-    Delegate, GitServed, HttpAnswered, HttpRequest, Minted, ModelAnswered, ModelCall, PushGit, Pushed, ReadGit,
-    RequestAccess, ToolCall, ToolPassed, Widened,
+use selvedge_authority::{
+    ActError, Class, Code, Context, Denial, Entry, Funnel, Observation, Permit, Record, Stop, Verdict,
 };
-use selvedge_domain::{CredentialName, Duration, LeaseId, Order, RunId, TriggerId};
+use selvedge_domain::orders::{
+    BrokeredCall, Delegate, GitServed, HttpAnswered, HttpRequest, Minted, ModelAnswered, ModelCall, PushGit, Pushed,
+    ReadGit, RequestAccess, ToolAnswered, ToolCall, ToolPassed, Widened,
+};
+use selvedge_domain::{CredentialName, Duration, Field, LeaseId, Order, Reach, RunId, TriggerId};
 
 use crate::access::{Access, Asking, nothing_to_ask};
+use crate::beside::Beside;
 use crate::hold::Holds;
 use crate::identity::Lending;
 use crate::ports::{ChildWish, Doorkeeper, Holding, Unrenewed};
@@ -36,6 +39,7 @@ pub struct Gatekeeper<'a> {
     pub(crate) run: RunId,
     open: Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
     calls: Mutex<BTreeMap<u64, Permit<ModelCall>>>,
+    brokered: Mutex<BTreeMap<u64, Permit<BrokeredCall>>>,
     requests: AtomicU64,
     observations: AtomicU64,
     /// Whether a program of the sandbox was seen to read a sensitive file, and what is decided on from then on.
@@ -54,6 +58,7 @@ impl<'a> Gatekeeper<'a> {
             run: run.clone(),
             open: Mutex::default(),
             calls: Mutex::default(),
+            brokered: Mutex::default(),
             requests: AtomicU64::new(0),
             observations: AtomicU64::new(0),
             has_read: AtomicBool::new(false),
@@ -96,7 +101,7 @@ impl<'a> Gatekeeper<'a> {
         Ok(())
     }
 
-    fn hold<O: Order>(
+    pub(crate) fn hold<O: Order>(
         &self,
         open: &Mutex<BTreeMap<u64, Permit<O>>>,
         serial: u64,
@@ -152,17 +157,39 @@ impl Doorkeeper for Gatekeeper<'_> {
         (at_most > Duration::ZERO).then_some(self)
     }
 
-    fn answered(&self, serial: u64, answer: HttpAnswered) {
-        let permit = self.open.lock().ok().and_then(|mut open| open.remove(&serial));
-        if let Some(permit) = permit {
-            let outcome = match answer.status {
-                // What left has left, whether or not an answer came back.
-                0 if answer.request_bytes == 0 => Err(ActError::Transient("the upstream did not answer".to_owned())),
-                _ => Ok(answer),
-            };
-            // A deed that cannot be recorded shows as an open decision; the next decision fails on the same record.
-            let _unrecorded = self.funnel().close(permit, outcome);
+    fn call_server(&self, call: BrokeredCall) -> Result<(), Denial> {
+        let serial = call.serial;
+        self.count_request()?;
+        match self.funnel().open(call) {
+            Ok(permit) => self.hold(&self.brokered, serial, permit),
+            Err(stop) => Err(denial_of(stop)),
         }
+    }
+
+    fn server_answered(&self, serial: u64, answer: ToolAnswered) {
+        let permit = self.brokered.lock().ok().and_then(|mut open| open.remove(&serial));
+        if let Some(permit) = permit {
+            // A deed that cannot be recorded shows as an open decision; the next decision fails on the same record.
+            let _unrecorded = self.funnel().close(permit, Ok(answer));
+        }
+    }
+
+    fn shows(&self, call: &BrokeredCall) -> bool {
+        let mut described = call.describe();
+        for (name, fact) in &mut described.fields {
+            if *name == "kind" {
+                *fact = Field::from("offer");
+            }
+        }
+        matches!(self.funnel().foresee(call, &described), Verdict::Allow { .. })
+    }
+
+    fn answered(&self, serial: u64, answer: HttpAnswered) {
+        close(&self.funnel(), &self.open, serial, answer);
+    }
+
+    fn beside(&self, reach: BTreeSet<Reach>) -> Option<Box<dyn Doorkeeper + '_>> {
+        Beside::new(self, reach).map(|beside| Box::new(beside) as Box<dyn Doorkeeper>)
     }
 
     fn lend(&self, lease: &LeaseId, audience: &str) -> Result<Minted, Denial> {
@@ -275,6 +302,25 @@ impl Gatekeeper<'_> {
         };
         // What was seen and cannot be recorded is lost to the record, never to the fence: the act was refused already.
         let _unrecorded = self.funnel.journal.append(entry, Class::Observed);
+    }
+}
+
+/// Records what a request came to.
+pub(crate) fn close(
+    funnel: &Funnel<'_>,
+    open: &Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
+    serial: u64,
+    answer: HttpAnswered,
+) {
+    let permit = open.lock().ok().and_then(|mut open| open.remove(&serial));
+    if let Some(permit) = permit {
+        let outcome = match answer.status {
+            // What left has left, whether or not an answer came back.
+            0 if answer.request_bytes == 0 => Err(ActError::Transient("the upstream did not answer".to_owned())),
+            _ => Ok(answer),
+        };
+        // A deed that cannot be recorded shows as an open decision; the next decision fails on the same record.
+        let _unrecorded = funnel.close(permit, outcome);
     }
 }
 

@@ -5,6 +5,7 @@
 //! the real ones.
 
 mod access;
+mod beside;
 mod child;
 mod cycle;
 mod deliver;

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 pub use selvedge_authority::Clock;
 use selvedge_authority::{ActError, Code, Denial, Journal, JournalError, Observation, Permit, Stop};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, Delegate, EnqueueTask, GitServed, HttpAnswered, HttpRequest, MergeProposal, Merged,
-    MintCredential, Minted, ModelAnswered, ModelCall, OpenProposal, PushGit, Pushed, Ran, ReadGit, RequestAccess,
-    StartWork, ToolCall, Widened,
+    AdmitTask, BrokeredCall, CheckTree, Delegate, EnqueueTask, GitServed, HttpAnswered, HttpRequest, MergeProposal,
+    Merged, MintCredential, Minted, ModelAnswered, ModelCall, OpenProposal, PushGit, Pushed, Ran, ReadGit,
+    RequestAccess, StartWork, ToolAnswered, ToolCall, Widened,
 };
 use selvedge_domain::{
     AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Declared, Digest, Duration,
     Handed, Intent, LeaseId, Loan, May, ModelName, Owner, PartName, PipelineName, ProposalNumber, Reach, RepoName, Run,
-    RunId, Sensitivity, Task, Tenure, Time, TreeId, Trigger, TriggerId, Trust, Verified,
+    RunId, Sensitivity, Task, Tenure, Time, ToolScope, TreeId, Trigger, TriggerId, Trust, Verified,
 };
 
 use crate::access::{Access, nothing_to_ask};
@@ -97,6 +97,8 @@ pub struct Agent {
     pub may_ask: BTreeSet<Reach>,
     /// Models it may have answer.
     pub models: BTreeSet<ModelName>,
+    /// Tools of brokered servers it may list and call.
+    pub tools: BTreeSet<ToolScope>,
     /// For whom it may have an identity.
     pub audiences: BTreeSet<String>,
     /// Credentials its doors may use for it.
@@ -318,6 +320,31 @@ pub trait Doorkeeper: Sync {
         None
     }
 
+    /// May this go to a tool server? The caller sends it only on `Ok`, and then reports with [`Self::server_answered`]. Nothing does by a
+    /// doorkeeper that does not say how.
+    fn call_server(&self, call: BrokeredCall) -> Result<(), Denial> {
+        let _uncalled = call;
+        Err(no_tools())
+    }
+
+    /// The call of a tool server with this serial number came to this.
+    fn server_answered(&self, serial: u64, answer: ToolAnswered) {
+        let _uncalled = (serial, answer);
+    }
+
+    /// Is the agent shown this tool? Nothing follows from it but that.
+    fn shows(&self, call: &BrokeredCall) -> bool {
+        let _unshown = call;
+        false
+    }
+
+    /// Whoever answers for the sandbox of a tool server that works for this run: its requests, within this reach, and nothing else. None
+    /// by a doorkeeper that does not say who.
+    fn beside(&self, reach: BTreeSet<Reach>) -> Option<Box<dyn Doorkeeper + '_>> {
+        let _unanswered = reach;
+        None
+    }
+
     /// Makes a credential anew for a door that has one of it that is about to end, under a lease of its own. The secret stays
     /// with the lender, to be fetched for the door; the lease before is the caller's to [retire](Self::retire). Nothing is
     /// renewed by a doorkeeper that does not say how.
@@ -354,6 +381,12 @@ pub trait Doorkeeper: Sync {
 /// What a sandbox without a model is told.
 fn no_model() -> Denial {
     let next_step = "this sandbox has no model to ask; work without one".to_owned();
+    Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step }
+}
+
+/// What a sandbox without tool servers is told.
+fn no_tools() -> Denial {
+    let next_step = "this sandbox has no tool servers; work without one".to_owned();
     Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step }
 }
 
@@ -408,7 +441,17 @@ impl Agent {
         let own = Ceiling { trust, may: self.may, reach: self.reach, audiences: self.audiences, loans: self.loans };
         let Ceiling { trust, may, reach, audiences, loans } = own.meet(&handed.ceiling);
         // A child asks for no more than it was handed (E7).
-        Self { trust, may, reach, audiences, loans, may_ask: BTreeSet::new(), models: BTreeSet::new(), ..self }
+        Self {
+            trust,
+            may,
+            reach,
+            audiences,
+            loans,
+            may_ask: BTreeSet::new(),
+            models: BTreeSet::new(),
+            tools: BTreeSet::new(),
+            ..self
+        }
     }
 
     /// How far this agent may go for this trigger: the lower of what was granted and what its lineage allows.

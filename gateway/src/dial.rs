@@ -239,6 +239,7 @@ mod tests {
             tokens: None,
             asking: None,
             model: None,
+            tools: None,
             graphql: Vec::new(),
             limits: Limits::default(),
             budgets: std::collections::BTreeMap::new(),

@@ -11,6 +11,7 @@ mod identity;
 mod link;
 mod model;
 mod model_openai;
+mod tools;
 
 /// Whether the bytes were read. Panics where a promise about what was read is broken.
 pub type Promise = fn(&[u8]) -> bool;
@@ -48,6 +49,8 @@ pub const TARGETS: &[(&str, Promise)] = &[
     ("responses_answer", model_openai::responses_answer),
     ("responses_request", model_openai::responses_request),
     ("to_door", link::to_door),
+    ("tool_description", tools::description),
+    ("tool_message", tools::message),
 ];
 
 /// Looks at `bytes` as the fuzz target of this name does.

@@ -9,9 +9,9 @@ pub(crate) mod budget;
 pub(crate) mod certificates;
 mod connection;
 pub mod credentials;
-mod entry;
+pub(crate) mod entry;
 pub mod fields;
-mod lend;
+pub(crate) mod lend;
 pub mod path;
 pub(crate) mod peer;
 pub(crate) mod refusal;
@@ -35,6 +35,7 @@ use crate::loan::Loans;
 use crate::model::door::ModelDoor;
 use crate::protocol::{Limits, ListenerKind};
 use crate::scope::Scope;
+use crate::tools::door::ToolDoor;
 use budget::Budgets;
 use certificates::RunAuthority;
 use connection::Connection;
@@ -63,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) asking: Option<Endpoint>,
     /// The model it may have answer, if there is one.
     pub(crate) model: Option<ModelDoor>,
+    /// The tool servers it may ask, if there are any.
+    pub(crate) tools: Option<ToolDoor>,
     /// Where GraphQL is spoken.
     pub(crate) graphql: Vec<GraphqlService>,
     pub(crate) authority: RunAuthority,
@@ -101,7 +104,9 @@ async fn serve_client(client: TcpStream, kind: ListenerKind, context: Arc<Contex
         | ListenerKind::Dns
         | ListenerKind::Identity
         | ListenerKind::GitRequest
-        | ListenerKind::GitAnswer => Entry::Proxy,
+        | ListenerKind::GitAnswer
+        | ListenerKind::ToolInput
+        | ListenerKind::ToolOutput => Entry::Proxy,
     };
     Connection { context, client: Peer::new(client), entry, server: None }.serve().await;
 }

@@ -28,6 +28,7 @@ mod protocol;
 mod roots;
 mod scope;
 pub mod tokens;
+pub mod tools;
 mod wire;
 
 pub use dial::proxy::{ProxyLogin, UpstreamProxy};

@@ -24,6 +24,9 @@ use crate::loan::Loans;
 use crate::model::door::ModelDoor;
 use crate::protocol::{Hello, Lease, ListenerKind};
 use crate::scope::Scope;
+use crate::tools::door::ToolDoor;
+use crate::tools::over_pipe::Pipes;
+use crate::tools::wanted::ToolHost;
 use crate::wire::descriptors::{self, PassError};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
 use crate::wire::message::{BadMessage, FromDoor, ToDoor, WireHello};
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
 
 struct Prepared {
     context: Context,
+    tools: Option<ToolHost>,
     messages: tokio::sync::mpsc::Receiver<FromDoor>,
     listeners: Vec<(ListenerKind, OwnedFd)>,
     lease: Lease,
@@ -114,6 +118,8 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
         tokens,
         asking,
         model,
+        // Its pipes are taken up once the runtime is there.
+        tools: None,
         graphql,
         authority,
         dialer,
@@ -121,7 +127,7 @@ fn prepare(hello: WireHello, channel: &mut UnixStream) -> Result<Prepared, DoorE
         budgets,
         whole_bodies,
     };
-    Ok(Prepared { context, messages, listeners, lease: hello.lease })
+    Ok(Prepared { context, tools: hello.tools, messages, listeners, lease: hello.lease })
 }
 
 fn serve(prepared: Prepared, channel: UnixStream) -> Result<(), DoorError> {
@@ -135,7 +141,9 @@ fn serve(prepared: Prepared, channel: UnixStream) -> Result<(), DoorError> {
 }
 
 async fn serve_until_closed(prepared: Prepared, channel: UnixStream) -> Result<(), DoorError> {
-    let Prepared { context, mut messages, listeners, lease } = prepared;
+    let Prepared { mut context, tools, mut messages, mut listeners, lease } = prepared;
+    let pipes = Pipes::of(&mut listeners).map_err(DoorError::Channel)?;
+    context.tools = tools.map(|host| ToolDoor::new(host, pipes));
     channel.set_nonblocking(true).map_err(DoorError::Channel)?;
     let channel = tokio::net::UnixStream::from_std(channel).map_err(DoorError::Channel)?;
     let (reader, writer) = channel.into_split();
@@ -163,8 +171,8 @@ async fn serve_until_closed(prepared: Prepared, channel: UnixStream) -> Result<(
 
 fn listen(kind: ListenerKind, listener: OwnedFd, context: &Arc<Context>) -> std::io::Result<()> {
     match kind {
-        // A lane is no listener, and was taken out of them.
-        ListenerKind::GitRequest | ListenerKind::GitAnswer => {}
+        // Lanes and pipes are no listeners, and were taken out of them.
+        ListenerKind::GitRequest | ListenerKind::GitAnswer | ListenerKind::ToolInput | ListenerKind::ToolOutput => {}
         ListenerKind::Dns => {
             let socket = UdpSocket::from(listener);
             socket.set_nonblocking(true)?;

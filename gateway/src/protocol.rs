@@ -14,6 +14,7 @@ use crate::graphql::GraphqlService;
 use crate::http::request::REQUEST_HEAD_BYTES_MAX;
 use crate::loan::{Loan, SECRET_BYTES_MAX};
 use crate::model::wanted::ModelHost;
+use crate::tools::wanted::ToolHost;
 
 /// Everything a door is told at its start; it reads nothing else.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Hello {
     pub asking: Option<Asking>,
     /// The model it may have answer, if there is one.
     pub model: Option<ModelHost>,
+    /// The tool servers it may ask, if there are any.
+    pub tools: Option<ToolHost>,
     /// Where GraphQL is spoken, and what may be asked of it there.
     pub graphql: Vec<GraphqlService>,
     /// How much may pass.
@@ -224,6 +227,8 @@ pub enum Layer {
     Git,
     /// A call of a model, or its answer.
     Model,
+    /// A call of a tool server, or its answer.
+    Tools,
 }
 
 /// A fence a door stands behind.
@@ -254,4 +259,8 @@ pub enum ListenerKind {
     GitRequest,
     /// A file too: what a client of git is answered.
     GitAnswer,
+    /// A pipe: what a tool server reads. Each has its output.
+    ToolInput,
+    /// A pipe too: what a tool server writes.
+    ToolOutput,
 }

@@ -9,6 +9,7 @@ use selvedge_domain::{Endpoint, HostPattern, Method, Reach};
 use crate::danger;
 use crate::dial::proxy::UpstreamProxy;
 use crate::protocol::Hello;
+use crate::tools::wanted::ServerWay;
 
 /// Synthetic addresses are `127.1.0.1` and on: a /16 of loopback that nothing else uses. It bounds the hosts of a grant.
 const SYNTHETIC_FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
@@ -23,8 +24,8 @@ pub(crate) struct Scope {
     dangers: Vec<danger::Upstream>,
     /// What this door answers for itself; never dialled.
     own: Vec<Endpoint>,
-    /// Where a model listens, which no request but the model door's own goes to.
-    model_port: Option<u16>,
+    /// Where a model and tool servers listen, which no request but their own door's goes to.
+    own_ports: BTreeSet<u16>,
     proxy_port: Option<u16>,
 }
 
@@ -47,7 +48,9 @@ impl Scope {
         let git = hello.git.as_ref().map(|git| git.endpoint.clone());
         let (asked_at, within) = hello.asking.clone().map(|asking| (asking.endpoint, asking.within)).unzip();
         let model = hello.model.as_ref().map(|model| model.endpoint.clone());
-        let own: Vec<Endpoint> = git.into_iter().chain(hello.tokens.clone()).chain(asked_at).chain(model).collect();
+        let tools = hello.tools.as_ref().map(|tools| tools.endpoint.clone());
+        let own = git.into_iter().chain(hello.tokens.clone()).chain(asked_at).chain(model).chain(tools);
+        let own: Vec<Endpoint> = own.collect();
         let granted = hello.reach.iter().map(|reach| &reach.endpoint);
         let hosts: BTreeSet<_> = granted.chain(&own).map(|endpoint| endpoint.host.clone()).collect();
         let mut addresses = SYNTHETIC_FIRST.to_bits()..=SYNTHETIC_LAST.to_bits();
@@ -57,7 +60,7 @@ impl Scope {
             within: within.unwrap_or_default(),
             dangers: hello.dangers.clone(),
             own,
-            model_port: hello.model.as_ref().map(|model| model.upstream.port),
+            own_ports: own_ports(hello),
             proxy_port: hello.proxy.as_ref().map(|proxy| proxy.port),
         }
     }
@@ -68,7 +71,7 @@ impl Scope {
         let proxy_port = proxy.map(|proxy| proxy.port);
         let addresses = SYNTHETIC_FIRST.to_bits()..=SYNTHETIC_LAST.to_bits();
         let granted = Granted { reach: vec![reach], names: BTreeMap::new(), addresses }.into();
-        Self { granted, within: Vec::new(), dangers, own: Vec::new(), model_port: None, proxy_port }
+        Self { granted, within: Vec::new(), dangers, own: Vec::new(), own_ports: BTreeSet::new(), proxy_port }
     }
 
     /// Adds a rule that the run asked for and was given. The door checks again that it could be asked for.
@@ -121,10 +124,22 @@ impl Scope {
     pub(crate) fn ports(&self) -> BTreeSet<u16> {
         let granted = self.granted();
         let reach = granted.reach.iter().chain(&self.within);
-        let reached =
-            reach.map(|reach| reach.endpoint.port).chain(self.model_port).filter(|_| self.proxy_port.is_none());
+        let reached = reach
+            .map(|reach| reach.endpoint.port)
+            .chain(self.own_ports.iter().copied())
+            .filter(|_| self.proxy_port.is_none());
         reached.chain(self.proxy_port).chain(self.dangers.iter().map(|upstream| upstream.port)).collect()
     }
+}
+
+/// Ports of what is asked through a door of its own.
+fn own_ports(hello: &Hello) -> BTreeSet<u16> {
+    let servers = hello.tools.iter().flat_map(|tools| &tools.servers);
+    let listens = servers.filter_map(|server| match &server.way {
+        ServerWay::Http { upstream, .. } => Some(upstream.port),
+        ServerWay::Pipes | ServerWay::Factory => None,
+    });
+    hello.model.iter().map(|model| model.upstream.port).chain(listens).collect()
 }
 
 #[cfg(test)]

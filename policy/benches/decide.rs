@@ -144,6 +144,7 @@ impl Asked {
             audiences: BTreeSet::new(),
             may_ask: BTreeSet::new(),
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             loans: BTreeSet::new(),
             until: Time::from_millis(0),
         };

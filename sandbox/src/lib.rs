@@ -36,7 +36,7 @@ mod tool;
 
 pub use collect::{ChangeSet, CollectError, CollectLimits, Ignored};
 pub use driver::{Listeners, NativeDriver, Setup};
-pub use live::{Dead, Ended, Event, Exit, Killer, Limit, Sandbox, Stream};
+pub use live::{Dead, Ended, Event, Exit, Handed, Killer, Limit, Sandbox, Stream};
 pub use owner::{DOOR_ID, HOST_IDS};
 pub use place::{Access, Bind, File, Input, Level, Limits, Network, OBSERVED_FILES_MAX, Observe, Place, Workspace};
 pub use probe::{Report, Row};

@@ -16,7 +16,7 @@ use crate::collect::{self, ChangeSet, CollectError, CollectLimits, Ignored};
 use crate::control::Control;
 use crate::driver::{DEATH_MAX, Listeners};
 use crate::footprint::Footprint;
-use crate::place::{Level, Limits, Place};
+use crate::place::{Input, Level, Limits, Place};
 use crate::reads::Reads;
 use crate::streams::{Streams, read_some};
 
@@ -108,6 +108,15 @@ pub enum Limit {
     Disk,
 }
 
+/// The other ends of a program's input and output. They do not block.
+#[derive(Debug)]
+pub struct Handed {
+    /// What it reads.
+    pub to: OwnedFd,
+    /// What it writes.
+    pub from: OwnedFd,
+}
+
 /// A sandbox that is certainly dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dead {
@@ -129,6 +138,8 @@ pub struct Sandbox {
     reads: Option<Reads>,
     pristine: Option<std::path::PathBuf>,
     limits: Limits,
+    /// Whether its input and output are still to be given away.
+    is_handed: bool,
     level: Level,
     released: Option<Instant>,
     dead: bool,
@@ -151,7 +162,7 @@ impl Sandbox {
     ) -> Self {
         let killer = Killer(Arc::new(Target { group: footprint.group.clone(), handle, told: AtomicBool::new(false) }));
         let pristine = place.workspace.as_ref().map(|workspace| workspace.pristine.clone());
-        let limits = place.limits;
+        let (limits, is_handed) = (place.limits, matches!(place.stdin, Input::Handed));
         Self {
             footprint,
             control,
@@ -163,6 +174,7 @@ impl Sandbox {
             reads,
             pristine,
             limits,
+            is_handed,
             level,
             released: None,
             dead: false,
@@ -193,6 +205,17 @@ impl Sandbox {
     /// Where it is told which of the observed files it read: once, before the release.
     pub fn reads(&mut self) -> Option<Reads> {
         self.reads.take()
+    }
+
+    /// Our ends of its input and output, for a place that has [`crate::Input::Handed`]: once, before the release. What it then writes is
+    /// no event, and no limit here counts it.
+    pub fn handed(&mut self) -> Option<Handed> {
+        if !self.is_handed || self.released.is_some() {
+            return None;
+        }
+        self.is_handed = false;
+        let (to, from) = (self.streams.input.take()?, self.streams.output.take()?);
+        Some(Handed { to, from })
     }
 
     /// Lets the program run. Every door must listen by now.

@@ -64,6 +64,9 @@ pub enum Input {
     Bytes(Vec<u8>),
     /// What this file holds from where it stands. The program gets this very descriptor, so open it for reading only.
     File(Arc<std::fs::File>),
+    /// What somebody else writes, who reads its output, too: [`crate::Sandbox::handed`] gives the other ends away, and nobody here reads
+    /// any of it. If they are never given away, its input is at its end.
+    Handed,
 }
 
 impl Default for Input {

@@ -30,6 +30,10 @@ impl Streams {
                 let (theirs, ours) = pipe()?;
                 (theirs, (!bytes.is_empty()).then_some(ours), bytes.clone())
             }
+            Input::Handed => {
+                let (theirs, ours) = pipe()?;
+                (theirs, Some(ours), Vec::new())
+            }
         };
         let (our_output, their_output) = pipe()?;
         let (our_error, their_error) = pipe()?;

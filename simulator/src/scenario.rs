@@ -173,6 +173,7 @@ fn agent(name: &str, intent: Intent) -> Agent {
         }]),
         may_ask: BTreeSet::new(),
         models: BTreeSet::new(),
+        tools: BTreeSet::new(),
         loans: BTreeSet::new(),
         audiences: BTreeSet::new(),
         level: "full".to_owned(),

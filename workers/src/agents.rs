@@ -77,6 +77,8 @@ pub struct Job<'a> {
     pub placeholder: &'a str,
     /// Where the repository lies.
     pub workspace: &'a str,
+    /// Servers whose tools it has, each with where it is asked.
+    pub servers: &'a [(String, String)],
 }
 
 /// How a program is called.

@@ -74,6 +74,7 @@ impl Reader<'_> {
                     may_ask: BTreeSet::new(),
                     loans: BTreeSet::new(),
                     models: BTreeSet::new(),
+                    tools: BTreeSet::new(),
                     level: String::new(),
                     attempt_at_most: LASTS_AT_MOST,
                     tenure: Tenure::Active,

@@ -4,6 +4,7 @@ pub(super) mod aws;
 pub(super) mod effects;
 pub(super) mod federation;
 pub(super) mod forge;
+pub(super) mod mcp;
 pub(super) mod pipeline;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,9 @@ pub(crate) struct File {
     /// Models that agents may have answer, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) model: BTreeMap<String, Model>,
+    /// Servers of tools that are brokered for agents, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) mcp: BTreeMap<String, mcp::Server>,
     /// How doors and couriers leave.
     #[serde(skip_serializing_if = "Network::is_empty")]
     pub(crate) network: Network,
@@ -187,6 +191,9 @@ pub(crate) struct Agent {
     /// The model it may have answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<String>,
+    /// Tool servers it may ask, each as `<server>` for all of its tools that were taken on, or `<server>:<tool>` for one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mcp: Vec<String>,
     /// What its model, the tokens it hands on and its children may spend in all, for each run: `"5 USD"`, in the unit that prices are in;
     /// a bare number is millionths of it.
     #[serde(default, skip_serializing_if = "Budget::is_zero")]
@@ -480,6 +487,7 @@ impl Agent {
             reach: Vec::new(),
             may_ask: Vec::new(),
             model: None,
+            mcp: Vec::new(),
             credentials: Vec::new(),
             audiences: Vec::new(),
             budget: Budget::default(),

@@ -136,7 +136,7 @@ impl Reader<'_> {
     }
 
     /// `https://host[:port][/path]`.
-    fn upstream(&self, key: &str, text: &str) -> Result<(Endpoint, String), ConfigError> {
+    pub(super) fn upstream(&self, key: &str, text: &str) -> Result<(Endpoint, String), ConfigError> {
         let read = || {
             let rest = text.strip_prefix("https://")?;
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));

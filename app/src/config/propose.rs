@@ -174,6 +174,7 @@ fn remediator(owner: &str) -> Agent {
         reach: words(&["cargo:read"]),
         may_ask: Vec::new(),
         model: None,
+        mcp: Vec::new(),
         credentials: Vec::new(),
         audiences: Vec::new(),
         budget: Budget::default(),

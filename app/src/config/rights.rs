@@ -35,6 +35,8 @@ pub(crate) enum What {
     Credential(CredentialName),
     /// To have this model answer.
     Model(ModelName),
+    /// To call the tools of a server, or one of them: `<server>` or `<server>:<tool>`.
+    Tools(String),
 }
 
 impl Reader<'_> {
@@ -67,6 +69,7 @@ impl Reader<'_> {
         if let Some(word) = &agent.model {
             rights.extend(ModelName::parse(word).map(|name| right("model", word, What::Model(name))));
         }
+        rights.extend(agent.mcp.iter().map(|word| right("mcp", word, What::Tools(word.clone()))));
         Ok(rights)
     }
 }

@@ -88,6 +88,7 @@ impl Reader<'_> {
                 audiences: BTreeSet::new(),
                 may_ask: BTreeSet::new(),
                 models: BTreeSet::new(),
+                tools: BTreeSet::new(),
                 loans: [Loan { credential: of.clone(), uses: reach.clone() }].into(),
                 level: String::new(),
                 attempt_at_most: LASTS_AT_MOST,

@@ -210,6 +210,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         reach: Vec::new(),
         may_ask: Vec::new(),
         model: None,
+        mcp: Vec::new(),
         credentials: Vec::new(),
         audiences: Vec::new(),
         budget: crate::config::Budget::default(),

@@ -175,8 +175,9 @@ pub(super) fn output(
     each: &mut dyn FnMut(&Reply),
 ) -> Result<Value, CliError> {
     let run = find(keeper, run)?.id;
-    for purpose in PURPOSES {
-        let mut reel = Reel::new(keeper.works.tape_path(&run, purpose));
+    let purposes = PURPOSES.iter().map(|purpose| (*purpose).to_owned());
+    for purpose in purposes.chain(keeper.works.tool_tapes(&run)) {
+        let mut reel = Reel::new(keeper.works.tape_path(&run, &purpose));
         loop {
             let frames = reel.read_on().map_err(|error| {
                 CliError::new(Kind::State, format!("cannot read what the programs of {run} wrote: {error}"))
@@ -186,7 +187,7 @@ pub(super) fn output(
                 break;
             }
             for (_, bytes) in frames {
-                each(&Reply::Kept { purpose: purpose.to_owned(), bytes });
+                each(&Reply::Kept { purpose: purpose.clone(), bytes });
             }
         }
     }
@@ -306,6 +307,7 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
         format!("with credential `{}`, which a door puts in and it never sees: {}", loan.credential, loan.uses)
     }));
     can_reach.extend(super::budget::words(&config, found));
+    can_reach.extend(super::ask_tools::words(&config, found));
     can_reach.extend(
         agent.may_ask.iter().map(|rule| format!("if it asks and that is allowed, until its attempt is over: {rule}")),
     );

@@ -91,7 +91,8 @@ impl Census<'_> {
                 | What::Asking(_)
                 | What::Audience(_)
                 | What::Credential(_)
-                | What::Model(_) => (*last, config.agent.trust),
+                | What::Model(_)
+                | What::Tools(_) => (*last, config.agent.trust),
             };
             let is_used = last.is_some() && enough == config.agent.trust;
             let last_used = last.map(|at| at.to_string());

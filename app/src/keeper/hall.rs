@@ -150,6 +150,7 @@ impl Keeper {
             Request::Log => super::ask_look::log(self, listener, each),
             Request::Proposals => super::ask_look::proposals(self, each),
             Request::Agents => super::ask_agents::list(self, each),
+            Request::Tools => super::ask_tools::list(self, each),
             Request::InstallAgent { name } => super::ask_agents::install(self, name, uid, listener, each),
             Request::Credentials => super::ask_credentials::list(self, uid, listener, each),
             Request::Identities { days } => super::ask_identities::list(self, *days, uid, listener, each),

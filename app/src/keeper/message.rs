@@ -57,6 +57,8 @@ pub(crate) enum Request {
     Can { agent: String },
     /// List agents.
     Agents,
+    /// List tool servers.
+    Tools,
     /// Install a coding agent.
     InstallAgent { name: String },
     /// List credentials.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_authority::{Entry, KeyChange, Record, Verdict};
 use selvedge_domain::{
     Actor, AgentName, CredentialName, Description, Event, LeaseEvent, LeaseId, LeaseState, Method, ModelName, Reach,
-    ResourceKind, RunId, Time, TriggerId, TriggerSource, Trust, Verb,
+    ResourceKind, RunId, ServerName, Time, TriggerId, TriggerSource, Trust, Verb,
 };
 
 use super::hall::Keeper;
@@ -192,7 +192,7 @@ impl Usage {
     fn allowed(&mut self, config: &Config, order: &Description, entry: &Entry) {
         let used = credential_used(order);
         if let Some(name) = &used
-            && matches!(order.verb, Verb::HttpRequest | Verb::ModelCall)
+            && matches!(order.verb, Verb::HttpRequest | Verb::ModelCall | Verb::ToolCall)
         {
             self.carried(config, name, order, entry.at);
         }
@@ -225,9 +225,12 @@ impl Usage {
         if at >= self.since {
             let model = order.text("model").and_then(|name| ModelName::parse(name).ok());
             let model = model.and_then(|name| config.models.get(&name)).filter(|_| order.verb == Verb::ModelCall);
-            let is_made = |uses: &&Reach| match model {
-                Some(model) => model.loans().any(|loan| uses.contains(&loan.uses)),
-                None => covers(uses, order),
+            let server = order.text("server").and_then(|name| ServerName::parse(name).ok());
+            let server = server.and_then(|name| config.servers.get(&name)).filter(|_| order.verb == Verb::ToolCall);
+            let is_made = |uses: &&Reach| match (model, server) {
+                (Some(model), _) => model.loans().any(|loan| uses.contains(&loan.uses)),
+                (None, Some(server)) => server.loan().is_some_and(|loan| uses.contains(&loan.uses)),
+                (None, None) => covers(uses, order),
             };
             let made = configured.uses.iter().filter(is_made);
             seen.uses.extend(made.map(|uses| (uses.clone(), at)));
@@ -283,7 +286,18 @@ fn uses(right: &Right, order: &Description, credential: Option<&CredentialName>)
         }
         What::Credential(name) => order.verb == Verb::HttpRequest && credential == Some(name),
         What::Model(name) => order.verb == Verb::ModelCall && order.text("model") == Some(name.as_str()),
+        What::Tools(word) => order.verb == Verb::ToolCall && calls(word, order),
     }
+}
+
+/// Whether a tool of this server was called, or this one.
+fn calls(word: &str, order: &Description) -> bool {
+    let is_call = order.text("kind") == Some("brokered");
+    is_call
+        && match word.split_once(':') {
+            None => order.text("server") == Some(word),
+            Some((server, tool)) => order.text("server") == Some(server) && order.text("tool") == Some(tool),
+        }
 }
 
 /// Whether a run asked for a child, rather than left something for later.

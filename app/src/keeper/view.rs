@@ -310,6 +310,7 @@ fn done(deed: &Deed) -> String {
         Deed::GitServed(served) => format!("{} bytes of history", served.response_bytes),
         Deed::Pushed(pushed) => format!("its branch is at {}", pushed.commit),
         Deed::ToolPassed => "the agent was given the call".to_owned(),
+        Deed::ToolAnswered(answer) => format!("{}, {} bytes", answer.code, answer.answer_bytes),
         Deed::ModelAnswered(answer) => {
             let estimated = if answer.is_estimated { ", estimated" } else { "" };
             let Tokens { input, cached, cache_write, output, .. } = answer.tokens;

@@ -15,6 +15,7 @@ use super::Works;
 use super::door::{Behalf, HasIdentity};
 use super::model::ModelDesk;
 use super::repositories::{permanent, transient};
+use super::tools::ToolDesk;
 use super::workplace::{Inside, status_of, told};
 use crate::config::INSTALL;
 
@@ -49,7 +50,13 @@ impl Works {
     }
 
     /// Adds to a place what a coding agent needs for a task.
-    pub(super) fn place_for_agent(&self, adapter: &Adapter, model: &ModelDesk, task: &Task) -> Result<Place, ActError> {
+    pub(super) fn place_for_agent(
+        &self,
+        adapter: &Adapter,
+        model: &ModelDesk,
+        tools: Option<&ToolDesk>,
+        task: &Task,
+    ) -> Result<Place, ActError> {
         let next = format!("`selvedge agents install {}` does that", adapter.name);
         let known = self.installed(adapter).map_err(transient)?;
         let known = known.ok_or_else(|| permanent(format!("{} is not installed; {next}", adapter.name)))?;
@@ -62,12 +69,14 @@ impl Works {
             return Err(permanent(format!("the installed {} {because}; {next} anew", adapter.name)));
         }
         let placeholder = format!("selvedge-{:016x}{:016x}", self.draw(), self.draw());
+        let servers = tools.map(ToolDesk::places).unwrap_or_default();
         let job = Job {
             prompt: &self.prompt_of(task)?,
             model: model.asked(),
             door: &ModelDesk::url(),
             placeholder: &placeholder,
             workspace: selvedge_jail::WORKSPACE,
+            servers: &servers,
         };
         let furnishing = adapter.furnish(&job, std::env::consts::ARCH).ok_or_else(|| no_program(adapter))?;
         let mut place = self.furnished_for(furnishing);

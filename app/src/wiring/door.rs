@@ -33,6 +33,8 @@ use super::model::ModelDesk;
 use super::narrowed::{Narrowed, danger_narrowed, narrowed};
 use super::send::Chain;
 use super::tokens::TokenDesk;
+use super::tool_rooms::ToolRooms;
+use super::tools::ToolDesk;
 use super::witness::Witness;
 use crate::config::{Config, CredentialConfig, Danger};
 
@@ -91,6 +93,8 @@ pub(super) struct Desks<'a> {
     pub(super) model: Option<&'a ModelDesk>,
     /// Who sees what it does, where somebody looks.
     pub(super) witness: Option<&'a Witness>,
+    /// The tool servers it may ask.
+    pub(super) tools: Option<&'a ToolDesk>,
 }
 
 /// On whose behalf a door is open.
@@ -119,19 +123,23 @@ impl Works {
         behalf: &Behalf,
         reach: Vec<Reach>,
         lending: Lent,
-        Desks { git, tokens, access, model, .. }: Desks<'_>,
+        Desks { git, tokens, access, model, tools, .. }: Desks<'_>,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
         let asking = access.map(AccessDesk::asking).transpose()?;
         let model = model.map(ModelDesk::host).transpose()?;
+        let servers: Vec<Endpoint> = tools.iter().flat_map(|tools| tools.upstreams()).cloned().collect();
+        let tools = tools.map(ToolDesk::host).transpose()?;
         let askable = asking.iter().flat_map(|asking| &asking.within);
+        let reached = reach.iter().chain(askable.clone()).map(|reach| &reach.endpoint.host);
+        let hosts = reached.chain(servers.iter().map(|server| &server.host));
         let chain = self.chain_of(&behalf.run)?;
-        let budgets = chain.left(&config.send, reach.iter().chain(askable.clone()));
+        let budgets = chain.left(&config.send, hosts);
         let endpoints = reach.iter().chain(askable).map(|reach| &reach.endpoint);
         let hello = Hello {
             run: behalf.run.clone(),
-            dangers: dangers(&config, endpoints.chain(model.iter().map(|model| &model.upstream))),
+            dangers: dangers(&config, endpoints.chain(model.iter().map(|model| &model.upstream)).chain(&servers)),
             reach,
             roots_pem: self.roots_pem.clone(),
             ca_common_name: format!("selvedge {}", behalf.run),
@@ -142,6 +150,7 @@ impl Works {
             tokens: tokens.map(TokenDesk::place).transpose()?,
             asking,
             model,
+            tools,
             graphql: config.graphql.clone(),
             limits: Limits::default(),
             budgets,
@@ -257,7 +266,13 @@ pub(crate) fn dangers_for<'a>(config: &Config, reach: impl Iterator<Item = &'a R
 
 impl OpenDoor {
     /// Gives the door its listeners. What it is not given is closed when the listeners are dropped.
-    pub(super) fn attach(&self, behalf: &Behalf, git: Option<&GitDesk>, listeners: &Listeners) -> Result<(), ActError> {
+    pub(super) fn attach(
+        &self,
+        behalf: &Behalf,
+        git: Option<&GitDesk>,
+        rooms: &ToolRooms,
+        listeners: &Listeners,
+    ) -> Result<(), ActError> {
         let mut pairs = vec![
             (ListenerKind::Proxy, listeners.http.as_fd()),
             (ListenerKind::Dns, listeners.dns.as_fd()),
@@ -268,6 +283,7 @@ impl OpenDoor {
             pairs.push((ListenerKind::Identity, listeners.identity.as_fd()));
         }
         pairs.extend(git.into_iter().flat_map(GitDesk::descriptors));
+        pairs.extend(rooms.descriptors());
         self.door.attach(&pairs).map_err(|error| ActError::Transient(error.to_string()))
     }
 
@@ -460,6 +476,22 @@ impl Judge for Desk<'_> {
                 return given;
             }
         }
+        if let Some(tools) = self.desks.tools {
+            let given = match &wanted {
+                Wanted::Server(ask) => Some(tools.ask(self.doors, self.serials_from, ask.clone())),
+                Wanted::ServerDone(done) => Some(tools.done(self.doors, self.serials_from, done.clone())),
+                Wanted::Shown { server } => Some(tools.shown(self.doors, server)),
+                Wanted::NotTakenOn(tool) => Some(tools.note(self.doors, tool)),
+                Wanted::Words { words, is_proposal } => Some(tools.say(words.clone(), *is_proposal)),
+                _ => None,
+            };
+            if let Some(given) = given {
+                if matches!(given, Given::Denied { .. }) {
+                    self.denied(1);
+                }
+                return given;
+            }
+        }
         match self.behalf.identity {
             HasIdentity::Yes => self.works.identify(self.behalf, self.doors, wanted),
             HasIdentity::No => Given::Denied {
@@ -488,6 +520,7 @@ impl Judge for Desk<'_> {
             Layer::Identity => "identity",
             Layer::Git => "git",
             Layer::Model => "model",
+            Layer::Tools => "tools",
         };
         // Names that nobody has are looked up by honest programs all the time.
         if !matches!(refused.layer, Layer::Dns) && refused.code != MEMBER_LEFT_OUT {

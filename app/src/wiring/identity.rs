@@ -18,6 +18,7 @@ use super::Works;
 use super::door::Behalf;
 use super::model::no_model;
 use super::sealed::Shelf;
+use super::tools::no_tools;
 use crate::keeper::Document;
 
 /// The issuer of a trust domain, as far as its keeper needs it beside the lease engine.
@@ -141,6 +142,11 @@ impl Works {
             Wanted::Model(_) | Wanted::ModelDone(_) | Wanted::Tool(_) | Wanted::Held { .. } | Wanted::Unheld { .. } => {
                 no_model()
             }
+            Wanted::Server(_)
+            | Wanted::ServerDone(_)
+            | Wanted::Shown { .. }
+            | Wanted::NotTakenOn(_)
+            | Wanted::Words { .. } => no_tools(),
         }
     }
 

@@ -295,7 +295,7 @@ fn steers(path: &str) -> bool {
     })
 }
 
-fn denied(denial: &Denial) -> Given {
+pub(super) fn denied(denial: &Denial) -> Given {
     Given::Denied { code: denial.code.as_str().to_owned(), next_step: denial.next_step.clone() }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use selvedge_authority::{ActError, Record, Verdict};
-use selvedge_domain::{Deed, Description, Digest, HostPattern, Method, Reach, Run, RunId, Verb};
+use selvedge_domain::{Deed, Description, Digest, HostPattern, Method, Run, RunId, Verb};
 use selvedge_gateway::{Ask, HEADS_BYTES_MAX, Limits};
 
 use super::Works;
@@ -89,14 +89,11 @@ impl Chain {
     pub(super) fn left<'a>(
         &self,
         limits: &SendLimits,
-        reach: impl Iterator<Item = &'a Reach>,
+        hosts: impl Iterator<Item = &'a HostPattern>,
     ) -> BTreeMap<HostPattern, u64> {
         let account = self.account();
-        let left = |reach: &Reach| {
-            let host = &reach.endpoint.host;
-            (host.clone(), limits.at(host).saturating_sub(account.taken(host)))
-        };
-        reach.map(left).collect()
+        let left = |host: &HostPattern| (host.clone(), limits.at(host).saturating_sub(account.taken(host)));
+        hosts.map(left).collect()
     }
 
     /// Sets aside the most that a request sends, before it is decided; false when that may be more than is left. A run that is alone,

@@ -27,6 +27,8 @@ use super::git::GitDesk;
 use super::model::ModelDesk;
 use super::repositories::{permanent, transient};
 use super::tape::Tape;
+use super::tool_rooms::ToolRooms;
+use super::tools::ToolDesk;
 use super::witness::Witness;
 use crate::config::{AgentConfig, RepoConfig, Runtime};
 
@@ -73,7 +75,9 @@ impl Workplace for Works {
         let tree = repository.tree_of(&order.base).map_err(transient)?;
         let purse = Arc::new(self.purse(order, task)?);
         let model = self.model_desk(order, tools_of(agent), &purse)?;
-        let place = self.place_for_work(agent, model.as_ref(), task, self.pristine(&order.repo, &tree)?)?;
+        let tools = self.tool_desk(order)?;
+        let place =
+            self.place_for_work(agent, (model.as_ref(), tools.as_ref()), task, self.pristine(&order.repo, &tree)?)?;
         let own = place.argv.first().cloned().unwrap_or_default();
         let tokens = order.grant.may.contains(&May::Delegate).then(|| self.token_desk(order, task, &purse));
         // Whoever hands something on shows a document for it.
@@ -97,6 +101,7 @@ impl Workplace for Works {
             access: access.as_ref(),
             model: model.as_ref(),
             witness: Some(&witness),
+            tools: tools.as_ref(),
         };
         let inside = Inside { reach, lending, desks, purpose: "work" };
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
@@ -126,11 +131,12 @@ impl Workplace for Works {
             self.secret_leaked(&order.run, &leaked, "what the agent left");
             return Err(ActError::Halted(format!("credential `{leaked}` is in what the agent left")));
         }
+        let words = tools.as_ref().map(ToolDesk::words).unwrap_or_default();
         let (effect, follow_ups) = match (&agent.runtime, changes) {
             (_, Err(error)) if task.intent != Intent::RunCommand => (Err(error), Vec::new()),
             (Runtime::Remediate, Ok(changes)) => self.remediated(order, &tree, &output, &exit, &changes, doors)?,
             (Runtime::Command(_), changes) => {
-                let program = Program { output: &output, exit: &exit, says: "" };
+                let program = Program { output: &output, exit: &exit, says: &words };
                 (self.commanded(order, task, &tree, &program, &changes.unwrap_or_default())?, Vec::new())
             }
             (Runtime::Agent(adapter), changes) => {
@@ -140,7 +146,8 @@ impl Workplace for Works {
                     Told::Finished => {
                         // What it is heard by in a pipeline is its last message, and not everything that its program wrote.
                         let heard = if task.trigger.part().is_some() { report.text.as_bytes() } else { &output };
-                        let program = Program { output: heard, exit: &exit, says: last_words(&report.text) };
+                        let says = if words.is_empty() { last_words(&report.text) } else { &words };
+                        let program = Program { output: heard, exit: &exit, says };
                         (self.commanded(order, task, &tree, &program, &changes.unwrap_or_default())?, Vec::new())
                     }
                     told => (Err(told.to_string()), Vec::new()),
@@ -206,7 +213,7 @@ impl Works {
     fn place_for_work(
         &self,
         agent: &AgentConfig,
-        model: Option<&ModelDesk>,
+        (model, tools): (Option<&ModelDesk>, Option<&ToolDesk>),
         task: &Task,
         pristine: PathBuf,
     ) -> Result<Place, ActError> {
@@ -222,7 +229,7 @@ impl Works {
         let mut place = match &agent.runtime {
             Runtime::Agent(adapter) => {
                 let model = model.ok_or_else(|| permanent("this task was given no model, and its agent needs one"))?;
-                self.place_for_agent(adapter, model, task)?
+                self.place_for_agent(adapter, model, tools, task)?
             }
             Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) if argv.is_empty() => {
                 return Err(permanent("the agent has no command and the task names no program"));
@@ -281,9 +288,10 @@ impl Works {
         doors: &dyn Doorkeeper,
     ) -> Result<(Sandbox, Exit, Vec<u8>), ActError> {
         let Inside { reach, lending, desks, purpose } = inside;
-        let Desks { git, tokens, access, model, witness } = desks;
+        let Desks { git, tokens, access, model, tools, witness } = desks;
         let watch = lending.watch.clone();
-        let is_alone = git.is_none() && access.is_none() && model.is_none() && behalf.identity == HasIdentity::No;
+        let asks_nobody = access.is_none() && model.is_none() && tools.is_none();
+        let is_alone = git.is_none() && asks_nobody && behalf.identity == HasIdentity::No;
         let mut door = match reach.is_empty() && is_alone {
             true => None,
             false => {
@@ -303,6 +311,9 @@ impl Works {
                 if let Some(model) = model {
                     place = model.announce(place);
                 }
+                if let Some(tools) = tools {
+                    place = tools.announce(place);
+                }
                 let door = self.open_door(behalf, reach, lending, desks, place.limits.wall)?;
                 self.trust(&mut place, &door.ca_pem);
                 if behalf.identity == HasIdentity::Yes {
@@ -321,15 +332,17 @@ impl Works {
             return Err(ActError::Halted(because));
         }
         doors.saw(self.started(&sandbox));
+        let rooms = ToolRooms::build(self, tools, id, &place, behalf);
+        let rooms = rooms.inspect_err(|_| self.forget_sandbox(&behalf.run, id))?;
         if let Some(witness) = witness {
             witness.begin(sandbox.reads(), doors);
         }
         if let (Some(door), Some(listeners)) = (&door, sandbox.listeners()) {
-            door.attach(behalf, git, &listeners)?;
+            door.attach(behalf, git, &rooms, &listeners)?;
         }
         let mut heard = Heard::new(self, &behalf.run, self.tape(&behalf.run, purpose)?, watch.as_deref());
-        let mut listen = || {
-            sandbox.wait(&mut |event| match event {
+        let listen = || {
+            let mut hear = |event| match event {
                 Event::Output { stream, bytes } => heard.take(stream, &bytes),
                 Event::RefusedCall { name, count } => doors.saw(Observation::CallRefused { call: name, count }),
                 Event::Started(_) | Event::Became { .. } | Event::Unkept { .. } => {
@@ -337,7 +350,8 @@ impl Works {
                         witness.hear(&event, watch.as_deref());
                     }
                 }
-            })
+            };
+            rooms.while_open(self, behalf, doors, || sandbox.wait(&mut hear))
         };
         let exit = match &mut door {
             Some(door) => door.while_open(self, behalf, desks, doors, listen),
@@ -352,7 +366,7 @@ impl Works {
     }
 
     /// What is worth knowing of a sandbox that starts, listed once.
-    fn started(&self, sandbox: &Sandbox) -> Observation {
+    pub(super) fn started(&self, sandbox: &Sandbox) -> Observation {
         let layers = Layer::ALL.iter().map(|layer| format!("{layer}: proved from inside before the program ran"));
         let unreachable = UNREACHABLE.iter().map(|what| (*what).to_owned());
         Observation::SandboxStarted {
@@ -578,7 +592,7 @@ struct Program<'a> {
 }
 
 /// What a sandbox writes, on its way to its tape: without what it was lent.
-struct Heard<'a> {
+pub(super) struct Heard<'a> {
     works: &'a Works,
     run: &'a RunId,
     tape: Tape,
@@ -589,12 +603,12 @@ struct Heard<'a> {
 }
 
 impl<'a> Heard<'a> {
-    fn new(works: &'a Works, run: &'a RunId, tape: Tape, watch: Option<&'a SecretWatch>) -> Self {
+    pub(super) fn new(works: &'a Works, run: &'a RunId, tape: Tape, watch: Option<&'a SecretWatch>) -> Self {
         let sieves = watch.map(|watch| [watch.sieve(), watch.sieve()]);
         Self { works, run, tape, kept: Vec::new(), sieves, has_leaked: false }
     }
 
-    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+    pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) {
         let Some([output, error]) = &mut self.sieves else { return self.keep(stream, bytes) };
         let sieve = match stream {
             Stream::Output => output,
@@ -617,7 +631,7 @@ impl<'a> Heard<'a> {
     }
 
     /// What was written to standard output, and how much to both.
-    fn end(mut self) -> (Vec<u8>, u64) {
+    pub(super) fn end(mut self) -> (Vec<u8>, u64) {
         if let Some([mut output, mut error]) = self.sieves.take() {
             self.keep(Stream::Output, &output.end());
             self.keep(Stream::Error, &error.end());

@@ -29,6 +29,7 @@ pub(crate) fn read(text: &str, until: Time) -> Option<Grant> {
         // What is handed on may not ask for more: who holds it has no door of the giver's.
         may_ask: BTreeSet::new(),
         models: BTreeSet::new(),
+        tools: BTreeSet::new(),
         audiences: BTreeSet::new(),
         loans: BTreeSet::new(),
         until,

@@ -48,6 +48,7 @@ pub(crate) fn parent(run: u64) -> Parent {
             audiences: [CLOUD.to_owned()].into(),
             may_ask: std::collections::BTreeSet::new(),
             models: std::collections::BTreeSet::new(),
+            tools: std::collections::BTreeSet::new(),
             loans: [Loan { credential, uses: reach("/api") }].into(),
             until: NOW.after(Duration::from_seconds(3600)),
         },

@@ -45,6 +45,7 @@ fn grant() -> impl Strategy<Value = Grant> {
             audiences: audiences.into_iter().collect(),
             may_ask: BTreeSet::new(),
             models: BTreeSet::new(),
+            tools: BTreeSet::new(),
             loans,
             until: NOW.after(Duration::from_millis(lasts)),
         },

@@ -1,7 +1,7 @@
 //! `model.call`: have a model answer; and `tool.call`: let an agent do what the model asks of it.
 
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{CredentialName, Digest, Endpoint, ModelName, RepoName, RunId};
+use crate::{CredentialName, Digest, Endpoint, ModelName, RepoName, Risk, RunId};
 
 /// Send this request to a model. What is asked is the vendor's to read; these are the facts the factory computed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,8 +133,57 @@ impl Order for ToolCall {
     const VERB: Verb = Verb::ToolCall;
 
     fn describe(&self) -> Description {
+        let facts = ToolFacts {
+            run: &self.run,
+            repo: &self.repo,
+            serial: self.serial,
+            index: self.index,
+            server: BESIDES_TOOLS,
+            tool: &self.tool,
+            kind: &self.kind,
+            risk: Risk::Medium,
+            command: &self.command,
+            paths: &self.paths,
+            steers: &self.steers,
+            addresses: &self.addresses,
+            values: &[],
+            described: BESIDES_TOOLS.to_owned(),
+            arguments: &self.arguments,
+            argument_bytes: self.argument_bytes,
+            credential: BESIDES_TOOLS,
+        };
+        facts.describe()
+    }
+}
+
+/// What stands where a tool call has no such fact: no name, digest or server is that.
+pub(super) const BESIDES_TOOLS: &str = "none";
+
+/// The facts of any tool call, an agent's own or a brokered one.
+pub(super) struct ToolFacts<'a> {
+    pub(super) run: &'a RunId,
+    pub(super) repo: &'a RepoName,
+    pub(super) serial: u64,
+    pub(super) index: u64,
+    pub(super) server: &'a str,
+    pub(super) tool: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) risk: Risk,
+    pub(super) command: &'a str,
+    pub(super) paths: &'a [String],
+    pub(super) steers: &'a [String],
+    pub(super) addresses: &'a [String],
+    pub(super) values: &'a [String],
+    pub(super) described: String,
+    pub(super) arguments: &'a Digest,
+    pub(super) argument_bytes: u64,
+    pub(super) credential: &'a str,
+}
+
+impl ToolFacts<'_> {
+    pub(super) fn describe(self) -> Description {
         Description {
-            verb: Self::VERB,
+            verb: Verb::ToolCall,
             resource: Resource {
                 kind: ResourceKind::Repository,
                 name: self.repo.as_str().to_owned(),
@@ -144,14 +193,19 @@ impl Order for ToolCall {
                 ("run", Field::from(self.run.as_str())),
                 ("serial", measured(self.serial)),
                 ("index", measured(self.index)),
-                ("tool", Field::from(self.tool.as_str())),
-                ("kind", Field::from(self.kind.as_str())),
-                ("command", Field::from(self.command.as_str())),
-                ("paths", Field::Words(self.paths.clone())),
-                ("steers", Field::Words(self.steers.clone())),
-                ("addresses", Field::Words(self.addresses.clone())),
+                ("server", Field::from(self.server)),
+                ("tool", Field::from(self.tool)),
+                ("kind", Field::from(self.kind)),
+                ("risk", Field::from(self.risk.as_str())),
+                ("command", Field::from(self.command)),
+                ("paths", Field::Words(self.paths.to_vec())),
+                ("steers", Field::Words(self.steers.to_vec())),
+                ("addresses", Field::Words(self.addresses.to_vec())),
+                ("values", Field::Words(self.values.to_vec())),
+                ("described", Field::from(self.described)),
                 ("arguments", Field::from(self.arguments.to_string())),
                 ("argument_bytes", measured(self.argument_bytes)),
+                ("credential", Field::from(self.credential)),
             ],
         }
     }

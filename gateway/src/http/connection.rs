@@ -3,6 +3,7 @@
 
 mod held;
 mod model;
+mod tools;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -169,6 +170,13 @@ impl Connection {
         }
         // Whoever may have a model answer does so where its calls are judged, and nowhere else.
         if self.context.model.as_ref().is_some_and(|model| model.host.upstream == endpoint) {
+            return Err(Refusal::NotGranted(endpoint.host.to_string()).into());
+        }
+        if self.context.tools.as_ref().is_some_and(|tools| tools.host.endpoint == endpoint) {
+            return self.serve_tools(request).await;
+        }
+        // Nor does whoever may ask a tool server ask it elsewhere.
+        if self.context.tools.as_ref().is_some_and(|tools| tools.is_server(&endpoint, request.path.as_str())) {
             return Err(Refusal::NotGranted(endpoint.host.to_string()).into());
         }
         let injection = lend::injection(&self.context.loans, request, &endpoint)?;

@@ -68,6 +68,8 @@ pub(crate) enum Refusal {
     NotAccess,
     /// No call of a model's protocol that is spoken here, at the place where a model is.
     NotModel,
+    /// No tool server, or nothing that is said to one, at the place where tools are.
+    NotTools,
     /// A request to a model that does not go upstream.
     UnfitCall(UnfitCall),
     /// A model's answer that is not passed on.
@@ -146,6 +148,11 @@ impl Refusal {
                 "no_such_call",
                 "speak the protocol this task's model has, at SELVEDGE_MODEL_URL; nothing else is here",
             ),
+            Self::NotTools => (
+                404,
+                "no_such_call",
+                "post one message of MCP, as JSON, to SELVEDGE_TOOLS_URL and the name of a server; nothing else is here",
+            ),
             Self::UnfitCall(unfit) => show_unfit(unfit),
             Self::Garbled(_) => (502, "model_garbled", "ask again; if it stays so, tell the operator"),
             Self::NotServed => (503, "not_served", "the repository cannot be served now; try again later"),
@@ -180,7 +187,7 @@ impl Refusal {
             Self::NotGit => Some(("not_git", String::new())),
             Self::NoSuchCall | Self::NotAccess => Some(("no_such_call", String::new())),
             Self::NotAForm => Some(("not_a_form", String::new())),
-            Self::NotModel => Some(("no_such_call", String::new())),
+            Self::NotModel | Self::NotTools => Some(("no_such_call", String::new())),
             Self::UnfitCall(unfit) => Some((show_unfit(unfit).1, unfit.to_string())),
             Self::Garbled(garbled) => Some(("model_garbled", garbled.to_string())),
             Self::NotServed => Some(("not_served", String::new())),

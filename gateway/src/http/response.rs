@@ -86,6 +86,11 @@ impl Response {
         Some(std::time::Duration::from_secs(seconds))
     }
 
+    /// What a field says that comes at most once, and does.
+    pub(crate) fn field(&self, name: &'static str) -> Option<&[u8]> {
+        self.fields.at_most_one(name).ok().flatten()
+    }
+
     /// Whether the body is a stream of events.
     pub fn is_event_stream(&self) -> bool {
         let kind = self.fields.at_most_one("content-type").ok().flatten().unwrap_or_default();

@@ -1,8 +1,11 @@
 //! What an identity door asks its keeper for and is given, in the factory's own types.
 
+use selvedge_domain::ServerName;
+
 use crate::model::wanted::{ModelAsk, ModelDone, ToolAsk};
 use crate::protocol::Lease;
 use crate::tokens::TokenCall;
+use crate::tools::wanted::{NotTakenOn, ServerAsk, ServerDone};
 
 /// What a workload wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,24 @@ pub enum Wanted {
         /// The call of the model.
         serial: u64,
     },
+    /// To ask a tool server something.
+    Server(ServerAsk),
+    /// To say what its answer came to, before the agent has it.
+    ServerDone(ServerDone),
+    /// To know which tools of a server an agent is shown.
+    Shown {
+        /// Which server.
+        server: ServerName,
+    },
+    /// To have words of the agent's kept for whoever reviews its work.
+    Words {
+        /// The words.
+        words: String,
+        /// Whether they say what is proposed, in place of what was said before.
+        is_proposal: bool,
+    },
+    /// To have a person know of a tool that was not taken on.
+    NotTakenOn(NotTakenOn),
 }
 
 /// What the keeper gives.
@@ -99,6 +120,11 @@ pub enum Given {
     Allowed,
     /// A person has to say yes first, and may do so while the turn is held.
     Held,
+    /// The agent is shown these tools, if they are as they were taken on.
+    Shown {
+        /// Their names.
+        tools: Vec<String>,
+    },
     /// The token is not good.
     Invalid {
         /// Why, without any of it.

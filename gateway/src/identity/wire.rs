@@ -6,6 +6,7 @@ use super::wanted::{Bundles, Claims, Given, Wanted};
 use crate::model::wire::{WireModelAsk, WireModelDone, WireToolAsk};
 use crate::protocol::Lease;
 use crate::tokens::TokenCall;
+use crate::tools::wire::{WireNotTakenOn, WireServerAsk, WireServerDone, server_name};
 use crate::wire::message::BadMessage;
 
 #[derive(Serialize, Deserialize)]
@@ -22,6 +23,11 @@ pub(crate) enum WireWanted {
     Tool(WireToolAsk),
     Held { serial: u64, index: u64 },
     Unheld { serial: u64 },
+    Server(WireServerAsk),
+    ServerDone(WireServerDone),
+    Shown { server: String },
+    NotTakenOn(WireNotTakenOn),
+    Words { words: String, is_proposal: bool },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -46,6 +52,7 @@ pub(crate) enum WireGiven {
     Access { status: u16, body: String },
     Allowed {},
     Held {},
+    Shown { tools: Vec<String> },
     Invalid { because: String },
     Denied { code: String, next_step: String },
 }
@@ -80,6 +87,11 @@ impl From<Wanted> for WireWanted {
             Wanted::Tool(ask) => Self::Tool(ask.into()),
             Wanted::Held { serial, index } => Self::Held { serial, index },
             Wanted::Unheld { serial } => Self::Unheld { serial },
+            Wanted::Server(ask) => Self::Server(ask.into()),
+            Wanted::ServerDone(done) => Self::ServerDone(done.into()),
+            Wanted::Shown { server } => Self::Shown { server: server.to_string() },
+            Wanted::NotTakenOn(tool) => Self::NotTakenOn(tool.into()),
+            Wanted::Words { words, is_proposal } => Self::Words { words, is_proposal },
         }
     }
 }
@@ -100,6 +112,11 @@ impl TryFrom<WireWanted> for Wanted {
             WireWanted::Tool(ask) => Self::Tool(ask.try_into()?),
             WireWanted::Held { serial, index } => Self::Held { serial, index },
             WireWanted::Unheld { serial } => Self::Unheld { serial },
+            WireWanted::Server(ask) => Self::Server(ask.try_into()?),
+            WireWanted::ServerDone(done) => Self::ServerDone(done.try_into()?),
+            WireWanted::Shown { server } => Self::Shown { server: server_name(&server)? },
+            WireWanted::NotTakenOn(tool) => Self::NotTakenOn(tool.try_into()?),
+            WireWanted::Words { words, is_proposal } => Self::Words { words, is_proposal },
         })
     }
 }
@@ -117,6 +134,7 @@ impl From<Given> for WireGiven {
             Given::Access { status, body } => Self::Access { status, body },
             Given::Allowed => Self::Allowed {},
             Given::Held => Self::Held {},
+            Given::Shown { tools } => Self::Shown { tools },
             Given::Invalid { because } => Self::Invalid { because },
             Given::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -138,6 +156,7 @@ impl From<WireGiven> for Given {
             WireGiven::Access { status, body } => Self::Access { status, body },
             WireGiven::Allowed {} => Self::Allowed,
             WireGiven::Held {} => Self::Held,
+            WireGiven::Shown { tools } => Self::Shown { tools },
             WireGiven::Invalid { because } => Self::Invalid { because },
             WireGiven::Denied { code, next_step } => Self::Denied { code, next_step },
         }
@@ -174,13 +193,14 @@ impl From<WireTokenCall> for TokenCall {
 mod tests {
     use proptest::prelude::*;
 
-    use selvedge_domain::Digest;
+    use selvedge_domain::{Digest, ServerName, ToolName};
 
     use super::*;
     use crate::model::wanted::{ModelAsk, ModelDone, ToolAsk};
     use crate::model::{Egress, Protocol, Usage};
+    use crate::tools::wanted::{NotTakenOn, ServerAsk, ServerDone};
 
-    fn wanted() -> [Wanted; 11] {
+    fn wanted() -> [Wanted; 16] {
         let token = || Lease::new(vec![0, 255, 7]);
         [
             Wanted::X509 { key: vec![4; 65] },
@@ -222,6 +242,32 @@ mod tests {
             }),
             Wanted::Held { serial: 7, index: 1 },
             Wanted::Unheld { serial: 7 },
+            Wanted::Server(ServerAsk {
+                serial: 7,
+                server: ServerName::parse("tracker").unwrap(),
+                tool: ToolName::parse("search"),
+                command: "ls".to_owned(),
+                paths: vec!["a".to_owned()],
+                addresses: vec!["b".to_owned()],
+                values: vec!["c=d".to_owned()],
+                arguments: Digest::of_parts([b"{}".as_slice()]),
+                argument_bytes: 2,
+            }),
+            Wanted::ServerDone(ServerDone {
+                serial: 7,
+                code: "answered".to_owned(),
+                answer: Digest::of_parts([b"{}".as_slice()]),
+                answer_bytes: 2,
+            }),
+            Wanted::Words { words: "Done.".to_owned(), is_proposal: true },
+            Wanted::Shown { server: ServerName::parse("tracker").unwrap() },
+            Wanted::NotTakenOn(NotTakenOn {
+                server: ServerName::parse("tracker").unwrap(),
+                tool: ToolName::parse("search").unwrap(),
+                described: Digest::of_parts([b"{}".as_slice()]),
+                is_changed: true,
+                text: "Search it.".to_owned(),
+            }),
         ]
     }
 

@@ -134,7 +134,7 @@ fn patched(patch: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A text that can be shown: no control characters but line ends and tabs, no characters that turn text around, bounded.
-fn shown(text: &str, chars_max: usize) -> String {
+pub(crate) fn shown(text: &str, chars_max: usize) -> String {
     let plain = |c: char| match c {
         '\n' | '\t' => c,
         c if c.is_control() || selvedge_domain::is_deceptive(c) => '\u{fffd}',

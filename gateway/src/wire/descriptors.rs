@@ -16,8 +16,8 @@ use super::message::{self, ToDoor};
 use crate::loan::{LoanChange, Loans};
 use crate::protocol::ListenerKind;
 
-/// Most descriptors a door takes: a listener of each kind, a few lanes of git, and some for kinds to come.
-pub(crate) const LISTENERS_MAX: usize = 16;
+/// Most descriptors a door takes: a listener of each kind, a few lanes of git, two pipes for each of eight tool servers.
+pub(crate) const LISTENERS_MAX: usize = 32;
 
 /// Why listeners were not passed.
 #[derive(Debug, thiserror::Error)]

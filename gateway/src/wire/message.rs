@@ -20,6 +20,8 @@ use crate::model::wire::WireModelHost;
 use crate::protocol::{
     Ask, Asking, Done, Fence, Hello, Layer, Lease, Limits, ListenerKind, Outcome, Refused, Source, Verdict,
 };
+use crate::tools::wanted::ToolHost;
+use crate::tools::wire::WireToolHost;
 
 /// The version both sides must speak.
 const VERSION: u32 = 1;
@@ -93,6 +95,7 @@ pub(crate) struct WireHello {
     tokens: Option<(String, u16)>,
     asking: Option<WireAsking>,
     model: Option<WireModelHost>,
+    tools: Option<WireToolHost>,
     graphql: Vec<WireGraphql>,
     request_body_bytes_max: u64,
     response_body_bytes_max: u64,
@@ -249,9 +252,11 @@ macro_rules! wire_words {
 
 wire_words! {
     WireSource = Source { Connect, Absolute, Captured }
-    WireLayer = Layer { Dns, Tls, Http, Identity, Git, Model }
+    WireLayer = Layer { Dns, Tls, Http, Identity, Git, Model, Tools }
     WireFence = Fence { NotDumpable, Landlock, Seccomp }
-    WireListener = ListenerKind { Proxy, CapturedTls, CapturedClear, Dns, Identity, GitRequest, GitAnswer }
+    WireListener = ListenerKind {
+        Proxy, CapturedTls, CapturedClear, Dns, Identity, GitRequest, GitAnswer, ToolInput, ToolOutput
+    }
 }
 
 impl From<&Hello> for WireHello {
@@ -270,6 +275,7 @@ impl From<&Hello> for WireHello {
             tokens: hello.tokens.as_ref().map(|at| (at.host.to_string(), at.port)),
             asking: hello.asking.as_ref().map(WireAsking::from),
             model: hello.model.as_ref().map(WireModelHost::from),
+            tools: hello.tools.as_ref().map(WireToolHost::from),
             graphql: hello.graphql.iter().map(WireGraphql::from).collect(),
             request_body_bytes_max: hello.limits.request_body_bytes_max,
             response_body_bytes_max: hello.limits.response_body_bytes_max,
@@ -299,6 +305,7 @@ impl TryFrom<WireHello> for Hello {
             tokens: wire.tokens.map(|(host, port)| endpoint(&host, port)).transpose()?,
             asking: wire.asking.map(Asking::try_from).transpose()?,
             model: wire.model.map(ModelHost::try_from).transpose()?,
+            tools: wire.tools.map(ToolHost::try_from).transpose()?,
             graphql: wire.graphql.into_iter().map(GraphqlService::try_from).collect::<Result<_, _>>()?,
             limits: Limits {
                 request_body_bytes_max: wire.request_body_bytes_max,
@@ -696,6 +703,7 @@ mod tests {
             tokens: None,
             asking: None,
             model: None,
+            tools: None,
             graphql: Vec::new(),
             limits: Limits::default(),
             budgets: [(HostPattern::parse("registry.example").unwrap(), 7)].into(),

@@ -281,6 +281,7 @@ pub fn hello(public: &PublicAuthority, [tls, clear, other]: [&Upstream; 3]) -> H
         tokens: None,
         asking: None,
         model: None,
+        tools: None,
         graphql: Vec::new(),
         limits: LIMITS,
         budgets: [HOST, "localhost", "127.0.0.1", "elsewhere.example"]

@@ -1,7 +1,9 @@
 //! `done`: an order was carried out, and what it came to.
 
 use selvedge_authority::Record;
-use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens};
+use selvedge_domain::orders::{
+    GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens, ToolAnswered,
+};
 use selvedge_domain::{CommitId, Deed, Digest, LeaseId, ProposalNumber, Time, TriggerId, Verb};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +69,11 @@ enum DeedV1 {
         cost: u64,
     },
     ToolPassed {},
+    ToolAnswered {
+        code: String,
+        answer: String,
+        answer_bytes: u64,
+    },
     Answered {
         status: u16,
         request_bytes: u64,
@@ -131,6 +138,9 @@ impl DeedV1 {
             Deed::Pushed(Pushed { commit }) => Self::Pushed { commit: commit.to_string() },
             Deed::Widened => Self::Widened {},
             Deed::ToolPassed => Self::ToolPassed {},
+            Deed::ToolAnswered(ToolAnswered { code, answer, answer_bytes }) => {
+                Self::ToolAnswered { code: code.clone(), answer: answer.to_string(), answer_bytes: *answer_bytes }
+            }
             Deed::ModelAnswered(ModelAnswered { status, tokens, is_estimated, cost }) => {
                 let Tokens { input, cached, cache_write, output, reasoning } = *tokens;
                 let tokens = TokensV1 { input, cached, cache_write, output, reasoning };
@@ -167,6 +177,10 @@ impl DeedV1 {
             Self::Pushed { commit } => Deed::Pushed(Pushed { commit: CommitId::parse(&commit)? }),
             Self::Widened {} => Deed::Widened,
             Self::ToolPassed {} => Deed::ToolPassed,
+            Self::ToolAnswered { code, answer, answer_bytes } => {
+                let answer = Digest::parse(&answer)?;
+                Deed::ToolAnswered(ToolAnswered { code, answer, answer_bytes })
+            }
             Self::ModelAnswered { status, tokens, is_estimated, cost } => {
                 let TokensV1 { input, cached, cache_write, output, reasoning } = tokens;
                 let tokens = Tokens { input, cached, cache_write, output, reasoning };

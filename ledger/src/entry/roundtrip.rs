@@ -9,7 +9,9 @@ use proptest::strategy::ValueTree as _;
 use selvedge_authority::{
     Code, Denial, HaltScope, Hold, KeyChange, Lapse, Observation, PolicyName, Record, Relinquished, Verdict,
 };
-use selvedge_domain::orders::{GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens};
+use selvedge_domain::orders::{
+    GitServed, HttpAnswered, Merged, Minted, ModelAnswered, Pushed, Ran, Tokens, ToolAnswered,
+};
 use selvedge_domain::{
     Actor, AgentName, Amount, Amounts, ApprovalId, Autonomy, Behaviour, Capabilities, Cause, Ceiling, CheckReport,
     CommitId, CredentialName, Deed, Departure, Description, Digest, Effect, EffectKind, Endpoint, Event, Failure,
@@ -285,6 +287,11 @@ fn deed() -> impl Strategy<Value = Deed> {
         commit().prop_map(|commit| Deed::Pushed(Pushed { commit })),
         Just(Deed::Widened),
         Just(Deed::ToolPassed),
+        (text(), digest(), any::<u64>()).prop_map(|(code, answer, answer_bytes)| Deed::ToolAnswered(ToolAnswered {
+            code,
+            answer,
+            answer_bytes
+        })),
         (any::<(u16, bool, u64)>(), any::<[u64; 5]>()).prop_map(|((status, is_estimated, cost), counts)| {
             let [input, cached, cache_write, output, reasoning] = counts;
             let tokens = Tokens { input, cached, cache_write, output, reasoning };

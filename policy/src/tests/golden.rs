@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use selvedge_authority::{Context, Judge as _, Question, Subject, Verdict};
 use selvedge_domain::orders::{ModelCall, ToolCall};
-use selvedge_domain::{Autonomy, Description, Intent, Method, Order as _, Sensitivity, Tenure, Trust, Verb};
+use selvedge_domain::{Autonomy, Description, Intent, Method, Order as _, Risk, Sensitivity, Tenure, Trust, Verb};
 
 use super::world::{
     access, admit, admit_child, admit_for, admit_review, agent, approve_others, approve_own, borrow, borrow_standing,
-    check, child, credential, delegate, drifted, enqueue, enqueue_of_a_child, enqueue_stage, http, merge_others,
-    merge_own, mint_for, mint_standing, model_call, names, person, plain, propose, propose_beyond, propose_with_gate,
-    push, push_git, question, read_git, tool_call, untyped, work,
+    brokered_call, check, child, credential, delegate, drifted, enqueue, enqueue_of_a_child, enqueue_stage, http,
+    merge_others, merge_own, mint_for, mint_standing, model_call, names, person, plain, propose, propose_beyond,
+    propose_with_gate, push, push_git, question, read_git, tool_call, untyped, work,
 };
 use crate::Policies;
 
@@ -100,6 +100,9 @@ fn orders() -> Vec<(String, Description)> {
             "tool.call, an edit of what steers the agent".to_owned(),
             ToolCall { steers: vec![".claude/settings.json".to_owned()], ..tool_call() }.describe(),
         ),
+        ("tool.call, of a server, low".to_owned(), brokered_call(Risk::Low).describe()),
+        ("tool.call, of a server, medium".to_owned(), brokered_call(Risk::Medium).describe()),
+        ("tool.call, of a server, high".to_owned(), brokered_call(Risk::High).describe()),
         ("sandbox.start, work".to_owned(), work()),
         ("sandbox.start, check".to_owned(), check()),
         ("git.read".to_owned(), read_git()),

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::{
-    AdmitTask, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal, MintCredential, ModelCall,
-    OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
+    AdmitTask, BrokeredCall, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal,
+    MintCredential, ModelCall, OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, Conduct, CredentialName, Description,
     Digest, Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, ModelName, Order as _, Owner, Part,
-    PartName, Person, PipelineName, ProposalNumber, Reach, RepoName, Resource, ResourceKind, RunId, Seen, Sensitivity,
-    Tenure, TestName, Time, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
+    PartName, Person, PipelineName, ProposalNumber, Reach, RepoName, Resource, ResourceKind, Risk, RunId, Seen,
+    Sensitivity, ServerName, Tenure, TestName, Time, ToolName, ToolScope, TreeId, Trigger, TriggerId, TriggerSource,
+    Trust, Verb, Verified, WorkloadId,
 };
 
 use crate::Policies;
@@ -58,6 +59,7 @@ fn grant(trust: Trust) -> Grant {
         audiences: BTreeSet::new(),
         may_ask: BTreeSet::new(),
         models: BTreeSet::new(),
+        tools: BTreeSet::new(),
         loans: BTreeSet::new(),
         until,
     }
@@ -269,6 +271,28 @@ pub(crate) fn tool_call() -> ToolCall {
     }
 }
 
+/// A call of a brokered tool.
+pub(crate) fn brokered_call(risk: Risk) -> BrokeredCall {
+    BrokeredCall {
+        run: run(),
+        repo: repo(),
+        serial: 1,
+        scope: ToolScope::Call {
+            server: ServerName::parse("tracker").unwrap(),
+            tool: ToolName::parse("search").unwrap(),
+            described: Digest::of_parts([b"search".as_slice()]),
+        },
+        risk,
+        command: String::new(),
+        paths: Vec::new(),
+        addresses: Vec::new(),
+        values: vec!["query=a\"; permit".to_owned()],
+        arguments: Digest::of_parts([b"{}".as_slice()]),
+        argument_bytes: 2,
+        credential: None,
+    }
+}
+
 pub(crate) fn credential() -> CredentialName {
     CredentialName::parse("crates").unwrap()
 }
@@ -452,6 +476,7 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         access(),
         model_call().describe(),
         tool_call().describe(),
+        brokered_call(Risk::Medium).describe(),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();

@@ -55,10 +55,16 @@ pub(super) static ADAPTER: Adapter = Adapter {
 /// Where settings lie that no other settings outrank.
 const MANAGED: &str = "/etc/claude-code/managed-settings.json";
 
+/// The servers whose tools it has. No other is read: neither the repository's nor its home's.
+const SERVERS: &str = "/etc/selvedge/claude-code-mcp.json";
+
 fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
     // What the repository or its own home says is not read: a repository could switch off what is managed (`disableAllHooks`), and
     // the home can be written by the agent itself. Bypassing is its mode for being fenced by somebody else, which it is.
     let mut argv = words(&["--print", "--output-format", "stream-json", "--verbose", "--setting-sources", ""]);
+    if !job.servers.is_empty() {
+        argv.extend(words(&["--mcp-config", SERVERS]));
+    }
     argv.extend(words(&["--strict-mcp-config", "--permission-mode", "bypassPermissions"]));
     // It searches on the vendor's side, which a request may not ask for.
     argv.extend(words(&["--disallowedTools", "WebSearch", "--model", job.model, "--", job.prompt]));
@@ -69,8 +75,15 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
         // It would ask its vendor about every address first.
         "skipWebFetchPreflight": true,
     });
+    let mut files = vec![Laid { path: MANAGED.to_owned(), text: format!("{managed:#}\n") }];
+    if !job.servers.is_empty() {
+        let server = |(name, url): &(String, String)| (name.clone(), json!({ "type": "http", "url": url }));
+        let servers: serde_json::Map<String, Value> = job.servers.iter().map(server).collect();
+        files.push(Laid { path: SERVERS.to_owned(), text: format!("{:#}\n", json!({ "mcpServers": servers })) });
+    }
     Furnishing {
         argv,
+        files,
         env: pairs(&[
             ("ANTHROPIC_BASE_URL", job.door),
             ("ANTHROPIC_API_KEY", job.placeholder),
@@ -85,7 +98,6 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
             // It refuses to be fenced by others as root unless told so; inside it is never root, and this does no harm.
             ("IS_SANDBOX", "1"),
         ]),
-        files: vec![Laid { path: MANAGED.to_owned(), text: format!("{managed:#}\n") }],
     }
 }
 

@@ -80,6 +80,15 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
     for setting in SETTINGS.iter().copied().chain([provider.as_str()]) {
         argv.extend(words(&["-c", setting]));
     }
+    if !job.servers.is_empty() {
+        // The whole table at once: what its home or the repository has of servers is gone with it.
+        let server = |(name, url): &(String, String)| {
+            let text = |text: &str| toml::Value::String(text.to_owned());
+            format!("{}={{url={}}}", text(name), text(url))
+        };
+        let servers: Vec<String> = job.servers.iter().map(server).collect();
+        argv.extend(words(&["-c", &format!("mcp_servers={{{}}}", servers.join(","))]));
+    }
     argv.extend(words(&["--model", job.model, "--", job.prompt]));
     Furnishing {
         argv,

@@ -38,7 +38,7 @@ const CONFIGURATION: &str = "/etc/selvedge/opencode.json";
 
 fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
     let model = format!("factory/{}", job.model);
-    let configuration = json!({
+    let mut configuration = json!({
         "autoupdate": false,
         "share": "disabled",
         "enabled_providers": ["factory"],
@@ -52,6 +52,12 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
             "models": { job.model: { "name": job.model, "limit": { "context": 200_000, "output": 8_192 } } },
         } },
     });
+    if let (Some(settings), false) = (configuration.as_object_mut(), job.servers.is_empty()) {
+        let server = |(name, url): &(String, String)| {
+            (name.clone(), json!({ "type": "remote", "url": url, "enabled": true, "oauth": false }))
+        };
+        settings.insert("mcp".to_owned(), Value::Object(job.servers.iter().map(server).collect()));
+    }
     Furnishing {
         argv: words(&["run", "--format", "json", "--model", &model, "--", job.prompt]),
         env: pairs(&[

@@ -11,6 +11,7 @@ const JOB: Job<'_> = Job {
     door: "http://model.selvedge.internal",
     placeholder: "placeholder",
     workspace: "/workspace",
+    servers: &[],
 };
 
 macro_rules! output {
@@ -102,6 +103,30 @@ fn versions_are_exact_and_names_are_found() {
         assert_eq!(Adapter::named(adapter.name).unwrap().name, adapter.name);
     }
     assert!(Adapter::named("remediate").is_none());
+}
+
+#[test]
+fn tool_servers_are_named_in_each_agent_s_own_way_and_no_other_is_read_a27() {
+    let url = "http://tools.selvedge.internal/tracker";
+    let servers = [("tracker".to_owned(), url.to_owned())];
+    let job = Job { servers: &servers, ..JOB };
+    let furnished = |name: &str| adapter(name).furnish(&job, "x86_64").unwrap();
+    let laid = |furnishing: &Furnishing, path: &str| {
+        let file = furnishing.files.iter().find(|file| file.path == path).unwrap();
+        serde_json::from_str::<serde_json::Value>(&file.text).unwrap()
+    };
+    let claude = furnished("claude-code");
+    let place = claude.argv.iter().position(|word| word == "--mcp-config").unwrap();
+    let path = "/etc/selvedge/claude-code-mcp.json";
+    assert_eq!(&claude.argv[place + 1..place + 3], [path, "--strict-mcp-config"]);
+    let named = serde_json::json!({ "mcpServers": { "tracker": { "type": "http", "url": url } } });
+    assert_eq!(laid(&claude, path), named);
+    let codex = format!("mcp_servers={{\"tracker\"={{url=\"{url}\"}}}}");
+    let argv = furnished("codex").argv;
+    assert!(argv.contains(&codex), "the whole table, so that no other is left: {argv:?}");
+    let opencode = laid(&furnished("opencode"), "/etc/selvedge/opencode.json");
+    let named = serde_json::json!({ "tracker": { "type": "remote", "url": url, "enabled": true, "oauth": false } });
+    assert_eq!(opencode["mcp"], named);
 }
 
 #[test]
