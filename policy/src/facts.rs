@@ -93,7 +93,7 @@ const QUEUED: [&[&str]; 2] = [
 
 /// Facts of a task to be admitted, by what asks: which part of a pipeline it is, is there for every part.
 const ADMITTED: [&[&str]; 2] = [
-    &["trigger", "trigger_digest", "source", "asked_by", "intent", "agent", "text", "argv", "tenure"],
+    &["trigger", "trigger_digest", "source", "asked_by", "intent", "agent", "text", "argv", "tenure", "declared"],
     &[
         "trigger",
         "trigger_digest",
@@ -104,6 +104,7 @@ const ADMITTED: [&[&str]; 2] = [
         "text",
         "argv",
         "tenure",
+        "declared",
         "pipeline",
         "part",
         "reviews",
