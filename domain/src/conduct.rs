@@ -110,7 +110,11 @@ impl Capabilities {
     pub fn begun(trigger: &Trigger) -> Self {
         Self {
             started: Started::by(trigger),
-            chain_depth: u32::try_from(trigger.lineage.depth()).unwrap_or(u32::MAX),
+            // Which stages a pipeline has, and in which order, nobody in it chooses.
+            chain_depth: match trigger.part() {
+                Some(_) => 0,
+                None => u32::try_from(trigger.lineage.depth()).unwrap_or(u32::MAX),
+            },
             model_calls: 0,
             tool_calls: 0,
             tools: 0,

@@ -42,6 +42,7 @@ impl<'g, 'a> Beside<'g, 'a> {
 impl Doorkeeper for Beside<'_, '_> {
     fn ask(&self, request: HttpRequest) -> Result<(), Denial> {
         let serial = request.serial;
+        self.of.goes_on()?;
         self.of.count_request()?;
         let funnel = Funnel { subject: &self.subject, ..self.of.funnel() };
         match funnel.open(request) {

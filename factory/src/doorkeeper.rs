@@ -47,6 +47,8 @@ pub struct Gatekeeper<'a> {
     context_having_read: Context,
     pub(crate) lending: Option<Lending<'a>>,
     pub(crate) holds: Mutex<Holds>,
+    /// Whether its turn waits for a person. What the sandbox asked for just before it was frozen waits as well.
+    pub(crate) is_held: AtomicBool,
     asking: Option<Asking<'a>>,
 }
 
@@ -65,6 +67,7 @@ impl<'a> Gatekeeper<'a> {
             context_having_read: Context { read_sensitive: true, ..funnel.context.clone() },
             lending: None,
             holds: Mutex::default(),
+            is_held: AtomicBool::new(false),
             asking: None,
         }
     }
@@ -86,6 +89,14 @@ impl<'a> Gatekeeper<'a> {
         match self.has_read.load(Ordering::Acquire) {
             true => Funnel { context: &self.context_having_read, ..*self.funnel },
             false => *self.funnel,
+        }
+    }
+
+    /// Denies what is asked while the turn is held: the sandbox stands still, and so does what it sent before.
+    pub(crate) fn goes_on(&self) -> Result<(), Denial> {
+        match self.is_held.load(Ordering::Acquire) {
+            true => Err(busy("the turn waits for a person, and nothing is done for it meanwhile; ask once more")),
+            false => Ok(()),
         }
     }
 
@@ -119,6 +130,7 @@ impl<'a> Gatekeeper<'a> {
 impl Doorkeeper for Gatekeeper<'_> {
     fn ask(&self, request: HttpRequest) -> Result<(), Denial> {
         let serial = request.serial;
+        self.goes_on()?;
         self.count_request()?;
         // Requests alone are judged by the wider grant, each by itself.
         let wider = self.asking.as_ref().and_then(Asking::subject);
@@ -132,6 +144,7 @@ impl Doorkeeper for Gatekeeper<'_> {
 
     fn call_model(&self, call: ModelCall) -> Result<(), Denial> {
         let serial = call.serial;
+        self.goes_on()?;
         self.count_request()?;
         match self.funnel().open(call) {
             Ok(permit) => self.hold(&self.calls, serial, permit),
@@ -148,6 +161,7 @@ impl Doorkeeper for Gatekeeper<'_> {
     }
 
     fn call_tool(&self, call: ToolCall) -> Result<(), Denial> {
+        self.goes_on()?;
         self.count_request()?;
         self.funnel().perform(call, |_: &Permit<ToolCall>| Ok(ToolPassed)).map(|ToolPassed| ()).map_err(denial_of)
     }
@@ -159,6 +173,7 @@ impl Doorkeeper for Gatekeeper<'_> {
 
     fn call_server(&self, call: BrokeredCall) -> Result<(), Denial> {
         let serial = call.serial;
+        self.goes_on()?;
         self.count_request()?;
         match self.funnel().open(call) {
             Ok(permit) => self.hold(&self.brokered, serial, permit),
@@ -208,6 +223,7 @@ impl Doorkeeper for Gatekeeper<'_> {
         order: Delegate,
         sign: &mut dyn FnMut(&Permit<Delegate>) -> Result<Minted, ActError>,
     ) -> Result<Minted, Denial> {
+        self.goes_on()?;
         match &self.lending {
             Some(lending) => lending.hand_on(self, &self.funnel(), order, sign),
             None => Err(Denial {
@@ -219,6 +235,7 @@ impl Doorkeeper for Gatekeeper<'_> {
     }
 
     fn child(&self, wish: ChildWish) -> Result<TriggerId, Denial> {
+        self.goes_on()?;
         match &self.lending {
             Some(lending) => lending.ask_for_child(self, &self.funnel(), &self.run, wish),
             None => Err(Denial {
@@ -234,6 +251,7 @@ impl Doorkeeper for Gatekeeper<'_> {
         order: RequestAccess,
         widen: &mut dyn FnMut(&Permit<RequestAccess>) -> Result<Widened, ActError>,
     ) -> Result<Access, Denial> {
+        self.goes_on()?;
         match &self.asking {
             Some(asking) => asking.ask(self, &self.funnel(), &self.run, order, widen),
             None => Err(nothing_to_ask()),
@@ -256,7 +274,7 @@ impl Doorkeeper for Gatekeeper<'_> {
         order: ReadGit,
         serve: &mut dyn FnMut(&Permit<ReadGit>) -> Result<GitServed, ActError>,
     ) -> Result<GitServed, Stop> {
-        self.count_request().map_err(Stop::Denied)?;
+        self.goes_on().and_then(|()| self.count_request()).map_err(Stop::Denied)?;
         self.funnel().perform(order, serve)
     }
 
@@ -265,7 +283,7 @@ impl Doorkeeper for Gatekeeper<'_> {
         order: PushGit,
         land: &mut dyn FnMut(&Permit<PushGit>) -> Result<Pushed, ActError>,
     ) -> Result<Pushed, Stop> {
-        self.count_request().map_err(Stop::Denied)?;
+        self.goes_on().and_then(|()| self.count_request()).map_err(Stop::Denied)?;
         self.funnel().perform(order, land)
     }
 

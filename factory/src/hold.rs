@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use selvedge_authority::{ActError, Code, Denial, Entry, Hold, Lapse, Observation, Record, Stop, class_of};
 use selvedge_domain::orders::{MayBorrow, Minted, ToolCall, ToolPassed};
@@ -123,7 +124,9 @@ impl Holding for Gatekeeper<'_> {
     fn begin(&self, held: &[&HeldCall]) -> Result<(), Denial> {
         let until = held.iter().map(|held| held.until).min().unwrap_or(self.funnel.clock.now());
         let approvals = held.iter().map(|held| held.approval.clone()).collect();
-        self.keep_hold(Record::Held(Hold::Began { approvals, until }))
+        self.keep_hold(Record::Held(Hold::Began { approvals, until }))?;
+        self.is_held.store(true, Ordering::Release);
+        Ok(())
     }
 
     fn take_back(&self) -> Result<(), String> {
@@ -198,6 +201,7 @@ impl Holding for Gatekeeper<'_> {
     }
 
     fn end(&self) {
+        self.is_held.store(false, Ordering::Release);
         // What cannot be recorded shows as a hold without an end, in a run whose next order fails on the same record.
         let _unrecorded = self.keep_hold(Record::Held(Hold::Ended));
     }

@@ -17,7 +17,8 @@ impl Factory<'_> {
         if run.trigger().part().is_some_and(|part| part.reviews) {
             return self.reviewed(run, task, effect);
         }
-        if !matches!(effect, Effect::Tree { .. }) {
+        // A stage's change is proposed by the run that reviews it, whose own list says nothing of this one's.
+        if run.trigger().part().is_some() || !matches!(effect, Effect::Tree { .. }) {
             hold_undeclared(run)?;
         }
         let commit = match effect {

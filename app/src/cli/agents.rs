@@ -22,7 +22,7 @@ enum Act {
     /// Fetch the version of a coding agent that is known to work, in a sandbox that reaches the registry and nothing else, with the
     /// package's scripts off; try it in another one; keep its digest on record.
     Install {
-        /// `claude-code`, `codex` or `opencode`.
+        /// One of those that `selvedge agents` lists: `claude-code`, `codex`, `opencode`, `gemini-cli`, `qwen-code`, `mini-swe-agent`, `aider`.
         name: String,
     },
 }

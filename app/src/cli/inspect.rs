@@ -57,11 +57,13 @@ pub(crate) struct Can {
     agent: String,
 }
 
-/// Check or explain the policies in force.
+/// Check or explain the policies in force, and the words they are written in.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     /// Parse and validate the policies; nothing is loaded.
     Check,
+    /// Print the words policies are written in: actions, resources and facts, as a Cedar schema.
+    Schema,
     /// Explain a recorded decision: which policies answered, and what would change it.
     Explain {
         /// The entry of the decision, as `selvedge show` numbers it.
@@ -286,6 +288,11 @@ impl Policy {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         match self {
             Self::Check => check(common, output),
+            Self::Schema => {
+                output.document(&serde_json::json!({ "schema": selvedge_policy::SCHEMA }));
+                output.line(selvedge_policy::SCHEMA.trim_end());
+                Ok(0)
+            }
             Self::Explain { entry } => {
                 let value = ask(common, output, &Request::Explain { entry: *entry })?;
                 output.heading(&format!("{}: {}", text(&value, "verdict"), text(&value, "next_step")));

@@ -477,6 +477,12 @@ impl Judge for Desk<'_> {
             }
         }
         if let Some(tools) = self.desks.tools {
+            if let Wanted::Server(ask) = &wanted
+                && let Some(narrowed) = tools.narrowed(self.told, &self.works.config(), ask)
+            {
+                let (code, next_step) = self.deny_narrowed(narrowed);
+                return Given::Denied { code, next_step };
+            }
             let given = match &wanted {
                 Wanted::Server(ask) => Some(tools.ask(self.doors, self.serials_from, ask.clone())),
                 Wanted::ServerDone(done) => Some(tools.done(self.doors, self.serials_from, done.clone())),

@@ -13,8 +13,9 @@ use selvedge_sandbox::Place;
 
 use super::Works;
 use super::model::denied;
+use super::narrowed::{Narrowed, danger_narrowed};
 use super::repositories::permanent;
-use crate::config::{ServerAt, ServerConfig};
+use crate::config::{Config, ServerAt, ServerConfig};
 
 /// Where they are served, each under its name: nowhere, the door answers.
 const HOST: &str = "tools.selvedge.internal";
@@ -151,6 +152,24 @@ impl ToolDesk {
         match doors.call_server(call) {
             Ok(()) => Given::Allowed,
             Err(denial) => denied(&denial),
+        }
+    }
+
+    /// Why a server is not asked this any more: the configuration in force has it elsewhere or not at all, or takes the tool for riskier.
+    pub(super) fn narrowed(&self, told: &Config, now: &Config, ask: &ServerAsk) -> Option<Narrowed> {
+        let known = self.servers.iter().find(|known| known.name == ask.server)?;
+        let risk = |server: &ServerConfig| Some(server.tools.get(ask.tool.as_ref()?)?.risk);
+        let is_same = |server: &&ServerConfig| server.way == known.way && risk(server) == risk(known);
+        if now.servers.get(&ask.server).filter(is_same).is_none() {
+            return Some(Narrowed {
+                code: "server_withdrawn",
+                detail: ask.server.to_string(),
+                next_step: "do without this: the operator took the server or the tool away, or changed what it is, since this task began",
+            });
+        }
+        match &known.way {
+            ServerAt::Url { upstream, .. } => danger_narrowed(told, now, upstream),
+            ServerAt::Program(_) | ServerAt::Factory => None,
         }
     }
 

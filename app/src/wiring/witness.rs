@@ -135,7 +135,9 @@ impl Witness {
                 let named = held(&self.calls).command_in(started);
                 held(&self.seen).start(started, named, lent);
             }
-            Event::Became { serial, program } => held(&self.seen).became(*serial, &String::from_utf8_lossy(program)),
+            Event::Became { serial, program } => {
+                held(&self.seen).became(*serial, &recordable(&String::from_utf8_lossy(program), lent));
+            }
             Event::Unkept { programs } => {
                 let mut seen = held(&self.seen);
                 seen.unkept = seen.unkept.saturating_add(*programs);
@@ -151,12 +153,16 @@ impl Witness {
         changes: &[Result<&ChangeSet, &String>],
         pristine: &Path,
         (declared, own): (&Declared, &str),
+        lent: Option<&SecretWatch>,
         doors: &dyn Doorkeeper,
     ) -> Witnessed {
         self.look(doors);
         let mut effects = held(&self.seen).side_effects();
         effects.unread = changes.iter().find_map(|changes| changes.err().cloned());
         effects.written = held(&self.calls).written(changes.iter().flatten().copied(), pristine);
+        for written in &mut effects.written {
+            written.path = recordable(&written.path, lent);
+        }
         let seen = Witnessed { undeclared: declared.beyond(&effects, own), read: held(&self.read).clone() };
         effects.written_more = count(effects.written.len().saturating_sub(WRITTEN_MAX));
         effects.written.truncate(WRITTEN_MAX);
@@ -200,7 +206,7 @@ impl Programs {
     fn start(&mut self, started: &Started, named: Option<Cause>, lent: Option<&SecretWatch>) {
         let inherited = self.known.get(&started.under).and_then(|(cause, _)| *cause);
         let cause = named.or(inherited);
-        let asked = String::from_utf8_lossy(&started.program).into_owned();
+        let asked = recordable(&String::from_utf8_lossy(&started.program), lent);
         let place = self.place(&asked, cause, || described(started, lent));
         match place.and_then(|place| self.runs.get_mut(place)) {
             Some(run) => run.count = run.count.saturating_add(1),
@@ -282,6 +288,16 @@ fn described(started: &Started, lent: Option<&SecretWatch>) -> (Option<String>, 
     ((!is_secret).then(|| text.chars().take(ARGUMENTS_CHARS_MAX).collect()), digest)
 }
 
+/// A path as the record may have it: one that holds a secret is told by its fingerprint (A-93, C7), and is declared by nobody.
+fn recordable(path: &str, lent: Option<&SecretWatch>) -> String {
+    let is_secret = !Scanner::default().added(b"", path.as_bytes()).is_empty()
+        || lent.is_some_and(|lent| lent.found_in(path.as_bytes()).is_some());
+    match is_secret {
+        true => format!("a path that holds a secret, {}", Digest::of_parts([path.as_bytes()])),
+        false => path.to_owned(),
+    }
+}
+
 /// Whether an argument is this command, or has it in it.
 fn holds(argument: &Argument, command: &[u8]) -> bool {
     let (read, length) = (argument.bytes.as_slice(), usize::try_from(argument.length).unwrap_or(usize::MAX));
@@ -359,6 +375,19 @@ mod tests {
     fn runs(witness: &Witness) -> Vec<(String, u64, Option<Cause>)> {
         let effects = held(&witness.seen).side_effects();
         effects.programs.into_iter().map(|run| (run.asked, run.count, run.cause)).collect()
+    }
+
+    #[test]
+    fn a_path_that_holds_a_secret_is_told_by_its_fingerprint_a93_c7() {
+        let secret = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+        let witness = Witness::default();
+        witness.hear(&Event::Started(started(1, 0, &[&format!("/tmp/{secret}")])), None);
+        witness.hear(&Event::Became { serial: 1, program: format!("/tmp/{secret}").into_bytes() }, None);
+        let run = held(&witness.seen).side_effects().programs.remove(0);
+        for told in [run.asked, run.ran.unwrap()] {
+            assert!(told.starts_with("a path that holds a secret, ") && !told.contains(secret), "{told}");
+        }
+        assert_eq!(recordable("src/lib.rs", None), "src/lib.rs");
     }
 
     #[test]

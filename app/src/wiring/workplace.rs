@@ -119,7 +119,8 @@ impl Workplace for Works {
             false => Ok(ChangeSet::default()),
         };
         let declared = (&agent.agent.declared, own.as_str());
-        let seen = witness.conclude(&[left.as_ref(), changes.as_ref()], &pristine, declared, doors);
+        let lent = watch.as_deref();
+        let seen = witness.conclude(&[left.as_ref(), changes.as_ref()], &pristine, declared, lent, doors);
         sandbox.destroy().map_err(transient)?;
         let (is_ended, is_halted) =
             (purse.is_ended(), self.run(&order.run).is_ok_and(|run| self.halt_covering(&run).is_some()));
@@ -334,6 +335,11 @@ impl Works {
         doors.saw(self.started(&sandbox));
         let rooms = ToolRooms::build(self, tools, id, &place, behalf);
         let rooms = rooms.inspect_err(|_| self.forget_sandbox(&behalf.run, id))?;
+        // Nor did one that came while those beside it were built. Dropping them kills them, and their doors.
+        if let Some(because) = self.run(&behalf.run).ok().and_then(|run| self.halt_covering(&run)) {
+            self.forget_sandbox(&behalf.run, id);
+            return Err(ActError::Halted(because));
+        }
         if let Some(witness) = witness {
             witness.begin(sandbox.reads(), doors);
         }

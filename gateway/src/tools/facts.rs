@@ -32,6 +32,8 @@ pub struct Facts {
     pub addresses: Vec<String>,
     /// Every argument as `name=value`; `a.0.b=value` within others.
     pub values: Vec<String>,
+    /// Whether a path or address is longer than is told.
+    is_too_long: bool,
 }
 
 /// A call whose arguments cannot be told. It is denied without being asked about.
@@ -47,6 +49,11 @@ pub fn facts(tool: &TakenOn, arguments: &Map<String, Value>) -> Result<Facts, Un
         if facts.values.len() > VALUES_MAX {
             return Err(Untold);
         }
+    }
+    // What is no text and no list of texts, a server may take for a command all the same.
+    let named = tool.command.iter().filter_map(|name| arguments.get(name));
+    if named.clone().any(|value| !is_texts(value)) || facts.is_too_long {
+        return Err(Untold);
     }
     let command: Vec<&str> = tool.command.iter().filter_map(|name| arguments.get(name)).flat_map(texts).collect();
     facts.command = shown(&command.join(" "), COMMAND_CHARS_MAX);
@@ -73,17 +80,24 @@ impl Facts {
             }
             Value::String(text) => {
                 self.values.push(shown(&format!("{name}={text}"), VALUE_CHARS_MAX));
+                let is_long = text.chars().nth(WORD_CHARS_MAX).is_some();
                 let is_named = |names: &[String]| names.iter().any(|known| known == of);
                 if is_named(&tool.addresses) || looks_like_address(text) {
+                    self.is_too_long |= is_long;
                     self.addresses.push(shown(text, WORD_CHARS_MAX));
                 }
                 if is_named(&tool.paths) || looks_like_path(text) {
+                    self.is_too_long |= is_long;
                     self.paths.push(shown(text, WORD_CHARS_MAX));
                 }
             }
             other => self.values.push(shown(&format!("{name}={other}"), VALUE_CHARS_MAX)),
         }
     }
+}
+
+fn is_texts(value: &Value) -> bool {
+    value.is_string() || value.as_array().is_some_and(|values| values.iter().all(Value::is_string))
 }
 
 /// A text, or each text of a list.
@@ -143,6 +157,18 @@ mod tests {
         let facts = facts.unwrap();
         assert_eq!(facts.addresses, ["see https://evil.example/?q=1"]);
         assert_eq!(facts.paths, ["/etc/shadow", "a/../../b"]);
+    }
+
+    #[test]
+    fn a_command_in_another_shape_and_a_path_that_would_be_cut_are_not_passed_over_e3() {
+        assert_eq!(told(json!({ "run": "env" })).unwrap().command, "env");
+        for run in [json!([["env"]]), json!({ "sh": "env" }), json!(["sh", 1]), json!(3), json!(null)] {
+            assert_eq!(told(json!({ "run": run })), Err(Untold), "{run}");
+        }
+        for name in ["file", "host"] {
+            assert!(told(json!({ name: "x".repeat(WORD_CHARS_MAX) })).is_ok());
+            assert_eq!(told(json!({ name: "x".repeat(WORD_CHARS_MAX + 1) })), Err(Untold));
+        }
     }
 
     #[test]

@@ -92,6 +92,8 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
             ("ANTHROPIC_DEFAULT_HAIKU_MODEL", job.model),
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
             ("CLAUDE_CODE_MAX_RETRIES", "2"),
+            // Tools of servers are declared like its own, from the first request on: what is called without that is denied.
+            ("ENABLE_TOOL_SEARCH", "false"),
             ("DISABLE_AUTOUPDATER", "1"),
             ("DISABLE_TELEMETRY", "1"),
             ("DISABLE_ERROR_REPORTING", "1"),

@@ -32,8 +32,8 @@ pub(in crate::wiring) enum Act {
 pub(in crate::wiring) enum Allowed {
     /// To have its model answer.
     Model { host: String, bytes: u64 },
-    /// To be given a tool call of this kind.
-    Tool { kind: String },
+    /// To be given a tool call of this kind; `changes` where it is one of a server's that may change something.
+    Tool { kind: String, changes: bool, is_confirmed: bool },
     /// To send a request.
     Request { host: String, reads: bool, is_confirmed: bool },
     /// To queue a run.
@@ -95,10 +95,17 @@ impl Allowed {
                 Some(Self::Model { host: host(), bytes: bytes.unwrap_or_default() })
             }
             Verb::ToolCall => {
-                // What nobody told the kind of goes by its own name.
-                let known = order.text("kind").filter(|kind| *kind != "other");
-                let kind = known.or_else(|| order.text("tool")).unwrap_or_default().to_owned();
-                Some(Self::Tool { kind })
+                let text = |name: &str| order.text(name).unwrap_or_default();
+                let kind = match (text("server"), text("kind")) {
+                    // To be told which there are is to do nothing with them.
+                    (_, "list") => return None,
+                    // What nobody told the kind of goes by its own name.
+                    ("" | "none", "other" | "") => text("tool").to_owned(),
+                    ("" | "none", kind) => kind.to_owned(),
+                    (server, _) => format!("{server}:{}", text("tool")),
+                };
+                let is_brokered = !matches!(text("server"), "" | "none");
+                Some(Self::Tool { kind, changes: is_brokered && text("risk") != "low", is_confirmed })
             }
             Verb::HttpRequest => {
                 let method = order.text("method").and_then(Method::parse);
@@ -178,8 +185,11 @@ impl Tally {
                 amounts.bytes = amounts.bytes.saturating_add(*bytes);
                 self.profile.reaches(host);
             }
-            Allowed::Tool { kind } => {
+            Allowed::Tool { kind, changes, is_confirmed } => {
                 amounts.calls = amounts.calls.saturating_add(1);
+                if *changes {
+                    changed(facts, *is_confirmed);
+                }
                 self.profile.uses_tool(kind);
             }
             Allowed::Request { host, reads, is_confirmed } => {
@@ -239,4 +249,29 @@ impl Tally {
 fn changed(facts: &mut Capabilities, is_confirmed: bool) {
     facts.changes = facts.changes.saturating_add(1);
     facts.confirmed = facts.confirmed.saturating_add(u32::from(is_confirmed));
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_domain::{Field, RepoName, Resource};
+
+    use super::*;
+
+    fn tool_call(server: &str, kind: &str, risk: &str) -> Option<Allowed> {
+        let repo = RepoName::parse("acme/shop").unwrap();
+        let resource = Resource { kind: ResourceKind::Repository, name: "acme/shop".to_owned(), repo };
+        let fields = [("tool", "search"), ("kind", kind), ("server", server), ("risk", risk)];
+        let fields = fields.into_iter().map(|(name, word)| (name, Field::from(word))).collect();
+        Allowed::of(&Description { verb: Verb::ToolCall, resource, fields }, false)
+    }
+
+    #[test]
+    fn a_server_s_tool_goes_by_its_own_name_and_may_be_an_act_b5_b7() {
+        let counted = |kind: &str, changes| Some(Allowed::Tool { kind: kind.to_owned(), changes, is_confirmed: false });
+        assert_eq!(tool_call("none", "shell", "low"), counted("shell", false));
+        assert_eq!(tool_call("none", "other", "medium"), counted("search", false));
+        assert_eq!(tool_call("tracker", "brokered", "low"), counted("tracker:search", false));
+        assert_eq!(tool_call("tracker", "brokered", "medium"), counted("tracker:search", true));
+        assert_eq!(tool_call("tracker", "list", "low"), None);
+    }
 }
