@@ -218,6 +218,23 @@ fn a_review_holds_a_change_and_replaces_nothing_d3_a80() {
 }
 
 #[test]
+fn what_a_stage_does_beyond_its_declaration_is_not_lost_at_the_review_d10() {
+    let scene = factory();
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    let declared = |writes: &str| {
+        let effects = format!("purpose = \"its part\"\neffects = {{ writes = [\"{writes}\"] }}\n");
+        let (before, after) = text.rsplit_once("[agent.executor]").unwrap();
+        format!("{before}[agent.executor]{}", after.replacen("purpose = \"its part\"\n", &effects, 1))
+    };
+    std::fs::write(scene.config(), declared("docs/**")).unwrap();
+    let runs = piped(&scene, "short", "louder");
+    assert_eq!(outcomes(&runs), ["held"], "{runs:?}");
+    assert!(runs[0]["because"].to_string().contains("declared"), "{runs:?}");
+    std::fs::write(scene.config(), declared("src/**")).unwrap();
+    assert_eq!(outcomes(&piped(&scene, "short", "louder")), ["changed", "proposed"]);
+}
+
+#[test]
 fn a_reviewer_that_made_the_change_is_refused_and_so_is_a_pipeline_that_changed_meanwhile_d3_d12() {
     let scene = factory();
     let own = configuration("").replace("agent = \"reviewer\"", "agent = \"executor\"");

@@ -7,6 +7,7 @@ use selvedge_domain::orders::HttpRequest;
 use selvedge_domain::{Deed, Digest, Endpoint, HostPattern, Method, RepoName, Sensitivity, SideEffects, Time};
 
 use super::*;
+use crate::hold::Holding as _;
 
 /// A record, and policies that allow everything and remember what they were told.
 struct World {
@@ -77,6 +78,10 @@ fn run() -> RunId {
 }
 
 fn get(doors: &Gatekeeper<'_>, serial: u64) {
+    asked(doors, serial).unwrap();
+}
+
+fn asked(doors: &Gatekeeper<'_>, serial: u64) -> Result<(), Denial> {
     let endpoint = Endpoint { host: HostPattern::parse("docs.example").unwrap(), port: 443 };
     let request = HttpRequest {
         run: run(),
@@ -91,7 +96,7 @@ fn get(doors: &Gatekeeper<'_>, serial: u64) {
         graphql: BTreeSet::new(),
         danger: BTreeSet::new(),
     };
-    Doorkeeper::ask(doors, request).unwrap();
+    Doorkeeper::ask(doors, request)
 }
 
 #[test]
@@ -120,4 +125,17 @@ fn an_agent_that_floods_the_record_does_not_hide_what_it_did_a107() {
     assert_eq!(world.kept().len(), kept, "a flood is not kept");
     doors.saw(Observation::SideEffects(Box::new(SideEffects { programs_unkept: 312, ..SideEffects::default() })));
     assert!(matches!(world.kept().last(), Some(Observation::SideEffects(effects)) if effects.programs_unkept == 312));
+}
+
+#[test]
+fn while_the_turn_is_held_nothing_is_decided_for_what_was_asked_before_c8() {
+    let world = World::new();
+    let funnel = world.funnel();
+    let doors = Gatekeeper::new(&funnel, &run());
+    doors.begin(&[]).unwrap();
+    let denial = asked(&doors, 1).unwrap_err();
+    assert!(denial.next_step.contains("the turn waits for a person"), "{denial}");
+    assert!(world.told_of_reading.lock().unwrap().is_empty(), "policy is not even asked");
+    doors.end();
+    asked(&doors, 2).unwrap();
 }
