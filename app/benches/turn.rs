@@ -26,6 +26,9 @@ use serde_json::Value;
 const FILES: usize = 1_000;
 const ROUNDS: usize = 30;
 const AT_ONCE: usize = 50;
+/// Runs that are asked for one after another, by how many clients at a time.
+const STARTED: usize = 200;
+const CLIENTS: usize = 2;
 
 fn main() {
     if !common::is_root() {
@@ -34,6 +37,7 @@ fn main() {
     }
     around_a_run();
     through_the_door();
+    starts();
     halt();
 }
 
@@ -191,6 +195,38 @@ fn answer_forever() -> u16 {
 }
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/// How many agents are started in a second: each a governed run, from its trigger until it is settled, with a sandbox, a door process and an
+/// identity of its own. The peer is what two clients start of the command alone, which every trigger takes as well.
+fn starts() {
+    let scene = scene();
+    let _keeper = scene.serve();
+    scene.run(&["run", "--agent", "sleeper", "--wait", "true"]).ok();
+    let all_of = |arguments: &[&str]| {
+        std::thread::scope(|threads| {
+            for _ in 0..CLIENTS {
+                threads.spawn(|| (0..STARTED / CLIENTS).for_each(|_| drop(scene.run(arguments).ok())));
+            }
+        });
+    };
+    let began = Instant::now();
+    all_of(&["exit-codes"]);
+    let alone = began.elapsed();
+    let began = Instant::now();
+    all_of(&["run", "--agent", "sleeper", "true"]);
+    let asked = began.elapsed();
+    eventually("all of them are settled", || {
+        let runs = scene.runs();
+        (runs.len() > STARTED && runs.iter().all(|run| run["stage"] == "settled")).then_some(())
+    });
+    let each = |took: Duration| STARTED as f64 / took.as_secs_f64();
+    println!(
+        "\n{CLIENTS} clients, {STARTED} agents: {:.1} a second started and settled, {:.1} a second asked for; {:.1} a second of the command alone",
+        each(began.elapsed()),
+        each(asked),
+        each(alone),
+    );
+}
 
 /// Fifty runs, each with its sandbox, its door process and its credential.
 fn halt() {

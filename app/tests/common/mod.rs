@@ -1,5 +1,6 @@
 //! A factory of a test's own: a small repository, a state directory, an anchor and a home, all thrown away at the end.
 
+pub(crate) mod asking;
 pub(crate) mod coders;
 pub(crate) mod ordinary;
 pub(crate) mod toolchain;
