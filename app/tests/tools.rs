@@ -10,7 +10,7 @@ mod common;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
-use common::{Said, Scene, agent};
+use common::{Said, Scene, agent, eventually};
 use serde_json::{Value, json};
 
 const SERVER: &str = include_str!("tools/server.py");
@@ -137,6 +137,25 @@ fn a_program_s_tools_are_called_as_they_were_taken_on_and_each_call_is_decided_e
         shown.contains("unknown (not taken on, and not called)") && shown.contains("[mcp.\"files\".tools.\"unknown\"]"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_tool_that_is_called_riskier_meanwhile_is_asked_no_more_by_live_runs_d12() {
+    let scene = program("", &taken_on("files"));
+    let _keeper = scene.serve();
+    let task = "for i in $(seq 600); do o=$(python3 client.py files search=x 2>&1); case $o in *server_withdrawn*) echo \"$o\"; exit;; esac; \
+                sleep 0.1; done; echo never";
+    scene.run(&["run", "--agent", "asker", task]).ok();
+    let run = eventually("a call is allowed", || {
+        let run = scene.runs().first().cloned()?;
+        decided(&entries(&scene, &run)).contains(&"brokered search allow".to_owned()).then_some(run)
+    });
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), text.replace("risk = \"low\"", "risk = \"medium\"")).unwrap();
+    eventually("it is over", || (scene.runs()[0]["stage"] == "settled").then_some(()));
+    let out = scene.run(&["output", run["run"].as_str().unwrap()]).ok().out;
+    assert!(out.contains("server_withdrawn") && !out.contains("never"), "{out}");
+    assert!(has(&entries(&scene, &run), "server_withdrawn"), "on record");
 }
 
 #[test]
