@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use common::asking::{CLIENT, PROTOCOLS};
+use common::asking::{CLIENT, PROTOCOLS, first};
 use common::{Said, Scene, agent, coders, eventually, is_root, text};
 use selvedge_scripted::{Script, Server, Turn, Usage};
 use serde_json::{Value, json};
@@ -103,48 +103,6 @@ fn serve(stream: TcpStream, shelf: &Mutex<Shelf>) {
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }
-    }
-}
-
-/// The first request of a conversation, with the tools of [`three_calls`].
-fn first(protocol: &str, streams: bool) -> (String, Value) {
-    let names = ["Read", "Bash", "Write"];
-    let schema = json!({ "type": "object", "properties": {} });
-    let each = |tool: &dyn Fn(&str) -> Value| names.iter().map(|name| tool(name)).collect::<Vec<_>>();
-    match protocol {
-        "anthropic-messages" => (
-            "/v1/messages".to_owned(),
-            json!({
-                "model": "scripted-1", "max_tokens": 1000, "stream": streams,
-                "messages": [{ "role": "user", "content": "do three things" }],
-                "tools": each(&|name| json!({ "name": name, "input_schema": schema })),
-            }),
-        ),
-        "openai-responses" => (
-            "/v1/responses".to_owned(),
-            json!({
-                "model": "scripted-1", "stream": streams, "store": false,
-                "input": [{ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "do" }] }],
-                "tools": each(&|name| json!({ "type": "function", "name": name, "parameters": schema, "strict": false })),
-            }),
-        ),
-        "openai-chat" => (
-            "/v1/chat/completions".to_owned(),
-            json!({
-                "model": "scripted-1", "stream": streams, "messages": [{ "role": "user", "content": "do" }],
-                "tools": each(&|name| json!({ "type": "function", "function": { "name": name, "parameters": schema } })),
-            }),
-        ),
-        _ => (
-            format!(
-                "/v1beta/models/scripted-1:{}",
-                if streams { "streamGenerateContent?alt=sse" } else { "generateContent" }
-            ),
-            json!({
-                "contents": [{ "role": "user", "parts": [{ "text": "do" }] }],
-                "tools": [{ "functionDeclarations": each(&|name| json!({ "name": name, "parameters": schema })) }],
-            }),
-        ),
     }
 }
 

@@ -9,7 +9,7 @@ mod common;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use common::asking::{CLIENT, PROTOCOLS};
+use common::asking::{CLIENT, PROTOCOLS, first};
 use common::{Said, Scene, agent};
 use selvedge_scripted::{Fault, Script, Server, Times, Turn, Usage};
 use serde_json::{Value, json};
@@ -143,48 +143,6 @@ fn of_three_calls_in_one_turn_the_forbidden_one_is_denied_and_the_model_is_told_
         assert_eq!(decided.len(), 3, "{protocol}: {decided:?}");
         let (read, written, estimated) = metered(&scene, &run);
         assert_eq!(((read, written), estimated), (billed(&server), false), "{protocol}");
-    }
-}
-
-/// The first request of a conversation, with the tools of [`three_calls`].
-fn first(protocol: &str, streams: bool) -> (String, Value) {
-    let names = ["Read", "Bash", "Write"];
-    let schema = json!({ "type": "object", "properties": {} });
-    let each = |tool: &dyn Fn(&str) -> Value| names.iter().map(|name| tool(name)).collect::<Vec<_>>();
-    match protocol {
-        "anthropic-messages" => (
-            "/v1/messages".to_owned(),
-            json!({
-                "model": "scripted-1", "max_tokens": 1000, "stream": streams,
-                "messages": [{ "role": "user", "content": "do three things" }],
-                "tools": each(&|name| json!({ "name": name, "input_schema": schema })),
-            }),
-        ),
-        "openai-responses" => (
-            "/v1/responses".to_owned(),
-            json!({
-                "model": "scripted-1", "stream": streams, "store": false,
-                "input": [{ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "do" }] }],
-                "tools": each(&|name| json!({ "type": "function", "name": name, "parameters": schema, "strict": false })),
-            }),
-        ),
-        "openai-chat" => (
-            "/v1/chat/completions".to_owned(),
-            json!({
-                "model": "scripted-1", "stream": streams, "messages": [{ "role": "user", "content": "do" }],
-                "tools": each(&|name| json!({ "type": "function", "function": { "name": name, "parameters": schema } })),
-            }),
-        ),
-        _ => (
-            format!(
-                "/v1beta/models/scripted-1:{}",
-                if streams { "streamGenerateContent?alt=sse" } else { "generateContent" }
-            ),
-            json!({
-                "contents": [{ "role": "user", "parts": [{ "text": "do" }] }],
-                "tools": [{ "functionDeclarations": each(&|name| json!({ "name": name, "parameters": schema })) }],
-            }),
-        ),
     }
 }
 

@@ -320,7 +320,7 @@ mod tests {
                 "[]",
                 "add that to its `uses`",
             ),
-            (server("").replace("https://", "http://"), "[]", "mcp.tracker.url"),
+            (server("").replace("https://", "http://"), "[]", "`mcp.tracker.url` "),
             (server("").replace("\"low\"", "\"none\""), "[]", "mcp.tracker.tools.search.risk"),
             (server("").replace(DIGEST, "abc"), "[]", "digest"),
             (program("credential = \"key\""), "[]", "a program that takes none"),

@@ -84,7 +84,7 @@ impl Reader<'_> {
         credentials: &BTreeMap<CredentialName, CredentialConfig>,
     ) -> Result<ModelConfig, ConfigError> {
         let name = ModelName::parse(name).or_else(|bad| self.bad(key, bad.to_string()))?;
-        let (upstream, base_path) = self.upstream(key, &written.upstream)?;
+        let (upstream, base_path) = self.upstream(&format!("{key}.upstream"), &written.upstream)?;
         let mut protocols = BTreeSet::new();
         for word in &written.protocols {
             let known = || one_of(word, Protocol::ALL.iter().map(|protocol| protocol.as_str()));
@@ -146,7 +146,7 @@ impl Reader<'_> {
             Some((parse_endpoint(authority)?, base))
         };
         let because = || format!("`{text}` is not `https://<host>` or `https://<host>/<path>`{PLAIN_PATH}");
-        read().map_or_else(|| self.bad(format!("{key}.upstream"), because()), Ok)
+        read().map_or_else(|| self.bad(key, because()), Ok)
     }
 
     fn price(&self, key: &str, written: &file::ModelPrice) -> Result<Price, ConfigError> {

@@ -1,5 +1,7 @@
 //! Clients of a model that are not one of an agent's: all four protocols, each in a few lines.
 
+use serde_json::{Value, json};
+
 /// A client of each protocol that is not one of an agent: it asks, does what it was asked as far as it knows the tool, and asks again.
 pub(crate) const CLIENT: &str = r#"
 import json, os, sys, urllib.error, urllib.request
@@ -60,3 +62,45 @@ pub(crate) const PROTOCOLS: [(&str, &str); 4] = [
     ("openai-chat", ""),
     ("gemini", "header = \"x-goog-api-key\"\nscheme = \"plain\""),
 ];
+
+/// The first request of a conversation, with the tools of [`CLIENT`]: where it goes, and its body.
+pub(crate) fn first(protocol: &str, streams: bool) -> (String, Value) {
+    let names = ["Read", "Bash", "Write"];
+    let schema = json!({ "type": "object", "properties": {} });
+    let each = |tool: &dyn Fn(&str) -> Value| names.iter().map(|name| tool(name)).collect::<Vec<_>>();
+    match protocol {
+        "anthropic-messages" => (
+            "/v1/messages".to_owned(),
+            json!({
+                "model": "scripted-1", "max_tokens": 1000, "stream": streams,
+                "messages": [{ "role": "user", "content": "do three things" }],
+                "tools": each(&|name| json!({ "name": name, "input_schema": schema })),
+            }),
+        ),
+        "openai-responses" => (
+            "/v1/responses".to_owned(),
+            json!({
+                "model": "scripted-1", "stream": streams, "store": false,
+                "input": [{ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "do" }] }],
+                "tools": each(&|name| json!({ "type": "function", "name": name, "parameters": schema, "strict": false })),
+            }),
+        ),
+        "openai-chat" => (
+            "/v1/chat/completions".to_owned(),
+            json!({
+                "model": "scripted-1", "stream": streams, "messages": [{ "role": "user", "content": "do" }],
+                "tools": each(&|name| json!({ "type": "function", "function": { "name": name, "parameters": schema } })),
+            }),
+        ),
+        _ => (
+            format!(
+                "/v1beta/models/scripted-1:{}",
+                if streams { "streamGenerateContent?alt=sse" } else { "generateContent" }
+            ),
+            json!({
+                "contents": [{ "role": "user", "parts": [{ "text": "do" }] }],
+                "tools": [{ "functionDeclarations": each(&|name| json!({ "name": name, "parameters": schema })) }],
+            }),
+        ),
+    }
+}
