@@ -6,10 +6,9 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use common::service::{Asked, heard};
 use common::{Said, Scene, agent, eventually, is_root, text};
 use serde_json::Value;
 
@@ -22,43 +21,18 @@ const SOMEBODY_ELSE: u32 = 65533;
 /// The documentation an agent wants to read: remembers what it was asked, and answers every request alike.
 struct Docs {
     port: u16,
-    lines: Arc<Mutex<Vec<String>>>,
+    heard: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Docs {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&lines);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || answer(stream, &kept));
-            }
-        });
-        Self { port, lines }
+        let (port, heard) = heard("read the guide");
+        Self { port, heard }
     }
 
-    /// The first lines of every request so far.
+    /// Method and target of every request so far.
     fn seen(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
-}
-
-fn answer(stream: TcpStream, kept: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        kept.lock().unwrap().push(head.lines().next().unwrap().to_owned());
-        if reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\nread the guide").is_err() {
-            return;
-        }
+        self.heard.lock().unwrap().iter().map(|asked| asked.line().to_owned()).collect()
     }
 }
 
@@ -172,7 +146,7 @@ fn e7_what_is_asked_for_and_approved_is_reached_and_nothing_beside_it() {
     assert_ne!(scene.run(&["approve", text(&asked, "approval")]).status, 0);
     approve(&scene, &asked).ok();
     let (settled, output) = ended(&scene);
-    assert_eq!(docs.seen(), ["GET /guide/rust/book HTTP/1.1"], "{output}");
+    assert_eq!(docs.seen(), ["GET /guide/rust/book"], "{output}");
     for line in [
         format!("{HOST} has none\n"),
         "\"code\":\"needs_approval\"".to_owned(),

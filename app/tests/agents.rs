@@ -7,12 +7,11 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read as _, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use common::service::answered;
 use common::{Scene, agent};
 use serde_json::{Value, json};
 
@@ -40,16 +39,14 @@ struct Registry {
 
 impl Registry {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let registry = Self { port, files: Arc::default() };
-        let files = Arc::clone(&registry.files);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let files = Arc::clone(&files);
-                std::thread::spawn(move || answer(stream, &files));
-            }
+        let files = Arc::<Mutex<BTreeMap<String, Vec<u8>>>>::default();
+        let kept = Arc::clone(&files);
+        let port = answered(move |asked| {
+            let path = asked.target().replace("%40", "@").replace("%2F", "/").replace("%2f", "/");
+            let found = kept.lock().unwrap().get(&path).cloned();
+            Some(found.map_or((404, b"{}".to_vec()), |body| (200, body)))
         });
+        let registry = Self { port, files };
         registry.publish(PROGRAM);
         registry
     }
@@ -93,29 +90,6 @@ fn packed(manifest: &Value, files: &[(&str, &str)]) -> Vec<u8> {
     let output = tar.args(["-czf", "-", "-C"]).arg(dir.path()).arg("package").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     output.stdout
-}
-
-fn answer(stream: TcpStream, files: &Mutex<BTreeMap<String, Vec<u8>>>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let length =
-            head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
-        reader.by_ref().take(length).read_to_end(&mut Vec::new()).unwrap();
-        let path = head.split(' ').nth(1).unwrap().replace("%40", "@").replace("%2F", "/").replace("%2f", "/");
-        let found = files.lock().unwrap().get(&path).cloned();
-        let (status, body) = found.map_or(("404 Not Found", b"{}".to_vec()), |body| ("200 OK", body));
-        let answer =
-            format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-        if reader.get_mut().write_all(&[answer.into_bytes(), body].concat()).is_err() {
-            return;
-        }
-    }
 }
 
 /// A factory with an agent `coder` that is Codex.

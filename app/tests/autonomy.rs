@@ -7,21 +7,15 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::Stdio;
-
-use common::{Said, Scene, agent, eventually, text};
+use common::models::{Asker, HOST, KEY};
+use common::service::answered;
+use common::{Scene, agent, eventually, text};
 use selvedge_scripted::{Script, Server, Turn};
 use serde_json::{Value, json};
 
 /// Hosts nobody else has (RFC 6761).
-const MODEL: &str = "models.selvedge.test";
 const USUAL: &str = "usual.selvedge.test";
 const NEW: &str = "new.selvedge.test";
-
-/// The vendor's key, which no agent has.
-const KEY: &str = "sk-scripted-0123456789abcdef";
 
 /// The status of `identities --check` when something is wrong.
 const OVERDUE: i32 = 115;
@@ -54,64 +48,21 @@ fn model() -> Server {
     Server::start(Script::new(KEY).turn(turn)).unwrap()
 }
 
-/// A service that has an answer for everybody; its port.
-fn service() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut reader = BufReader::new(stream);
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
-                line.clear();
-            }
-            let _gone =
-                reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
-        }
-    });
-    port
-}
-
 /// A factory with an agent `helper` of this registered grade that has a model, and with `writer`, a fixed program.
 fn scene(server: &Server, registered: &str) -> Scene {
-    let scene = Scene::ready();
-    scene.commit("work.sh", WORK);
     let helper = agent("helper", "propose")
         .replace("[\"sh\", \"-c\", \"{text}\"]", "[\"sh\", \"-c\", \"set -- {text}; . ./work.sh\"]")
         .replace("\"open-pr\"]", "\"open-pr\", \"delegate\"]");
-    let service = service();
-    let address = |host: &str, port: u16| {
-        format!("[danger.addresses.\"{host}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n")
-    };
-    let more = format!(
-        "{helper}autonomy = \"{registered}\"\nmodel = \"main\"\nbudget = 100000000\nchildren = [\"writer\"]\n\
-         reach = [\"GET https://{USUAL}/\", \"GET https://{NEW}/\"]\n\
-         [model.main]\nupstream = \"https://{MODEL}\"\nprotocols = [\"anthropic-messages\"]\ncredential = \"vendor\"\n\
-         price = [{{ of = \"scripted-1\", input = 1.0, output = 5.0 }}]\n\
-         [credential.vendor]\nkind = \"static\"\nowner = \"team-api@example.org\"\nuses = [\"POST https://{MODEL}/\"]\n\
-         header = \"x-api-key\"\nscheme = \"plain\"\n{}{}{}",
-        address(MODEL, server.address().port()),
-        address(USUAL, service),
-        address(NEW, service),
-    );
-    scene.configure("checks = [\"sh tests/run.sh\"]", &more);
-    let mut child = scene.command(&["credentials", "store", "vendor"]);
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
-    Said::of(&child.wait_with_output().unwrap()).ok();
-    // As it is for who trusts the model's key to its door without being asked each time.
-    let path = scene.state().join("policies/guardrails.cedar");
-    let guard = "forbid (principal, action == Action::\"secret.use\", resource)\nunless { context.approved };";
-    let policies = std::fs::read_to_string(&path).unwrap();
-    assert!(policies.contains(guard));
-    let narrower = guard.replace("context.approved", "context.approved || resource == Credential::\"vendor\"");
-    std::fs::write(&path, policies.replace(guard, &narrower)).unwrap();
+    let service = answered(|_| Some((200, "ok")));
+    let addresses = [USUAL, NEW]
+        .map(|host| format!("[danger.addresses.\"{host}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {service}\n"));
+    let helper = Asker::of(server).is(helper).may_spend(100_000_000).beside(&addresses.concat());
+    let scene = helper
+        .with(&format!("autonomy = \"{registered}\"\nchildren = [\"writer\"]"))
+        .with(&format!("reach = [\"GET https://{USUAL}/\", \"GET https://{NEW}/\"]"))
+        .scene();
+    scene.commit("work.sh", WORK);
     scene
-}
-
-/// One run of an agent for a person, to where it goes.
-fn work(scene: &Scene, agent: &str, text: &str) -> Value {
-    scene.run(&["run", "--agent", agent, "--wait", "--json", text]).document()["runs"][0].clone()
 }
 
 /// How an agent stands.
@@ -129,12 +80,8 @@ fn behaved(scene: &Scene, sort: &str) -> Vec<Value> {
 
 /// The verdicts on a verb in a run, in order, each with the policies that decided.
 fn verdicts(scene: &Scene, run: &Value, verb: &str) -> Vec<(String, String)> {
-    let shown = scene.json(&["show", text(run, "run")]);
-    let decided = shown["entries"].as_array().unwrap().iter().filter(|entry| entry["detail"]["verb"] == verb);
-    let decided = decided.filter(|entry| entry["kind"] == "decided");
-    decided
-        .map(|entry| (text(&entry["detail"], "verdict").to_owned(), entry["detail"]["policies"].to_string()))
-        .collect()
+    let decided = scene.decided(text(run, "run"), verb);
+    decided.iter().map(|one| (text(one, "verdict").to_owned(), one["policies"].to_string())).collect()
 }
 
 fn register(scene: &Scene, from: &str, to: &str) {
@@ -149,15 +96,15 @@ fn an_assistant_that_becomes_a_factory_is_seen_and_governed_as_one_b5_b8() {
     let server = model();
     let scene = scene(&server, "assistant");
     let serving = scene.serve();
-    work(&scene, "helper", "answer");
+    scene.work("helper", "answer");
     let calm = conduct(&scene, "helper");
     assert_eq!((&calm["seen"], &calm["has_drifted"]), (&json!("assistant"), &json!(false)), "{calm}");
     // What an assistant makes stays, whatever trust it was granted.
     assert_eq!((text(&calm, "granted"), text(&calm, "trust")), ("propose", "draft"));
-    assert_eq!(work(&scene, "helper", "propose")["outcome"], "refused");
+    assert_eq!(scene.work("helper", "propose")["outcome"], "refused");
 
     // Tools used of its own choice.
-    work(&scene, "helper", "tools");
+    scene.work("helper", "tools");
     let steps = behaved(&scene, "drifted");
     assert_eq!(steps.len(), 1, "{steps:?}");
     assert_eq!(
@@ -175,7 +122,7 @@ fn an_assistant_that_becomes_a_factory_is_seen_and_governed_as_one_b5_b8() {
     let config = std::fs::read_to_string(scene.config()).unwrap();
     std::fs::write(scene.config(), config + "[[when]]\nevery = \"24h\"\nrun = \"helper\"\nrepo = \"repo\"\n").unwrap();
     eventually("the configuration is taken up", || (conduct(&scene, "helper")["has_drifted"] == false).then_some(()));
-    assert_eq!(work(&scene, "helper", "propose")["outcome"], "proposed");
+    assert_eq!(scene.work("helper", "propose")["outcome"], "proposed");
     eventually("the clock starts it", || {
         let settled = behaved(&scene, "settled");
         settled.iter().any(|entry| entry["detail"]["facts"].to_string().contains("the clock")).then_some(())
@@ -183,7 +130,7 @@ fn an_assistant_that_becomes_a_factory_is_seen_and_governed_as_one_b5_b8() {
     assert_eq!(behaved(&scene, "drifted").len(), 1);
 
     // A chain of prompts: the first link makes it autonomous, and the very next order is governed as that.
-    let run = work(&scene, "helper", "chain");
+    let run = scene.work("helper", "chain");
     let asked = verdicts(&scene, &run, "task.enqueue");
     assert_eq!(asked.iter().map(|(verdict, _)| verdict.as_str()).collect::<Vec<_>>(), ["allow", "needs_approval"]);
     assert!(asked[1].1.contains("guard.drift-needs-approval"), "{asked:?}");
@@ -196,16 +143,16 @@ fn an_assistant_that_becomes_a_factory_is_seen_and_governed_as_one_b5_b8() {
     let _serving = scene.serve();
     let drifted = conduct(&scene, "helper");
     assert_eq!((&drifted["has_drifted"], text(&drifted, "autonomy")), (&json!(true), "autonomous"), "{drifted}");
-    let waits = work(&scene, "helper", "propose");
+    let waits = scene.work("helper", "propose");
     assert_eq!(text(&waits, "stage"), "waiting", "{waits}");
     assert!(verdicts(&scene, &waits, "proposal.open")[0].1.contains("guard.drift-needs-approval"));
     // A fixed program is not bothered meanwhile.
-    assert_eq!(work(&scene, "writer", "echo hello there >>src/greeting")["outcome"], "proposed");
+    assert_eq!(scene.work("writer", "echo hello there >>src/greeting")["outcome"], "proposed");
     assert_eq!(text(&conduct(&scene, "writer"), "autonomy"), "bounded-automation");
 
     // Somebody looks, and answers for it as it is.
     scene.run(&["identities", "certify", "agent:helper"]).ok();
-    assert_eq!(work(&scene, "helper", "propose")["outcome"], "proposed");
+    assert_eq!(scene.work("helper", "propose")["outcome"], "proposed");
     assert_eq!(behaved(&scene, "drifted").len(), 2, "each step once");
 }
 
@@ -215,14 +162,14 @@ fn an_agent_that_leaves_what_is_usual_for_it_is_trusted_less_until_somebody_look
     let scene = scene(&server, "supervised");
     for _ in 0..5 {
         assert!(conduct(&scene, "helper")["baseline"].is_null());
-        work(&scene, "helper", &format!("call {USUAL}"));
+        scene.work("helper", &format!("call {USUAL}"));
     }
     let usual = conduct(&scene, "helper");
     let hosts = usual["baseline"]["hosts"].to_string();
-    assert!(hosts.contains(USUAL) && hosts.contains(MODEL) && usual["baseline"]["runs"] == 5, "{usual}");
+    assert!(hosts.contains(USUAL) && hosts.contains(HOST) && usual["baseline"]["runs"] == 5, "{usual}");
     assert_eq!((behaved(&scene, "departed").len(), text(&usual, "trust")), (0, "propose"), "{usual}");
 
-    work(&scene, "helper", &format!("call {NEW}"));
+    scene.work("helper", &format!("call {NEW}"));
     let departed = behaved(&scene, "departed");
     assert_eq!(departed.len(), 1, "{departed:?}");
     assert!(departed[0]["detail"]["departures"].to_string().contains(NEW), "{departed:?}");
@@ -235,14 +182,14 @@ fn an_agent_that_leaves_what_is_usual_for_it_is_trusted_less_until_somebody_look
         "{check:?}"
     );
     // What it makes stays, and why is said.
-    let run = work(&scene, "helper", "propose");
+    let run = scene.work("helper", "propose");
     assert_eq!(run["outcome"], "refused", "{run}");
     assert!(text(&run, "because").contains("identities certify agent:helper"), "{run}");
 
     scene.run(&["identities", "certify", "agent:helper"]).ok();
     assert_eq!(text(&conduct(&scene, "helper"), "trust"), "propose");
-    assert_eq!(work(&scene, "helper", "propose")["outcome"], "proposed");
+    assert_eq!(scene.work("helper", "propose")["outcome"], "proposed");
     // What somebody looked at is usual from then on.
-    work(&scene, "helper", &format!("call {NEW}"));
+    scene.work("helper", &format!("call {NEW}"));
     assert_eq!(behaved(&scene, "departed").len(), 1);
 }

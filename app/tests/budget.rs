@@ -6,69 +6,38 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::Write as _;
-use std::process::Stdio;
-
-use common::{Said, Scene, agent};
-use selvedge_scripted::{Script, Server, Turn, Usage};
+use common::asking::first;
+use common::models::{Asker, HOST, KEY, ask, cost};
+use common::{Scene, agent, text};
+use selvedge_scripted::{Script, Server, Turn};
 use serde_json::Value;
-
-/// Where the vendor is, for the factory.
-const HOST: &str = "models.example";
-
-/// The vendor's key, which no agent has.
-const KEY: &str = "sk-scripted-0123456789abcdef";
-
-/// Asks the model once, and prints the status. A thousand tokens to write are five thousand millionths set aside.
-const ASK: &str = r#"ask() { curl -sS -o answer.json -w 'model %{http_code}\n' -H 'content-type: application/json' -H 'anthropic-version: 2023-06-01' -d '{"model":"scripted-1","max_tokens":1000,"tools":[{"name":"Read","input_schema":{"type":"object"}}],"messages":[{"role":"user","content":"go on"}]}' "$SELVEDGE_MODEL_URL/v1/messages"; rm -f answer.json; }"#;
 
 /// Asks for a child with a part of the budget, and prints the status.
 const CHILD: &str = r#"child() { curl -sS -o answer.json -w "child $1 %{http_code} " --data-urlencode agent=writer --data-urlencode text=true --data-urlencode 'scope=trust:draft may:read may:write' --data-urlencode "budget=$1" "$SELVEDGE_CHILD_URL"; sed -n 's/.*"error_description":"\([^"]*\)".*/\1/p' answer.json; echo; rm -f answer.json; }"#;
 
+/// Asks the model once, with a thousand tokens to write: five thousand millionths are set aside.
+fn asks() -> String {
+    format!("ask() {{ {}; }}", ask(("/v1/messages", &first("anthropic-messages", false).1)))
+}
+
 /// A factory whose agent `asker` has a model and may have children; `budget` as it is written in its configuration.
 fn scene(server: &Server, budget: &str) -> Scene {
-    let scene = Scene::ready();
     let asker = agent("asker", "propose").replace("may = [", "may = [\"delegate\", ");
     // A slot for whoever asks, one for the child.
-    scene.configure(
-        "checks = [\"sh tests/run.sh\"]",
-        &format!(
-            "[factory]\nslots = 2\n{asker}model = \"main\"\nbudget = {budget}\nchildren = [\"writer\"]\n\
-             [model.main]\nupstream = \"https://{HOST}\"\nprotocols = [\"anthropic-messages\"]\ncredential = \"vendor\"\n\
-             price = [{{ of = \"scripted-1\", input = 1.0, output = 5.0 }}]\n\
-             [credential.vendor]\nkind = \"static\"\nowner = \"team-api@example.org\"\nuses = [\"POST https://{HOST}/\"]\n\
-             header = \"x-api-key\"\nscheme = \"plain\"\n\
-             [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {}\n",
-            server.address().port()
-        ),
-    );
-    let mut child = scene.command(&["credentials", "store", "vendor"]);
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
-    Said::of(&child.wait_with_output().unwrap()).ok();
-    let path = scene.state().join("policies/guardrails.cedar");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let guard = "unless { context.approved };";
-    let unasked = "unless { context.approved || resource == Credential::\"vendor\" };";
-    let (before, after) = text.split_once("@id(\"guard.secret-needs-approval\")").unwrap();
-    std::fs::write(&path, format!("{before}@id(\"guard.secret-needs-approval\"){}", after.replacen(guard, unasked, 1)))
-        .unwrap();
-    scene
+    let slots = "[factory]\nslots = 2\n";
+    Asker::of(server).is(asker).with("children = [\"writer\"]").may_spend(budget).beside(slots).scene()
 }
 
 /// The run of `asker` that a script comes to, and what it printed.
 fn work(scene: &Scene, script: &str) -> (Value, String) {
-    let said = scene.run(&["run", "--agent", "asker", "--wait", "--json", script]);
-    let runs = said.document()["runs"].as_array().cloned().unwrap();
-    let run = runs.iter().find(|run| run["agent"] == "asker").unwrap().clone();
-    let out = scene.run(&["output", run["run"].as_str().unwrap()]).ok().out;
+    let run = scene.work("asker", script);
+    let out = scene.printed(text(&run, "run"));
     (run, out)
 }
 
 fn server(calls: usize) -> Server {
-    let usage = Usage { input: 2_000, output: 100, ..Usage::default() };
-    let turns = (0..calls).fold(Script::new(KEY), |script, _| script.turn(Turn::new().text("On I go.").costs(usage)));
-    Server::start(turns).unwrap()
+    let turn = || Turn::new().text("On I go.").costs(cost(2_000, 100));
+    Server::start((0..calls).fold(Script::new(KEY), |script, _| script.turn(turn()))).unwrap()
 }
 
 #[test]
@@ -76,18 +45,23 @@ fn model_and_children_spend_one_budget_b4_e3() {
     let server = server(2);
     let scene = scene(&server, "\"0.02 USD\"");
     // The first call costs 2,500, whatever was set aside for it.
-    let script = format!("{ASK}; {CHILD}; ask; child 17501; child 14000; ask; true");
+    let script = format!("{}; {CHILD}; ask; child 17501; child 14000; ask; true", asks());
     let (run, out) = work(&scene, &script);
-    let lines: Vec<&str> = out.lines().filter(|line| line.starts_with("model") || line.starts_with("child")).collect();
+    let lines: Vec<&str> = out.lines().filter(|line| line.starts_with("status") || line.starts_with("child")).collect();
     assert_eq!(
         lines,
-        ["model 200", "child 17501 400 the budget is more than is left; ask for less", "child 14000 201 ", "model 402"],
+        [
+            "status 200",
+            "child 17501 400 the budget is more than is left; ask for less",
+            "child 14000 201 ",
+            "status 402"
+        ],
         "{run} {}",
-        scene.json(&["show", run["run"].as_str().unwrap()])
+        scene.json(&["show", text(&run, "run")])
     );
     assert_eq!(server.seen().len(), 1, "what was refused never left");
 
-    let spent = scene.json(&["show", run["run"].as_str().unwrap()])["spent"].clone();
+    let spent = scene.json(&["show", text(&run, "run")])["spent"].clone();
     assert_eq!((&spent["model_calls"], &spent["model_calls_denied"]), (&1.into(), &1.into()), "{spent}");
     assert_eq!((&spent["tokens"]["input"], &spent["tokens"]["output"]), (&2_000.into(), &100.into()), "{spent}");
     assert_eq!((&spent["cost"], &spent["handed_on"], &spent["left"]), (&2_500.into(), &14_000.into(), &3_500.into()));
@@ -99,11 +73,11 @@ fn model_and_children_spend_one_budget_b4_e3() {
 fn an_agent_that_goes_on_asking_once_the_budget_is_spent_is_ended_e3() {
     let server = server(1);
     let scene = scene(&server, "1");
-    let (run, out) = work(&scene, &format!("{ASK}; while true; do ask; done"));
+    let (run, out) = work(&scene, &format!("{}; while true; do ask; done", asks()));
     assert_eq!((&run["outcome"], &run["because"]), (&"failed".into(), &"the budget is spent".into()), "{out}");
     assert_eq!(run["attempts"], 1, "another attempt has no more to spend");
-    assert!(!out.contains("model 200"), "{out}");
-    let shown = scene.json(&["show", run["run"].as_str().unwrap()]).to_string();
+    assert!(!out.contains("status 200"), "{out}");
+    let shown = scene.json(&["show", text(&run, "run")]).to_string();
     assert!(shown.contains("budget_spent: the budget is spent and the agent went on"), "{shown}");
     assert!(server.seen().is_empty());
 }
@@ -112,8 +86,8 @@ fn an_agent_that_goes_on_asking_once_the_budget_is_spent_is_ended_e3() {
 fn an_agent_that_stops_at_402_fails_for_that_reason_and_is_not_tried_again_e3() {
     let server = server(1);
     let scene = scene(&server, "1");
-    let (run, out) = work(&scene, &format!("{ASK}; ask; exit 3"));
-    assert_eq!(out.matches("model 402").count(), 1, "{out}");
+    let (run, out) = work(&scene, &format!("{}; ask; exit 3", asks()));
+    assert_eq!(out.matches("status 402").count(), 1, "{out}");
     assert_eq!((&run["outcome"], &run["attempts"]), (&"failed".into(), &1.into()), "{run}");
     assert!(run["because"].as_str().unwrap().starts_with("the budget is spent: the program ended"), "{run}");
 }
@@ -142,6 +116,6 @@ fn a_person_sees_what_a_model_may_cost_and_that_nobody_asked_it_g3_b6() {
     let before = scene.json(&["identities"]);
     assert_eq!(model_right(&before)["used"], false, "{before}");
     assert!(before.to_string().contains("agent.asker.model"));
-    work(&scene, &format!("{ASK}; ask; true"));
+    work(&scene, &format!("{}; ask; true", asks()));
     assert_eq!(model_right(&scene.json(&["identities"]))["used"], true);
 }

@@ -8,13 +8,12 @@ mod common;
 mod memory;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 
+use common::service::{Asked, answered};
 use common::{Scene, Serving, agent, eventually, is_root, text};
 use memory::{Needle, Process, processes_below};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
@@ -30,7 +29,6 @@ const TOKEN: &str = "hvs.canary-token-b81f64c20a7e4d95";
 const PASSWORD: &str = "canary-password-0e3d9b7714fa42c8";
 
 /// Services behind one port, told apart by their host. What asks for one of `held` gets no answer before that is let go.
-#[derive(Clone)]
 struct Services {
     port: u16,
     desk: Arc<(Mutex<Desk>, Condvar)>,
@@ -45,18 +43,10 @@ struct Desk {
 
 impl Services {
     fn start(held: &[&'static str]) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let desk = Desk { held: held.iter().copied().collect(), seen: Vec::new() };
-        let services =
-            Self { port: listener.local_addr().unwrap().port(), desk: Arc::new((desk.into(), Condvar::new())) };
-        let serving = services.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let serving = serving.clone();
-                std::thread::spawn(move || serving.attend(stream));
-            }
-        });
-        services
+        let desk =
+            Arc::new((Mutex::new(Desk { held: held.iter().copied().collect(), seen: Vec::new() }), Condvar::new()));
+        let kept = Arc::clone(&desk);
+        Self { port: answered(move |asked| Some(attend(asked, &kept))), desk }
     }
 
     /// Whether this was asked for.
@@ -68,35 +58,20 @@ impl Services {
         self.desk.0.lock().unwrap().held.remove(line);
         self.desk.1.notify_all();
     }
+}
 
-    fn attend(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream);
-        loop {
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                    return;
-                }
-            }
-            let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-            let mut body = vec![0; field("content-length: ").parse().unwrap_or(0)];
-            reader.read_exact(&mut body).unwrap();
-            let line = head.split(" HTTP/1.1").next().unwrap();
-            let carried = [field("authorization: "), field("x-vault-token: ")].concat();
-            let mut desk = self.desk.0.lock().unwrap();
-            desk.seen.push((line.to_owned(), carried.clone()));
-            while desk.held.contains(line) {
-                desk = self.desk.1.wait(desk).unwrap();
-            }
-            let is_revoked = desk.seen.iter().any(|(line, _)| line == "POST /v1/auth/token/revoke-self");
-            drop(desk);
-            let (status, said) = answer(line, &carried, &head, is_revoked);
-            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{said}", said.len());
-            if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-                return;
-            }
-        }
+/// What a service says, once it is let go.
+fn attend(asked: &Asked, (desk, let_go): &(Mutex<Desk>, Condvar)) -> (u16, String) {
+    let line = asked.line();
+    let carried = [asked.field("authorization"), asked.field("x-vault-token")].concat();
+    let mut desk = desk.lock().unwrap();
+    desk.seen.push((line.to_owned(), carried.clone()));
+    while desk.held.contains(line) {
+        desk = let_go.wait(desk).unwrap();
     }
+    let is_revoked = desk.seen.iter().any(|(line, _)| line == "POST /v1/auth/token/revoke-self");
+    drop(desk);
+    answer(line, &carried, &asked.head, is_revoked)
 }
 
 /// What a service says: an OpenBao what its API says, the others all that they were sent, as a careless service would.
@@ -137,21 +112,8 @@ fn scene(services: &Services) -> Scene {
             danger(BAO)
         ),
     );
-    // As it is for who trusts these uses of the key without being asked each time.
-    let path = scene.state().join("policies/guardrails.cedar");
-    let guardrails = std::fs::read_to_string(&path).unwrap();
-    let guard = "unless { context.approved };";
-    let asks = format!("forbid (principal, action == Action::\"secret.use\", resource)\n{guard}");
-    assert!(guardrails.contains(&asks));
-    let narrower = asks.replace(guard, "unless { context.approved || resource == Credential::\"api\" };");
-    std::fs::write(&path, guardrails.replace(&asks, &narrower)).unwrap();
+    scene.trust("api");
     scene
-}
-
-fn store(scene: &Scene) {
-    let mut child = scene.command(&["credentials", "store", "api"]).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
 }
 
 /// Uses both credentials, pushes, and then keeps its door and the jail of its repository at work until it is let go.
@@ -205,7 +167,7 @@ fn in_a_live_run_no_process_but_its_own_door_has_the_key_c5_a54() {
     let services = Services::start(&["GET /v1/secret/creds/made", "GET /v1/held"]);
     let scene = scene(&services);
     let keeper = scene.serve();
-    store(&scene);
+    scene.store("api", KEY).ok();
     has_wiped(&keeper, &[KEY], "once the key is stored");
     scene.run(&["run", "--agent", "caller", &script()]).ok();
 
@@ -322,7 +284,7 @@ fn what_breaks_while_it_has_a_key_leaves_no_core_c5() {
     cores.iter().for_each(|core| std::fs::remove_file(core).unwrap());
 
     let keeper = scene.serve();
-    store(&scene);
+    scene.store("api", KEY).ok();
     scene.run(&["run", "--agent", "caller", &script()]).ok();
     eventually("a courier asks", || services.was_asked("GET /v1/secret/creds/made"));
     breaks_without_a_core(doors(&keeper)[0].pid, Signal::SEGV, "a courier", &places);
@@ -331,7 +293,7 @@ fn what_breaks_while_it_has_a_key_leaves_no_core_c5() {
     let scene = self::scene(&services);
     let places = [PathBuf::from("/"), scene.repo()];
     let keeper = scene.serve();
-    store(&scene);
+    scene.store("api", KEY).ok();
     scene.run(&["run", "--agent", "caller", &script()]).ok();
     eventually("the key is in use", || services.was_asked("GET /v1/held"));
     breaks_without_a_core(doors(&keeper)[0].pid, Signal::ABORT, "its door", &places);

@@ -6,10 +6,9 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use common::service::answered;
 use common::toolchain::clients;
 use common::{Scene, agent, eventually, text};
 use serde_json::Value;
@@ -145,36 +144,14 @@ else:
 type Pages = Arc<Mutex<Vec<(&'static str, String)>>>;
 
 fn service() -> (u16, Pages) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
     let pages = Pages::default();
     let kept = Arc::clone(&pages);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let kept = Arc::clone(&kept);
-            std::thread::spawn(move || attend(stream, &kept));
-        }
+    let port = answered(move |asked| {
+        let pages = kept.lock().unwrap();
+        let page = pages.iter().find(|(path, _)| asked.line() == format!("GET {path}"));
+        Some((200, page.map_or(String::new(), |(_, body)| body.clone())))
     });
     (port, pages)
-}
-
-fn attend(stream: TcpStream, pages: &Pages) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let pages = pages.lock().unwrap();
-        let page = pages.iter().find(|(path, _)| head.starts_with(&format!("GET {path} ")));
-        let body = page.map_or("", |(_, body)| body);
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
 }
 
 /// A factory with a planner that may give work to a reader and to its own like; both may reach all of the host.

@@ -18,6 +18,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use common::service::{Asked, attended};
 use common::{Said, Scene, agent, holds, text};
 use serde_json::{Value, json};
 
@@ -69,32 +70,17 @@ struct Forge {
     shelf: Arc<Mutex<Shelf>>,
 }
 
-/// What a request says.
-struct Asked {
-    line: String,
-    fields: BTreeMap<String, String>,
-    body: String,
-}
-
 impl Forge {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let shelf = Arc::<Mutex<Shelf>>::default();
         let kept = Arc::clone(&shelf);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || {
-                    let mut reader = BufReader::new(stream);
-                    while let Some(asked) = hear(&mut reader) {
-                        let (status, fields, said) = serve(&asked, &mut kept.lock().unwrap());
-                        let head = format!("HTTP/1.1 {status} X\r\n{fields}content-length: {}\r\n\r\n", said.len());
-                        if reader.get_mut().write_all(format!("{head}{said}").as_bytes()).is_err() {
-                            return;
-                        }
-                    }
-                });
+        let port = attended(move |mut reader| {
+            while let Some(asked) = Asked::next(&mut reader) {
+                let (status, fields, said) = serve(&asked, &mut kept.lock().unwrap());
+                let head = format!("HTTP/1.1 {status} X\r\n{fields}content-length: {}\r\n\r\n", said.len());
+                if reader.get_mut().write_all(format!("{head}{said}").as_bytes()).is_err() {
+                    return;
+                }
             }
         });
         Self { port, shelf }
@@ -111,29 +97,6 @@ impl Forge {
     }
 }
 
-fn hear(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return None;
-        }
-        match line.trim_end() {
-            "" => break,
-            line => lines.push(line.to_owned()),
-        }
-    }
-    let fields: BTreeMap<String, String> = lines[1..]
-        .iter()
-        .map(|line| line.split_once(':').unwrap())
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let mut body = vec![0; fields.get("content-length").map_or(0, |length| length.parse().unwrap())];
-    reader.read_exact(&mut body).unwrap();
-    let line = lines[0].strip_suffix(" HTTP/1.1").unwrap().to_owned();
-    Some(Asked { line, fields, body: String::from_utf8(body).unwrap() })
-}
-
 fn give(shelf: &mut Shelf, owner: &str, manifest: Value) -> String {
     shelf.given += 1;
     let code = format!("{:040x}", 0xa180_b1a3_u64 + u64::try_from(shelf.given).unwrap());
@@ -143,8 +106,8 @@ fn give(shelf: &mut Shelf, owner: &str, manifest: Value) -> String {
 
 fn serve(asked: &Asked, shelf: &mut Shelf) -> (u16, String, String) {
     let plain = |status: u16, said: String| (status, String::new(), said);
-    let Asked { line, fields, body } = asked;
-    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+    let (line, body) = (asked.line(), std::str::from_utf8(&asked.body).unwrap());
+    let field = |name: &str| asked.field(name);
     if field("host") != FORGE {
         return plain(421, String::new());
     }
@@ -166,7 +129,7 @@ fn serve(asked: &Asked, shelf: &mut Shelf) -> (u16, String, String) {
             Err(why) => plain(422, format!("Invalid GitHub App configuration. Error {why}")),
         };
     };
-    if method == "POST" && !fields.contains_key("content-length") {
+    if method == "POST" && field("content-length").is_empty() {
         return plain(411, String::new());
     }
     if field("user-agent").is_empty() || field("accept") != "application/vnd.github+json" {

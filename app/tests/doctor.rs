@@ -8,12 +8,12 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use common::{Said, Scene, eventually, text};
+use common::service::{Asked, answered};
+use common::{Scene, eventually, text};
 use serde_json::{Value, json};
 
 /// Hosts nobody else has (RFC 6761).
@@ -59,17 +59,9 @@ struct Vendor {
 
 impl Vendor {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let shelf = Arc::new(Mutex::new(Shelf::default()));
+        let shelf = Arc::<Mutex<Shelf>>::default();
         let kept = Arc::clone(&shelf);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || answer(stream, &kept));
-            }
-        });
-        Self { port, shelf }
+        Self { port: answered(move |asked| answer(asked, &kept)), shelf }
     }
 
     fn live(&self) -> usize {
@@ -85,44 +77,29 @@ impl Vendor {
     }
 }
 
-fn answer(stream: TcpStream, shelf: &Mutex<Shelf>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-        let mut body = vec![0; field("content-length: ").map_or(0, |length| length.parse().unwrap())];
-        reader.read_exact(&mut body).unwrap();
-        let Some((status, said)) = serve(&head, &field, &mut shelf.lock().unwrap()) else { return };
-        while head.starts_with("GET /v1/health") && shelf.lock().unwrap().fault == Fault::Slow {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{said}", said.len());
-        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
+fn answer(asked: &Asked, shelf: &Mutex<Shelf>) -> Option<(u16, String)> {
+    let answer = serve(asked, &mut shelf.lock().unwrap());
+    while asked.line().starts_with("GET /v1/health") && shelf.lock().unwrap().fault == Fault::Slow {
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
+    answer
 }
 
-fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, shelf: &mut Shelf) -> Option<(u16, String)> {
+fn serve(asked: &Asked, shelf: &mut Shelf) -> Option<(u16, String)> {
     let denied = (403, json!({ "errors": ["permission denied"] }).to_string());
-    if field("host: ").unwrap().starts_with(API) {
-        let carried = field("authorization: ").unwrap_or_default();
+    if asked.field("host").starts_with(API) {
+        let carried = asked.field("authorization");
         let is_alive = shelf.tokens.values().any(|password| carried == format!("Bearer {password}"));
-        shelf.used.push((head.lines().next().unwrap().to_owned(), is_alive || carried.contains("stored-canary")));
+        shelf.used.push((asked.line().to_owned(), is_alive || carried.contains("stored-canary")));
         return match shelf.fault {
             Fault::Api(status) => Some((status, String::new())),
             _ => Some((200, "{}".to_owned())),
         };
     }
-    shelf.logins += usize::from(head.starts_with("POST /v1/auth/jwt/login"));
-    let token = field("x-vault-token: ").unwrap_or_default();
-    let is_known = shelf.tokens.contains_key(&token);
-    Some(match (head.split(" HTTP/1.1").next().unwrap(), shelf.fault) {
+    shelf.logins += usize::from(asked.line().starts_with("POST /v1/auth/jwt/login"));
+    let token = asked.field("x-vault-token");
+    let is_known = shelf.tokens.contains_key(token);
+    Some(match (asked.line(), shelf.fault) {
         ("POST /v1/auth/jwt/login", Fault::Login(status)) => (status, json!({ "errors": ["no"] }).to_string()),
         ("POST /v1/auth/jwt/login", Fault::Nonsense) => (200, "<html>it works</html>".to_owned()),
         ("POST /v1/auth/jwt/login", Fault::Silence) => return None,
@@ -133,7 +110,7 @@ fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, shelf: &mut Shelf) 
             (200, json!({ "auth": { "client_token": token, "lease_duration": 900 } }).to_string())
         }
         ("GET /v1/secret/creds/api", _) if is_known => {
-            let data = json!({ "password": shelf.tokens[&token] });
+            let data = json!({ "password": shelf.tokens[token] });
             let lease = format!("secret/creds/api/{token}");
             (200, json!({ "lease_id": lease, "lease_duration": 600, "data": data }).to_string())
         }
@@ -142,7 +119,7 @@ fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, shelf: &mut Shelf) 
         }
         ("PUT /v1/sys/leases/revoke", _) if is_known => (204, String::new()),
         ("POST /v1/auth/token/revoke-self", _) if is_known => {
-            shelf.tokens.remove(&token);
+            shelf.tokens.remove(token);
             (204, String::new())
         }
         ("GET /v1/auth/token/lookup-self", _) if is_known => (200, json!({ "data": {} }).to_string()),
@@ -172,10 +149,7 @@ fn scene(vendor: &Vendor) -> Scene {
 }
 
 fn store_old(scene: &Scene) {
-    let mut command = scene.command(&["credentials", "store", "old"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"stored-canary-91\n").unwrap();
-    Said::of(&child.wait_with_output().unwrap()).ok();
+    scene.store("old", "stored-canary-91").ok();
 }
 
 fn step(tried: &Value, name: &str) -> Value {
@@ -198,7 +172,7 @@ fn a_provider_is_tried_from_mint_to_probe_and_nothing_is_alive_after_it_b6() {
     for name in ["mint", "use", "revoke"] {
         assert!(step(&tried, name)["took_ms"].is_u64(), "{name}: {tried}");
     }
-    assert_eq!(vendor.used(), [("GET /v1/health HTTP/1.1".to_owned(), true)]);
+    assert_eq!(vendor.used(), [("GET /v1/health".to_owned(), true)]);
     assert_eq!(vendor.live(), 0, "counted by the service");
     let human = scene.run(&["doctor", "api"]).ok().out;
     assert!(human.contains("api works, and nothing of the trial is alive"), "{human}");
@@ -349,7 +323,7 @@ fn a_stored_key_is_tried_after_a_person_s_yes_and_policy_has_the_last_word_b6_c5
     let tried = scene.json(&["doctor", "old"]);
     assert_eq!(states(&tried), ["ok", "ok", "ok", "ok", "ok"], "{tried}");
     assert!(text(&step(&tried, "revoke"), "said").contains("lives on"), "{tried}");
-    assert_eq!(vendor.used(), [("GET /v1/health HTTP/1.1".to_owned(), true)]);
+    assert_eq!(vendor.used(), [("GET /v1/health".to_owned(), true)]);
 
     let deny = "@id(\"test.no-trials\")\n@owner(\"tests\")\n@next_step(\"do not\")\n\
                 forbid (principal == Agent::\"doctor-old\", action == Action::\"credential.mint\", resource);\n";
@@ -378,7 +352,7 @@ fn a_trial_that_waited_for_a_person_is_told_from_its_record_b6_d5() {
         (said.status == 0).then(|| said.document())
     });
     assert_eq!((&tried["verdict"], tried["run"].as_str()), (&json!("works"), Some(run.as_str())));
-    assert_eq!(vendor.used(), [("GET /v1/health HTTP/1.1".to_owned(), true)]);
+    assert_eq!(vendor.used(), [("GET /v1/health".to_owned(), true)]);
 }
 
 #[test]

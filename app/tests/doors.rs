@@ -5,11 +5,11 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use common::service::{Asked, heard};
 use common::{Scene, agent, eventually, text};
 use serde_json::Value;
 
@@ -88,8 +88,7 @@ fn outward() -> IpAddr {
 }
 
 fn call(scene: &Scene, script: &str) -> Value {
-    let said = scene.run(&["run", "--agent", "caller", "--wait", "--json", script]);
-    said.document()["runs"][0].clone()
+    scene.work("caller", script)
 }
 
 #[test]
@@ -119,35 +118,9 @@ fn a17_a18_no_address_but_the_doors_is_reached_by_any_protocol() {
     assert!(heard.iter().all(|heard| heard.all() == ["tcp", "udp"]), "nothing more was heard");
 }
 
-/// A service that remembers the heads it was sent.
-fn service() -> (u16, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let heads = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&heads);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let kept = Arc::clone(&kept);
-            std::thread::spawn(move || attend(stream, &kept));
-        }
-    });
-    (port, heads)
-}
-
-fn attend(stream: TcpStream, kept: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        kept.lock().unwrap().push(head);
-        if reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").is_err() {
-            return;
-        }
-    }
+/// The lines and fields of all that a service heard.
+fn heads(heard: &Mutex<Vec<Asked>>) -> Vec<String> {
+    heard.lock().unwrap().iter().map(|asked| asked.head.clone()).collect()
 }
 
 /// A factory with an agent `caller` that may borrow the key `api` and read what is open.
@@ -163,21 +136,14 @@ fn lending(port: u16) -> Scene {
             agent("caller", "draft")
         ),
     );
-    let path = scene.state().join("policies/guardrails.cedar");
-    let guardrails = std::fs::read_to_string(&path).unwrap();
-    let asks = "forbid (principal, action == Action::\"secret.use\", resource)\nunless { context.approved };";
-    assert!(guardrails.contains(asks));
-    let narrower = asks.replace("context.approved", "context.approved || resource == Credential::\"api\"");
-    std::fs::write(&path, guardrails.replace(asks, &narrower)).unwrap();
-    let mut child = scene.command(&["credentials", "store", "api"]).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
+    scene.trust("api");
+    scene.store("api", KEY).ok();
     scene
 }
 
 #[test]
 fn a11_a20_a50_a57_what_a_door_refuses_reaches_nobody_and_is_on_record() {
-    let (port, heads) = service();
+    let (port, heard) = heard("ok");
     let scene = lending(port);
     scene.commit("relay.py", RELAY);
     let script = format!(
@@ -212,7 +178,7 @@ kill $relay; cat /tmp/said"#
     for end in ["/6", "/9"] {
         assert_eq!(came(end), "403 000", "{output}");
     }
-    let heads = heads.lock().unwrap().join("");
+    let heads = heads(&heard).concat();
     assert!(heads.contains("/v1/2") && heads.contains(&format!("Bearer {KEY}")), "{heads}");
     assert!(!heads.contains("stolen") && !heads.contains("selvedge-"), "{heads}");
     for path in ["/v1/3", "/open/4", "/open/5", "/open/7", "/v1/10"] {
@@ -240,7 +206,7 @@ kill $relay; cat /tmp/said"#
 /// What the operator weakened shows wherever a request is looked at; and once they take it back, no live door uses it any more.
 #[test]
 fn a13_a14_what_danger_lets_through_is_on_record_and_on_the_card_until_it_is_taken_back_d12() {
-    let (port, heads) = service();
+    let (port, heard) = heard("ok");
     let scene = Scene::ready();
     let reach = format!("reach = [\"GET https://{HOST}/\", \"GET https://open.selvedge.test/\"]\n");
     scene.configure("", &format!("{}{reach}", agent("caller", "draft")));
@@ -257,15 +223,15 @@ fn a13_a14_what_danger_lets_through_is_on_record_and_on_the_card_until_it_is_tak
     let (other, named) = (ask("open.selvedge.test/"), ask(&format!("{HOST}/")));
     scene.run(&["run", "--agent", "caller", &format!("{other}; while {named}; do sleep 0.1; done")]).ok();
     let run = eventually("it runs", || scene.runs().first().map(|run| text(run, "run").to_owned()));
-    eventually("it asks", || (!heads.lock().unwrap().is_empty()).then_some(()));
+    eventually("it asks", || (!heads(&heard).is_empty()).then_some(()));
     std::fs::write(scene.config(), without).unwrap();
     eventually("the configuration is in force", || (!card(&scene).contains("danger")).then_some(()));
     let refused = || scene.json(&["show", &run]).to_string().matches("danger_withdrawn").count();
     eventually("it is refused", || (refused() > 0).then_some(()));
-    let before = heads.lock().unwrap().len();
+    let before = heads(&heard).len();
     let so_far = refused();
     eventually("it asks on", || (refused() > so_far + 2).then_some(()));
-    assert_eq!(heads.lock().unwrap().len(), before, "and nothing leaves");
+    assert_eq!(heads(&heard).len(), before, "and nothing leaves");
     scene.run(&["revoke", &run]).ok();
 
     let show = scene.json(&["show", &run]);
@@ -283,7 +249,7 @@ fn a13_a14_what_danger_lets_through_is_on_record_and_on_the_card_until_it_is_tak
 /// However often a run begins anew: what it has sent, it has sent.
 #[test]
 fn a20_another_attempt_may_send_no_more_than_the_first_one_left() {
-    let (port, heads) = service();
+    let (port, heard) = heard("ok");
     let scene = Scene::ready();
     scene.configure(
         "",
@@ -309,21 +275,21 @@ fn a20_another_attempt_may_send_no_more_than_the_first_one_left() {
         entries.iter().filter(|entry| entry.to_string().contains("send_budget_spent")).count()
     };
     let before = eventually("the first one has spent it", || Some(refused()).filter(|refused| *refused > 0));
-    let sent = heads.lock().unwrap().clone();
+    let sent = heads(&heard);
     assert!((3..8).contains(&sent.len()) && sent.concat().len() <= 8192, "{} requests", sent.len());
     keeper.kill();
     let _keeper = scene.serve();
     eventually("the second one is refused as well", || (refused() > before).then_some(()));
     let shown = scene.json(&["show", &run]).to_string();
     assert!(shown.contains("attempt_lost") || scene.runs()[0]["attempts"] == 2, "{shown}");
-    assert_eq!(heads.lock().unwrap().len(), sent.len(), "nothing more was sent");
+    assert_eq!(heads(&heard).len(), sent.len(), "nothing more was sent");
     scene.run(&["revoke", &run]).ok();
 }
 
 /// What a request in GraphQL does is on record, and shown to whoever is asked about it; also where a credential goes into it.
 #[test]
 fn a47_what_graphql_does_is_on_record_and_in_the_approval_with_a_credential_too() {
-    let (port, heads) = service();
+    let (port, heard) = heard("ok");
     let scene = lending(port);
     let sound = std::fs::read_to_string(scene.config()).unwrap();
     let uses = format!("uses = [\"GET https://{HOST}/v1\"");
@@ -363,7 +329,7 @@ fn a47_what_graphql_does_is_on_record_and_in_the_approval_with_a_credential_too(
             assert!(told.contains(word), "`{word}` is not in {told}");
         }
     }
-    let heads = heads.lock().unwrap();
+    let heads = heads(&heard);
     assert!(heads.len() == 1 && heads[0].contains(KEY), "{heads:?}");
     // Whoever is asked sees what it does, and that it leaves in clear text.
     let asked = entries.iter().find(|entry| entry["detail"]["verdict"] == "needs_approval").unwrap().to_string();

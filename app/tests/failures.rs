@@ -7,106 +7,30 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
-use common::{Said, Scene, agent, eventually, text};
+use common::asking::{PROTOCOLS, first};
+use common::models::{Asker, KEY, ask, billed, cost};
+use common::service::{Asked, attended};
+use common::{Scene, eventually, text};
 use selvedge_scripted::{Fault, Script, Server, Times, Turn, Usage};
 use serde_json::{Value, json};
 
-/// Where the vendor is, for the factory.
-const HOST: &str = "models.example";
-
-/// The vendor's key, which no agent has.
-const KEY: &str = "sk-scripted-0123456789abcdef";
-
-/// How each protocol is asked, and how the vendor's key is carried in it.
-const PROTOCOLS: [(&str, &str); 4] =
-    [("anthropic-messages", MESSAGES), ("openai-responses", ""), ("openai-chat", ""), ("gemini", GEMINI)];
-const MESSAGES: &str = "header = \"x-api-key\"\nscheme = \"plain\"";
-const GEMINI: &str = "header = \"x-goog-api-key\"\nscheme = \"plain\"";
-
-/// A factory whose agent `asker` has a model at this port, with `budget` millionths to spend; `more` is of the model's table.
-fn scene(port: u16, (protocol, header): (&str, &str), budget: u64, more: &str) -> Scene {
-    let scene = Scene::ready();
-    scene.configure(
-        "checks = [\"sh tests/run.sh\"]",
-        &format!(
-            "{}model = \"main\"\nbudget = {budget}\n\
-             [model.main]\nupstream = \"https://{HOST}\"\nprotocols = [\"{protocol}\"]\ncredential = \"vendor\"\n{more}\n\
-             price = [{{ of = \"scripted-1\", input = 1.0, output = 5.0 }}]\n\
-             [credential.vendor]\nkind = \"static\"\nowner = \"team-api@example.org\"\nuses = [\"POST https://{HOST}/\"]\n{header}\n\
-             [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n",
-            agent("asker", "draft"),
-        ),
-    );
-    let mut child = scene.command(&["credentials", "store", "vendor"]);
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
-    Said::of(&child.wait_with_output().unwrap()).ok();
-    let path = scene.state().join("policies/guardrails.cedar");
-    let guards = std::fs::read_to_string(&path).unwrap();
-    let guard = "unless { context.approved };";
-    let unasked = "unless { context.approved || resource == Credential::\"vendor\" };";
-    let (before, after) = guards.split_once("@id(\"guard.secret-needs-approval\")").unwrap();
-    let guards = format!("{before}@id(\"guard.secret-needs-approval\"){}", after.replacen(guard, unasked, 1));
-    std::fs::write(&path, guards).unwrap();
-    scene
-}
-
-/// Forbids the shell, as an operator would.
+/// Nobody runs a shell, and whoever asks hears what to do instead.
 fn forbid_bash(scene: &Scene) {
-    let policy = "@id(\"test.no-tool\")\n@owner(\"tests\")\n@next_step(\"write the file instead\")\n\
-                  forbid (principal, action == Action::\"tool.call\", resource)\nwhen { context.order.tool == \"Bash\" };\n";
-    std::fs::write(scene.state().join("policies/more.cedar"), policy).unwrap();
+    scene.forbid("tool.call", "context.order.tool == \"Bash\"", "write the file instead");
 }
 
 /// The first request of a conversation of the Messages API.
-fn first(streams: bool) -> Value {
-    let tool = |name: &str| json!({ "name": name, "input_schema": { "type": "object", "properties": {} } });
-    let tools = ["Read", "Bash", "Write"].map(tool);
-    json!({
-        "model": "scripted-1", "max_tokens": 1000, "stream": streams, "tools": tools,
-        "messages": [{ "role": "user", "content": "do three things" }],
-    })
+fn message(streams: bool) -> Value {
+    first("anthropic-messages", streams).1
 }
 
-/// The first request of a conversation: its path, and its body.
-fn first_of(protocol: &str, streams: bool) -> (String, Value) {
-    let text = "do three things";
-    match protocol {
-        "anthropic-messages" => ("/v1/messages".to_owned(), first(streams)),
-        "openai-responses" => {
-            let tool = json!({ "type": "function", "name": "Read", "parameters": {}, "strict": false });
-            let body = json!({ "model": "scripted-1", "stream": streams, "store": false, "tools": [tool],
-                "input": [{ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": text }] }] });
-            ("/v1/responses".to_owned(), body)
-        }
-        "openai-chat" => {
-            let tool = json!({ "type": "function", "function": { "name": "Read", "parameters": {} } });
-            let messages = json!([{ "role": "user", "content": text }]);
-            let body = json!({ "model": "scripted-1", "stream": streams, "messages": messages, "tools": [tool] });
-            ("/v1/chat/completions".to_owned(), body)
-        }
-        _ => {
-            let method = if streams { "streamGenerateContent?alt=sse" } else { "generateContent" };
-            let body = json!({ "contents": [{ "role": "user", "parts": [{ "text": text }] }],
-                "tools": [{ "functionDeclarations": [{ "name": "Read", "parameters": {} }] }] });
-            (format!("/v1beta/models/scripted-1:{method}"), body)
-        }
-    }
-}
-
-/// One request by hand, as a command: prints its status and its answer.
-fn ask(path: &str, body: &Value) -> String {
-    let body = body.to_string().replace('\'', "'\\''");
-    format!(
-        "curl -sSN -w '\\nstatus %{{http_code}}\\n' -H 'content-type: application/json' -H 'anthropic-version: 2023-06-01' \
-         -d '{body}' \"$SELVEDGE_MODEL_URL{path}\""
-    )
+/// The same, sent.
+fn ask_once(streams: bool) -> String {
+    ask(("/v1/messages", &message(streams)))
 }
 
 /// A run that goes on by itself, once the vendor has been asked.
@@ -116,46 +40,26 @@ fn begun(scene: &Scene, server: &Server, script: &str) -> String {
     text(&scene.runs()[0], "run").to_owned()
 }
 
-fn work(scene: &Scene, script: &str) -> Value {
-    scene.run(&["run", "--agent", "asker", "--wait", "--json", script]).document()["runs"][0].clone()
+/// The run that a script comes to, and what its program printed.
+fn work(scene: &Scene, script: &str) -> (Value, String) {
+    let run = scene.work("asker", script);
+    let out = scene.printed(text(&run, "run"));
+    (run, out)
 }
 
-fn settled(scene: &Scene, run: &str) -> Value {
-    eventually("the run settles", || {
-        scene.runs().into_iter().find(|other| text(other, "run") == run && other["stage"] == "settled")
-    })
-}
-
-/// What the run's program printed.
-fn printed(scene: &Scene, run: &str) -> String {
-    scene.run(&["output", run]).ok().out
-}
-
-/// What is on record of the run's calls: a line each.
-fn lines(scene: &Scene, run: &str, begins: &str) -> Vec<String> {
-    let log = scene.json(&["show", run]);
-    let summaries = log["entries"].as_array().unwrap().iter().filter_map(|entry| entry["summary"].as_str());
-    summaries.filter(|summary| summary.starts_with(begins)).map(str::to_owned).collect()
-}
-
-/// Insists that the run's calls are settled, by an estimate that is no less than what the vendor billed.
+/// Insists that the run's one call is settled, by an estimate that is no less than what the vendor billed.
 fn is_estimated(scene: &Scene, run: &str, (read, written): (u64, u64)) {
-    let settled = lines(scene, run, "model.call: status ");
-    let [line] = settled.as_slice() else { panic!("settled once: {settled:?}") };
-    assert!(line.ends_with("estimated"), "{line}");
-    let numbers: Vec<u64> = line.split(' ').skip(3).filter_map(|word| word.parse().ok()).collect();
-    assert!(numbers[0] >= read && numbers[1] >= written, "{line} of {read}, {written}");
-}
-
-fn billed(server: &Server) -> (u64, u64) {
-    let tokens = server.totals().tokens;
-    (tokens.input + tokens.cached + tokens.cache_write, tokens.output + tokens.reasoning)
+    let settled = scene.lines(run, "model.call: status ");
+    let (counted, estimated) = scene.metered(run);
+    assert!(settled.len() == 1 && counted == (0, 0), "{settled:?}");
+    assert!(settled[0].ends_with("estimated"), "{settled:?}");
+    assert!(estimated.0 >= read && estimated.1 >= written, "{settled:?} of {read}, {written}");
 }
 
 const SENTENCE: &str = "Half of a sentence that is long enough to come in several pieces, one after the other.";
 
 fn says(what: Fault) -> Server {
-    let turn = Turn::new().text(SENTENCE).costs(Usage { input: 200, output: 90, ..Usage::default() });
+    let turn = Turn::new().text(SENTENCE).costs(cost(200, 90));
     Server::start(Script::new(KEY).turn(turn.fails(what, Times::Always))).unwrap()
 }
 
@@ -164,71 +68,59 @@ fn a_model_that_hangs_is_given_up_with_a_name_and_settled_by_an_estimate_e3() {
     for (after_events, streams, status, code) in [(0, false, "504", "server_silent"), (3, true, "200", "model_silent")]
     {
         let server = says(Fault::Hang { after_events });
-        let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 10_000_000, "patience = \"1s\"");
-        let run = work(&scene, &ask("/v1/messages", &first(streams)));
-        let run = text(&run, "run");
-        let out = printed(&scene, run);
+        let scene = Asker::of(&server).in_model("patience = \"1s\"").scene();
+        let (run, out) = work(&scene, &ask_once(streams));
         assert!(out.contains(&format!("status {status}")) && out.contains(code), "{out}");
         assert_eq!(streams, out.contains("event: error"), "half an answer is not taken for a whole one: {out}");
-        is_estimated(&scene, run, billed(&server));
+        is_estimated(&scene, text(&run, "run"), billed(&server));
     }
 }
 
 #[test]
 fn a_model_that_dies_in_the_middle_of_an_answer_is_named_and_settled_by_an_estimate_e3() {
     let server = says(Fault::Hang { after_events: 6 });
-    let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 10_000_000, "");
+    let scene = Asker::of(&server).scene();
     let _keeper = scene.serve();
-    let run = begun(&scene, &server, &ask("/v1/messages", &first(true)));
+    let run = begun(&scene, &server, &ask_once(true));
     eventually("something was said", || (billed(&server).1 > 0).then_some(()));
     let bill = billed(&server);
     drop(server);
-    settled(&scene, &run);
-    let out = printed(&scene, &run);
+    scene.settled(&run);
+    let out = scene.printed(&run);
     assert!(out.contains("event: error") && out.contains("model_cut"), "{out}");
     is_estimated(&scene, &run, bill);
 }
 
-/// A service that answers each request with the same bytes, and closes; keeps the heads of what it was asked.
+/// A service that answers a request with these bytes, and closes; keeps the heads of what it was asked.
 struct Raw {
     port: u16,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Raw {
-    fn start(answer: impl Fn(u16) -> Vec<u8> + Send + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let heads = Arc::new(Mutex::new(Vec::new()));
+    /// Says what is made of its own port.
+    fn says(answer: impl Fn(u16) -> String + Send + Sync + 'static) -> Self {
+        let heads = Arc::<Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&heads);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                kept.lock().unwrap().push(Self::attend(stream, &answer(port)));
-            }
+        let port = attended(move |mut reader| {
+            let port = reader.get_ref().local_addr().unwrap().port();
+            let Some(asked) = Asked::next(&mut reader) else { return };
+            kept.lock().unwrap().push(asked.head);
+            let _gone = reader.get_mut().write_all(answer(port).as_bytes());
         });
         Self { port, heads }
-    }
-
-    fn attend(stream: TcpStream, answer: &[u8]) -> String {
-        let (mut reader, mut head) = (BufReader::new(stream), String::new());
-        while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let mut body = vec![0; length.and_then(|length| length.parse().ok()).unwrap_or(0)];
-        let _short = reader.read_exact(&mut body);
-        let _gone = reader.get_mut().write_all(answer);
-        head
     }
 }
 
 #[test]
 fn a_redirect_is_not_followed_with_the_key_or_without_a11() {
-    let vendor = Raw::start(|port| {
-        format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:{port}/elsewhere\r\ncontent-length: 0\r\n\r\n")
-            .into_bytes()
+    let vendor = Raw::says(|port| {
+        format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://127.0.0.1:{port}/elsewhere\r\ncontent-length: 0\r\n\r\n"
+        )
     });
-    let scene = scene(vendor.port, ("anthropic-messages", MESSAGES), 10_000_000, "");
-    let run = work(&scene, &ask("/v1/messages", &first(true)).replace("-sSN", "-sSNL"));
-    let out = printed(&scene, text(&run, "run"));
+    let scene = Asker::at(vendor.port).scene();
+    let (_, out) = work(&scene, &ask_once(true).replace("-sSN", "-sSNL"));
     assert!(out.contains("status 307") && out.contains("model_refused") && !out.contains("elsewhere"), "{out}");
     let heads = vendor.heads.lock().unwrap();
     assert!(heads.len() == 1 && heads[0].contains(KEY), "asked once, with the key: {heads:?}");
@@ -254,10 +146,9 @@ fn a_vendor_that_echoes_the_key_does_not_give_it_to_the_agent_a51() {
             "HTTP/1.1 {status} X\r\nx-echo: {KEY}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let vendor = Raw::start(move |_| format!("{head}{body}").into_bytes());
-        let scene = scene(vendor.port, ("anthropic-messages", MESSAGES), 10_000_000, "");
-        let run = work(&scene, &format!("{} -i", ask("/v1/messages", &first(true))));
-        let out = printed(&scene, text(&run, "run"));
+        let vendor = Raw::says(move |_| format!("{head}{body}"));
+        let scene = Asker::at(vendor.port).scene();
+        let (run, out) = work(&scene, &format!("{} -i", ask_once(true)));
         assert!(out.contains("You sent *") && out.contains(&format!("status {status}")), "{out}");
         assert!(!out.contains(KEY) && !out.contains(&in_base64), "{out}");
         assert_ne!(run["outcome"], "halted", "what the vendor said is no leak of the agent's: {run}");
@@ -268,15 +159,14 @@ fn a_vendor_that_echoes_the_key_does_not_give_it_to_the_agent_a51() {
 
 #[test]
 fn clients_side_by_side_wait_for_each_other_and_never_spend_what_is_not_there_e3() {
-    let turn = Turn::new().text("On I go.").costs(Usage { input: 2_000, output: 100, ..Usage::default() });
+    let turn = Turn::new().text("On I go.").costs(cost(2_000, 100));
     let slow = Fault::Slow { pause_ms: 300 };
     let server = Server::start(Script::new(KEY).turn(turn.fails(slow, Times::Always))).unwrap();
     // Each is expected to cost some 5,100 at most, cannot cost more than some 6,300, and costs 2,500: there is room for two, one after
     // the other.
-    let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 9_000, "");
-    let one = ask("/v1/messages", &first(false));
-    let run = work(&scene, &format!("for i in 1 2 3 4 5 6 7 8; do {one} & done; wait"));
-    let out = printed(&scene, text(&run, "run"));
+    let scene = Asker::of(&server).may_spend(9_000).scene();
+    let one = ask_once(false);
+    let (run, out) = work(&scene, &format!("for i in 1 2 3 4 5 6 7 8; do {one} & done; wait"));
     assert_eq!((out.matches("status 200").count(), out.matches("status 402").count()), (2, 6), "{out}");
     assert_eq!(server.seen().len(), 2, "what was refused never left");
     let spent = scene.json(&["show", text(&run, "run")])["spent"].clone();
@@ -286,18 +176,18 @@ fn clients_side_by_side_wait_for_each_other_and_never_spend_what_is_not_there_e3
 #[test]
 fn the_meter_equals_the_vendors_count_with_caches_and_reasoning_in_every_protocol_e3() {
     let usage = Usage { input: 2_000, cached: 300, cache_write: 70, output: 100, reasoning: 40 };
-    for (protocol, header) in PROTOCOLS {
+    for (protocol, _) in PROTOCOLS {
         let server =
             Server::start(Script::new(KEY).turn(Turn::new().reasoning("Well.").text("Yes.").costs(usage))).unwrap();
-        let scene = scene(server.address().port(), (protocol, header), 10_000_000, "");
+        let scene = Asker::of(&server).speaks(protocol).scene();
         let ways = [true, false].map(|streams| {
-            let (path, body) = first_of(protocol, streams);
-            ask(&path, &body)
+            let (path, body) = first(protocol, streams);
+            ask((path, &body))
         });
-        let run = work(&scene, &ways.join("; "));
+        let (run, out) = work(&scene, &ways.join("; "));
         let spent = scene.json(&["show", text(&run, "run")])["spent"].clone();
         let of = |name: &str| spent["tokens"][name].as_u64().unwrap();
-        assert_eq!(server.seen().len(), 2, "{protocol}: {}", printed(&scene, text(&run, "run")));
+        assert_eq!(server.seen().len(), 2, "{protocol}: {out}");
         let bill = server.totals().tokens;
         // Gemini does not tell what it wrote to its cache apart.
         let cache_write = if protocol == "gemini" { 0 } else { bill.cache_write };
@@ -321,28 +211,27 @@ fn rules_that_change_while_a_model_speaks_bind_what_it_says_next_d12() {
     let turn = Turn::new().text(SENTENCE).call("Bash", json!({ "command": "cat /etc/shadow" }));
     let turn = turn.fails(Fault::Slow { pause_ms: 250 }, Times::Always);
     let server = Server::start(Script::new(KEY).turn(turn)).unwrap();
-    let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 10_000_000, "");
+    let scene = Asker::of(&server).scene();
     let _keeper = scene.serve();
-    let run = begun(&scene, &server, &ask("/v1/messages", &first(true)));
+    let run = begun(&scene, &server, &ask_once(true));
     forbid_bash(&scene);
-    settled(&scene, &run);
-    let out = printed(&scene, &run);
+    scene.settled(&run);
+    let out = scene.printed(&run);
     assert!(out.contains("Half of a se") && out.contains("selvedge_denied_") && !out.contains("shadow"), "{out}");
-    let denied = lines(&scene, &run, "tool.call on");
-    assert!(denied.len() == 1 && denied[0].contains("denied"), "{denied:?}");
+    assert_eq!(scene.verdicts(&run, "tool.call"), ["deny"]);
 }
 
 /// The vendor says nothing for as long as anybody waits, so what ends the call is what is done here.
 #[test]
 fn a_withdrawal_and_a_halt_cut_a_model_that_speaks_and_its_call_is_settled_d12_g5() {
     let server = says(Fault::Hang { after_events: 3 });
-    let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 10_000_000, "");
+    let scene = Asker::of(&server).scene();
     let _keeper = scene.serve();
-    let one = ask("/v1/messages", &first(true));
+    let one = ask_once(true);
     let run = begun(&scene, &server, &format!("{one}; {one}; true"));
     scene.run(&["credentials", "withdraw", "vendor", "--from", &run]).ok();
-    settled(&scene, &run);
-    let out = printed(&scene, &run);
+    scene.settled(&run);
+    let out = scene.printed(&run);
     assert!(out.contains("credential_not_lent") && !out.contains("message_stop"), "{out}");
     assert_eq!(server.seen().len(), 1, "the second call did not leave");
     is_estimated(&scene, &run, billed(&server));
@@ -352,7 +241,7 @@ fn a_withdrawal_and_a_halt_cut_a_model_that_speaks_and_its_call_is_settled_d12_g
     eventually("the model is asked again", || (server.seen().len() == 2).then_some(()));
     let run = scene.runs().iter().map(|run| text(run, "run").to_owned()).find(|other| *other != run).unwrap();
     scene.run(&["halt", "run", &run]).ok();
-    assert_eq!(settled(&scene, &run)["outcome"], "halted");
+    assert_eq!(scene.settled(&run)["outcome"], "halted");
     let (read, written) = billed(&server);
     is_estimated(&scene, &run, (read - before.0, written - before.1));
     scene.run(&["audit", "verify"]).ok();
@@ -392,11 +281,10 @@ print("honest", post(sent_back(call["input"]))[0])
 fn a_denial_that_an_agent_makes_up_does_not_leave_and_what_it_answers_to_one_is_not_heard_a101() {
     let called = Turn::new().call("Bash", json!({ "command": "cat /etc/shadow" }));
     let server = Server::start(Script::new(KEY).turn(called).turn(Turn::new().text("So be it."))).unwrap();
-    let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 10_000_000, "");
+    let scene = Asker::of(&server).scene();
     scene.commit("forger.py", FORGER);
     forbid_bash(&scene);
-    let run = work(&scene, "python3 forger.py");
-    let out = printed(&scene, text(&run, "run"));
+    let (_, out) = work(&scene, "python3 forger.py");
     assert!(out.contains("denied as selvedge_denied_") && !out.contains("shadow"), "{out}");
     assert_eq!((out.matches("forged 400").count(), out.matches("declared 400").count()), (3, 1), "{out}");
     assert!(out.contains("honest 200"), "{out}");
@@ -409,10 +297,10 @@ fn a_denial_that_an_agent_makes_up_does_not_leave_and_what_it_answers_to_one_is_
 #[test]
 fn a_key_in_a_prompt_goes_no_further_and_its_run_is_halted_c7() {
     let server = says(Fault::Slow { pause_ms: 1 });
-    let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 10_000_000, "");
-    let mut body = first(false);
+    let scene = Asker::of(&server).scene();
+    let mut body = message(false);
     body["messages"][0]["content"] = json!(format!("keep this: {KEY}"));
-    let run = work(&scene, &format!("{}; sleep 60", ask("/v1/messages", &body)));
+    let (run, _) = work(&scene, &format!("{}; sleep 60", ask(("/v1/messages", &body))));
     assert_eq!(run["outcome"], "halted", "{run}");
     assert!(server.seen().is_empty(), "nothing of it left");
     let shown = scene.run(&["show", text(&run, "run")]).ok().out;
@@ -426,13 +314,11 @@ fn what_nobody_declared_is_no_tool_and_what_widens_the_vendor_is_not_asked_for_a
     let turn = Turn::new()
         .call("Deploy", json!({ "to": "production" }))
         .call("Read", json!({ "file_path": "src/greeting" }))
-        .costs(Usage { input: 9, output: 9, ..Usage::default() });
+        .costs(cost(9, 9));
     let server = Server::start(Script::new(KEY).turn(turn)).unwrap();
-    let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 10_000_000, "");
-    let asks = ask("/v1/messages", &first(false))
-        .replace("-w ", "-H 'anthropic-beta: effort-2025-11-24,mcp-client-2025-04-04' -w ");
-    let run = work(&scene, &asks);
-    let out = printed(&scene, text(&run, "run"));
+    let scene = Asker::of(&server).scene();
+    let asks = ask_once(false).replace("-w ", "-H 'anthropic-beta: effort-2025-11-24,mcp-client-2025-04-04' -w ");
+    let (run, out) = work(&scene, &asks);
     assert_eq!(out.matches("selvedge_denied_").count(), 1, "{out}");
     assert!(out.contains("src/greeting") && !out.contains("Deploy"), "{out}");
     let shown = scene.json(&["show", text(&run, "run")]).to_string();
@@ -446,11 +332,10 @@ fn what_nobody_declared_is_no_tool_and_what_widens_the_vendor_is_not_asked_for_a
 #[test]
 fn a_request_of_a_million_values_ends_its_call_and_nothing_else_a101() {
     let server = says(Fault::Slow { pause_ms: 1 });
-    let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 10_000_000, "");
+    let scene = Asker::of(&server).scene();
     let bomb = "python3 -c 'print(\"{\\\"model\\\":\\\"scripted-1\\\",\\\"messages\\\":[\" + \"[],\" * 9000000 + \"[]]}\")' > bomb";
-    let thrown = ask("/v1/messages", &json!(0)).replace("-d '0'", "-d @bomb");
-    let run = work(&scene, &format!("{bomb}; {thrown}; rm bomb; {}", ask("/v1/messages", &first(false))));
-    let out = printed(&scene, text(&run, "run"));
+    let thrown = ask(("/v1/messages", &json!(0))).replace("-d '0'", "-d @bomb");
+    let (_, out) = work(&scene, &format!("{bomb}; {thrown}; rm bomb; {}", ask_once(false)));
     assert!(out.contains("status 413") && out.contains("request_too_long") && out.contains("status 200"), "{out}");
     assert_eq!(server.seen().len(), 1);
 }
@@ -459,10 +344,10 @@ fn a_request_of_a_million_values_ends_its_call_and_nothing_else_a101() {
 #[test]
 fn an_agent_that_hangs_forks_floods_or_does_nothing_ends_in_an_outcome_with_a_name_e3() {
     let server = says(Fault::Slow { pause_ms: 1 });
-    let scene = scene(server.address().port(), ("anthropic-messages", MESSAGES), 10_000_000, "");
+    let scene = Asker::of(&server).scene();
     let config = std::fs::read_to_string(scene.config()).unwrap();
     let config = config.replacen("trust = \"draft\"", "trust = \"propose\"", 1);
-    let one = ask("/v1/messages", &first(false));
+    let one = ask_once(false);
     let (patient, impatient) = ("limits = { processes = 64 }", "attempt_at_most = \"3s\"");
     for (script, limits, outcome, because) in [
         ("sleep 600", impatient, "failed", "the wall limit"),
@@ -472,7 +357,7 @@ fn an_agent_that_hangs_forks_floods_or_does_nothing_ends_in_an_outcome_with_a_na
     ] {
         let with_limits = config.replacen("model = \"main\"", &format!("{limits}\nmodel = \"main\""), 1);
         std::fs::write(scene.config(), with_limits).unwrap();
-        let run = work(&scene, &format!("{one}; {script}"));
+        let (run, _) = work(&scene, &format!("{one}; {script}"));
         assert_eq!(run["outcome"], outcome, "{script}: {run}");
         assert!(text(&run, "because").contains(because), "{script}: {run}");
     }

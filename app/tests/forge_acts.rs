@@ -8,11 +8,9 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
+use common::service::{Asked, answered};
 use common::toolchain::clients;
 use common::{Scene, agent, text};
 use serde_json::{Value, json};
@@ -119,17 +117,21 @@ const PLACES: [&str; 3] = ["/repos/acme/shop", "/api/v4/projects/7", "/api/v1/re
 
 impl Forge {
     fn start() -> (u16, Arc<Mutex<Self>>) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let forge = Arc::<Mutex<Self>>::default();
         let kept = Arc::clone(&forge);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || attend(stream, &kept));
-            }
-        });
-        (port, forge)
+        (answered(move |asked| Some(kept.lock().unwrap().answer(asked))), forge)
+    }
+
+    fn answer(&mut self, asked: &Asked) -> (u16, String) {
+        let who = ["maker", "reviewer"]
+            .into_iter()
+            .find(|who| asked.field("authorization") == format!("Bearer {}", key(who)));
+        self.heard.push(format!("{} {who:?}", asked.line()));
+        let (status, told) = match who {
+            Some(who) => self.serve(asked.method(), asked.target(), who, &serde_json::from_slice(&asked.body).unwrap()),
+            None => (401, json!({ "message": "Bad credentials" })),
+        };
+        (status, told.to_string())
     }
 
     /// Answers as the three do: nobody approves their own, nothing is merged unapproved, at another head, or twice.
@@ -204,36 +206,6 @@ impl Forge {
     }
 }
 
-fn attend(stream: TcpStream, forge: &Mutex<Forge>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        let mut body = vec![0; field("content-length: ").parse().unwrap_or(0)];
-        reader.read_exact(&mut body).unwrap();
-        let (method, target) = head.split(" HTTP/1.1").next().unwrap().split_once(' ').unwrap();
-        let who =
-            ["maker", "reviewer"].into_iter().find(|who| field("authorization: ") == format!("Bearer {}", key(who)));
-        let mut forge = forge.lock().unwrap();
-        forge.heard.push(format!("{method} {target} {who:?}"));
-        let (status, told) = match who {
-            Some(who) => forge.serve(method, target, who, &serde_json::from_slice(&body).unwrap()),
-            None => (401, json!({ "message": "Bad credentials" })),
-        };
-        drop(forge);
-        let told = told.to_string();
-        let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{told}", told.len());
-        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
 /// The token of an account at the forge.
 fn key(account: &str) -> String {
     format!("{account}-token-at-the-forge-4c1b7a90d2e8")
@@ -281,9 +253,7 @@ fn factory(port: u16, guard: Guard) -> Scene {
     scene.configure("checks = [\"sh tests/run.sh\"]", &more);
     policies(&scene, guard);
     for account in ["maker", "reviewer"] {
-        let mut child = scene.command(&["credentials", "store", account]).stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(key(account).as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success());
+        scene.store(account, &key(account)).ok();
     }
     scene
 }

@@ -6,12 +6,10 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
+use common::service::{Asked, answered};
 use common::{Said, Scene, agent, eventually, holds, is_root, text};
 use serde_json::Value;
 
@@ -23,50 +21,26 @@ const KEY: &str = "canary-7d1f0c2b9ae84e55b7";
 /// A service that remembers what it was sent.
 struct Service {
     port: u16,
-    heads: Arc<Mutex<Vec<String>>>,
+    heard: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Service {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&heads);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || answer(stream, &kept));
-            }
+        let heard = Arc::<Mutex<Vec<Asked>>>::default();
+        let kept = Arc::clone(&heard);
+        let port = answered(move |asked| {
+            kept.lock().unwrap().push(asked.clone());
+            // Echoes what it was sent, as a careless service would.
+            Some((200, asked.head.clone()))
         });
-        Self { port, heads }
+        Self { port, heard }
     }
 
     /// Every request so far: its line, and what it carried.
     fn seen(&self) -> Vec<(String, Option<String>)> {
-        let heads = self.heads.lock().unwrap();
-        let seen = heads.iter().map(|head| {
-            let carried = head.lines().find_map(|line| line.strip_prefix("authorization: ")).map(str::to_owned);
-            (head.lines().next().unwrap().to_owned(), carried)
-        });
-        seen.collect()
-    }
-}
-
-fn answer(stream: TcpStream, kept: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        kept.lock().unwrap().push(head.clone());
-        // Echoes what it was sent, as a careless service would.
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{head}", head.len());
-        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
+        let carried =
+            |asked: &Asked| Some(asked.field("authorization")).filter(|field| !field.is_empty()).map(str::to_owned);
+        self.heard.lock().unwrap().iter().map(|asked| (asked.line().to_owned(), carried(asked))).collect()
     }
 }
 
@@ -88,25 +62,11 @@ fn scene(service: &Service) -> Scene {
 }
 
 fn store(scene: &Scene, key: &str) -> Said {
-    let mut child = scene.command(&["credentials", "store", "api"]);
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(format!("{key}\n").as_bytes()).unwrap();
-    Said::of(&child.wait_with_output().unwrap())
+    scene.store("api", key)
 }
 
 fn call(scene: &Scene, script: &str) -> Value {
-    let said = scene.run(&["run", "--agent", "caller", "--wait", "--json", script]);
-    said.document()["runs"][0].clone()
-}
-
-/// As it is for who trusts these uses of the key without being asked each time.
-fn unasked(scene: &Scene) {
-    let path = scene.state().join("policies/guardrails.cedar");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let guard = "forbid (principal, action == Action::\"secret.use\", resource)\nunless { context.approved };";
-    assert!(text.contains(guard));
-    let narrower = "forbid (principal, action == Action::\"secret.use\", resource)\nunless { context.approved || resource == Credential::\"api\" };";
-    std::fs::write(&path, text.replace(guard, narrower)).unwrap();
+    scene.work("caller", script)
 }
 
 fn credential(scene: &Scene) -> Value {
@@ -117,7 +77,7 @@ fn credential(scene: &Scene) -> Value {
 fn a_stored_key_is_lent_for_what_it_is_for_and_nobody_sees_it_c5_a54() {
     let service = Service::start();
     let scene = scene(&service);
-    unasked(&scene);
+    scene.trust("api");
     store(&scene, KEY).ok();
     let run = call(
         &scene,
@@ -156,7 +116,7 @@ fn a_stored_key_is_lent_for_what_it_is_for_and_nobody_sees_it_c5_a54() {
 fn a53_a_stored_key_is_not_read_back_by_anybody_and_its_files_are_the_keeper_s_own() {
     let service = Service::start();
     let scene = scene(&service);
-    unasked(&scene);
+    scene.trust("api");
     store(&scene, KEY).ok();
     let run = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
     // The control: it is there, for whom it is for.
@@ -265,7 +225,7 @@ fn nobody_is_asked_about_a_key_that_is_not_there_or_barred_d5_c7() {
     ends_at_once("no key is stored for credential `api`");
     let guardrails = scene.state().join("policies/guardrails.cedar");
     let guarded = std::fs::read_to_string(&guardrails).unwrap();
-    unasked(&scene);
+    scene.trust("api");
     store(&scene, KEY).ok();
     assert_eq!(call(&scene, &format!("curl -sS 'https://{HOST}/open?q={KEY}'; sleep 60"))["outcome"], "halted");
     std::fs::write(&guardrails, guarded).unwrap();
@@ -279,7 +239,7 @@ fn nobody_is_asked_about_a_key_that_is_not_there_or_barred_d5_c7() {
 fn a_key_that_is_not_stored_ends_the_run_with_what_to_do() {
     let service = Service::start();
     let scene = scene(&service);
-    unasked(&scene);
+    scene.trust("api");
     let run = call(&scene, &format!("curl -sS https://{HOST}/v1/items"));
     assert_eq!(run["outcome"], "failed", "{run}");
     assert!(run.to_string().contains("no key is stored for credential `api`"), "{run}");
@@ -297,7 +257,7 @@ fn a_key_that_is_not_stored_ends_the_run_with_what_to_do() {
 fn a_key_that_turns_up_in_a_request_is_barred_and_its_run_halted_c7() {
     let service = Service::start();
     let scene = scene(&service);
-    unasked(&scene);
+    scene.trust("api");
     store(&scene, KEY).ok();
     // The operator's own key, planted where an agent could find it.
     let run = call(
@@ -344,7 +304,7 @@ fn a_key_in_what_an_agent_prints_or_leaves_goes_no_further_c7() {
         (format!("touch src/$(echo {backwards} | rev)"), "what the agent left"),
     ] {
         let scene = scene(&service);
-        unasked(&scene);
+        scene.trust("api");
         store(&scene, KEY).ok();
         let run = call(&scene, &script);
         assert_eq!(run["outcome"], "halted", "{script}: {run}");
@@ -377,9 +337,9 @@ fn begun(scene: &Scene, service: &Service) -> String {
         scene.runs().iter().map(|run| text(run, "run").to_owned()).find(|run| !known.contains(run))
     });
     // Its own requests: an earlier run goes on asking meanwhile.
-    let own = format!("/v1/items-of-{} ", known.len());
+    let own = format!("/v1/items-of-{}", known.len());
     eventually("it uses the key", || {
-        service.seen().iter().skip(before).any(|(line, carried)| carried.is_some() && line.contains(&own)).then_some(())
+        service.seen().iter().skip(before).any(|(line, carried)| carried.is_some() && line.ends_with(&own)).then_some(())
     });
     run
 }
@@ -394,7 +354,7 @@ fn settled(scene: &Scene, run: &str) -> Value {
 fn a_credential_is_withdrawn_from_one_live_run_which_goes_on_without_it_d12() {
     let service = Service::start();
     let scene = scene(&service);
-    unasked(&scene);
+    scene.trust("api");
     store(&scene, KEY).ok();
     let serving = scene.serve();
     let (one, other) = (begun(&scene, &service), begun(&scene, &service));
@@ -412,7 +372,7 @@ fn a_credential_is_withdrawn_from_one_live_run_which_goes_on_without_it_d12() {
     let live = credential(&scene)["live"].as_array().unwrap().clone();
     assert_eq!((live.len(), text(&live[0], "run")), (1, other.as_str()), "{live:?}");
     let uses = || {
-        service.seen().iter().filter(|(line, carried)| carried.is_some() && line.contains("/v1/items-of-1 ")).count()
+        service.seen().iter().filter(|(line, carried)| carried.is_some() && line.ends_with("/v1/items-of-1")).count()
     };
     let before = uses();
     eventually("the other uses it on", || (uses() > before).then_some(()));
@@ -436,7 +396,7 @@ fn a_key_that_is_removed_or_leaks_is_withdrawn_from_every_live_run_c7_d12() {
     let service = Service::start();
     for (is_leak, because) in [(false, "its key was removed"), (true, "it leaked")] {
         let scene = scene(&service);
-        unasked(&scene);
+        scene.trust("api");
         store(&scene, KEY).ok();
         let serving = scene.serve();
         let run = begun(&scene, &service);
@@ -459,7 +419,7 @@ fn a_key_that_is_removed_or_leaks_is_withdrawn_from_every_live_run_c7_d12() {
 fn a_credential_is_withdrawn_without_a_configuration_from_what_a_dead_keeper_left_d12_g5() {
     let service = Service::start();
     let scene = scene(&service);
-    unasked(&scene);
+    scene.trust("api");
     store(&scene, KEY).ok();
     let serving = scene.serve();
     let run = begun(&scene, &service);

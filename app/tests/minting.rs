@@ -7,11 +7,12 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use common::service::{Asked, attended};
 use common::{Scene, agent, eventually, text};
 use serde_json::{Value, json};
 
@@ -70,17 +71,9 @@ struct Vendor {
 
 impl Vendor {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let shelf = Arc::new(Mutex::new(Shelf::default()));
+        let shelf = Arc::<Mutex<Shelf>>::default();
         let kept = Arc::clone(&shelf);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || answer(stream, &kept));
-            }
-        });
-        Self { port, shelf }
+        Self { port: attended(move |reader| answer(reader, &kept)), shelf }
     }
 
     fn live(&self) -> usize {
@@ -92,19 +85,10 @@ impl Vendor {
     }
 }
 
-fn answer(stream: TcpStream, shelf: &Mutex<Shelf>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-        let mut body = vec![0; field("content-length: ").map_or(0, |length| length.parse().unwrap())];
-        reader.read_exact(&mut body).unwrap();
-        if let Some(seconds) = put_off(&head, &mut shelf.lock().unwrap()) {
+fn answer(mut reader: BufReader<TcpStream>, shelf: &Mutex<Shelf>) {
+    while let Some(asked) = Asked::next(&mut reader) {
+        let head = &asked.head;
+        if let Some(seconds) = put_off(head, &mut shelf.lock().unwrap()) {
             let answer = format!("HTTP/1.1 503 X\r\nretry-after: {seconds}\r\ncontent-length: 0\r\n\r\n");
             let _gone = reader.get_mut().write_all(answer.as_bytes());
             return;
@@ -117,7 +101,7 @@ fn answer(stream: TcpStream, shelf: &Mutex<Shelf>) {
         while head.starts_with("PUT /v1/sys/leases/revoke") && holds_a_revocation(&mut shelf.lock().unwrap()) {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        let (status, said) = serve(&head, &field, &body, &mut shelf.lock().unwrap());
+        let (status, said) = serve(&asked, &mut shelf.lock().unwrap());
         while head.starts_with("POST /v1/auth/jwt/login") && shelf.lock().unwrap().holds_logins {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
@@ -167,11 +151,11 @@ fn holds_a_revocation(shelf: &mut Shelf) -> bool {
     shelf.holds_revocations
 }
 
-fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, body: &[u8], shelf: &mut Shelf) -> (u16, Value) {
-    let line = head.split(" HTTP/1.1").next().unwrap();
+fn serve(asked: &Asked, shelf: &mut Shelf) -> (u16, Value) {
+    let line = asked.line();
     let denied = (403, json!({ "errors": ["permission denied"] }));
-    if field("host: ").unwrap().starts_with(API) {
-        let carried = field("authorization: ").unwrap_or_default();
+    if asked.field("host").starts_with(API) {
+        let carried = asked.field("authorization").to_owned();
         let lives = |token: &String| shelf.lasts.is_none_or(|lasts| shelf.born[token].elapsed().as_secs() < lasts);
         let is_alive =
             shelf.tokens.iter().any(|(token, password)| carried == format!("Bearer {password}") && lives(token));
@@ -180,11 +164,11 @@ fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, body: &[u8], shelf:
         let enough = if passwords.len() >= 3 { "enough" } else { "" };
         return if is_alive { (200, json!({ "items": [enough] })) } else { denied };
     }
-    let token = field("x-vault-token: ").unwrap_or_default();
-    let is_known = shelf.tokens.contains_key(&token);
+    let token = asked.field("x-vault-token");
+    let is_known = shelf.tokens.contains_key(token);
     match line {
         "POST /v1/auth/jwt/login" => {
-            let asked: Value = serde_json::from_slice(body).unwrap();
+            let asked: Value = serde_json::from_slice(&asked.body).unwrap();
             if asked["role"] != "factory" || !is_for_us(asked["jwt"].as_str().unwrap_or_default()) {
                 return (400, json!({ "errors": ["error validating token"] }));
             }
@@ -197,7 +181,7 @@ fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, body: &[u8], shelf:
             (200, json!({ "auth": { "client_token": token, "lease_duration": lasts } }))
         }
         "GET /v1/secret/creds/api" if is_known => {
-            let password = &shelf.tokens[&token];
+            let password = &shelf.tokens[token];
             (
                 200,
                 json!({ "lease_id": format!("secret/creds/api/{token}"), "lease_duration": 600, "data": { "password": password } }),
@@ -208,7 +192,7 @@ fn serve(head: &str, field: &dyn Fn(&str) -> Option<String>, body: &[u8], shelf:
                 return (status, Value::Null);
             }
             if line.starts_with("POST") {
-                shelf.tokens.remove(&token);
+                shelf.tokens.remove(token);
             }
             (204, Value::Null)
         }

@@ -6,10 +6,7 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::Stdio;
-
+use common::service::answered;
 use common::{Said, Scene, agent, eventually, text};
 use serde_json::{Value, json};
 
@@ -17,24 +14,6 @@ use serde_json::{Value, json};
 const HOST: &str = "api.selvedge.test";
 /// The status of `identities --check` when something is wrong.
 const OVERDUE: i32 = 115;
-
-/// A service that has an answer for everybody; its port.
-fn service() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut reader = BufReader::new(stream);
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
-                line.clear();
-            }
-            let _gone =
-                reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
-        }
-    });
-    port
-}
 
 /// An agent `caller` with more than it needs, and a key `api` for two things.
 fn scene(factory: &str, of_agent: &str, of_key: &str) -> Scene {
@@ -48,28 +27,19 @@ fn scene(factory: &str, of_agent: &str, of_key: &str) -> Scene {
              [credential.api]\nkind = \"static\"\nowner = \"team-api@example.org\"\n\
              uses = [\"GET https://{HOST}/v1\", \"GET https://{HOST}/v2\"]\n{of_key}\n\
              [danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {}\n[factory]\n{factory}\n",
-            service()
+            answered(|_| Some((200, "ok")))
         ),
     );
-    // As it is for who trusts these uses of the key without being asked each time.
-    let path = scene.state().join("policies/guardrails.cedar");
-    let guard = "forbid (principal, action == Action::\"secret.use\", resource)\nunless { context.approved };";
-    let policies = std::fs::read_to_string(&path).unwrap();
-    assert!(policies.contains(guard));
-    let narrower = guard.replace("context.approved", "context.approved || resource == Credential::\"api\"");
-    std::fs::write(&path, policies.replace(guard, &narrower)).unwrap();
+    scene.trust("api");
     scene
 }
 
 fn store(scene: &Scene, name: &str) -> Said {
-    let mut child = scene.command(&["credentials", "store", name]);
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"canary-7d1f0c2b9ae84e55b7\n").unwrap();
-    Said::of(&child.wait_with_output().unwrap())
+    scene.store(name, "canary-7d1f0c2b9ae84e55b7")
 }
 
 fn call(scene: &Scene, script: &str) -> Value {
-    scene.run(&["run", "--agent", "caller", "--wait", "--json", script]).document()["runs"][0].clone()
+    scene.work("caller", script)
 }
 
 fn identity(scene: &Scene, name: &str) -> Value {

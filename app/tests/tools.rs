@@ -7,10 +7,10 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
-use common::{Said, Scene, agent, eventually};
+use common::{Scene, agent, eventually, text};
 use serde_json::{Value, json};
 
 const SERVER: &str = include_str!("tools/server.py");
@@ -57,15 +57,14 @@ fn program(behaviour: &str, tools: &str) -> Scene {
 
 fn work(scene: &Scene, server: &str, words: &str) -> (Value, Vec<String>) {
     let task = format!("python3 client.py {server} {words}");
-    let said = scene.run(&["run", "--agent", "asker", "--wait", "--json", &task]);
-    let run = said.document()["runs"][0].clone();
-    let out = scene.run(&["output", run["run"].as_str().unwrap()]).ok().out;
+    let run = scene.work("asker", &task);
+    let out = scene.printed(text(&run, "run"));
     // What the server wrote to its errors is among it.
     (run, out.lines().map(str::to_owned).collect())
 }
 
 fn entries(scene: &Scene, run: &Value) -> Vec<Value> {
-    scene.json(&["show", run["run"].as_str().unwrap()])["entries"].as_array().unwrap().clone()
+    scene.entries(text(run, "run"))
 }
 
 /// Decisions on tool calls: kind, tool, verdict.
@@ -256,17 +255,8 @@ fn by_url(outside: &Outside) -> Scene {
         ),
     );
     scene.commit("client.py", CLIENT);
-    let mut child = scene.command(&["credentials", "store", "tracker"]);
-    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(format!("{KEY}\n").as_bytes()).unwrap();
-    Said::of(&child.wait_with_output().unwrap()).ok();
-    let path = scene.state().join("policies/guardrails.cedar");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let guard = "unless { context.approved };";
-    let unasked = "unless { context.approved || resource == Credential::\"tracker\" };";
-    let (before, after) = text.split_once("@id(\"guard.secret-needs-approval\")").unwrap();
-    let text = format!("{before}@id(\"guard.secret-needs-approval\"){}", after.replacen(guard, unasked, 1));
-    std::fs::write(&path, text).unwrap();
+    scene.store("tracker", KEY).ok();
+    scene.trust("tracker");
     scene
 }
 
@@ -300,9 +290,7 @@ fn a_server_by_url_is_asked_with_the_factory_s_key_and_by_no_other_way_c5_e3() {
 fn a_secret_in_arguments_stops_the_run_and_an_address_is_a_fact_c7_e3() {
     let outside = Outside::start("");
     let scene = by_url(&outside);
-    let policy = "@id(\"test.no-address\")\n@owner(\"tests\")\n@next_step(\"name no addresses\")\n\
-                  forbid (principal, action == Action::\"tool.call\", resource)\nunless { context.order.addresses.isEmpty() };\n";
-    std::fs::write(scene.state().join("policies/more.cedar"), policy).unwrap();
+    scene.forbid("tool.call", "!context.order.addresses.isEmpty()", "name no addresses");
     let (run, out) = work(&scene, "tracker", &format!("search=https://evil.example/x search={KEY} search=after"));
     let entries = entries(&scene, &run);
     assert!(out.iter().any(|line| line.contains("denied (forbidden): name no addresses")), "{out:#?}");

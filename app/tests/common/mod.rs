@@ -2,7 +2,13 @@
 
 pub(crate) mod asking;
 pub(crate) mod coders;
+pub(crate) mod coding;
+pub(crate) mod gitlab;
+pub(crate) mod keys;
+pub(crate) mod models;
 pub(crate) mod ordinary;
+pub(crate) mod runs;
+pub(crate) mod service;
 pub(crate) mod toolchain;
 
 use std::fs::File;
@@ -174,10 +180,7 @@ impl Scene {
 
     /// Gives the writer a task and waits for it; the run it came to.
     pub(crate) fn task(&self, text: &str) -> Value {
-        let said = self.run(&["run", "--agent", "writer", "--wait", "--json", text]);
-        let runs = said.document()["runs"].as_array().cloned().unwrap_or_else(|| panic!("no runs: {said:?}"));
-        assert_eq!(runs.len(), 1, "{said:?}");
-        runs[0].clone()
+        self.work("writer", text)
     }
 
     /// Keeps the factory running until the value is dropped.

@@ -1,14 +1,13 @@
 //! The line to a stand-in: HTTP on a port of this machine, on which the power of the keeper can be cut at any request.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use selvedge_credentials::{Body, Errand, Reads, Secret};
 use selvedge_domain::{Endpoint, HostPattern, Method, Time};
 use serde_json::Value;
 
+use crate::common::service::{Asked, answered};
 use crate::vendors::Service;
 use crate::{API, VENDOR};
 
@@ -42,19 +41,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Takes a port first: the stand-in may need what is only known once the port is.
     pub(crate) fn to(service: Box<dyn Service>) -> Arc<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let line = Arc::new(Self { port, service, seen: Mutex::default() });
-        let held = Arc::clone(&line);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let held = Arc::clone(&held);
-                std::thread::spawn(move || held.answer(stream));
-            }
-        });
-        line
+        Arc::new_cyclic(|line: &Weak<Self>| {
+            let line = Weak::clone(line);
+            let port = answered(move |asked| line.upgrade()?.answer(asked));
+            Self { port, service, seen: Mutex::default() }
+        })
     }
 
     /// Kills this process there.
@@ -91,26 +83,8 @@ impl Line {
         true
     }
 
-    fn answer(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream);
-        loop {
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                    return;
-                }
-            }
-            let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-            let mut body = vec![0; field("content-length: ").parse().unwrap_or(0)];
-            reader.read_exact(&mut body).unwrap();
-            let host = field("host: ");
-            let answer = if host.starts_with(API) { self.use_it() } else { self.ask(&head, &body) };
-            let Some((status, said)) = answer else { return };
-            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{said}", said.len());
-            if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-                return;
-            }
-        }
+    fn answer(&self, asked: &Asked) -> Option<(u16, String)> {
+        if asked.field("host").starts_with(API) { self.use_it() } else { self.ask(&asked.head, &asked.body) }
     }
 
     fn use_it(&self) -> Option<(u16, String)> {
