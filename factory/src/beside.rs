@@ -1,21 +1,21 @@
 //! Whoever answers for the sandbox of a tool server: its requests are orders of the run it works for, recorded and judged like the agent's,
 //! but within the server's own reach, which the agent's neither widens nor is widened by.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::collections::BTreeSet;
 
 use selvedge_authority::{ActError, Code, Denial, Funnel, Observation, Permit, Stop, Subject};
 use selvedge_domain::orders::{GitServed, HttpAnswered, HttpRequest, PushGit, Pushed, ReadGit};
 use selvedge_domain::{Grant, Reach};
 
-use crate::doorkeeper::{Gatekeeper, close, denial_of};
+use crate::doorkeeper::Gatekeeper;
+use crate::doorkeeper::open::{Open, came_to};
 use crate::ports::Doorkeeper;
 
 /// Answers the doors of one tool server.
 pub(crate) struct Beside<'g, 'a> {
     of: &'g Gatekeeper<'a>,
     subject: Subject,
-    open: Mutex<BTreeMap<u64, Permit<HttpRequest>>>,
+    open: Open<HttpRequest>,
 }
 
 impl<'g, 'a> Beside<'g, 'a> {
@@ -35,25 +35,21 @@ impl<'g, 'a> Beside<'g, 'a> {
             tools: BTreeSet::new(),
             until,
         };
-        Some(Self { of, subject, open: Mutex::default() })
+        Some(Self { of, subject, open: Open::default() })
     }
 }
 
 impl Doorkeeper for Beside<'_, '_> {
     fn ask(&self, request: HttpRequest) -> Result<(), Denial> {
         let serial = request.serial;
-        self.of.goes_on()?;
-        self.of.count_request()?;
+        self.of.one_more()?;
         let funnel = Funnel { subject: &self.subject, ..self.of.funnel() };
-        match funnel.open(request) {
-            Ok(permit) => self.of.hold(&self.open, serial, permit),
-            Err(stop) => Err(denial_of(stop)),
-        }
+        self.open.ask(&funnel, serial, request)
     }
 
     fn answered(&self, serial: u64, answer: HttpAnswered) {
         let funnel = Funnel { subject: &self.subject, ..self.of.funnel() };
-        close(&funnel, &self.open, serial, answer);
+        self.open.settle(&funnel, serial, came_to(answer));
     }
 
     fn read_git(

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use selvedge_authority::{Approval, Clock, Journal, JournalError, Judge, PolicyName, Question, Subject, Verdict};
+use selvedge_authority::{
+    Approval, Class, Clock, Entry, Journal, JournalError, Judge, PolicyName, Question, Record, Subject, Verdict,
+};
 use selvedge_domain::orders::HttpRequest;
 use selvedge_domain::{Deed, Digest, Endpoint, HostPattern, Method, RepoName, Sensitivity, SideEffects, Time};
 
+use super::flood::{FINDINGS_MORE, OBSERVATIONS_MAX};
 use super::*;
 use crate::hold::Holding as _;
 
