@@ -5,11 +5,11 @@ use selvedge_domain::Method;
 
 use crate::http::Context;
 use crate::http::peer::Peer;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Refusal, Unserved};
 use crate::http::request::Exchange;
 use crate::identity::wanted::{Given, Wanted};
 use crate::link::NotAllowed;
-use crate::tokens::{Broken, answer, is_of_type, read_body};
+use crate::tokens::{answer, is_of_type, read_body};
 
 /// Longest request: a rule with a long path, and a reason of a few sentences.
 const REQUEST_BYTES_MAX: u64 = 4 * 1024;
@@ -21,7 +21,7 @@ pub fn asks(request: &Exchange) -> bool {
 }
 
 /// Serves one request.
-pub(crate) async fn serve(context: &Context, client: &mut Peer, request: &Exchange) -> Result<(), Broken> {
+pub(crate) async fn serve(context: &Context, client: &mut Peer, request: &Exchange) -> Result<(), Unserved> {
     if !asks(request) {
         return Err(Refusal::NotAccess.into());
     }

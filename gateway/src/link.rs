@@ -78,6 +78,16 @@ pub(crate) struct Allowed {
     serial: u64,
 }
 
+impl NotAllowed {
+    /// What is said by an answer that allows nothing.
+    pub(crate) fn of(given: Option<Given>) -> Self {
+        match given {
+            Some(Given::Denied { code, next_step }) => Self::Denied { code, next_step },
+            Some(_) | None => Self::NoAnswer,
+        }
+    }
+}
+
 impl Link {
     /// Makes the link and what must be written for it. An answer is waited for with `patience`.
     pub(crate) fn new(patience: Duration) -> (Self, mpsc::Receiver<FromDoor>) {
@@ -132,6 +142,14 @@ impl Link {
         let given = tokio::time::timeout(self.patience, answered).await;
         lock(&self.wanting).remove(&serial);
         given.ok().flatten()
+    }
+
+    /// Asks the keeper whether something may be.
+    pub(crate) async fn allowed(&self, wanted: Wanted) -> Result<(), NotAllowed> {
+        match self.want(wanted).await {
+            Some(Given::Allowed) => Ok(()),
+            given => Err(NotAllowed::of(given)),
+        }
     }
 
     /// Has the keeper do something with the run's repository. None when no answer came in time.

@@ -7,7 +7,7 @@ use selvedge_domain::Method;
 use crate::http::Context;
 use crate::http::body::{BodyReader, Framing};
 use crate::http::peer::{Peer, RelayError};
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Refusal, Unserved};
 use crate::http::request::Exchange;
 use crate::identity::wanted::{Given, Wanted};
 use crate::link::NotAllowed;
@@ -34,20 +34,6 @@ pub enum TokenCall {
     Child,
     /// How a child stands; its name is all that is asked with.
     ChildStanding,
-}
-
-/// Why a call came to no answer.
-pub(crate) enum Broken {
-    /// The client is told.
-    Refused(Refusal),
-    /// There is nobody to tell.
-    ClientGone,
-}
-
-impl<R: Into<Refusal>> From<R> for Broken {
-    fn from(refusal: R) -> Self {
-        Self::Refused(refusal.into())
-    }
 }
 
 /// Which call a request is; nothing where the endpoint has none such.
@@ -85,7 +71,7 @@ pub(crate) fn is_of_type(request: &Exchange, wanted: &[u8]) -> bool {
 }
 
 /// Serves one request.
-pub(crate) async fn serve(context: &Context, client: &mut Peer, request: &Exchange) -> Result<(), Broken> {
+pub(crate) async fn serve(context: &Context, client: &mut Peer, request: &Exchange) -> Result<(), Unserved> {
     let call = call(request).ok_or(Refusal::NoSuchCall)?;
     let form = match (read_form(client, request).await?, child_named(request.path.as_str())) {
         (nothing, Some(name)) if call == TokenCall::ChildStanding && nothing.bytes().is_empty() => {
@@ -103,7 +89,7 @@ pub(crate) async fn serve(context: &Context, client: &mut Peer, request: &Exchan
     }
 }
 
-async fn read_form(client: &mut Peer, request: &Exchange) -> Result<Lease, Broken> {
+async fn read_form(client: &mut Peer, request: &Exchange) -> Result<Lease, Unserved> {
     let form = read_body(client, request, FORM_BYTES_MAX).await?;
     // What a form's encoding leaves is graphic, and none of it needs another escape on the way to the keeper.
     match form.iter().all(|&b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
@@ -113,28 +99,28 @@ async fn read_form(client: &mut Peer, request: &Exchange) -> Result<Lease, Broke
 }
 
 /// Reads a whole body of at most so many bytes.
-pub(crate) async fn read_body(client: &mut Peer, request: &Exchange, most: u64) -> Result<Vec<u8>, Broken> {
+pub(crate) async fn read_body(client: &mut Peer, request: &Exchange, most: u64) -> Result<Vec<u8>, Unserved> {
     let body = BodyReader::begin(request.framing, most).map_err(Refusal::from)?;
     if request.expects_continue && request.framing != Framing::Empty {
-        client.write(b"HTTP/1.1 100 \r\n\r\n").await.map_err(|_| Broken::ClientGone)?;
+        client.write(b"HTTP/1.1 100 \r\n\r\n").await.map_err(|_| Unserved::ClientGone)?;
     }
     match client.read_body(body).await {
         Ok(body) => Ok(body),
         Err(RelayError::Malformed(bad)) => Err(Refusal::Body(bad).into()),
-        Err(_) => Err(Broken::ClientGone),
+        Err(_) => Err(Unserved::ClientGone),
     }
 }
 
 /// Nobody keeps a copy of an answer (RFC 6749 section 5.1).
-pub(crate) async fn answer(client: &mut Peer, closes: bool, status: u16, body: &[u8]) -> Result<(), Broken> {
+pub(crate) async fn answer(client: &mut Peer, closes: bool, status: u16, body: &[u8]) -> Result<(), Unserved> {
     let connection = if closes { "connection: close\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncache-control: no-store\r\npragma: no-cache\r\n\
          content-length: {}\r\n{connection}\r\n",
         body.len()
     );
-    client.write(head.as_bytes()).await.map_err(|_| Broken::ClientGone)?;
-    client.write(body).await.map_err(|_| Broken::ClientGone)
+    client.write(head.as_bytes()).await.map_err(|_| Unserved::ClientGone)?;
+    client.write(body).await.map_err(|_| Unserved::ClientGone)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::wanted::{GitAnswer, GitCall, GitHost, GitService, GitWanted};
 use crate::http::Context;
 use crate::http::body::{BodyReader, Framing};
 use crate::http::peer::{Peer, RelayError};
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Refusal, Unserved};
 use crate::http::request::Exchange;
 use crate::protocol::Layer;
 
@@ -34,14 +34,6 @@ pub(crate) struct GitDoor {
     pub(crate) lanes: Lanes,
     /// What clients were last told the branch is.
     at: Mutex<Option<CommitId>>,
-}
-
-/// Why an exchange ended early.
-pub(crate) enum Broken {
-    /// The client is told.
-    Refused(Refusal),
-    /// There is nobody to tell.
-    ClientGone,
 }
 
 /// What is written to a client.
@@ -67,13 +59,13 @@ impl GitDoor {
     }
 
     /// Serves one request.
-    pub(crate) async fn serve(&self, context: &Context, client: &mut Peer, request: &Exchange) -> Result<(), Broken> {
+    pub(crate) async fn serve(&self, context: &Context, client: &mut Peer, request: &Exchange) -> Result<(), Unserved> {
         let route = route(request, &self.host.path).ok_or(Refusal::NotGit)?;
         let taken = self.lanes.take().await.ok_or(Refusal::NotServed)?;
         let served = self.serve_on(&taken, route, context, client, request).await;
         match served {
             // The keeper may still be writing into the lane.
-            Err(Broken::Refused(Refusal::NotServed)) => taken.lose(),
+            Err(Unserved::Refused(Refusal::NotServed)) => taken.lose(),
             _ => taken.give_back(),
         }
         served
@@ -86,7 +78,7 @@ impl GitDoor {
         context: &Context,
         client: &mut Peer,
         request: &Exchange,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Unserved> {
         let lane = &taken.lane;
         let (content, written) = match route {
             Route::Advertise(service) => (advertisement(service), self.advertise(lane, service, context).await?),
@@ -106,7 +98,7 @@ impl GitDoor {
         write(lane, client, content, request.closes, written).await
     }
 
-    async fn advertise(&self, lane: &Lane, service: GitService, context: &Context) -> Result<Written, Broken> {
+    async fn advertise(&self, lane: &Lane, service: GitService, context: &Context) -> Result<Written, Unserved> {
         match ask(lane, GitWanted::Advertise(service), context).await? {
             GitAnswer::Served { bytes, at } => {
                 self.remember(at);
@@ -117,7 +109,7 @@ impl GitDoor {
         }
     }
 
-    async fn fetch(&self, lane: &Lane, bytes: u64, context: &Context) -> Result<Written, Broken> {
+    async fn fetch(&self, lane: &Lane, bytes: u64, context: &Context) -> Result<Written, Unserved> {
         match ask(lane, GitWanted::Fetch { bytes }, context).await? {
             GitAnswer::Served { bytes, .. } => Ok(Written::Spooled(bytes)),
             GitAnswer::Refused { because, .. } => Ok(Written::Bytes(error_packet(&because))),
@@ -126,7 +118,7 @@ impl GitDoor {
     }
 
     /// Judges a push, has it carried out, and says what became of it in the client's own words.
-    async fn push(&self, lane: &Lane, read: &ReadIn, context: &Context) -> Result<Vec<u8>, Broken> {
+    async fn push(&self, lane: &Lane, read: &ReadIn, context: &Context) -> Result<Vec<u8>, Unserved> {
         let refused = |code, detail: &str| context.link.refused(Layer::Git, code, detail);
         let mut rest = read.start.as_slice();
         let head = match Head::take(&mut rest) {
@@ -167,9 +159,9 @@ impl GitDoor {
     }
 }
 
-async fn ask(lane: &Lane, wanted: GitWanted, context: &Context) -> Result<GitAnswer, Broken> {
+async fn ask(lane: &Lane, wanted: GitWanted, context: &Context) -> Result<GitAnswer, Unserved> {
     let call = GitCall { lane: lane.number, wanted };
-    context.link.git(call).await.ok_or(Broken::Refused(Refusal::NotServed))
+    context.link.git(call).await.ok_or(Unserved::Refused(Refusal::NotServed))
 }
 
 /// A request that was read into its lane.
@@ -179,10 +171,10 @@ struct ReadIn {
     start: Vec<u8>,
 }
 
-async fn read_request(lane: &Lane, client: &mut Peer, request: &Exchange, bytes_max: u64) -> Result<ReadIn, Broken> {
+async fn read_request(lane: &Lane, client: &mut Peer, request: &Exchange, bytes_max: u64) -> Result<ReadIn, Unserved> {
     let body = BodyReader::begin(request.framing, bytes_max).map_err(Refusal::from)?;
     if request.expects_continue && request.framing != Framing::Empty {
-        client.write(b"HTTP/1.1 100 \r\n\r\n").await.map_err(|_| Broken::ClientGone)?;
+        client.write(b"HTTP/1.1 100 \r\n\r\n").await.map_err(|_| Unserved::ClientGone)?;
     }
     lane.clear().map_err(|_| Refusal::NotServed)?;
     let mut read = ReadIn { bytes: 0, start: Vec::new() };
@@ -199,11 +191,11 @@ async fn read_request(lane: &Lane, client: &mut Peer, request: &Exchange, bytes_
         // The disk is full, or the file system's limit is reached: the keeper says so elsewhere.
         Ok(()) => Err(Refusal::NotServed.into()),
         Err(RelayError::Malformed(bad)) => Err(Refusal::Body(bad).into()),
-        Err(_) => Err(Broken::ClientGone),
+        Err(_) => Err(Unserved::ClientGone),
     }
 }
 
-async fn write(lane: &Lane, client: &mut Peer, content: &str, closes: bool, written: Written) -> Result<(), Broken> {
+async fn write(lane: &Lane, client: &mut Peer, content: &str, closes: bool, written: Written) -> Result<(), Unserved> {
     let bytes = match &written {
         Written::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         Written::Spooled(bytes) => *bytes,
@@ -212,15 +204,15 @@ async fn write(lane: &Lane, client: &mut Peer, content: &str, closes: bool, writ
     let head = format!(
         "HTTP/1.1 200 \r\ncontent-type: {content}\r\ncache-control: no-cache\r\ncontent-length: {bytes}\r\n{connection}\r\n"
     );
-    client.write(head.as_bytes()).await.map_err(|_| Broken::ClientGone)?;
+    client.write(head.as_bytes()).await.map_err(|_| Unserved::ClientGone)?;
     match written {
-        Written::Bytes(bytes) => client.write(&bytes).await.map_err(|_| Broken::ClientGone),
+        Written::Bytes(bytes) => client.write(&bytes).await.map_err(|_| Unserved::ClientGone),
         Written::Spooled(bytes) => {
             let mut at = 0;
             while at < bytes {
                 let mut piece = vec![0; usize::try_from(PIECE_BYTES.min(bytes - at)).unwrap_or_default()];
-                lane.read(&mut piece, at).map_err(|_| Broken::ClientGone)?;
-                client.write(&piece).await.map_err(|_| Broken::ClientGone)?;
+                lane.read(&mut piece, at).map_err(|_| Unserved::ClientGone)?;
+                client.write(&piece).await.map_err(|_| Unserved::ClientGone)?;
                 at += PIECE_BYTES;
             }
             Ok(())
@@ -260,10 +252,4 @@ fn fatal(because: &BadPush) -> Vec<u8> {
     packet::write(format!("\x03{}\n", report::shown(&because.to_string())).as_bytes(), &mut out);
     packet::write_flush(&mut out);
     out
-}
-
-impl<R: Into<Refusal>> From<R> for Broken {
-    fn from(refusal: R) -> Self {
-        Self::Refused(refusal.into())
-    }
 }

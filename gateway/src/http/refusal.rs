@@ -95,6 +95,14 @@ pub(crate) struct Shown<'a> {
     pub(crate) next_step: &'a str,
 }
 
+/// Why a request that the door answers itself came to no answer.
+pub(crate) enum Unserved {
+    /// The client is told.
+    Refused(Refusal),
+    /// There is nobody to tell.
+    ClientGone,
+}
+
 impl Refusal {
     /// The status, code and next step.
     pub(crate) fn shown(&self) -> Shown<'_> {
@@ -308,5 +316,11 @@ impl From<Unfit> for Refusal {
 impl From<DialError> for Refusal {
     fn from(error: DialError) -> Self {
         Self::Dial(error)
+    }
+}
+
+impl<R: Into<Refusal>> From<R> for Unserved {
+    fn from(refusal: R) -> Self {
+        Self::Refused(refusal.into())
     }
 }

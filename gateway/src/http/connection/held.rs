@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::model::{Ended, Turn};
+use super::ruling::Asked;
+use super::turn::{Ended, Turn};
 use super::{Broken, Connection};
 use crate::http::body::{self, Framing};
 use crate::identity::wanted::Wanted;
@@ -20,25 +21,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often a client hears that the answer is still coming. The most patient of agents gives up after a minute of silence; what is sent
 /// waits in its socket while it is frozen, some 300 bytes a minute.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
-
-/// What the keeper said of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// It is decided.
-    Ruled(Ruling),
-    /// A person has to say yes first.
-    Waits,
-}
-
-impl Asked {
-    /// The decision, if there is one.
-    pub(super) fn ruling(&self) -> Option<Ruling> {
-        match self {
-            Self::Ruled(ruling) => Some(ruling.clone()),
-            Self::Waits => None,
-        }
-    }
-}
 
 /// The rest of an answer, from the first call on that waits for a person.
 pub(super) struct Waiting {

@@ -15,7 +15,6 @@ use crate::http::lend::BodyWatch;
 use crate::http::refusal::Refusal;
 use crate::http::request::Exchange;
 use crate::identity::wanted::{Given, Wanted};
-use crate::link::NotAllowed;
 use crate::protocol::Layer;
 use crate::tokens::is_of_type;
 use crate::tools::describe::{canonical, digest_of};
@@ -256,11 +255,7 @@ impl Served<'_> {
 
     /// Asks the keeper; why not, where it is not allowed.
     async fn allowed(&self, wanted: Wanted) -> Result<(), (String, String)> {
-        let not_allowed = match self.context.link.want(wanted).await {
-            Some(Given::Allowed) => return Ok(()),
-            Some(Given::Denied { code, next_step }) => NotAllowed::Denied { code, next_step },
-            Some(_) | None => NotAllowed::NoAnswer,
-        };
+        let Err(not_allowed) = self.context.link.allowed(wanted).await else { return Ok(()) };
         let refusal = Refusal::NotAllowed(not_allowed);
         let shown = refusal.shown();
         Err((shown.code.to_owned(), shown.next_step.to_owned()))
