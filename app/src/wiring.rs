@@ -24,30 +24,42 @@ use crate::keeper::State;
 mod access;
 mod advisories;
 mod agents;
+mod answer;
+mod behalf;
 mod bill;
 mod cache;
 mod checks;
 mod children;
 mod conduct;
 mod courier;
+mod danger;
+mod denied;
+mod desks;
 mod door;
+mod effect;
 mod furnish;
 mod gate;
 mod git;
 mod handover;
+mod heard;
 mod hold;
 mod identity;
+mod inside;
 mod jailed_git;
 mod leak;
 mod lender;
+mod lent;
 mod loans;
 mod model;
 mod narrowed;
+mod on_loan;
 pub(crate) mod paths;
+mod place;
 mod proxy;
 mod purse;
 mod queue;
 mod registry;
+mod remediation;
 mod repositories;
 mod rules;
 mod sealed;
@@ -65,7 +77,7 @@ mod workplace;
 pub(crate) use agents::asked;
 pub(crate) use bill::Bill;
 pub(crate) use conduct::Standing as ConductStanding;
-pub(crate) use door::dangers_for;
+pub(crate) use danger::dangers_for;
 pub(crate) use loans::WITHDRAWN;
 pub(crate) use rules::{CurrentJudge, NotInForce};
 pub(crate) use store::ClaimedStore;
@@ -96,7 +108,7 @@ pub(crate) struct Works {
     driver: Arc<NativeDriver>,
     pub(crate) lending: Lending,
     vault: Mutex<lender::Vault>,
-    on_loan: withdraw::OnLoan,
+    on_loan: on_loan::OnLoan,
     chains: send::Chains,
     live: Mutex<BTreeMap<RunId, Live>>,
     pub(crate) askers: Arc<children::Askers>,
@@ -188,7 +200,7 @@ impl Works {
             driver,
             lending,
             vault: Mutex::default(),
-            on_loan: withdraw::OnLoan::default(),
+            on_loan: on_loan::OnLoan::default(),
             chains: send::Chains::default(),
             live: Mutex::default(),
             askers: Arc::default(),

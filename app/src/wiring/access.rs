@@ -11,6 +11,7 @@ use selvedge_sandbox::Place;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::denied::outside_grant;
 use super::repositories::permanent;
 use crate::config::parse_rule;
 
@@ -101,6 +102,11 @@ fn read(asked: &str) -> Result<(Reach, String), Unreadable> {
 
 fn given(status: u16, body: &serde_json::Value) -> Given {
     Given::Access { status, body: body.to_string() }
+}
+
+/// What a sandbox that may ask for no more is told.
+pub(super) fn nothing_to_ask() -> Given {
+    outside_grant("this sandbox may not ask for more; work with what it has")
 }
 
 #[cfg(test)]

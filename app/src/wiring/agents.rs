@@ -12,11 +12,11 @@ use selvedge_sandbox::{Access, Bind, Ended, File, Place};
 use selvedge_workers::agents::{Adapter, Beside, Furnishing, Job, Laid};
 
 use super::Works;
-use super::door::{Behalf, HasIdentity};
+use super::behalf::{Behalf, HasIdentity};
+use super::inside::{Inside, status_of, told};
 use super::model::ModelDesk;
 use super::repositories::{permanent, transient};
 use super::tools::ToolDesk;
-use super::workplace::{Inside, status_of, told};
 use crate::config::INSTALL;
 
 mod tree;
@@ -99,12 +99,7 @@ impl Works {
         let dir = self.fresh_dir(&format!("agents/{}/installing", adapter.name))?;
         let fetched = dir.join("tree");
         super::tape::private_dir(&fetched).map_err(transient)?;
-        let behalf = Behalf {
-            run: order.run.clone(),
-            repo: order.repo.clone(),
-            agent: order.agent.clone(),
-            identity: HasIdentity::No,
-        };
+        let behalf = Behalf::of(order, HasIdentity::No);
         let client = client_of(adapter);
         let mut place = self.place_for_installing(adapter)?;
         place.binds.push(Bind { source: dir.clone(), target: INTO.to_owned(), access: Access::ReadWrite });

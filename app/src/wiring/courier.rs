@@ -14,7 +14,7 @@ use selvedge_gateway::{FieldName, RunAs};
 use selvedge_sandbox::DOOR_ID;
 use zeroize::Zeroizing;
 
-use super::door::dangers_at;
+use super::danger::dangers_at;
 use super::proxy::WayOut;
 use super::{Lending, Works};
 use crate::config::{Config, Danger, PATIENCE, Source};

@@ -3,18 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use selvedge_authority::{Code, Denial};
 use selvedge_domain::orders::ToolCall;
-use selvedge_domain::{CredentialName, Digest, LeaseId, RunId};
-use selvedge_factory::ports::{Asked, Clock as _, Doorkeeper, Heard, HeldCall, Holding};
-use selvedge_gateway::{Door, Given, LoanChange, SecretText, SecretWatch};
+use selvedge_domain::{Digest, RunId};
+use selvedge_factory::ports::{Asked, Doorkeeper, Heard, HeldCall, Holding};
+use selvedge_gateway::Given;
 use selvedge_sandbox::Killer;
 
 use super::Works;
-use super::loans::{OnDoor, WITHDRAWN};
+use super::denied::denied;
+use super::loans::{DoorLoans, RETRY_AFTER};
 
 /// How often answers are looked for. A halt is noticed as soon.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -25,25 +26,16 @@ const FREEZE_WITHIN: Duration = Duration::from_secs(5);
 /// A door that did not ask for so long does not wait any more: it asks several times a second.
 const ASKED_AFTER_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long to wait before a lease that may live is asked for again.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// What a door says of a request that needs a credential meanwhile.
-const PAUSED: &str = "the turn waits for a person and is lent nothing meanwhile; ask once more";
-
 /// Which call: of which answer, and which of that one's.
 type Place = (u64, u64);
 
 /// Where turns of one attempt are held.
 pub(super) struct HoldDesk<'a> {
-    pub(super) works: &'a Works,
-    pub(super) run: &'a RunId,
-    pub(super) door: &'a Arc<Door>,
-    pub(super) doors: &'a dyn Doorkeeper,
-    /// What is looked for in what the sandbox writes and leaves.
-    pub(super) secrets: Option<&'a SecretWatch>,
-    /// What the door has; taken out while the turn is held, so that nobody renews it.
-    pub(super) loans: &'a Mutex<Vec<OnDoor>>,
+    works: &'a Works,
+    run: &'a RunId,
+    doors: &'a dyn Doorkeeper,
+    /// What its door has.
+    loans: &'a DoorLoans<'a>,
     calls: Mutex<BTreeMap<Place, Call>>,
     moved: Condvar,
 }
@@ -63,15 +55,8 @@ type Rules = (Digest, Option<Digest>);
 
 impl<'a> HoldDesk<'a> {
     /// Nothing is held yet.
-    pub(super) fn new(
-        works: &'a Works,
-        run: &'a RunId,
-        door: &'a Arc<Door>,
-        doors: &'a dyn Doorkeeper,
-        secrets: Option<&'a SecretWatch>,
-        loans: &'a Mutex<Vec<OnDoor>>,
-    ) -> Self {
-        Self { works, run, door, doors, secrets, loans, calls: Mutex::default(), moved: Condvar::new() }
+    pub(super) fn new(works: &'a Works, run: &'a RunId, doors: &'a dyn Doorkeeper, loans: &'a DoorLoans<'a>) -> Self {
+        Self { works, run, doors, loans, calls: Mutex::default(), moved: Condvar::new() }
     }
 
     /// Answers whether the agent may have a tool call; where a person has to say, that it waits.
@@ -155,17 +140,11 @@ impl<'a> HoldDesk<'a> {
             thaw(&sandboxes);
             return;
         }
-        let taken = std::mem::take(&mut *self.loans());
-        self.works.on_loan.pause(self.run);
-        for loan in &taken {
-            // A door that is gone lends nothing.
-            let _gone = self.door.change_loan(&loan.credential, &LoanChange::Paused { because: PAUSED.to_owned() });
-        }
+        let taken = self.loans.pause();
         let ended = self.wait(holding, rules, is_over).err();
-        let names: Vec<CredentialName> = taken.into_iter().map(|loan| loan.credential).collect();
         // After a no as well: an agent that is told no needs its model to hear it.
         let lent = match self.is_to_go_on(is_over) {
-            true => self.lend_again(holding, &names),
+            true => self.loans.lend_again(holding, &taken),
             false => Err("the run does not go on".to_owned()),
         };
         match ended {
@@ -263,55 +242,6 @@ impl<'a> HoldDesk<'a> {
         }
     }
 
-    /// Has everything that was taken back decided and made anew, and gives it to the door. Why not all of it was.
-    fn lend_again(&self, holding: &dyn Holding, names: &[CredentialName]) -> Result<(), String> {
-        let own = holding.lend_again(None).map_err(|unrenewed| unrenewed.because);
-        if let Ok(minted) = &own {
-            // The run's own identity goes nowhere: nothing but its keeper and its doors would take it.
-            drop(self.works.take_lent_under(self.run, &minted.lease));
-        }
-        let mut whole = own.map(drop);
-        for name in names {
-            if let Err(because) = self.lend_one_again(holding, name) {
-                let withdrawn = LoanChange::Withdrawn { because: because.clone() };
-                let _gone = self.door.change_loan(name, &withdrawn);
-                whole = Err(format!("credential `{name}` could not be lent again: {because}"));
-            }
-        }
-        self.works.on_loan.ring();
-        whole
-    }
-
-    fn lend_one_again(&self, holding: &dyn Holding, name: &CredentialName) -> Result<(), String> {
-        if !self.works.may_be_lent_again(self.run, name) {
-            return Err(WITHDRAWN.to_owned());
-        }
-        let minted = holding.lend_again(Some(name)).map_err(|unrenewed| unrenewed.because)?;
-        let given = self.give(name, &minted.lease);
-        if given.is_err() {
-            self.doors.retire(name, &minted.lease);
-        }
-        given
-    }
-
-    fn give(&self, name: &CredentialName, lease: &LeaseId) -> Result<(), String> {
-        let kept = self.works.take_lent_under(self.run, lease).ok_or_else(|| WITHDRAWN.to_owned())?;
-        let unusable = |_| "what was made cannot be put into a request".to_owned();
-        let secret = SecretText::parse(kept.secret.expose()).map_err(unusable)?;
-        if let Some(secrets) = self.secrets {
-            secrets.add(name, &secret);
-        }
-        let lasts = Duration::from_millis(kept.ends.since(self.works.now()).as_millis());
-        let handed = self.door.change_loan(name, &LoanChange::Renewed { secret, lasts });
-        handed.map_err(|gone| gone.to_string())?;
-        // From here on a withdrawal finds it like any other.
-        self.loans().push(OnDoor::new(name, &kept));
-        match self.works.on_loan.is_withdrawn(lease) {
-            true => Err(WITHDRAWN.to_owned()),
-            false => Ok(()),
-        }
-    }
-
     fn is_to_go_on(&self, is_over: &AtomicBool) -> bool {
         let is_halted = self.works.run(self.run).map_or(true, |run| self.works.halt_covering(&run).is_some());
         !is_over.load(Ordering::Acquire) && !is_halted
@@ -329,10 +259,6 @@ impl<'a> HoldDesk<'a> {
     /// Each statement leaves it whole.
     fn calls(&self) -> MutexGuard<'_, BTreeMap<Place, Call>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn loans(&self) -> MutexGuard<'_, Vec<OnDoor>> {
-        self.loans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -375,10 +301,6 @@ fn thaw(sandboxes: &[Killer]) {
         // It fails where the sandbox is gone; one that stays frozen ends by its limit of time.
         let _ = sandbox.thaw();
     }
-}
-
-fn denied(Denial { code, next_step, .. }: Denial) -> Given {
-    Given::Denied { code: code.as_str().to_owned(), next_step }
 }
 
 fn nobody_asked() -> Denial {

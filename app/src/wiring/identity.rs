@@ -12,13 +12,12 @@ use selvedge_credentials::{
 };
 use selvedge_domain::{LeaseId, Time, WorkloadId};
 use selvedge_factory::ports::{Clock as _, Doorkeeper, Entropy as _};
-use selvedge_gateway::{Bundles, Given, Lease, Wanted};
+use selvedge_gateway::{Bundles, Given, Lease};
 
 use super::Works;
-use super::door::Behalf;
-use super::model::no_model;
+use super::behalf::Behalf;
+use super::denied::denied;
 use super::sealed::Shelf;
-use super::tools::no_tools;
 use crate::keeper::Document;
 
 /// The issuer of a trust domain, as far as its keeper needs it beside the lease engine.
@@ -123,31 +122,26 @@ impl Works {
         self.lending.identities.tokens.look_at(token, Inquirer::Service(audience), self.now()).reply()
     }
 
-    /// Answers one request at a run's identity door.
-    pub(super) fn identify(&self, behalf: &Behalf, doors: &dyn Doorkeeper, wanted: Wanted) -> Given {
-        match wanted {
-            Wanted::Jwt { audience } => self.lend(behalf, doors, &audience, None),
-            Wanted::X509 { key } => match SubjectKey::parse(&key) {
-                Ok(key) => self.lend(behalf, doors, &self.lending.identities.issuer.name().x509_audience(), Some(key)),
-                Err(error) => Given::Denied { code: "not_permitted".to_owned(), next_step: error.to_string() },
-            },
-            Wanted::Bundles => Given::Bundles(Bundles {
-                trust_domain: self.lending.identities.issuer.name().trust_domain().to_owned(),
-                x509: self.lending.identities.x509.bundle(),
-                jwks: self.lending.identities.issuer.jwks(),
-            }),
-            Wanted::Valid { audience, token } => self.validate(&audience, &token),
-            Wanted::Token { .. } => nothing_to_hand_on(),
-            Wanted::Access { .. } => nothing_to_ask(),
-            Wanted::Model(_) | Wanted::ModelDone(_) | Wanted::Tool(_) | Wanted::Held { .. } | Wanted::Unheld { .. } => {
-                no_model()
-            }
-            Wanted::Server(_)
-            | Wanted::ServerDone(_)
-            | Wanted::Shown { .. }
-            | Wanted::NotTakenOn(_)
-            | Wanted::Words { .. } => no_tools(),
+    /// A JWT-SVID of the run's for this audience.
+    pub(super) fn jwt(&self, behalf: &Behalf, doors: &dyn Doorkeeper, audience: &str) -> Given {
+        self.lend(behalf, doors, audience, None)
+    }
+
+    /// An X.509-SVID of the run's for this key.
+    pub(super) fn x509(&self, behalf: &Behalf, doors: &dyn Doorkeeper, key: &[u8]) -> Given {
+        match SubjectKey::parse(key) {
+            Ok(key) => self.lend(behalf, doors, &self.lending.identities.issuer.name().x509_audience(), Some(key)),
+            Err(error) => Given::Denied { code: "not_permitted".to_owned(), next_step: error.to_string() },
         }
+    }
+
+    /// What everyone may know: the keys to verify others with.
+    pub(super) fn bundles(&self) -> Given {
+        Given::Bundles(Bundles {
+            trust_domain: self.lending.identities.issuer.name().trust_domain().to_owned(),
+            x509: self.lending.identities.x509.bundle(),
+            jwks: self.lending.identities.issuer.jwks(),
+        })
     }
 
     fn lend(&self, behalf: &Behalf, doors: &dyn Doorkeeper, audience: &str, key: Option<SubjectKey>) -> Given {
@@ -163,7 +157,7 @@ impl Works {
                 self.lending.identities.certificates.withdraw(&lease);
                 // One that was made before its record failed is nobody's.
                 drop(self.lending.identities.fetch(&lease));
-                return Given::Denied { code: denial.code.as_str().to_owned(), next_step: denial.next_step };
+                return denied(denial);
             }
         };
         let Some(secret) = self.lending.identities.fetch(&lease) else {
@@ -183,7 +177,8 @@ impl Works {
         }
     }
 
-    fn validate(&self, audience: &str, token: &Lease) -> Given {
+    /// Whether a token is good.
+    pub(super) fn validate(&self, audience: &str, token: &Lease) -> Given {
         let Ok(token) = std::str::from_utf8(token.bytes()) else {
             return Given::Invalid { because: "it is not a token".to_owned() };
         };
@@ -199,22 +194,6 @@ impl Works {
             }),
             Err(refused) => Given::Invalid { because: refused.to_string() },
         }
-    }
-}
-
-/// What a sandbox that may ask for no more is told.
-fn nothing_to_ask() -> Given {
-    Given::Denied {
-        code: "outside_grant".to_owned(),
-        next_step: "this sandbox may not ask for more; work with what it has".to_owned(),
-    }
-}
-
-/// What a sandbox without a token endpoint is told.
-pub(super) fn nothing_to_hand_on() -> Given {
-    Given::Denied {
-        code: "outside_grant".to_owned(),
-        next_step: "this sandbox has nothing to hand on; work without it".to_owned(),
     }
 }
 

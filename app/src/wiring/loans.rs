@@ -1,26 +1,29 @@
 //! What becomes of a run's loans while its door is open: one that would end before its run is renewed, one that was withdrawn is
-//! ended, and both are on record before the run is over. Owns the watch and its clock; never decides anything.
+//! ended, and all are taken out and lent again where a turn is held. Owns the watch and its clock; never decides anything.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{CredentialName, LeaseId, RunId, Time};
-use selvedge_factory::ports::{Again, Clock as _, Doorkeeper, Unrenewed};
-use selvedge_gateway::{Door, LoanChange, SecretText, SecretWatch};
+use selvedge_factory::ports::{Again, Clock as _, Doorkeeper, Holding, Unrenewed};
+use selvedge_gateway::{Door, DoorGone, LoanChange, SecretText, SecretWatch};
 
 use super::Works;
 use super::lender::Kept;
 
 /// How long to wait before a lease that may live is asked for again.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long the watch sleeps at most: a clock that was set is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// A loan that ends this long before what it was asked for covers it all the same: services count in whole seconds.
 const ROUNDING: selvedge_domain::Duration = selvedge_domain::Duration::from_seconds(1);
+
+/// What a door says of a request that needs a credential while the turn is held.
+const PAUSED: &str = "the turn waits for a person and is lent nothing meanwhile; ask once more";
 
 /// Why a loan that was withdrawn is not lent, as an agent is told.
 pub(crate) const WITHDRAWN: &str = "the credential was withdrawn from this run";
@@ -63,22 +66,36 @@ impl OnDoor {
     }
 }
 
-/// The watch over the loans of one open door.
-pub(super) struct LoanWatch<'a> {
-    pub(super) works: &'a Works,
-    pub(super) run: &'a RunId,
-    pub(super) door: &'a Arc<Door>,
-    pub(super) doors: &'a dyn Doorkeeper,
+/// The loans of one open door.
+pub(super) struct DoorLoans<'a> {
+    works: &'a Works,
+    run: &'a RunId,
+    door: &'a Door,
+    doors: &'a dyn Doorkeeper,
     /// What is looked for in what the sandbox writes and leaves.
-    pub(super) secrets: Option<&'a SecretWatch>,
+    secrets: Option<&'a SecretWatch>,
+    /// What the door has; none of it while a turn is held, so that nobody renews it.
+    loans: Mutex<Vec<OnDoor>>,
 }
 
 /// A lease that no door uses any more.
 type Retired = (CredentialName, LeaseId);
 
-impl LoanWatch<'_> {
-    /// Watches until `is_over`. A turn that is held takes its loans out meanwhile.
-    pub(super) fn keep(&self, loans: &Mutex<Vec<OnDoor>>, is_over: &AtomicBool) {
+impl<'a> DoorLoans<'a> {
+    /// What a door was given at its start.
+    pub(super) fn new(
+        works: &'a Works,
+        run: &'a RunId,
+        door: &'a Door,
+        doors: &'a dyn Doorkeeper,
+        secrets: Option<&'a SecretWatch>,
+        loans: Vec<OnDoor>,
+    ) -> Self {
+        Self { works, run, door, doors, secrets, loans: Mutex::new(loans) }
+    }
+
+    /// Watches until `is_over`.
+    pub(super) fn keep(&self, is_over: &AtomicBool) {
         let mut retired: Vec<Retired> = Vec::new();
         loop {
             let moves = self.works.on_loan.moves();
@@ -86,7 +103,7 @@ impl LoanWatch<'_> {
                 // What may still live is ended with the run's other leases.
                 return;
             }
-            let mut loans = loans.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut loans = self.loans();
             loans.retain_mut(|loan| self.goes_on(loan, &mut retired));
             let now = self.works.now();
             let due = loans.iter().filter_map(|loan| Some(loan.renewal?.due.since(now).as_millis()));
@@ -126,20 +143,11 @@ impl LoanWatch<'_> {
     fn renew(&self, loan: &mut OnDoor, retired: &mut Vec<Retired>) -> Result<Option<Renewal>, Unrenewed> {
         let minted = self.doors.renew(&loan.credential)?;
         let lost = |because: &str| Unrenewed { because: because.to_owned(), again: Again::Never };
-        let Some(kept) = self.works.take_lent_under(self.run, &minted.lease) else {
-            // Withdrawn while it was made.
-            retired.push((loan.credential.clone(), minted.lease));
-            return Err(lost(WITHDRAWN));
-        };
-        let Ok(secret) = SecretText::parse(kept.secret.expose()) else {
-            retired.push((loan.credential.clone(), minted.lease));
-            return Err(lost("what was made cannot be put into a request"));
-        };
-        if let Some(secrets) = self.secrets {
-            secrets.add(&loan.credential, &secret);
-        }
-        let lasts = Duration::from_millis(kept.ends.since(self.works.now()).as_millis());
-        let handed = self.door.change_loan(&loan.credential, &LoanChange::Renewed { secret, lasts });
+        let (secret, kept) = self.fetch(&loan.credential, &minted.lease).map_err(|because| {
+            retired.push((loan.credential.clone(), minted.lease.clone()));
+            lost(because)
+        })?;
+        let handed = self.hand(&loan.credential, secret, &kept);
         let old = std::mem::replace(&mut loan.lease, minted.lease.clone());
         retired.push((loan.credential.clone(), old.clone()));
         if handed.is_err() {
@@ -152,6 +160,81 @@ impl LoanWatch<'_> {
             return Err(lost(WITHDRAWN));
         }
         Ok(kept.renewal)
+    }
+
+    /// Takes everything out of the door until it is [lent again](Self::lend_again). What it was.
+    pub(super) fn pause(&self) -> Vec<CredentialName> {
+        let taken = std::mem::take(&mut *self.loans());
+        self.works.on_loan.pause(self.run);
+        for loan in &taken {
+            // A door that is gone lends nothing.
+            let _gone = self.door.change_loan(&loan.credential, &LoanChange::Paused { because: PAUSED.to_owned() });
+        }
+        taken.into_iter().map(|loan| loan.credential).collect()
+    }
+
+    /// Has everything that was taken back decided and made anew, and gives it to the door. Why not all of it was.
+    pub(super) fn lend_again(&self, holding: &dyn Holding, names: &[CredentialName]) -> Result<(), String> {
+        let own = holding.lend_again(None).map_err(|unrenewed| unrenewed.because);
+        if let Ok(minted) = &own {
+            // The run's own identity goes nowhere: nothing but its keeper and its doors would take it.
+            drop(self.works.take_lent_under(self.run, &minted.lease));
+        }
+        let mut whole = own.map(drop);
+        for name in names {
+            if let Err(because) = self.lend_one_again(holding, name) {
+                let withdrawn = LoanChange::Withdrawn { because: because.clone() };
+                let _gone = self.door.change_loan(name, &withdrawn);
+                whole = Err(format!("credential `{name}` could not be lent again: {because}"));
+            }
+        }
+        self.works.on_loan.ring();
+        whole
+    }
+
+    fn lend_one_again(&self, holding: &dyn Holding, name: &CredentialName) -> Result<(), String> {
+        if !self.works.may_be_lent_again(self.run, name) {
+            return Err(WITHDRAWN.to_owned());
+        }
+        let minted = holding.lend_again(Some(name)).map_err(|unrenewed| unrenewed.because)?;
+        let given = self.give(name, &minted.lease);
+        if given.is_err() {
+            self.doors.retire(name, &minted.lease);
+        }
+        given
+    }
+
+    fn give(&self, name: &CredentialName, lease: &LeaseId) -> Result<(), String> {
+        let (secret, kept) = self.fetch(name, lease)?;
+        self.hand(name, secret, &kept).map_err(|gone| gone.to_string())?;
+        // From here on a withdrawal finds it like any other.
+        self.loans().push(OnDoor::new(name, &kept));
+        match self.works.on_loan.is_withdrawn(lease) {
+            true => Err(WITHDRAWN.to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes what was made out of the vault; from here on it is looked for in what the sandbox writes.
+    fn fetch(&self, name: &CredentialName, lease: &LeaseId) -> Result<(SecretText, Kept), &'static str> {
+        // None where it was withdrawn while it was made.
+        let kept = self.works.take_lent_under(self.run, lease).ok_or(WITHDRAWN)?;
+        let unusable = |_| "what was made cannot be put into a request";
+        let secret = SecretText::parse(kept.secret.expose()).map_err(unusable)?;
+        if let Some(secrets) = self.secrets {
+            secrets.add(name, &secret);
+        }
+        Ok((secret, kept))
+    }
+
+    fn hand(&self, name: &CredentialName, secret: SecretText, kept: &Kept) -> Result<(), DoorGone> {
+        let lasts = Duration::from_millis(kept.ends.since(self.works.now()).as_millis());
+        self.door.change_loan(name, &LoanChange::Renewed { secret, lasts })
+    }
+
+    /// Each statement leaves it whole.
+    fn loans(&self) -> MutexGuard<'_, Vec<OnDoor>> {
+        self.loans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

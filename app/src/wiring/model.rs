@@ -13,6 +13,7 @@ use selvedge_gateway::model::wanted::{BUDGET_IN_USE, ModelAsk, ModelDone, ModelH
 use selvedge_sandbox::Place;
 
 use super::Works;
+use super::denied::{denied, outside_grant};
 use super::hold::HoldDesk;
 use super::purse::{Foreseen, Purse, Reserved, Room};
 use super::repositories::permanent;
@@ -125,7 +126,7 @@ impl ModelDesk {
     /// have what is left. While that is set aside for others it may be asked again; whoever goes on asking once it is spent is ended.
     pub(super) fn call(&self, works: &Works, doors: &dyn Doorkeeper, serials_from: u64, ask: ModelAsk) -> Given {
         let Some(price) = self.model.prices.get(&ask.asked).copied() else {
-            return denied(&not_priced());
+            return denied(not_priced());
         };
         let foreseen = foreseen(price, &ask);
         let mut account = self.purse.account();
@@ -168,7 +169,7 @@ impl ModelDesk {
                 }
                 Given::Denied { code: BUDGET_SPENT.to_owned(), next_step: denial.next_step }
             }
-            Err(denial) => denied(&denial),
+            Err(denial) => denied(denial),
         }
     }
 
@@ -185,7 +186,7 @@ impl ModelDesk {
     /// Settles a call: by the vendor's last numbers, or by an estimate that is not too low.
     pub(super) fn done(&self, doors: &dyn Doorkeeper, serials_from: u64, done: ModelDone) -> Given {
         let mut account = self.purse.account();
-        let Some(reserved) = account.take_back(done.serial) else { return denied(&not_open()) };
+        let Some(reserved) = account.take_back(done.serial) else { return denied(not_open()) };
         let (tokens, is_estimated) = settled(&done, &reserved);
         let cost = cost(reserved.price, tokens);
         account.pay(cost);
@@ -295,10 +296,6 @@ fn steers(path: &str) -> bool {
     })
 }
 
-pub(super) fn denied(denial: &Denial) -> Given {
-    Given::Denied { code: denial.code.as_str().to_owned(), next_step: denial.next_step.clone() }
-}
-
 /// What is said of a call that would have room, were others not under way.
 fn in_use() -> Given {
     let next_step = "what is left of the budget is set aside for calls under way: ask again once they are over";
@@ -307,8 +304,7 @@ fn in_use() -> Given {
 
 /// What a sandbox without a model is told.
 pub(super) fn no_model() -> Given {
-    let next_step = "this sandbox has no model to ask; work without one".to_owned();
-    Given::Denied { code: Code::OutsideGrant.as_str().to_owned(), next_step }
+    outside_grant("this sandbox has no model to ask; work without one")
 }
 
 fn not_priced() -> Denial {

@@ -5,7 +5,7 @@
 use selvedge_domain::{Endpoint, GraphqlAct, GraphqlKind};
 use selvedge_gateway::{Ask, GraphqlService};
 
-use super::door::dangers_at;
+use super::danger::dangers_at;
 use crate::config::Config;
 
 /// Something that a door was told and that holds no more: a code, what it is about, and what the agent can do.

@@ -16,6 +16,7 @@ use selvedge_sandbox::Place;
 
 use super::Works;
 use super::children::Seat;
+use super::denied::outside_grant;
 use super::purse::{Account, Purse};
 use super::repositories::permanent;
 
@@ -219,4 +220,9 @@ fn served() -> Served {
 
 fn given(status: u16, body: Vec<u8>) -> Given {
     Given::Token { status, body: Lease::new(body) }
+}
+
+/// What a sandbox without a token endpoint is told.
+pub(super) fn nothing_to_hand_on() -> Given {
+    outside_grant("this sandbox has nothing to hand on; work without it")
 }

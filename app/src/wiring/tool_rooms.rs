@@ -11,10 +11,14 @@ use selvedge_gateway::ListenerKind;
 use selvedge_sandbox::{Event, Exit, Input, Killer, Network, Place, Sandbox};
 
 use super::Works;
-use super::door::{Behalf, Desks, HasIdentity, Lent, OpenDoor};
+use super::behalf::{Behalf, HasIdentity};
+use super::desks::Desks;
+use super::door::OpenDoor;
+use super::heard::Heard;
+use super::inside::told;
+use super::lent::Lent;
 use super::repositories::permanent;
 use super::tools::ToolDesk;
-use super::workplace::{Heard, told};
 
 /// How long a server may take to die when its run is done with it.
 const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);

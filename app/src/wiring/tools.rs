@@ -12,7 +12,7 @@ use selvedge_gateway::tools::wanted::{NotTakenOn, ServerAsk, ServerDone, ServerW
 use selvedge_sandbox::Place;
 
 use super::Works;
-use super::model::denied;
+use super::denied::{denied, outside_grant};
 use super::narrowed::{Narrowed, danger_narrowed};
 use super::repositories::permanent;
 use crate::config::{Config, ServerAt, ServerConfig};
@@ -151,7 +151,7 @@ impl ToolDesk {
         let Some(call) = self.call(serial, ask) else { return no_tools() };
         match doors.call_server(call) {
             Ok(()) => Given::Allowed,
-            Err(denial) => denied(&denial),
+            Err(denial) => denied(denial),
         }
     }
 
@@ -248,6 +248,5 @@ fn nothing_said(server: &ServerName, tool: &ToolName) -> ServerAsk {
 
 /// What a sandbox without tool servers is told.
 pub(super) fn no_tools() -> Given {
-    let next_step = "this sandbox has no tool servers; work without one".to_owned();
-    Given::Denied { code: selvedge_authority::Code::OutsideGrant.as_str().to_owned(), next_step }
+    outside_grant("this sandbox has no tool servers; work without one")
 }

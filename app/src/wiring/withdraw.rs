@@ -1,157 +1,22 @@
 //! Withdrawing a credential from live runs, which go on without it. Doors come first, the provider after them, the record last
-//! (invariant 2). Owns which leases are on loan and which of them were withdrawn.
+//! (invariant 2).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 
 use selvedge_authority::{Class, Entry, Journal as _, Record, Relinquished, Verdict};
 use selvedge_domain::orders::MintCredential;
 use selvedge_domain::{
-    Actor, CredentialName, Description, LeaseId, LeaseState, Loan, Reach, ResourceKind, Revocation, Run, RunId, Stage,
-    Time,
+    Actor, CredentialName, Description, LeaseId, LeaseState, Loan, Reach, ResourceKind, Revocation, Run, RunId, Time,
 };
 use selvedge_factory::ports::{Clock as _, TakenBack};
 use selvedge_gateway::{Door, LoanChange};
 
 use super::Works;
+use super::on_loan::{OneLoan, is_being_lent};
 
 /// Why a loan that was taken out of the configuration is not lent, as an agent is told.
 const NOT_GIVEN: &str = "the credential was withdrawn from this run: its agent is not given it any more";
-
-/// Credentials that were lent and are not known to be dead.
-#[derive(Default)]
-pub(super) struct OnLoan {
-    loans: Mutex<Loans>,
-    moved: Condvar,
-}
-
-#[derive(Default)]
-struct Loans {
-    lent: BTreeMap<LeaseId, Lent>,
-    /// For as long as the keeper lives: a person makes few of them.
-    withdrawn: BTreeSet<LeaseId>,
-    /// Withdrawn from runs whose attempt was just being lent what it needs, after so many attempts: a lease of it may have been allowed,
-    /// or may yet be, that nobody could find. Kept as long.
-    denied: BTreeMap<(RunId, CredentialName), u32>,
-    /// What was taken back from runs whose turn is held, until that goes on: dead, and to be lent again.
-    paused: BTreeMap<LeaseId, Lent>,
-    moves: u64,
-}
-
-/// What a run was lent.
-#[derive(Clone)]
-struct Lent {
-    run: RunId,
-    credential: CredentialName,
-    /// What it may be used for.
-    uses: Vec<Reach>,
-}
-
-impl OnLoan {
-    /// Does something unless the lease was withdrawn; nobody withdraws it meanwhile.
-    pub(super) fn unless_withdrawn<T>(&self, lease: &LeaseId, act: impl FnOnce() -> T) -> Option<T> {
-        let loans = self.loans();
-        (!loans.withdrawn.contains(lease)).then(act)
-    }
-
-    /// Whether it was withdrawn.
-    pub(super) fn is_withdrawn(&self, lease: &LeaseId) -> bool {
-        self.loans().withdrawn.contains(lease)
-    }
-
-    fn withdraw(&self, credential: &CredentialName, from: Option<&RunId>) -> Vec<(RunId, LeaseId)> {
-        let mut loans = self.loans();
-        let is_meant = |run: &RunId, name: &CredentialName| name == credential && from.is_none_or(|from| from == run);
-        let meant = loans.lent.iter().chain(&loans.paused).filter(|(_, lent)| is_meant(&lent.run, &lent.credential));
-        let meant: BTreeSet<_> = meant.map(|(lease, lent)| (lent.run.clone(), lease.clone())).collect();
-        loans.withdrawn.extend(meant.iter().map(|(_, lease)| lease.clone()));
-        meant.into_iter().collect()
-    }
-
-    /// What this run holds is about to be taken back until its turn goes on.
-    pub(super) fn pause(&self, run: &RunId) {
-        let mut loans = self.loans();
-        let lent = loans.lent.iter().filter(|(lease, lent)| lent.run == *run && !loans.withdrawn.contains(lease));
-        let lent: Vec<_> = lent.map(|(lease, lent)| (lease.clone(), lent.clone())).collect();
-        loans.paused.extend(lent);
-    }
-
-    /// Its turn goes on.
-    pub(super) fn goes_on(&self, run: &RunId) {
-        self.loans().paused.retain(|_, lent| lent.run != *run);
-    }
-
-    /// Whether something was withdrawn from a run while its turn was held.
-    pub(super) fn is_withdrawn_meanwhile(&self, run: &RunId) -> bool {
-        let loans = self.loans();
-        loans.paused.iter().any(|(lease, lent)| lent.run == *run && loans.withdrawn.contains(lease))
-    }
-
-    fn paused(&self, run: &RunId, credential: &CredentialName) -> Vec<(LeaseId, Lent)> {
-        let loans = self.loans();
-        let paused = loans.paused.iter().filter(|(_, lent)| lent.run == *run && lent.credential == *credential);
-        paused.map(|(lease, lent)| (lease.clone(), lent.clone())).collect()
-    }
-
-    /// Withdraws these too, whoever found them.
-    fn withdraw_all(&self, loans: &[LiveLoan]) {
-        self.loans().withdrawn.extend(loans.iter().map(|loan| loan.lease.clone()));
-    }
-
-    /// Lends this to none of these attempts any more.
-    fn deny(&self, credential: &CredentialName, attempts: Vec<(RunId, u32)>) {
-        let denied = attempts.into_iter().map(|(run, attempts)| ((run, credential.clone()), attempts));
-        self.loans().denied.extend(denied);
-    }
-
-    /// Whether it was withdrawn from this attempt while that was being lent what it needs.
-    fn is_denied(&self, credential: &CredentialName, run: &Run) -> bool {
-        let denied = (run.id().clone(), credential.clone());
-        is_being_lent(run) && self.loans().denied.get(&denied) == Some(&run.attempts())
-    }
-
-    fn of_run(&self, run: &RunId) -> Vec<MayLive> {
-        let loans = self.loans();
-        let lent = loans.lent.iter().filter(|(_, lent)| lent.run == *run);
-        lent.map(|(lease, _)| MayLive { lease: lease.clone(), until: None }).collect()
-    }
-
-    /// What doors may have, or get.
-    fn held(&self) -> Vec<Lent> {
-        let loans = self.loans();
-        let held = loans.lent.iter().chain(&loans.paused).filter(|(lease, _)| !loans.withdrawn.contains(*lease));
-        held.map(|(_, lent)| lent.clone()).collect()
-    }
-
-    /// How often something has moved. Ask before looking, so that what moves while looking is not slept through.
-    pub(super) fn moves(&self) -> u64 {
-        self.loans().moves
-    }
-
-    /// Says that something moved.
-    pub(super) fn ring(&self) {
-        let mut loans = self.loans();
-        loans.moves = loans.moves.wrapping_add(1);
-        drop(loans);
-        self.moved.notify_all();
-    }
-
-    /// Sleeps until something has moved since there were this many moves, but no longer than `at_most`.
-    pub(super) fn wait(&self, moves: u64, at_most: Duration) {
-        let _woken = self.moved.wait_timeout_while(self.loans(), at_most, |loans| loans.moves == moves);
-    }
-
-    /// Each statement leaves it whole.
-    fn loans(&self) -> MutexGuard<'_, Loans> {
-        self.loans.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether an attempt of it is about to begin and holds something: an attempt that waits holds nothing.
-fn is_being_lent(run: &Run) -> bool {
-    matches!(run.stage(), Stage::Admitted) && run.leases().values().any(|state| state.may_live())
-}
 
 /// A lease that may live still, though it was to be taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,15 +48,14 @@ pub(crate) struct LiveLoan {
 impl Works {
     /// Remembers a credential from before it is made.
     pub(super) fn goes_on_loan(&self, order: &MintCredential) {
-        if let Some(credential) = &order.credential {
-            let lent = Lent { run: order.run.clone(), credential: credential.clone(), uses: order.uses.clone() };
-            self.on_loan.loans().lent.insert(order.lease.clone(), lent);
+        if let Some(loan) = OneLoan::of(order) {
+            self.on_loan.lend(&order.lease, loan);
         }
     }
 
     /// It is dead.
     pub(super) fn comes_off_loan(&self, lease: &LeaseId) {
-        self.on_loan.loans().lent.remove(lease);
+        self.on_loan.forget(lease);
     }
 
     /// Takes a credential out of the doors that have it, of one run or of all, and says which leases to end. No door that opens
@@ -223,7 +87,7 @@ impl Works {
             }
         }
         // The log knows of what was allowed and is not being made yet.
-        self.on_loan.withdraw_all(&loans);
+        self.on_loan.withdraw_all(loans.iter().map(|loan| loan.lease.clone()));
         loans
     }
 
@@ -241,14 +105,12 @@ impl Works {
         if self.halt_covering(run).is_some() {
             return true;
         }
-        let Some(credential) = &order.credential else { return false };
-        let lent = Lent { run: order.run.clone(), credential: credential.clone(), uses: order.uses.clone() };
-        if !self.on_loan.is_denied(credential, run) && self.is_given(&lent, run) {
+        let Some(lent) = OneLoan::of(order) else { return false };
+        if !self.on_loan.is_denied(&lent.credential, run) && self.is_given(&lent, run) {
             return false;
         }
-        let (lease, credential) = (order.lease.clone(), credential.clone());
-        let loan = [LiveLoan { run: order.run.clone(), lease, credential, until: None }];
-        self.on_loan.withdraw_all(&loan);
+        self.on_loan.withdraw_all(std::iter::once(order.lease.clone()));
+        let loan = [LiveLoan { run: lent.run, lease: order.lease.clone(), credential: lent.credential, until: None }];
         // Withdrawn whether or not it can be recorded.
         let _unrecorded = self.record_withdrawn(&loan, &Actor::Factory);
         true
@@ -298,7 +160,7 @@ impl Works {
     }
 
     /// Whether its agent could be lent this now.
-    fn is_given(&self, lent: &Lent, run: &Run) -> bool {
+    fn is_given(&self, lent: &OneLoan, run: &Run) -> bool {
         let config = self.config();
         let given = config.agents.get(&run.trigger().agent).map(|agent| &agent.agent.loans);
         let covers = |uses: &Reach| {
@@ -310,7 +172,10 @@ impl Works {
 
     /// What a run was lent that may live: as the log says, or, when it cannot be read, as this process knows.
     pub(crate) fn may_live(&self, run: &RunId) -> Vec<MayLive> {
-        let Ok(run) = self.run(run) else { return self.on_loan.of_run(run) };
+        let Ok(run) = self.run(run) else {
+            let known = self.on_loan.of_run(run).into_iter();
+            return known.map(|lease| MayLive { lease, until: None }).collect();
+        };
         let lent = run.leases().iter().filter(|(_, state)| state.may_live());
         lent.map(|(lease, state)| MayLive { lease: lease.clone(), until: dies_by_itself(*state) }).collect()
     }

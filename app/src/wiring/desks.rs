@@ -1,0 +1,143 @@
+//! What a door answers for beside the requests it forwards, each at a desk of its own: made for an attempt as its grant says, announced in
+//! its place. Never answers anything itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use selvedge_authority::ActError;
+use selvedge_domain::orders::StartWork;
+use selvedge_domain::{May, Task};
+use selvedge_gateway::model::wanted::Tool;
+use selvedge_sandbox::Place;
+use selvedge_workers::agents::{self, Adapter};
+
+use super::Works;
+use super::access::AccessDesk;
+use super::git::GitDesk;
+use super::model::ModelDesk;
+use super::purse::Purse;
+use super::repositories::transient;
+use super::tokens::TokenDesk;
+use super::tools::ToolDesk;
+use super::witness::Witness;
+use crate::config::{AgentConfig, Runtime};
+
+/// What a door has somebody to answer for; none of it where the run has no business there.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Desks<'a> {
+    /// The repository it may ask for.
+    pub(super) git: Option<&'a GitDesk>,
+    /// The token endpoint.
+    pub(super) tokens: Option<&'a TokenDesk>,
+    /// Where it asks to reach more.
+    pub(super) access: Option<&'a AccessDesk>,
+    /// The model it may have answer.
+    pub(super) model: Option<&'a ModelDesk>,
+    /// Who sees what it does, where somebody looks.
+    pub(super) witness: Option<&'a Witness>,
+    /// The tool servers it may ask.
+    pub(super) tools: Option<&'a ToolDesk>,
+}
+
+/// The desks of one attempt.
+pub(super) struct OwnDesks {
+    pub(super) purse: Arc<Purse>,
+    pub(super) git: Option<GitDesk>,
+    pub(super) tokens: Option<TokenDesk>,
+    pub(super) tools: Option<ToolDesk>,
+    pub(super) witness: Witness,
+    access: Option<AccessDesk>,
+    model: Option<ModelDesk>,
+}
+
+impl Works {
+    /// What the doors of an attempt answer for, as its grant says.
+    pub(super) fn desks_for_work(
+        &self,
+        order: &StartWork,
+        task: &Task,
+        agent: &AgentConfig,
+        pristine: &Path,
+    ) -> Result<OwnDesks, ActError> {
+        let purse = Arc::new(self.purse(order, task)?);
+        let may = |may: May| order.grant.may.contains(&may);
+        Ok(OwnDesks {
+            model: self.model_desk(order, tools_of(agent), &purse)?,
+            tools: self.tool_desk(order)?,
+            tokens: may(May::Delegate).then(|| self.token_desk(order, task, &purse)),
+            git: may(May::Push).then(|| self.git_desk(order)).transpose()?,
+            access: AccessDesk::of(order),
+            witness: self.witness(order, pristine)?,
+            purse,
+        })
+    }
+
+    /// Who sees what an attempt on this tree does.
+    fn witness(&self, order: &StartWork, pristine: &Path) -> Result<Witness, ActError> {
+        let config = self.config();
+        let named = config.repos.get(&order.repo).map(|repo| &repo.sensitive);
+        Witness::of(pristine, named.into_iter().flatten()).map_err(transient)
+    }
+}
+
+impl OwnDesks {
+    /// The same for its door.
+    pub(super) fn all(&self) -> Desks<'_> {
+        Desks {
+            git: self.git.as_ref(),
+            tokens: self.tokens.as_ref(),
+            access: self.access.as_ref(),
+            model: self.model.as_ref(),
+            witness: Some(&self.witness),
+            tools: self.tools.as_ref(),
+        }
+    }
+}
+
+impl Desks<'_> {
+    /// Whether there is nothing to ask for. Who only looks on answers nothing.
+    pub(super) fn are_closed(&self) -> bool {
+        let Self { git, tokens, access, model, tools, witness: _ } = self;
+        git.is_none() && tokens.is_none() && access.is_none() && model.is_none() && tools.is_none()
+    }
+
+    /// Says in the sandbox where each of them is.
+    pub(super) fn announce(&self, mut place: Place) -> Place {
+        let Self { git, tokens, access, model, tools, witness: _ } = self;
+        if let Some(git) = git {
+            place = git.announce(place);
+        }
+        if let Some(tokens) = tokens {
+            place = tokens.announce(place);
+        }
+        if let Some(access) = access {
+            place = access.announce(place);
+        }
+        if let Some(model) = model {
+            place = model.announce(place);
+        }
+        if let Some(tools) = tools {
+            place = tools.announce(place);
+        }
+        place
+    }
+}
+
+/// The tools that the agent is known to have. What an agent of somebody's own calls like one that is known, does what that one does.
+fn tools_of(agent: &AgentConfig) -> Vec<Tool> {
+    let known = match agent.runtime {
+        Runtime::Agent(adapter) => vec![adapter],
+        Runtime::Command(_) => Adapter::ALL.to_vec(),
+        Runtime::Remediate | Runtime::Install(_) => Vec::new(),
+    };
+    let text = |text: &str| text.to_owned();
+    let tool = |tool: &agents::Tool| Tool {
+        name: text(tool.name),
+        kind: text(tool.kind.as_str()),
+        command: tool.command.map(text),
+        paths: tool.paths.iter().map(|path| text(path)).collect(),
+        addresses: tool.address.iter().map(|address| text(address)).collect(),
+        patch: tool.patch.map(text),
+    };
+    known.into_iter().flat_map(|adapter| adapter.tools).map(tool).collect()
+}
