@@ -43,7 +43,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
 const SETTINGS: &str = "/etc/gemini-cli/settings.json";
 
 fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
-    let settings = json!({
+    let mut settings = json!({
         "security": {
             "auth": { "selectedType": "gemini-api-key", "enforcedType": "gemini-api-key" },
             // Where nobody can be asked whether a directory is trusted, its widest mode needs that nobody asks.
@@ -58,25 +58,47 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
         "model": { "disableLoopDetection": true },
         // It fetches an address itself, through the doors, instead of having the vendor do it.
         "experimental": { "directWebFetch": true },
-        // What the repository would have run when it starts. An empty list would allow all.
+        // What the repository would have run when it starts.
         "hooksConfig": { "enabled": false },
-        "mcp": { "allowed": ["none"] },
         "advanced": { "ignoreLocalEnv": true },
     });
+    name_servers(&mut settings, job);
     // Its own sandbox would stand within ours. The task is one word with its option, so that it never becomes another one.
     let prompt = format!("--prompt={}", job.prompt);
+    let unproxied = unproxied(job);
     Furnishing {
         argv: words(&["--model", job.model, "--yolo", "--output-format", "stream-json", &prompt]),
         env: pairs(&[
             ("GEMINI_API_KEY", job.placeholder),
             ("GOOGLE_GEMINI_BASE_URL", job.door),
-            ("NO_PROXY", package::host_of(job.door)),
-            ("no_proxy", package::host_of(job.door)),
+            ("NO_PROXY", &unproxied),
+            ("no_proxy", &unproxied),
             ("GEMINI_CLI_NO_RELAUNCH", "true"),
             ("GEMINI_CLI_TRUST_WORKSPACE", "true"),
         ]),
         files: vec![Laid { path: SETTINGS.to_owned(), text: format!("{settings:#}\n") }],
     }
+}
+
+/// Names the servers whose tools it has, in settings as Gemini CLI and its descendants read them, and lets it ask no other.
+pub(super) fn name_servers(settings: &mut Value, job: &Job<'_>) {
+    let server = |(name, url): &(String, String)| (name.clone(), json!({ "httpUrl": url }));
+    let servers: serde_json::Map<String, Value> = job.servers.iter().map(server).collect();
+    // An empty list would allow all.
+    let allowed: Vec<&str> = match job.servers {
+        [] => vec!["none"],
+        servers => servers.iter().map(|(name, _)| name.as_str()).collect(),
+    };
+    settings["mcp"] = json!({ "allowed": allowed });
+    settings["mcpServers"] = Value::Object(servers);
+}
+
+/// The hosts that it asks without its proxy. Node.js makes a tunnel through one even for plain HTTP, which a door ends.
+pub(super) fn unproxied(job: &Job<'_>) -> String {
+    let servers = job.servers.iter().map(|(_, url)| package::host_of(url));
+    let mut hosts: Vec<&str> = std::iter::once(package::host_of(job.door)).chain(servers).collect();
+    hosts.dedup();
+    hosts.join(",")
 }
 
 fn read(event: &Value, report: &mut Report) {

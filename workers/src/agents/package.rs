@@ -45,7 +45,8 @@ pub(super) fn node(processor: &str) -> Option<&'static str> {
 /// The host of an address that is asked without a proxy. A proxy of Node.js's own makes a tunnel even where nothing is encrypted, and a
 /// door ends a tunnel in which nobody begins to encrypt.
 pub(super) fn host_of(address: &str) -> &str {
-    address.split_once("://").map_or(address, |(_, host)| host)
+    let host = address.split_once("://").map_or(address, |(_, rest)| rest);
+    host.split_once('/').map_or(host, |(host, _)| host)
 }
 
 impl Adapter {

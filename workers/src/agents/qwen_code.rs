@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::report::{Report, Tokens, kind, number};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, claude_code, package, pairs, words};
+use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, claude_code, gemini_cli, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "qwen-code",
@@ -59,7 +59,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
 const SETTINGS: &str = "/etc/qwen-code/settings.json";
 
 fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
-    let settings = json!({
+    let mut settings = json!({
         "security": {
             "auth": { "selectedType": "openai", "enforcedType": "openai" },
             // Where nobody can be asked whether a directory is trusted, its widest mode needs that nobody asks.
@@ -75,8 +75,9 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
         "memory": { "enableManagedAutoMemory": false, "enableManagedAutoDream": false, "enableAutoSkill": false },
         // What the repository would have run when it starts.
         "disableAllHooks": true,
-        "mcp": { "allowed": ["none"] },
     });
+    gemini_cli::name_servers(&mut settings, job);
+    let unproxied = gemini_cli::unproxied(job);
     // The task is one word with its option, so that it never becomes another one.
     let prompt = format!("--prompt={}", job.prompt);
     let mut argv = words(&["--auth-type", "openai", "--model", job.model, "--yolo"]);
@@ -87,8 +88,8 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
             ("OPENAI_API_KEY", job.placeholder),
             ("OPENAI_BASE_URL", &format!("{}/v1", job.door)),
             ("OPENAI_MODEL", job.model),
-            ("NO_PROXY", package::host_of(job.door)),
-            ("no_proxy", package::host_of(job.door)),
+            ("NO_PROXY", &unproxied),
+            ("no_proxy", &unproxied),
             ("QWEN_CODE_NO_RELAUNCH", "true"),
             ("QWEN_CODE_SUPPRESS_YOLO_WARNING", "1"),
         ]),

@@ -127,6 +127,18 @@ fn tool_servers_are_named_in_each_agent_s_own_way_and_no_other_is_read_a27() {
     let opencode = laid(&furnished("opencode"), "/etc/selvedge/opencode.json");
     let named = serde_json::json!({ "tracker": { "type": "remote", "url": url, "enabled": true, "oauth": false } });
     assert_eq!(opencode["mcp"], named);
+    for (name, path) in
+        [("gemini-cli", "/etc/gemini-cli/settings.json"), ("qwen-code", "/etc/qwen-code/settings.json")]
+    {
+        let furnishing = furnished(name);
+        let settings = laid(&furnishing, path);
+        assert_eq!(settings["mcpServers"], serde_json::json!({ "tracker": { "httpUrl": url } }), "{name}");
+        assert_eq!(settings["mcp"]["allowed"], serde_json::json!(["tracker"]), "{name}");
+        let unproxied = ("NO_PROXY".to_owned(), "model.selvedge.internal,tools.selvedge.internal".to_owned());
+        assert!(furnishing.env.contains(&unproxied), "{name}: {:?}", furnishing.env);
+        let alone = adapter(name).furnish(&JOB, "x86_64").unwrap();
+        assert_eq!(laid(&alone, path)["mcp"]["allowed"], serde_json::json!(["none"]), "an empty list allows all");
+    }
 }
 
 #[test]
