@@ -339,7 +339,12 @@ fn begun(scene: &Scene, service: &Service) -> String {
     // Its own requests: an earlier run goes on asking meanwhile.
     let own = format!("/v1/items-of-{}", known.len());
     eventually("it uses the key", || {
-        service.seen().iter().skip(before).any(|(line, carried)| carried.is_some() && line.ends_with(&own)).then_some(())
+        service
+            .seen()
+            .iter()
+            .skip(before)
+            .any(|(line, carried)| carried.is_some() && line.ends_with(&own))
+            .then_some(())
     });
     run
 }

@@ -127,8 +127,7 @@ fn tool_servers_are_named_in_each_agent_s_own_way_and_no_other_is_read_a27() {
     let opencode = laid(&furnished("opencode"), "/etc/selvedge/opencode.json");
     let named = serde_json::json!({ "tracker": { "type": "remote", "url": url, "enabled": true, "oauth": false } });
     assert_eq!(opencode["mcp"], named);
-    for (name, path) in
-        [("gemini-cli", "/etc/gemini-cli/settings.json"), ("qwen-code", "/etc/qwen-code/settings.json")]
+    for (name, path) in [("gemini-cli", "/etc/gemini-cli/settings.json"), ("qwen-code", "/etc/qwen-code/settings.json")]
     {
         let furnishing = furnished(name);
         let settings = laid(&furnishing, path);
