@@ -1,6 +1,6 @@
 //! The `selvedge` command: the only place that knows which adapters exist.
 //!
-//! The same executable is entered by another name where a smaller program is needed: the launcher, the door process, the
+//! The same executable is entered by another name where a smaller program is needed: the launcher, the door process, the client of ACP, the
 //! remediation worker, the prober and the demonstration's obedient agent. Each name leads straight into its crate and nowhere else.
 
 use std::path::Path;
@@ -21,7 +21,8 @@ fn main() -> ExitCode {
     match name {
         "selvedge-jail" => selvedge_jail::main(),
         "selvedge-door" => selvedge_gateway::main(),
-        "selvedge-remediate" => selvedge_workers::main(arguments),
+        selvedge_workers::acp::PROGRAM => selvedge_workers::acp::main(),
+        selvedge_workers::remediate::PROGRAM => selvedge_workers::remediate::main(arguments),
         "selvedge-prober" => ExitCode::from(u8::try_from(selvedge_prober::main(&words(arguments))).unwrap_or(u8::MAX)),
         selvedge_scripted::OBEDIENT => ExitCode::from(selvedge_scripted::obey(&words(arguments))),
         _ => cli::main(),

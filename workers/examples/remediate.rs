@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    selvedge_workers::main(std::env::args_os().skip(1))
+    selvedge_workers::remediate::main(std::env::args_os().skip(1))
 }

@@ -14,10 +14,11 @@ mod opencode;
 mod package;
 mod qwen_code;
 mod report;
-mod scripted;
+pub(crate) mod scripted;
 mod tools;
 
 pub use package::{Beside, Pin};
+pub(crate) use report::End;
 pub use report::{Outcome, Report, Tokens};
 pub use tools::{Tool, ToolKind};
 

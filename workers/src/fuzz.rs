@@ -1,20 +1,74 @@
-//! What holds of whatever an agent prints, as functions from bytes: for the fuzz targets in `fuzz/`, and with their corpora for the
+//! What holds of whatever an agent prints or says, as functions from bytes: for the fuzz targets in `fuzz/`, and with their corpora for the
 //! tests. Owns the promises; never part of a build.
 
 #![expect(clippy::panic, reason = "a broken promise has to be seen")]
 
-use crate::agents::{Adapter, Outcome};
+use serde_json::Value;
+
+use crate::acp::{self, Assignment, Conversation, Step};
+use crate::agents::{Adapter, End, Outcome};
 
 /// Whether the bytes were read. Panics where a promise about what was read is broken.
 pub type Promise = fn(&[u8]) -> bool;
 
 /// Every promise, by the name of its fuzz target.
-pub const TARGETS: &[(&str, Promise)] = &[("agent_output", agent_output)];
+pub const TARGETS: &[(&str, Promise)] = &[("acp_conversation", acp_conversation), ("agent_output", agent_output)];
 
 /// Looks at `bytes` as the fuzz target of this name does.
 pub fn run(target: &str, bytes: &[u8]) -> bool {
     let named = TARGETS.iter().find(|(name, _)| *name == target);
     named.map(|(_, promise)| promise(bytes)).unwrap_or_else(|| panic!("there is no target `{target}`"))
+}
+
+/// Whatever an agent says, line by line, what it is answered is one message a line and never a permission for good, what is told of it is
+/// bounded and read again as what it came to, and it is done only where it says so.
+fn acp_conversation(bytes: &[u8]) -> bool {
+    let assignment = Assignment {
+        command: Vec::new(),
+        task: "a task\n".to_owned(),
+        workspace: "/workspace".to_owned(),
+        mode: bytes.starts_with(b"mode\n").then(|| "code".to_owned()),
+        servers: vec![("a".to_owned(), "http://a".to_owned())],
+        silence_seconds: 1,
+    };
+    let mut told = Vec::new();
+    let (mut conversation, hello) = Conversation::begin(&assignment, &mut told);
+    let mut says = vec![hello];
+    let mut end = End::Stopped("it ended".to_owned());
+    for line in bytes.split(|byte| *byte == b'\n') {
+        match conversation.hear(line) {
+            Step::Nothing | Step::Stray => {}
+            Step::Say(answer) => {
+                let option = serde_json::from_str::<Value>(&answer).ok();
+                let option = option.as_ref().and_then(|answer| answer.pointer("/result/outcome/optionId"));
+                assert!(option.is_none_or(|option| is_for_once(line, option)), "{answer}");
+                says.push(answer);
+            }
+            Step::End(so) => {
+                end = so;
+                break;
+            }
+        }
+    }
+    conversation.end(&end);
+    for line in &says {
+        assert!(line.find('\n') == Some(line.len() - 1) && serde_json::from_str::<Value>(line).is_ok(), "{line}");
+    }
+    assert!(told.len() <= 2 * bytes.len() + (1 << 20), "{}", told.len());
+    let report = acp::read(&told);
+    assert_eq!(report.unread, 0);
+    let outcome = report.outcome(Some(i32::from(end != End::Well)));
+    let is_done = matches!(outcome, Outcome::Finished | Outcome::Idle);
+    assert_eq!(is_done, end == End::Well, "{outcome:?}");
+    is_done && says.len() >= 3
+}
+
+/// Whether a request for permission offers this option for once.
+fn is_for_once(line: &[u8], option: &Value) -> bool {
+    let asked: Value = serde_json::from_slice(line).unwrap_or_default();
+    let options = asked.pointer("/params/options").and_then(Value::as_array).into_iter().flatten();
+    let kinds = options.filter(|offered| offered.get("optionId") == Some(option)).map(|offered| offered.get("kind"));
+    kinds.flatten().any(|kind| kind == "allow_once" || kind == "reject_once")
 }
 
 /// What an agent printed (its name on the first line) is read within bounds, and is success only where its program ended well.

@@ -40,7 +40,20 @@ pub struct Report {
     /// Whether what it says next goes on where it stopped.
     is_saying: bool,
     events: u64,
-    end: Option<Result<(), String>>,
+    end: Option<End>,
+}
+
+/// How an agent's work ended, by what it or its client says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is done.
+    Well,
+    /// It failed, in its own words.
+    Failed(String),
+    /// It stopped before it was done.
+    Stopped(String),
+    /// It did not keep to the protocol it is spoken to in.
+    Misspoke(String),
 }
 
 /// Tokens as an agent counts them.
@@ -66,6 +79,16 @@ pub enum Outcome {
         /// In its own words.
         because: String,
     },
+    /// It stopped before it was done.
+    Stopped {
+        /// Which limit or end it came to.
+        because: String,
+    },
+    /// It did not keep to the protocol it is spoken to in.
+    Misspoke {
+        /// What it did instead.
+        because: String,
+    },
     /// Its program ended with an error that its output says nothing of.
     Broke {
         /// With which exit status; none where it was ended.
@@ -78,7 +101,7 @@ pub enum Outcome {
 }
 
 impl Report {
-    pub(super) fn read(output: &[u8], event: fn(&Value, &mut Self)) -> Self {
+    pub(crate) fn read(output: &[u8], event: fn(&Value, &mut Self)) -> Self {
         let mut report = Self::default();
         let lines = output.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
         for (index, line) in lines.enumerate() {
@@ -100,9 +123,11 @@ impl Report {
     /// What it came to, where its program ended with this status; none where something ended it.
     pub fn outcome(&self, status: Option<i32>) -> Outcome {
         match (&self.end, status) {
-            (Some(Err(because)), _) => Outcome::Failed { because: because.clone() },
-            (Some(Ok(())), Some(0)) if self.tool_uses == 0 && self.text.trim().is_empty() => Outcome::Idle,
-            (Some(Ok(())), Some(0)) => Outcome::Finished,
+            (Some(End::Failed(because)), _) => Outcome::Failed { because: because.clone() },
+            (Some(End::Stopped(because)), _) => Outcome::Stopped { because: because.clone() },
+            (Some(End::Misspoke(because)), _) => Outcome::Misspoke { because: because.clone() },
+            (Some(End::Well), Some(0)) if self.tool_uses == 0 && self.text.trim().is_empty() => Outcome::Idle,
+            (Some(End::Well), Some(0)) => Outcome::Finished,
             (None, Some(0)) if self.events == 0 => Outcome::NotUnderstood,
             (None, Some(0)) => match self.errors.last() {
                 Some(because) => Outcome::Failed { because: because.clone() },
@@ -117,12 +142,20 @@ impl Report {
 
     /// It says that it is done. What it said of an earlier turn is over.
     pub(super) fn ended_well(&mut self) {
-        self.end = Some(Ok(()));
+        self.end = Some(End::Well);
     }
 
     pub(super) fn ended_badly(&mut self, because: &str) {
-        self.end = Some(Err(cut(because, ERROR_BYTES_MAX)));
+        self.end = Some(End::Failed(cut(because, ERROR_BYTES_MAX)));
         self.failed(because);
+    }
+
+    pub(super) fn ended_early(&mut self, because: &str) {
+        self.end = Some(End::Stopped(cut(because, ERROR_BYTES_MAX)));
+    }
+
+    pub(super) fn misspoke(&mut self, because: &str) {
+        self.end = Some(End::Misspoke(cut(because, ERROR_BYTES_MAX)));
     }
 
     /// It goes on.
@@ -166,11 +199,9 @@ impl std::fmt::Display for Outcome {
         match self {
             Self::Finished => f.write_str("the agent says it is done"),
             Self::Idle => f.write_str("the agent says it is done, and neither used a tool nor said a word"),
-            Self::Failed { because } => {
-                // One line, whatever it said.
-                let plain: String = because.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                write!(f, "the agent says it failed: {plain}")
-            }
+            Self::Failed { because } => write!(f, "the agent says it failed: {}", plain(because)),
+            Self::Stopped { because } => write!(f, "the agent stopped before it was done: {}", plain(because)),
+            Self::Misspoke { because } => write!(f, "the agent does not keep to its protocol: {}", plain(because)),
             Self::Broke { status: Some(status) } => {
                 write!(f, "the agent ended with exit status {status} and did not say why")
             }
@@ -202,6 +233,11 @@ pub(super) fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
 /// The number at a path of names; 0 where there is none.
 pub(super) fn number(value: &Value, path: &[&str]) -> u64 {
     path.iter().try_fold(value, |value, name| value.get(name)).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// One line, whatever it said.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn cut(text: &str, bytes_max: usize) -> String {

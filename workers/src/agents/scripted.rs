@@ -1,5 +1,5 @@
 //! Agents that are started by a script of ours, in `scripts/`: they are libraries of Python, and their own command lines take settings
-//! from the repository, ask a person, or print for people.
+//! from the repository, ask a person, or print for people. What such a script tells is what a client of the Agent Client Protocol tells.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ pub(super) fn called(_: &Adapter, job: &Job<'_>) -> Furnishing {
 }
 
 /// What such a script tells.
-pub(super) fn read(event: &Value, report: &mut Report) {
+pub(crate) fn read(event: &Value, report: &mut Report) {
     match kind(event) {
         Some("said") => report.said(text(event, &["text"]).unwrap_or_default()),
         Some("used") => report.used(text(event, &["tool"]).unwrap_or_default()),
@@ -27,9 +27,12 @@ pub(super) fn read(event: &Value, report: &mut Report) {
                 cached: number(event, &["tokens", "cached"]),
                 output: number(event, &["tokens", "output"]),
             };
-            match event.get("because") {
-                Some(Value::Null) => report.ended_well(),
-                _ => report.ended_badly(text(event, &["because"]).unwrap_or("no reason given")),
+            let because = text(event, &["because"]).unwrap_or("no reason given");
+            match (event.get("because"), text(event, &["how"])) {
+                (Some(Value::Null), _) => report.ended_well(),
+                (_, Some("stopped")) => report.ended_early(because),
+                (_, Some("misspoke")) => report.misspoke(because),
+                _ => report.ended_badly(because),
             }
         }
         _ => {}

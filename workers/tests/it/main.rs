@@ -1,6 +1,8 @@
 //! The crate from outside: real advisories, the real cargo, a registry on loopback.
 
 #[cfg(test)]
+mod acp;
+#[cfg(test)]
 mod advisories;
 mod agents;
 #[cfg(test)]
