@@ -42,6 +42,8 @@ pub struct Adapter {
     start: Start,
     /// What it is called with for a job, behind what starts it.
     furnish: fn(&Adapter, &Job<'_>) -> Furnishing,
+    /// What it is called with instead to speak the Agent Client Protocol, where it does.
+    acp: Option<fn(&Job<'_>) -> Vec<String>>,
     read: fn(&serde_json::Value, &mut Report),
 }
 
@@ -133,6 +135,19 @@ impl Adapter {
             env: called.env,
             files: started.files.into_iter().chain(called.files).collect(),
         })
+    }
+
+    /// Whether it can be spoken to in the Agent Client Protocol.
+    pub fn speaks_acp(&self) -> bool {
+        self.acp.is_some()
+    }
+
+    /// How it is called to speak the Agent Client Protocol: its settings are the same, and the task comes by the protocol.
+    pub fn furnish_for_acp(&self, job: &Job<'_>, processor: &str) -> Option<Furnishing> {
+        let started = self.started(processor)?;
+        let called = (self.furnish)(self, job);
+        let argv = started.argv.into_iter().chain((self.acp?)(job)).collect();
+        Some(Furnishing { argv, env: called.env, files: started.files.into_iter().chain(called.files).collect() })
     }
 
     /// How it is asked for its version, with no model and no network.

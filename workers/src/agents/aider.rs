@@ -16,5 +16,6 @@ pub(super) static ADAPTER: Adapter = Adapter {
     tools: &[],
     start: Start::Python(include_str!("scripts/aider.py")),
     furnish: called,
+    acp: None,
     read,
 };

@@ -49,6 +49,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("aarch64", "node_modules/@anthropic-ai/claude-code-linux-arm64/claude"),
     ]),
     furnish,
+    acp: None,
     read,
 };
 

@@ -47,6 +47,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("aarch64", "node_modules/@openai/codex-linux-arm64/vendor/aarch64-unknown-linux-musl/bin/codex"),
     ]),
     furnish,
+    acp: None,
     read,
 };
 

@@ -36,6 +36,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     ],
     start: Start::Node("node_modules/@google/gemini-cli/bundle/gemini.js", include_str!("scripts/gemini_cli.cjs")),
     furnish,
+    acp: Some(acp),
     read,
 };
 
@@ -99,6 +100,10 @@ pub(super) fn unproxied(job: &Job<'_>) -> String {
     let mut hosts: Vec<&str> = std::iter::once(package::host_of(job.door)).chain(servers).collect();
     hosts.dedup();
     hosts.join(",")
+}
+
+fn acp(job: &Job<'_>) -> Vec<String> {
+    words(&["--model", job.model, "--yolo", "--acp"])
 }
 
 fn read(event: &Value, report: &mut Report) {

@@ -17,5 +17,6 @@ pub(super) static ADAPTER: Adapter = Adapter {
     tools: &[Tool::shell("bash", "command")],
     start: Start::Python(include_str!("scripts/mini_swe_agent.py")),
     furnish: called,
+    acp: None,
     read,
 };

@@ -30,6 +30,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("aarch64", "node_modules/opencode-linux-arm64/bin/opencode"),
     ]),
     furnish,
+    acp: Some(acp),
     read,
 };
 
@@ -71,6 +72,11 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
         ]),
         files: vec![Laid { path: CONFIGURATION.to_owned(), text: format!("{configuration:#}\n") }],
     }
+}
+
+/// It takes its model from its configuration, which lets all be done that it would ask about.
+fn acp(_: &Job<'_>) -> Vec<String> {
+    words(&["acp"])
 }
 
 fn read(event: &Value, report: &mut Report) {

@@ -52,6 +52,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     // Not the entry beside it, which starts this one in a second process.
     start: Start::Node("node_modules/@qwen-code/qwen-code/cli.js", include_str!("scripts/qwen_code.cjs")),
     furnish,
+    acp: Some(acp),
     read,
 };
 
@@ -95,6 +96,10 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
         ]),
         files: vec![Laid { path: SETTINGS.to_owned(), text: format!("{settings:#}\n") }],
     }
+}
+
+fn acp(job: &Job<'_>) -> Vec<String> {
+    words(&["--auth-type", "openai", "--model", job.model, "--yolo", "--acp"])
 }
 
 /// Its stream is Claude Code's, but for how it counts: what came from a cache is among what was read.

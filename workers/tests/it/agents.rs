@@ -62,13 +62,21 @@ fn shown(furnishing: &Furnishing) -> String {
 
 #[test]
 fn each_agent_is_called_word_for_word_as_was_tried_a_02() {
-    for adapter in Adapter::ALL {
-        let path = format!("{}/tests/data/agents/{}.golden", env!("CARGO_MANIFEST_DIR"), adapter.name);
-        let now = shown(&adapter.furnish(&JOB, "x86_64").unwrap());
+    let by_acp = |adapter: &&Adapter| Some((format!("{}-acp", adapter.name), adapter.furnish_for_acp(&JOB, "x86_64")?));
+    let by_acp: Vec<_> = Adapter::ALL.iter().filter_map(by_acp).collect();
+    let spoken: Vec<_> =
+        Adapter::ALL.iter().filter(|adapter| adapter.speaks_acp()).map(|adapter| adapter.name).collect();
+    assert_eq!(spoken, ["opencode", "gemini-cli", "qwen-code"]);
+    let alone = Adapter::ALL.map(|adapter| (adapter.name.to_owned(), adapter.furnish(&JOB, "x86_64").unwrap()));
+    for (name, furnishing) in alone.into_iter().chain(by_acp) {
+        let path = format!("{}/tests/data/agents/{name}.golden", env!("CARGO_MANIFEST_DIR"));
+        let now = shown(&furnishing);
         if std::env::var_os("SELVEDGE_WRITE_GOLDEN").is_some() {
             std::fs::write(&path, &now).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), now, "{path}");
+        // The task comes by the protocol.
+        assert!(!name.ends_with("-acp") || !now.contains("help"), "{now}");
     }
 }
 
