@@ -17,6 +17,7 @@ use selvedge_gateway::GraphqlService;
 use selvedge_gateway::http::path::CanonicalPath;
 use selvedge_workers::agents::Adapter;
 
+mod acp;
 mod aws;
 mod budget;
 mod coding;
@@ -37,6 +38,7 @@ mod send;
 mod trials;
 mod values;
 
+pub(crate) use acp::{AcpConfig, AcpProgram, MODEL};
 pub(crate) use budget::Budget;
 pub(crate) use coding::INSTALL;
 pub(crate) use credentials::{CredentialConfig, KeyKept, PATIENCE, Source};
@@ -134,6 +136,8 @@ pub(crate) struct AgentConfig {
     /// The credential that this built-in agent tries; none for all others.
     pub(crate) tries: Option<CredentialName>,
     pub(crate) runtime: Runtime,
+    /// What is added to its environment.
+    pub(crate) env: BTreeMap<String, String>,
     /// What its model, the tokens a run hands on and its children may spend in all.
     pub(crate) budget: Budget,
     /// Agents it may give work to.
@@ -154,8 +158,22 @@ pub(crate) enum Runtime {
     Command(Vec<String>),
     /// A coding agent that was installed.
     Agent(&'static Adapter),
+    /// An agent that is spoken to by the Agent Client Protocol.
+    Acp(AcpConfig),
     /// Installs a coding agent.
     Install(&'static Adapter),
+}
+
+impl Runtime {
+    /// The installed coding agent that it is.
+    pub(crate) fn adapter(&self) -> Option<&'static Adapter> {
+        match self {
+            Self::Agent(adapter) | Self::Acp(AcpConfig { program: AcpProgram::Installed(adapter), .. }) => {
+                Some(adapter)
+            }
+            Self::Acp(_) | Self::Remediate | Self::Command(_) | Self::Install(_) => None,
+        }
+    }
 }
 
 /// A registry named by `reach`.
@@ -349,13 +367,14 @@ impl Reader<'_> {
             return self.bad(format!("{key}.trust"), because);
         };
         let runtime = self.runtime(key, name.as_str(), written)?;
+        let env = self.environment(key, &runtime, written)?;
         let may = self.may(key, &written.may)?;
         self.can_start(key, trust, &may)?;
         let limits = self.limits(key, &written.limits)?;
         let intent = match (&runtime, trust >= Trust::Propose) {
             (Runtime::Remediate, _) => Intent::RemediateDependencies,
-            (Runtime::Command(_) | Runtime::Agent(_), true) => Intent::ProposeChange,
-            (Runtime::Command(_) | Runtime::Agent(_) | Runtime::Install(_), _) => Intent::RunCommand,
+            (Runtime::Command(_) | Runtime::Agent(_) | Runtime::Acp(_), true) => Intent::ProposeChange,
+            (Runtime::Command(_) | Runtime::Agent(_) | Runtime::Acp(_) | Runtime::Install(_), _) => Intent::RunCommand,
         };
         let loans = self.loans(key, &written.credentials, credentials)?;
         // What a credential is for has to be reached, too.
@@ -390,6 +409,7 @@ impl Reader<'_> {
             recertify: RECERTIFY_DEFAULT,
             tries: None,
             runtime,
+            env,
             budget: written.budget.clone(),
             children: self.children(key, &written.children)?,
             minimum_release_age_days: written.minimum_release_age_days,
@@ -416,7 +436,7 @@ impl Reader<'_> {
             };
             let agent = agents.values_mut().find(|agent| agent.agent.name.as_str() == name);
             if let Some(agent) = agent {
-                if let Runtime::Agent(adapter) = agent.runtime
+                if let Some(adapter) = agent.runtime.adapter()
                     && !model.protocols.iter().any(|protocol| protocol.as_str() == adapter.protocol)
                 {
                     let because = format!("does not speak `{}`, which `{}` needs", adapter.protocol, adapter.name);

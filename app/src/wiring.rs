@@ -22,6 +22,7 @@ use crate::errors::{CliError, Kind};
 use crate::keeper::State;
 
 mod access;
+mod acp;
 mod advisories;
 mod agents;
 mod answer;

@@ -42,7 +42,10 @@ fn list(common: &Common, output: &Output) -> Result<u8, CliError> {
         output.heading(&format!("{}: {} answers for it", text(agent, "agent"), text(agent, "owner")));
         output.line(format!("  for {}; trouble goes to {}", text(agent, "purpose"), text(agent, "escalate")));
         let model = agent.get("model").and_then(Value::as_str).map_or_else(String::new, |model| format!(", {model}"));
-        output.line(format!("  trust {}, runs as {}{model}", text(agent, "trust"), text(agent, "runtime")));
+        let by_acp =
+            agent.get("by_acp").and_then(Value::as_bool).unwrap_or_default() && text(agent, "runtime") != "acp";
+        let runtime = format!("{}{}", text(agent, "runtime"), if by_acp { " by ACP" } else { "" });
+        output.line(format!("  trust {}, runs as {runtime}{model}", text(agent, "trust")));
         for terms in agent.get("terms").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("    {}", terms.as_str().unwrap_or("-")));
         }

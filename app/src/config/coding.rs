@@ -20,7 +20,7 @@ const LASTS_AT_MOST: Duration = Duration::from_seconds(1800);
 
 /// What `runtime` may say.
 pub(super) fn runtimes() -> impl Iterator<Item = &'static str> {
-    ["remediate", "command"].into_iter().chain(Adapter::ALL.into_iter().map(|adapter| adapter.name))
+    ["remediate", "command", "acp"].into_iter().chain(Adapter::ALL.into_iter().map(|adapter| adapter.name))
 }
 
 impl Reader<'_> {
@@ -32,11 +32,12 @@ impl Reader<'_> {
         written: &AgentFile,
     ) -> Result<Runtime, ConfigError> {
         if !written.command.is_empty() {
-            return self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"`");
+            return self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"` and `runtime = \"acp\"`");
         }
-        match &written.model {
-            Some(_) => Ok(Runtime::Agent(adapter)),
-            None => self.bad(
+        match (&written.model, &written.acp) {
+            (Some(_), None) => Ok(Runtime::Agent(adapter)),
+            (Some(_), Some(_)) => self.installed_acp(key, adapter, written),
+            (None, _) => self.bad(
                 format!("{key}.model"),
                 format!("is missing; name the `[model.NAME]` that `{}` asks", adapter.name),
             ),
@@ -86,6 +87,7 @@ impl Reader<'_> {
                 recertify: RECERTIFY_DEFAULT,
                 tries: None,
                 runtime: Runtime::Install(adapter),
+                env: BTreeMap::new(),
                 minimum_release_age_days: 0,
                 memory_bytes: limits.memory_mib.saturating_mul(1 << 20),
                 processes: limits.processes,

@@ -1,5 +1,6 @@
 //! The file as it is written: keys, defaults, and errors that say where and what was probably meant.
 
+pub(super) mod acp;
 pub(super) mod aws;
 pub(super) mod effects;
 pub(super) mod federation;
@@ -158,12 +159,22 @@ pub(crate) struct Environment {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Agent {
-    /// `remediate`, `command` for any program, or a coding agent that `selvedge agents install` installed: `claude-code`, `codex`,
-    /// `opencode`, `gemini-cli`, `qwen-code`, `mini-swe-agent`, `aider`.
+    /// `remediate`, `command` for any program, `acp` for any that speaks the Agent Client Protocol on its standard streams, or a coding
+    /// agent that `selvedge agents install` installed: `claude-code`, `codex`, `opencode`, `gemini-cli`, `qwen-code`, `mini-swe-agent`,
+    /// `aider`.
     pub(crate) runtime: String,
-    /// The program and its arguments, for `runtime = "command"`. `{text}` stands for what the task asks.
+    /// The program and its arguments, for `runtime = "command"` and `runtime = "acp"`. In the first, `{text}` stands for what the task
+    /// asks; the second is told by the protocol.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) command: Vec<String>,
+    /// What is added to the environment of that program. `{model}` stands for what its model is called, `{model_url}` for where that is
+    /// asked, `{key}` for what stands in a key's place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) env: BTreeMap<String, String>,
+    /// How it is spoken to by the Agent Client Protocol. `opencode`, `gemini-cli` and `qwen-code` are spoken to in it where this is
+    /// written, be it `acp = {}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) acp: Option<acp::Acp>,
     /// The person or team that answers for it.
     pub(crate) owner: String,
     /// What it is for.
@@ -480,6 +491,8 @@ impl Agent {
             runtime: "command".to_owned(),
             command: Vec::new(),
             escalate: owner.clone(),
+            env: BTreeMap::new(),
+            acp: None,
             owner,
             purpose: "programs named at the command line".to_owned(),
             trust: "draft".to_owned(),

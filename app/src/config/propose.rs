@@ -166,6 +166,8 @@ fn remediator(owner: &str) -> Agent {
     Agent {
         runtime: "remediate".to_owned(),
         command: Vec::new(),
+        env: std::collections::BTreeMap::new(),
+        acp: None,
         owner: owner.to_owned(),
         purpose: "raise dependencies with known vulnerabilities to the nearest safe release".to_owned(),
         escalate: owner.to_owned(),

@@ -1,7 +1,7 @@
 //! Trying a credential: a built-in agent for each that names a `probe`, which makes that one request and may do nothing else. It
 //! runs like any other agent, so what it is lent is decided, recorded and ended like everything else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_domain::{AgentName, Autonomy, Declared, Intent, Loan, May, Method, Reach, Tenure, Trust};
 use selvedge_factory::ports::Agent;
@@ -101,6 +101,7 @@ impl Reader<'_> {
             recertify: RECERTIFY_DEFAULT,
             tries: Some(of.clone()),
             runtime: Runtime::Command(command.map(str::to_owned).into()),
+            env: BTreeMap::new(),
             minimum_release_age_days: 0,
             memory_bytes: limits.memory_mib.saturating_mul(1 << 20),
             processes: limits.processes,

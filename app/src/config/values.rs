@@ -145,9 +145,17 @@ impl Reader<'_> {
         if let Some(adapter) = Adapter::named(&written.runtime) {
             return self.coding_agent(key, adapter, written);
         }
+        if written.runtime == "acp" {
+            return self.any_acp(key, written);
+        }
+        if written.acp.is_some() {
+            return self.bad(format!("{key}.acp"), "belongs to `runtime = \"acp\"` and to coding agents that speak it");
+        }
         match (written.runtime.as_str(), written.command.as_slice()) {
             ("remediate", []) => Ok(Runtime::Remediate),
-            ("remediate", _) => self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"`"),
+            ("remediate", _) => {
+                self.bad(format!("{key}.command"), "belongs to `runtime = \"command\"` and `runtime = \"acp\"`")
+            }
             ("command", []) if name == AD_HOC => Ok(Runtime::Command(Vec::new())),
             ("command", command) if command.first().is_some_and(|program| !program.trim().is_empty()) => {
                 Ok(Runtime::Command(command.to_vec()))

@@ -202,6 +202,8 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
     AgentFile {
         runtime: "command".to_owned(),
         command: words(command),
+        env: std::collections::BTreeMap::new(),
+        acp: None,
         owner: "you@example.test".to_owned(),
         purpose: "do harm, so that you can watch it fail".to_owned(),
         escalate: "you@example.test".to_owned(),

@@ -20,19 +20,22 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
     for (name, configured) in &config.agents {
         let agent = &configured.agent;
         let model = agent.models.first().map(ToString::to_string);
-        let (runtime, adapter) = match &configured.runtime {
-            Runtime::Remediate => ("remediate", None),
-            Runtime::Command(_) => ("command", None),
-            Runtime::Agent(adapter) => (adapter.name, Some(*adapter)),
+        let adapter = configured.runtime.adapter();
+        let runtime = match &configured.runtime {
+            Runtime::Remediate => "remediate",
+            Runtime::Command(_) => "command",
+            Runtime::Acp(_) => adapter.map_or("acp", |adapter| adapter.name),
+            Runtime::Agent(adapter) => adapter.name,
             // Listed below, as what they install.
             Runtime::Install(_) => continue,
         };
+        let by_acp = matches!(configured.runtime, Runtime::Acp(_));
         let installed = adapter.map(|adapter| standing(keeper, adapter)).transpose()?;
         each(&Reply::element(
             "agents",
             json!({
                 "agent": name.as_str(), "owner": agent.owner.as_str(), "purpose": agent.purpose,
-                "escalate": agent.escalate, "trust": agent.trust.as_str(), "runtime": runtime, "model": model,
+                "escalate": agent.escalate, "trust": agent.trust.as_str(), "runtime": runtime, "by_acp": by_acp, "model": model,
                 "installed": installed, "budget": configured.budget.millionths, "unit": configured.budget.unit,
                 "terms": super::budget::words(&config, configured),
                 "conduct": super::conduct::lines(keeper, configured),

@@ -30,6 +30,15 @@ const CAME_FROM: [&str; 2] = ["node_modules", ".package-lock.json"];
 /// How long it may take to say its version: programs of some hundred megabytes are read from disk first.
 const SELF_TEST_AT_MOST: std::time::Duration = std::time::Duration::from_secs(120);
 
+/// How a coding agent is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// In a way of its own, which its adapter reads.
+    Itself,
+    /// By the Agent Client Protocol.
+    Acp,
+}
+
 impl Works {
     /// What the record says of this agent in its pinned version: the fingerprint it was tested with. Every run of its installer is
     /// replayed, so that nothing is believed because it lies on the disk.
@@ -53,6 +62,7 @@ impl Works {
     pub(super) fn place_for_agent(
         &self,
         adapter: &Adapter,
+        speaks: Speaks,
         model: &ModelDesk,
         tools: Option<&ToolDesk>,
         task: &Task,
@@ -78,7 +88,11 @@ impl Works {
             workspace: selvedge_jail::WORKSPACE,
             servers: &servers,
         };
-        let furnishing = adapter.furnish(&job, std::env::consts::ARCH).ok_or_else(|| no_program(adapter))?;
+        let furnishing = match speaks {
+            Speaks::Itself => adapter.furnish(&job, std::env::consts::ARCH),
+            Speaks::Acp => adapter.furnish_for_acp(&job, std::env::consts::ARCH),
+        };
+        let furnishing = furnishing.ok_or_else(|| no_program(adapter))?;
         let mut place = self.furnished_for(furnishing);
         place.binds.push(bound(&tree, adapter));
         Ok(place)

@@ -126,9 +126,10 @@ impl Desks<'_> {
 /// The tools that the agent is known to have. What an agent of somebody's own calls like one that is known, does what that one does.
 fn tools_of(agent: &AgentConfig) -> Vec<Tool> {
     let known = match agent.runtime {
-        Runtime::Agent(adapter) => vec![adapter],
-        Runtime::Command(_) => Adapter::ALL.to_vec(),
         Runtime::Remediate | Runtime::Install(_) => Vec::new(),
+        Runtime::Agent(_) | Runtime::Acp(_) | Runtime::Command(_) => {
+            agent.runtime.adapter().map_or_else(|| Adapter::ALL.to_vec(), |adapter| vec![adapter])
+        }
     };
     let text = |text: &str| text.to_owned();
     let tool = |tool: &agents::Tool| Tool {

@@ -7,7 +7,8 @@ use selvedge_domain::{ChangeSet, Digest, Effect, EffectKind, Intent, Task, TreeI
 use selvedge_factory::ports::{Clock as _, Doorkeeper};
 use selvedge_forge::local::Draft;
 use selvedge_sandbox::Exit;
-use selvedge_workers::agents::{Adapter, Outcome};
+use selvedge_workers::acp;
+use selvedge_workers::agents::{Outcome, Report};
 
 use super::Works;
 use super::inside::{status_of, told};
@@ -45,14 +46,14 @@ impl Works {
         match runtime {
             Runtime::Remediate => self.remediated(left, doors),
             Runtime::Command(_) => Ok((self.commanded(left)?, Vec::new())),
-            Runtime::Agent(adapter) => Ok((self.reported(adapter, left)?, Vec::new())),
+            Runtime::Agent(adapter) => Ok((self.reported(&adapter.read(left.output), left)?, Vec::new())),
+            Runtime::Acp(_) => Ok((self.reported(&acp::read(left.output), left)?, Vec::new())),
             Runtime::Install(_) => Ok((Err("nothing was to be installed".to_owned()), Vec::new())),
         }
     }
 
     /// What a coding agent came to. Its word that it is done is a claim, and what it left is looked at like any program's.
-    fn reported(&self, adapter: &Adapter, left: &Left<'_>) -> Result<CameTo, ActError> {
-        let report = adapter.read(left.output);
+    fn reported(&self, report: &Report, left: &Left<'_>) -> Result<CameTo, ActError> {
         match report.outcome(status_of(left.exit)) {
             Outcome::Finished => {
                 // What it is heard by in a pipeline is its last message, and not everything that its program wrote.

@@ -8,6 +8,7 @@ use selvedge_forge::local::TreeLimits;
 use selvedge_sandbox::{Access, Bind, Place, Workspace};
 
 use super::Works;
+use super::agents::Speaks;
 use super::desks::Desks;
 use super::remediation::package_of;
 use super::repositories::permanent;
@@ -22,16 +23,16 @@ impl Works {
         self.repository_of(repo)?.materialise(tree, TreeLimits::default()).map_err(permanent)
     }
 
-    /// The place for a task. An agent that needs a model and was given none has none.
+    /// The place for a task, and which program is the agent's own. An agent that needs a model and was given none has none.
     pub(super) fn place_for_work(
         &self,
         agent: &AgentConfig,
         Desks { model, tools, .. }: Desks<'_>,
         task: &Task,
         pristine: PathBuf,
-    ) -> Result<Place, ActError> {
+    ) -> Result<(Place, String), ActError> {
         let argv = match &agent.runtime {
-            Runtime::Agent(_) | Runtime::Install(_) => Vec::new(),
+            Runtime::Agent(_) | Runtime::Acp(_) | Runtime::Install(_) => Vec::new(),
             Runtime::Remediate => self.remediation(agent, package_of(task)),
             Runtime::Command(_) if !task.trigger.argv.is_empty() => task.trigger.argv.clone(),
             Runtime::Command(command) => {
@@ -42,13 +43,20 @@ impl Works {
         let mut place = match &agent.runtime {
             Runtime::Agent(adapter) => {
                 let model = model.ok_or_else(|| permanent("this task was given no model, and its agent needs one"))?;
-                self.place_for_agent(adapter, model, tools, task)?
+                self.place_for_agent(adapter, Speaks::Itself, model, tools, task)?
             }
+            Runtime::Acp(acp) => self.place_for_acp(agent, acp, (model, tools), task)?,
             Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) if argv.is_empty() => {
                 return Err(permanent("the agent has no command and the task names no program"));
             }
-            Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) => self.furnished(Place::new(argv)),
+            Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) => {
+                self.with_environment(agent, model, self.furnished(Place::new(argv)))
+            }
         };
+        let own = place.argv.first().cloned().unwrap_or_default();
+        if let Runtime::Acp(acp) = &agent.runtime {
+            place = self.spoken_to(acp, tools, task, place)?;
+        }
         place = self.lay_handed_over(task, place)?;
         place.workspace = Some(Workspace { pristine });
         place.limits.memory_bytes = agent.memory_bytes;
@@ -64,7 +72,7 @@ impl Works {
         let is_first = |path: &str| place.argv.first().is_some_and(|program| program == path);
         let demonstrates = programs.into_iter().find(|(path, _)| is_first(path));
         place.binds.extend(demonstrates.map(|(_, name)| self.bind_executable(name)));
-        Ok(place)
+        Ok((place, own))
     }
 
     pub(super) fn bind_executable(&self, name: &str) -> Bind {

@@ -29,7 +29,9 @@ impl Workplace for Works {
         let agent = config.agents.get(&order.agent).ok_or_else(|| permanent("the agent is no longer configured"))?;
         match &agent.runtime {
             Runtime::Install(adapter) => self.install(order, task, adapter, doors),
-            Runtime::Agent(_) | Runtime::Remediate | Runtime::Command(_) => self.attempt(order, task, agent, doors),
+            Runtime::Agent(_) | Runtime::Acp(_) | Runtime::Remediate | Runtime::Command(_) => {
+                self.attempt(order, task, agent, doors)
+            }
         }
     }
 
@@ -54,8 +56,7 @@ impl Works {
         let tree = self.repository_of(&order.repo)?.tree_of(&order.base).map_err(transient)?;
         let pristine = self.pristine(&order.repo, &tree)?;
         let own = self.desks_for_work(order, task, agent, &pristine)?;
-        let place = self.place_for_work(agent, own.all(), task, pristine.clone())?;
-        let program = place.argv.first().cloned().unwrap_or_default();
+        let (place, program) = self.place_for_work(agent, own.all(), task, pristine.clone())?;
         // Whoever hands something on shows a document for it.
         let identity = match order.grant.audiences.is_empty() && own.tokens.is_none() {
             true => HasIdentity::No,
