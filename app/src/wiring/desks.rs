@@ -123,7 +123,7 @@ impl Desks<'_> {
     }
 }
 
-/// The tools that the agent is known to have. What an agent of somebody's own calls like one that is known, does what that one does.
+/// The tools that the agent is known to have. What an agent of somebody's own calls like some that are known, does what those do.
 fn tools_of(agent: &AgentConfig) -> Vec<Tool> {
     let known = match agent.runtime {
         Runtime::Remediate | Runtime::Install(_) => Vec::new(),
@@ -140,5 +140,55 @@ fn tools_of(agent: &AgentConfig) -> Vec<Tool> {
         addresses: tool.address.iter().map(|address| text(address)).collect(),
         patch: tool.patch.map(text),
     };
-    known.into_iter().flat_map(|adapter| adapter.tools).map(tool).collect()
+    by_name(known.into_iter().flat_map(|adapter| adapter.tools).map(tool))
+}
+
+/// Each name once: agents differ in what they call an argument, and what is a path to one of them is looked at as one.
+fn by_name(tools: impl Iterator<Item = Tool>) -> Vec<Tool> {
+    let mut merged: Vec<Tool> = Vec::new();
+    for tool in tools {
+        match merged.iter_mut().find(|known| known.name.eq_ignore_ascii_case(&tool.name)) {
+            Some(known) => {
+                known
+                    .paths
+                    .extend(tool.paths.into_iter().filter(|path| !known.paths.contains(path)).collect::<Vec<_>>());
+                let new = |address: &String| !known.addresses.contains(address);
+                known.addresses.extend(tool.addresses.into_iter().filter(new).collect::<Vec<_>>());
+                known.command = known.command.take().or(tool.command);
+                known.patch = known.patch.take().or(tool.patch);
+            }
+            None => merged.push(tool),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which of two commands were meant could not be told.
+    #[test]
+    fn tools_of_one_name_are_of_one_kind_and_take_their_commands_alike_e3() {
+        for tool in Adapter::ALL.into_iter().flat_map(|adapter| adapter.tools) {
+            for other in Adapter::ALL.into_iter().flat_map(|adapter| adapter.tools) {
+                let is_one = tool.name.eq_ignore_ascii_case(other.name);
+                assert!(!is_one || (tool.kind, tool.command) == (other.kind, other.command), "{tool:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_any_agent_takes_for_a_path_is_one_e3() {
+        let tool = |name: &str, path: &str| Tool {
+            name: name.to_owned(),
+            kind: "edit".to_owned(),
+            paths: vec![path.to_owned()],
+            ..Tool::default()
+        };
+        let merged =
+            by_name([tool("Edit", "file_path"), tool("edit", "filePath"), tool("edit", "file_path")].into_iter());
+        assert_eq!(merged.len(), 1);
+        assert_eq!(merged[0].paths, ["file_path", "filePath"]);
+    }
 }
