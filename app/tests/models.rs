@@ -217,3 +217,41 @@ fn who_asks_for_no_tokens_at_all_asks_for_nothing_free_e3() {
         assert!(server.seen().is_empty(), "{protocol}");
     }
 }
+
+#[test]
+fn a_call_is_priced_by_what_holds_on_its_day_and_the_record_says_since_when_e3() {
+    let server = Server::start(three_calls()).unwrap();
+    let scene = Asker::of(&server).scene();
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    let priced = |table: &str| {
+        let kept: Vec<&str> = config.lines().filter(|line| !line.starts_with("price = ")).collect();
+        let table = format!("[model.main]\nprice = [{table}]");
+        std::fs::write(scene.config(), kept.join("\n").replace("[model.main]", &table)).unwrap();
+    };
+    let [before, later] = [
+        "{ of = \"scripted-1\", since = \"2020-02-01\", input = 2.0, cached = 1.0, output = 10.0 }",
+        "{ of = \"scripted-1\", since = \"2999-01-01\", input = 9.0, output = 9.0 }",
+    ];
+    priced(&format!("{later}, {before}, {{ of = \"scripted-1\", input = 7.0, output = 7.0 }}"));
+    let can = scene.run(&["can", "asker"]).ok().out;
+    assert!(can.contains("`scripted-1`: since 2020-02-01 a million tokens cost 2 read"), "{can}");
+    assert!(can.contains("another price holds from 2999-01-01 on"), "{can}");
+    let prices = scene.json(&["can", "asker"])["model"]["prices"].clone();
+    let in_force: Vec<_> = prices.as_array().unwrap().iter().map(|price| price["is_in_force"] == true).collect();
+    assert_eq!(in_force, [false, true, false], "{prices}");
+    assert!(scene.run(&["agents"]).ok().out.contains("since 2020-02-01"));
+    let (path, body) = first("anthropic-messages", false);
+    let (run, _) = work(&scene, &ask((path, &body)));
+    let decided = scene.lines(&run, "model.call on");
+    let words = format!("model.call on {HOST}:443 at the price since 2020-02-01: allowed");
+    assert!(decided[0].contains(&words), "{decided:?}");
+    assert_eq!(scene.decided(&run, "model.call")[0]["facts"]["price_since"], "2020-02-01");
+    // 2,000 read at 2, 300 from the cache at 1, 100 written at 10.
+    let spent = scene.json(&["show", &run])["spent"].clone();
+    assert_eq!(spent["cost"], 2_000 * 2 + 300 + 100 * 10, "{spent}");
+    // A model that has no price yet is refused, by its name and its day.
+    priced(later);
+    let refused = scene.run(&["run", "--agent", "asker", "--wait", "true"]);
+    let words = "`scripted-1` has no price before 2999-01-01: write what it costs until then";
+    assert!(refused.status != 0 && refused.err.contains(words), "{}", refused.err);
+}

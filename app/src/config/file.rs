@@ -264,7 +264,8 @@ pub(crate) struct Model {
     /// The credential its requests carry; `POST https://<host>/` is among its `uses`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) credential: Option<String>,
-    /// What the vendor calls the models that may be asked, and what each costs; agents are told to use the first.
+    /// What agents call the models that may be asked, and what each costs; agents are told to use the first. Several prices of one model
+    /// hold one after the other, each from its `since` on.
     pub(crate) price: Vec<ModelPrice>,
     /// How long it may be silent, before its answer and within it; without it, `10m`. A model that reasons says nothing for minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -278,8 +279,11 @@ pub(crate) struct Model {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelPrice {
-    /// What the vendor calls it.
+    /// What agents call it.
     pub(crate) of: String,
+    /// The day from which this holds, in UTC: `2026-11-01`. Without it, from the beginning on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
     /// Tokens it reads.
     pub(crate) input: f64,
     /// Tokens it reads from the vendor's cache; without it, as `input`.

@@ -1,4 +1,4 @@
-//! `[model.NAME]`: a model that agents may have answer through their model door, and what it costs.
+//! `[model.NAME]`: a model that agents may have answer through their model door.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,8 @@ use selvedge_domain::{CredentialName, Duration, Endpoint, Loan, Method, ModelNam
 use selvedge_gateway::http::path::CanonicalPath;
 use selvedge_gateway::model::{Egress, Protocol};
 
+use super::prices::Prices;
 use super::{ConfigError, CredentialConfig, File, PLAIN_PATH, Reader, file, one_of, parse_endpoint};
-
-/// Highest price that is taken for one, per million tokens: a typing error is more likely than a dearer model.
-const PRICE_MAX: f64 = 10_000.0;
 
 /// Longest name a vendor may give a model.
 const MODEL_BYTES_MAX: usize = 128;
@@ -28,25 +26,16 @@ pub(crate) struct ModelConfig {
     pub(crate) protocols: BTreeSet<Protocol>,
     /// What the door puts into its requests.
     pub(crate) credential: Option<CredentialName>,
-    /// What the vendor calls those that may be asked, and what each costs. The first written is the one agents are told to use.
-    pub(crate) prices: BTreeMap<String, Price>,
+    /// What agents call those that may be asked, and what each costs. The first written is the one agents are told to use.
+    pub(crate) prices: BTreeMap<String, Prices>,
     pub(crate) first: String,
     /// How long it may be silent, before its answer and within it.
     pub(crate) patience: Duration,
     pub(crate) egress: BTreeSet<Egress>,
 }
 
-/// What a million tokens cost, in millionths of the unit that budgets are in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Price {
-    pub(crate) input: u64,
-    pub(crate) cached: u64,
-    pub(crate) cache_write: u64,
-    pub(crate) output: u64,
-}
-
 /// It goes into arguments of agents and files of settings.
-fn is_model_name(name: &str) -> bool {
+pub(super) fn is_model_name(name: &str) -> bool {
     let mark = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@".contains(&byte);
     (1..=MODEL_BYTES_MAX).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(mark)
 }
@@ -96,13 +85,7 @@ impl Reader<'_> {
             let known = || one_of(word, Egress::ALL.iter().map(|egress| egress.as_str()));
             egress.insert(Egress::parse(word).map_or_else(|| self.bad(format!("{key}.egress"), known()), Ok)?);
         }
-        let mut prices = BTreeMap::new();
-        for price in &written.price {
-            if !is_model_name(&price.of) {
-                return self.bad(format!("{key}.price"), format!("`{}` is not a name of a model", price.of));
-            }
-            prices.insert(price.of.clone(), self.price(&format!("{key}.price"), price)?);
-        }
+        let prices = self.prices(&format!("{key}.price"), &written.price)?;
         let Some(first) = written.price.first().map(|price| price.of.clone()) else {
             return self.bad(
                 format!("{key}.price"),
@@ -147,21 +130,5 @@ impl Reader<'_> {
         };
         let because = || format!("`{text}` is not `https://<host>` or `https://<host>/<path>`{PLAIN_PATH}");
         read().map_or_else(|| self.bad(key, because()), Ok)
-    }
-
-    fn price(&self, key: &str, written: &file::ModelPrice) -> Result<Price, ConfigError> {
-        let read = |of: &str, price: f64| {
-            let is_price = price.is_finite() && (0.0..=PRICE_MAX).contains(&price);
-            let because = format!("`{of}` of `{}` is not a price per million tokens", written.of);
-            // Within the bounds above, so nothing is cut.
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within bounds")]
-            if is_price { Ok((price * 1e6).round() as u64) } else { self.bad(key, because) }
-        };
-        Ok(Price {
-            input: read("input", written.input)?,
-            cached: read("cached", written.cached.unwrap_or(written.input))?,
-            cache_write: read("cache_write", written.cache_write.unwrap_or(written.input))?,
-            output: read("output", written.output)?,
-        })
     }
 }
