@@ -28,6 +28,7 @@ mod file;
 mod forge_tokens;
 mod graphql;
 mod hold;
+mod hosting;
 mod mcp;
 mod models;
 mod pipelines;

@@ -3,7 +3,7 @@
 //! it is judged before the agent sees it (`docs/decisions/0014-model-door.md`).
 //!
 //! `messages`, `responses`, `chat` and `gemini` read and write bytes without I/O, each behind [`answer::Answer`]; [`sse`] and [`frames`]
-//! read event streams, [`json`] what is in them, and [`shape`] makes requests anew. Never knows why something is allowed, what a token costs, or which agent speaks.
+//! read event streams, [`json`] what is in them, [`shape`] makes requests anew, and [`hosting`] frames them for whoever runs the model. Never knows why something is allowed, what a token costs, or which agent speaks.
 
 pub mod answer;
 pub mod betas;
@@ -15,6 +15,7 @@ pub mod door;
 pub mod facts;
 pub mod frames;
 pub mod gemini;
+pub mod hosting;
 pub mod json;
 pub mod messages;
 mod openai;

@@ -257,8 +257,21 @@ pub(crate) struct When {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Model {
-    /// Where it is, up to its protocol's own paths: `https://<host>`.
+    /// Where it is, up to its protocol's own paths: `https://<host>`. Of Vertex up to its location,
+    /// `https://<location>-aiplatform.googleapis.com/v1/projects/<project>/locations/<location>`; of Azure's deployments
+    /// `https://<resource>.openai.azure.com/openai`.
     pub(crate) upstream: String,
+    /// Who runs it: `vendor`, which is whoever speaks as its vendor does; `bedrock`, `vertex`, or `azure` for its deployments. Without it,
+    /// `vendor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hosting: Option<String>,
+    /// The version of Azure's API: `2024-10-21`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api_version: Option<String>,
+    /// What they are called where they are run, of those that have another name there: a deployment, an inference profile, a model with
+    /// its version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) called: BTreeMap<String, String>,
     /// How it is spoken to: `anthropic-messages`, `openai-responses`, `openai-chat`, `gemini`.
     pub(crate) protocols: Vec<String>,
     /// The credential its requests carry; `POST https://<host>/` is among its `uses`.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_domain::{CredentialName, Duration, Endpoint, Loan, Method, ModelName, Reach};
 use selvedge_gateway::http::path::CanonicalPath;
+use selvedge_gateway::model::hosting::Hosting;
 use selvedge_gateway::model::{Egress, Protocol};
 
 use super::prices::Prices;
@@ -21,8 +22,12 @@ pub(crate) struct ModelConfig {
     pub(crate) name: ModelName,
     /// Where it is.
     pub(crate) upstream: Endpoint,
-    /// What stands before the protocol's own paths.
+    /// What stands before the protocol's own paths, or those of whoever runs it.
     pub(crate) base_path: String,
+    /// Who runs it.
+    pub(crate) hosting: Hosting,
+    /// What they are called there, of those that have another name.
+    pub(crate) called: BTreeMap<String, String>,
     pub(crate) protocols: BTreeSet<Protocol>,
     /// What the door puts into its requests.
     pub(crate) credential: Option<CredentialName>,
@@ -43,10 +48,11 @@ pub(super) fn is_model_name(name: &str) -> bool {
 impl ModelConfig {
     /// What an agent's door is lent for it.
     pub(crate) fn loans(&self) -> impl Iterator<Item = Loan> {
+        let beneath = format!("{}{}", self.base_path, self.hosting.beneath());
         let uses = Reach {
             endpoint: self.upstream.clone(),
             methods: [Method::Post].into(),
-            path_prefix: if self.base_path.is_empty() { "/".to_owned() } else { self.base_path.clone() },
+            path_prefix: if beneath.is_empty() { "/".to_owned() } else { beneath },
         };
         self.credential.iter().map(move |credential| Loan { credential: credential.clone(), uses: uses.clone() })
     }
@@ -107,7 +113,21 @@ impl Reader<'_> {
         };
         let patience = written.patience.as_deref().map(|text| self.span(&format!("{key}.patience"), text));
         let patience = patience.transpose()?.unwrap_or(PATIENCE);
-        let model = ModelConfig { name, upstream, base_path, protocols, credential, prices, first, patience, egress };
+        let (hosting, called) = (self.hosting(key, written)?, written.called.clone());
+        let model = ModelConfig {
+            name,
+            upstream,
+            base_path,
+            hosting,
+            called,
+            protocols,
+            credential,
+            prices,
+            first,
+            patience,
+            egress,
+        };
+        self.fits_its_hosting(key, &model, credentials)?;
         for loan in model.loans() {
             let uses = credentials.get(&loan.credential).map(|credential| &credential.uses);
             if !uses.is_some_and(|uses| uses.iter().any(|uses| uses.contains(&loan.uses))) {

@@ -174,6 +174,9 @@ fn configuration(repo: &Path, small: &Path, port: u16, stage: &turncoat::Stage) 
     }
     let model = ModelFile {
         upstream: format!("https://{}", turncoat::MODEL_HOST),
+        hosting: None,
+        api_version: None,
+        called: Default::default(),
         protocols: vec!["anthropic-messages".to_owned()],
         credential: None,
         price: vec![ModelPrice {

@@ -1,6 +1,7 @@
 //! What people see of models and money: which model an agent may have answer and on what terms, and what a run spent.
 
 use selvedge_domain::{AgentName, Time};
+use selvedge_gateway::model::hosting::Hosting;
 use serde_json::{Value, json};
 
 use crate::config::{AgentConfig, Budget, Config, ModelConfig, Price, since};
@@ -20,7 +21,7 @@ pub(super) fn model(config: &Config, agent: &AgentConfig, now: Time) -> Value {
         })
     });
     json!({
-        "name": model.name.as_str(), "upstream": place(model), "first": model.first,
+        "name": model.name.as_str(), "upstream": place(model), "hosting": model.hosting.as_str(), "called": model.called, "first": model.first,
         "protocols": model.protocols.iter().map(|protocol| protocol.as_str()).collect::<Vec<_>>(),
         "credential": model.credential.as_ref().map(|credential| credential.as_str()),
         "prices": prices.collect::<Vec<_>>(),
@@ -38,8 +39,12 @@ pub(super) fn words(config: &Config, agent: &AgentConfig, now: Time) -> Vec<Stri
             Some(credential) => format!("with credential `{credential}`"),
             None => "with no credential".to_owned(),
         };
+        let hosting = match &model.hosting {
+            Hosting::Vendor => String::new(),
+            hosting => format!(", run by `{}`", hosting.as_str()),
+        };
         words.push(format!(
-            "model `{}` at {}, {with}, spoken to as {}",
+            "model `{}` at {}{hosting}, {with}, spoken to as {}",
             model.name,
             place(model),
             protocols.join(", ")

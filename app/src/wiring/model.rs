@@ -88,11 +88,14 @@ impl ModelDesk {
     /// What its door has to know.
     pub(super) fn host(&self) -> Result<ModelHost, ActError> {
         let host = HostPattern::parse(HOST).ok_or_else(|| permanent("the name of the model's host is none"))?;
-        let ModelConfig { upstream, base_path, protocols, prices, patience, egress, .. } = self.model.clone();
+        let ModelConfig { upstream, base_path, hosting, called, protocols, prices, patience, egress, .. } =
+            self.model.clone();
         Ok(ModelHost {
             endpoint: Endpoint { host, port: PORT },
             upstream,
             base_path,
+            hosting,
+            called,
             protocols,
             names: prices.into_keys().collect(),
             egress,
