@@ -10,7 +10,7 @@ use selvedge_authority::TO_START;
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
     AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, ModelName, Owner,
-    PathPattern, PipelineName, Reach, RepoName, Sensitivity, ServerName, Tenure, Trust,
+    PathPattern, PipelineName, Reach, RepoName, Sensitivity, ServerName, Tenure, Time, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
 use selvedge_gateway::GraphqlService;
@@ -29,9 +29,11 @@ mod file;
 mod forge_tokens;
 mod graphql;
 mod hold;
+mod hosting;
 mod mcp;
 mod models;
 mod pipelines;
+mod prices;
 mod propose;
 mod rights;
 mod send;
@@ -48,8 +50,9 @@ pub(crate) use file::{
     Addresses as AddressesFile, Agent as AgentFile, File, Limits, Model as ModelFile, ModelPrice, schema,
 };
 pub(crate) use mcp::{ServerAt, ServerConfig, ToolConfig};
-pub(crate) use models::{ModelConfig, Price};
+pub(crate) use models::ModelConfig;
 pub(crate) use pipelines::PipelineConfig;
+pub(crate) use prices::{ALWAYS, Price, since};
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};
 pub(crate) use send::SendLimits;
@@ -212,14 +215,16 @@ pub(crate) struct Scheduled {
 
 impl Config {
     /// Reads the file at `path`.
-    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn load(path: &Path, now: Time) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
         let read = |cause| ConfigError::Read { path: shown.clone(), cause };
         if std::fs::metadata(path).map_err(read)?.len() > CONFIG_BYTES_MAX {
             return Err(ConfigError::Large { path: shown });
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
-        Self::parse(&shown, &text)
+        let config = Self::parse(&shown, &text)?;
+        config.priced_by(&shown, now)?;
+        Ok(config)
     }
 
     /// Parses the text of a configuration; `path` is for messages.

@@ -165,7 +165,7 @@ impl Works {
     /// Opens everything below `state`. The caller holds the lock.
     pub(crate) fn open(state: State, purpose: Purpose) -> Result<Self, CliError> {
         let seen = rules::Seen::of(&state);
-        let (config, not_in_force) = match (Config::load(&state.config()), purpose) {
+        let (config, not_in_force) = match (Config::load(&state.config(), now()), purpose) {
             (Ok(config), _) => (config, None),
             // Whoever stops something needs no configuration, and whatever they stop needs none to end (invariant 2).
             (Err(error), Purpose::Stop) => {
@@ -446,8 +446,7 @@ impl Works {
 
 impl Clock for Works {
     fn now(&self) -> Time {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        now()
     }
 }
 
@@ -492,7 +491,8 @@ impl Lending {
     }
 }
 
-fn now() -> Time {
+/// By the clock of this machine.
+pub(crate) fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -568,12 +568,12 @@ pub(crate) fn import(forge: &LocalForge, source: &Path, name: &selvedge_domain::
 
 /// Why the configuration on disk is in force nowhere; none when it loads.
 pub(crate) fn not_in_force(state: &State) -> Option<String> {
-    Config::load(&state.config()).err().map(|error| NotInForce::new(state, &error).because)
+    Config::load(&state.config(), now()).err().map(|error| NotInForce::new(state, &error).because)
 }
 
 /// What this machine can fence.
 pub(crate) fn probe(state: &State) -> Result<selvedge_sandbox::Report, CliError> {
-    let chosen = Config::load(&state.config()).ok().and_then(|config| config.level);
+    let chosen = Config::load(&state.config(), now()).ok().and_then(|config| config.level);
     Ok(driver(state, chosen.as_deref())?.probe())
 }
 

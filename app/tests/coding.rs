@@ -68,6 +68,22 @@ fn claude_code_completes_a_task_through_the_model_door_a5_e3() {
     );
 }
 
+#[test]
+fn claude_code_completes_a_task_with_a_model_at_bedrock_a5_e3() {
+    let employed = CLAUDE_CODE.employed();
+    let there = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0";
+    employed.with("", &format!("hosting = \"bedrock\"\ncalled = {{ \"claude-sonnet-4-5\" = \"{there}\" }}"));
+    // A key of Bedrock's goes where keys go by default.
+    let text = std::fs::read_to_string(employed.scene.config()).unwrap();
+    std::fs::write(employed.scene.config(), text.replace("header = \"x-api-key\"\nscheme = \"plain\"", "")).unwrap();
+    let account = employed.completes();
+    let seen = employed.server.seen();
+    let invoked = format!("/model/{}/invoke", there.replace(':', "%3A"));
+    assert!(seen.iter().all(|seen| seen.path.starts_with(&invoked) && seen.model == there), "{account}");
+    assert!(seen.iter().any(|seen| seen.path.ends_with("-with-response-stream")), "{account}");
+    assert_eq!(account.decided("model.call")[0]["facts"]["asked"], "claude-sonnet-4-5", "{account}");
+}
+
 /// The same for a keeper that is not root.
 fn completes_for_an_ordinary_user(kind: &Kind) {
     let mut employed = kind.employed();

@@ -217,3 +217,164 @@ fn who_asks_for_no_tokens_at_all_asks_for_nothing_free_e3() {
         assert!(server.seen().is_empty(), "{protocol}");
     }
 }
+
+/// Who runs a model, as an operator writes it, and where it is asked then: in one piece, and as a stream.
+struct Host {
+    protocol: &'static str,
+    /// What stands behind the host's name.
+    path: &'static str,
+    hosting: &'static str,
+    /// Where its key is good.
+    beneath: &'static str,
+    carried: &'static str,
+    asked: [&'static str; 2],
+}
+
+const API_KEY: &str = "header = \"api-key\"\nscheme = \"plain\"";
+
+const HOSTS: [Host; 5] = [
+    Host {
+        protocol: "anthropic-messages",
+        path: "",
+        hosting: "hosting = \"bedrock\"\ncalled = { \"scripted-1\" = \"eu.anthropic.scripted-v1:0\" }",
+        beneath: "/model",
+        carried: "",
+        asked: [
+            "/model/eu.anthropic.scripted-v1%3A0/invoke",
+            "/model/eu.anthropic.scripted-v1%3A0/invoke-with-response-stream",
+        ],
+    },
+    Host {
+        protocol: "anthropic-messages",
+        path: "/v1/projects/p/locations/eu",
+        hosting: "hosting = \"vertex\"\ncalled = { \"scripted-1\" = \"scripted@20250929\" }",
+        beneath: "/v1/projects/p/locations/eu/publishers",
+        carried: "",
+        asked: [
+            "/v1/projects/p/locations/eu/publishers/anthropic/models/scripted@20250929:rawPredict",
+            "/v1/projects/p/locations/eu/publishers/anthropic/models/scripted@20250929:streamRawPredict",
+        ],
+    },
+    Host {
+        protocol: "gemini",
+        path: "/v1/projects/p/locations/eu",
+        hosting: "hosting = \"vertex\"",
+        beneath: "/v1/projects/p/locations/eu/publishers",
+        carried: "",
+        asked: [
+            "/v1/projects/p/locations/eu/publishers/google/models/scripted-1:generateContent",
+            "/v1/projects/p/locations/eu/publishers/google/models/scripted-1:streamGenerateContent",
+        ],
+    },
+    Host {
+        protocol: "openai-chat",
+        path: "/openai",
+        hosting: "hosting = \"azure\"\napi_version = \"2024-10-21\"\ncalled = { \"scripted-1\" = \"mine\" }",
+        beneath: "/openai/deployments",
+        carried: API_KEY,
+        asked: ["/openai/deployments/mine/chat/completions"; 2],
+    },
+    // Azure's later API is the vendor's own; a deployment is what its body calls the model.
+    Host {
+        protocol: "openai-responses",
+        path: "/openai",
+        hosting: "called = { \"scripted-1\" = \"mine\" }",
+        beneath: "/openai",
+        carried: API_KEY,
+        asked: ["/openai/v1/responses"; 2],
+    },
+];
+
+impl Host {
+    /// A factory whose model it runs.
+    fn scene(&self, server: &Server) -> Scene {
+        let scene = Asker::of(server).speaks(self.protocol).scene();
+        let (_, carried) = PROTOCOLS.iter().find(|(protocol, _)| *protocol == self.protocol).unwrap();
+        let Self { path, hosting, beneath, carried: carried_there, .. } = self;
+        let mut text = std::fs::read_to_string(scene.config()).unwrap();
+        for (from, to) in [
+            (format!("upstream = \"https://{HOST}\""), format!("upstream = \"https://{HOST}{path}\"\n{hosting}")),
+            (
+                format!("uses = [\"POST https://{HOST}/\"]\n{carried}\n"),
+                format!("uses = [\"POST https://{HOST}{beneath}\"]\n{carried_there}\n"),
+            ),
+        ] {
+            assert!(text.contains(&from), "{text}");
+            text = text.replace(&from, &to);
+        }
+        std::fs::write(scene.config(), text).unwrap();
+        scene
+    }
+}
+
+#[test]
+fn a_model_that_another_host_runs_is_governed_as_its_vendor_s_e3_a57() {
+    for host in HOSTS {
+        let server = Server::start(three_calls()).unwrap();
+        let scene = host.scene(&server);
+        let [whole, streamed] = host.asked;
+        scene.commit("client.py", CLIENT);
+        forbid_bash(&scene);
+        let run_by = ["bedrock", "vertex", "azure"].into_iter().find(|word| host.hosting.contains(word));
+        let can = scene.run(&["can", "asker"]).ok().out;
+        assert!(
+            run_by.is_none_or(|word| can.contains(&format!(", run by `{word}`, with credential `vendor`"))),
+            "{can}"
+        );
+        let (run, out) = work(&scene, &format!("python3 client.py {}", host.protocol));
+        let seen = server.seen();
+        assert!(out.contains("I was told."), "{whole}: {out} {seen:?}");
+        assert!(!out.contains("/etc/shadow") && !out.contains(KEY), "{whole}: {out}");
+        assert!(seen.iter().all(|seen| seen.path == whole && seen.status == 200), "{seen:?}");
+        assert!(seen[1].results[1].contains("write the file instead"), "{whole}: {:?}", seen[1].results);
+        assert_eq!(scene.verdicts(&run, "tool.call"), ["allow", "deny", "allow"], "{whole}");
+        assert_eq!(scene.metered(&run), (billed(&server), (0, 0)), "{whole}");
+        // On record under the name that was granted and priced.
+        assert_eq!(scene.decided(&run, "model.call")[0]["facts"]["asked"], "scripted-1", "{whole}");
+        let (path, body) = first(host.protocol, true);
+        let (run, out) = work(&scene, &ask((path, &body)));
+        assert!(out.contains("\nstatus 200\n") && out.contains("data: "), "{streamed}: {out}");
+        assert!(out.contains("Read") && out.contains("selvedge_denied_"), "{streamed}: {out}");
+        assert!(!out.contains("shadow") && !out.contains(KEY), "{streamed}: {out}");
+        assert_eq!(server.seen().last().unwrap().path, streamed);
+        assert_eq!(scene.metered(&run), ((2_300, 100), (0, 0)), "{streamed}");
+    }
+}
+
+#[test]
+fn a_call_is_priced_by_what_holds_on_its_day_and_the_record_says_since_when_e3() {
+    let server = Server::start(three_calls()).unwrap();
+    let scene = Asker::of(&server).scene();
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    let priced = |table: &str| {
+        let kept: Vec<&str> = config.lines().filter(|line| !line.starts_with("price = ")).collect();
+        let table = format!("[model.main]\nprice = [{table}]");
+        std::fs::write(scene.config(), kept.join("\n").replace("[model.main]", &table)).unwrap();
+    };
+    let [before, later] = [
+        "{ of = \"scripted-1\", since = \"2020-02-01\", input = 2.0, cached = 1.0, output = 10.0 }",
+        "{ of = \"scripted-1\", since = \"2999-01-01\", input = 9.0, output = 9.0 }",
+    ];
+    priced(&format!("{later}, {before}, {{ of = \"scripted-1\", input = 7.0, output = 7.0 }}"));
+    let can = scene.run(&["can", "asker"]).ok().out;
+    assert!(can.contains("`scripted-1`: since 2020-02-01 a million tokens cost 2 read"), "{can}");
+    assert!(can.contains("another price holds from 2999-01-01 on"), "{can}");
+    let prices = scene.json(&["can", "asker"])["model"]["prices"].clone();
+    let in_force: Vec<_> = prices.as_array().unwrap().iter().map(|price| price["is_in_force"] == true).collect();
+    assert_eq!(in_force, [false, true, false], "{prices}");
+    assert!(scene.run(&["agents"]).ok().out.contains("since 2020-02-01"));
+    let (path, body) = first("anthropic-messages", false);
+    let (run, _) = work(&scene, &ask((path, &body)));
+    let decided = scene.lines(&run, "model.call on");
+    let words = format!("model.call on {HOST}:443 at the price since 2020-02-01: allowed");
+    assert!(decided[0].contains(&words), "{decided:?}");
+    assert_eq!(scene.decided(&run, "model.call")[0]["facts"]["price_since"], "2020-02-01");
+    // 2,000 read at 2, 300 from the cache at 1, 100 written at 10.
+    let spent = scene.json(&["show", &run])["spent"].clone();
+    assert_eq!(spent["cost"], 2_000 * 2 + 300 + 100 * 10, "{spent}");
+    // A model that has no price yet is refused, by its name and its day.
+    priced(later);
+    let refused = scene.run(&["run", "--agent", "asker", "--wait", "true"]);
+    let words = "`scripted-1` has no price before 2999-01-01: write what it costs until then";
+    assert!(refused.status != 0 && refused.err.contains(words), "{}", refused.err);
+}

@@ -55,6 +55,6 @@ pub use pipeline::Part;
 pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};
 pub use task::{Handed, Intent, Lineage, Task, Trigger, TriggerSource};
 pub use tenure::{Tenure, TenureChange, Vouchee};
-pub use time::{Duration, Time};
+pub use time::{Date, Duration, Time};
 pub use tool::{ToolName, ToolScope};
 pub use trust::{Autonomy, Risk, Sensitivity, Trust};

@@ -1,4 +1,4 @@
-//! Moments and spans as whole milliseconds. Nothing here reads a clock; the factory's clock is a trait.
+//! Moments and spans as whole milliseconds, and days. Nothing here reads a clock; the factory's clock is a trait.
 
 use std::fmt;
 
@@ -9,6 +9,36 @@ pub struct Time(u64);
 /// A span in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(u64);
+
+/// A day in UTC, counted from 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date(u64);
+
+/// Milliseconds of a day. UTC as computers have it, without leap seconds.
+const DAY: u64 = 86_400_000;
+
+impl Date {
+    /// Reads `2026-11-01`: a day that there is, from 1970 on, and in no other form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-').map(|part| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok()));
+        let (year, month, day): (u64, u64, u64) = (parts.next()???, parts.next()???, parts.next()???);
+        // Years end with February, so that a leap day is their last.
+        let (shifted_year, shifted_month) =
+            if month > 2 { (year, month.checked_sub(3)?) } else { (year.checked_sub(1)?, month.checked_add(9)?) };
+        let (era, year_of_era) = (shifted_year / 400, shifted_year % 400);
+        let of_year = shifted_month.checked_mul(153)?.checked_add(2)? / 5;
+        let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100;
+        let days = era.checked_mul(146_097)?.checked_add(of_era)?.checked_add(of_year)?.checked_add(day)?;
+        // A day that there is not is another one in the calendar, and is written otherwise.
+        let date = Self(days.checked_sub(719_469)?);
+        (date.to_string() == text).then_some(date)
+    }
+
+    /// When it begins.
+    pub const fn begins(self) -> Time {
+        Time(self.0.saturating_mul(DAY))
+    }
+}
 
 impl Time {
     /// From milliseconds since the epoch.
@@ -53,11 +83,10 @@ impl Duration {
     }
 }
 
-impl fmt::Display for Time {
-    /// RFC 3339 in UTC, to the millisecond. Civil date from days after Howard Hinnant's `civil_from_days`.
+impl fmt::Display for Date {
+    /// `2026-11-01`. Civil date from days after Howard Hinnant's `civil_from_days`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, of_day) = (self.0 / 86_400_000, self.0 % 86_400_000);
-        let shifted = days + 719_468;
+        let shifted = self.0.saturating_add(719_468);
         let (era, of_era) = (shifted / 146_097, shifted % 146_097);
         let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
         let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -65,9 +94,17 @@ impl fmt::Display for Time {
         let day = of_year - (153 * shifted_month + 2) / 5 + 1;
         let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
         let year = year_of_era + era * 400 + u64::from(month <= 2);
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+impl fmt::Display for Time {
+    /// RFC 3339 in UTC, to the millisecond.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (date, of_day) = (Date(self.0 / DAY), self.0 % DAY);
         let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
         let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        write!(f, "{date}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
 }
 
@@ -83,6 +120,41 @@ mod tests {
             (1_795_132_799_999, "2026-11-19T23:59:59.999Z"),
         ] {
             assert_eq!(Time::from_millis(millis).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_day_is_read_in_one_form_and_only_where_there_is_one() {
+        for text in ["1970-01-01", "2000-02-29", "2024-02-29", "2026-11-01", "2026-12-31", "2100-03-01", "9999-12-31"] {
+            assert_eq!(Date::parse(text).unwrap().to_string(), text);
+        }
+        for date in (0..200_000).map(Date) {
+            assert_eq!(Date::parse(&date.to_string()), Some(date));
+        }
+        assert_eq!(Date::parse("2026-11-20").unwrap().begins(), Time::from_millis(1_795_132_800_000));
+        for text in [
+            "",
+            "2026",
+            "2026-11",
+            "2026-11-1",
+            "26-11-01",
+            "2026-11-31",
+            "2026-02-29",
+            "2100-02-29",
+            "2026-00-10",
+            "2026-13-01",
+            "2026-11-00",
+            "1969-12-31",
+            "0000-01-01",
+            "2026-11-01Z",
+            "2026-11-01-01",
+            "+2026-11-01",
+            "2026/11/01",
+            " 2026-11-01",
+            "18446744073709551615-01-01",
+            "2026-11-18446744073709551615",
+        ] {
+            assert_eq!(Date::parse(text), None, "{text}");
         }
     }
 

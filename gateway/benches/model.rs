@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach};
 use selvedge_gateway::danger::{Transport, Upstream as Danger};
 use selvedge_gateway::model::Protocol;
+use selvedge_gateway::model::hosting::Hosting;
 use selvedge_gateway::model::wanted::{ModelHost, Tool};
 use selvedge_gateway::{
     Ask, Done, Door, FieldName, Given, Judge, ListenerKind, Loan, Placeholder, Refused, RunAs, Scheme, SecretText,
@@ -148,6 +149,8 @@ fn open(at: SocketAddr) -> (Arc<Door>, SocketAddr) {
         endpoint: endpoint("model.selvedge.internal", 80),
         upstream,
         base_path: String::new(),
+        hosting: Hosting::Vendor,
+        called: [].into(),
         protocols: [Protocol::parse("anthropic-messages").unwrap()].into(),
         names: ["scripted-1".to_owned()].into(),
         egress: [].into(),

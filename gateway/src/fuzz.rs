@@ -20,6 +20,7 @@ pub type Promise = fn(&[u8]) -> bool;
 pub const TARGETS: &[(&str, Promise)] = &[
     ("authority", http::authority),
     ("aws_chunked", http::aws_chunked),
+    ("aws_frames", model::aws_frames),
     ("body", http::body),
     ("chat_answer", model_openai::chat_answer),
     ("chat_request", model_openai::chat_request),

@@ -2,8 +2,8 @@
 //! like. A request is rebuilt from what the door knows of its protocol, an answer is read event by event, and every tool call in
 //! it is judged before the agent sees it (`docs/decisions/0014-model-door.md`).
 //!
-//! `messages`, `responses`, `chat` and `gemini` read and write bytes without I/O, each behind [`answer::Answer`]; [`sse`] reads event
-//! streams, [`json`] what is in them, and [`shape`] makes requests anew. Never knows why something is allowed, what a token costs, or which agent speaks.
+//! `messages`, `responses`, `chat` and `gemini` read and write bytes without I/O, each behind [`answer::Answer`]; [`sse`] and [`frames`]
+//! read event streams, [`json`] what is in them, [`shape`] makes requests anew, and [`hosting`] frames them for whoever runs the model. Never knows why something is allowed, what a token costs, or which agent speaks.
 
 pub mod answer;
 pub mod betas;
@@ -13,7 +13,9 @@ pub mod denials;
 pub mod dialect;
 pub mod door;
 pub mod facts;
+pub mod frames;
 pub mod gemini;
+pub mod hosting;
 pub mod json;
 pub mod messages;
 mod openai;

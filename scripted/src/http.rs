@@ -13,7 +13,7 @@ const FIELDS_MAX: usize = 128;
 const BODY_BYTES_MAX: u64 = 64 << 20;
 
 /// A request, read whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
     /// Without the query.
@@ -133,8 +133,8 @@ pub(crate) fn head(status: u16, kind: &str, length: Option<usize>, fields: &[(&s
 }
 
 /// A chunk of a body.
-pub(crate) fn chunk(bytes: &str) -> String {
-    format!("{:x}\r\n{bytes}\r\n", bytes.len())
+pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
 /// What ends a body in chunks.

@@ -2,7 +2,7 @@
 //! had here. And an agent that does whatever such a model says.
 //!
 //! Owns the script of one conversation, and four protocols as their vendors publish them: Anthropic Messages, OpenAI Responses, Chat
-//! Completions, Gemini. Refuses what a vendor refuses, in the vendor's words where those are known, and counts what it would bill. Knows
+//! Completions, Gemini; and how Amazon Bedrock, Google Vertex AI and Azure OpenAI put them, by the paths they are asked under. Refuses what a vendor refuses, in the vendor's words where those are known, and counts what it would bill. Knows
 //! nothing of the house. Written from the published descriptions; not run against the real services.
 //!
 //! ```
@@ -18,7 +18,10 @@
 //! ```
 
 mod answer;
+mod aws;
 mod fetch;
+mod frames;
+mod host;
 mod http;
 mod obey;
 mod protocol;

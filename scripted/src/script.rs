@@ -134,6 +134,11 @@ pub enum Fault {
         /// How many events are sent before.
         after_events: usize,
     },
+    /// Whoever answers breaks off in the middle of a stream, and says so as it does: an event, or a frame, with its error.
+    Breaks {
+        /// How many events are sent before.
+        after_events: usize,
+    },
     /// The whole answer is no JSON, and no stream of events either, under status 200.
     NoJson,
     /// A pause before every event.

@@ -16,7 +16,7 @@ pub struct Seen {
     pub path: String,
     /// Its header fields, names in lower case, in order.
     pub headers: Vec<(String, String)>,
-    /// Where the key was: `x-api-key`, `authorization`, `x-goog-api-key`, or `key` for Google's in the query.
+    /// Where the key was: `x-api-key`, `api-key`, `authorization`, `x-goog-api-key`, or `key` for Google's in the query.
     pub key_in: Option<&'static str>,
     /// The model it names; empty where it was refused before that was read.
     pub model: String,

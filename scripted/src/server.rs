@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::answer::{Event, Reply, billed};
+use crate::host::{Host, Place};
 use crate::http::{self, Request};
-use crate::protocol::{Ask, Protocol, Refusal, Told, What};
+use crate::protocol::{Protocol, Refusal, Told, What};
 use crate::{Failing, Fault, Script, Seen, Times, Totals, Turn, Usage, WithoutTools};
 
 /// A model server that runs until it is dropped.
@@ -154,8 +155,8 @@ struct Answer {
 enum Body {
     /// In one piece, and what it is billed.
     Whole(String, Usage),
-    /// In events, each with what is billed once it is sent.
-    Events(Vec<(Event, Usage)>),
+    /// In events, each with what is billed once it is sent, as they stand at a place.
+    Events(Place, Vec<(Event, Usage)>),
 }
 
 /// What becomes of the connection.
@@ -181,40 +182,41 @@ impl Shared {
             refused: None,
             body: body.as_ref().ok().cloned().unwrap_or_default(),
         };
-        let Some((protocol, what)) = Protocol::of(&request.path) else {
+        let Some(place) = Place::of(&request.path) else {
             let refusal = Refusal::of(format!("Invalid URL ({} {})", request.method, request.path)).with(404);
-            return self.refuse(Protocol::Chat, seen, &refusal);
+            let nobody = Place { host: Host::Vendor, protocol: Protocol::Chat, what: What::Turn };
+            return self.refuse(&nobody, seen, &refusal);
         };
-        seen.protocol = Some(protocol);
-        let told = protocol.key(request, &self.script.key).and_then(|place| {
-            seen.key_in = place;
+        seen.protocol = Some(place.protocol);
+        let told = place.key(request, &self.script.key).and_then(|at| {
+            seen.key_in = at;
             if request.method != "POST" {
                 return Err(Refusal::of("Method Not Allowed").with(405));
             }
             let body = body.as_ref().map_err(|_| Refusal::of("The request body is not valid JSON."))?;
-            protocol.read(Ask { what, request, body })
+            place.read(request, body)
         });
         let told = match told {
             Ok(told) => told,
-            Err(refusal) => return self.refuse(protocol, seen, &refusal),
+            Err(refusal) => return self.refuse(&place, seen, &refusal),
         };
         seen.model.clone_from(&told.model);
         seen.tools = told.tools.iter().map(|tool| tool.name.clone()).collect();
         seen.results.clone_from(&told.results);
-        match what {
-            What::Count => self.count(protocol, seen, &told),
-            What::Turn => self.say(protocol, seen, &told),
+        match place.what {
+            What::Count => self.count(place.protocol, seen, &told),
+            What::Turn => self.say(place, seen, &told),
         }
     }
 
-    fn refuse(&self, protocol: Protocol, mut seen: Seen, refusal: &Refusal) -> Answer {
+    fn refuse(&self, place: &Place, mut seen: Seen, refusal: &Refusal) -> Answer {
         seen.status = refusal.status;
         seen.refused = Some(refusal.message.clone());
         self.note(seen);
         Answer {
             status: refusal.status,
             fields: Vec::new(),
-            body: Body::Whole(protocol.error(refusal).to_string(), Usage::default()),
+            body: Body::Whole(place.error(refusal).to_string(), Usage::default()),
             fault: None,
         }
     }
@@ -231,14 +233,14 @@ impl Shared {
         }
     }
 
-    fn say(&self, protocol: Protocol, mut seen: Seen, told: &Told) -> Answer {
-        let (place, turn) = self.turn(told);
-        seen.turn = place.filter(|place| *place < self.script.turns.len());
+    fn say(&self, place: Place, mut seen: Seen, told: &Told) -> Answer {
+        let (at_turn, turn) = self.turn(told);
+        seen.turn = at_turn.filter(|turn| *turn < self.script.turns.len());
         let (number, fault) = {
             let mut state = self.state();
             state.answers = state.answers.saturating_add(1);
-            let tries = place.map_or(0, |place| {
-                let tries = state.tries.entry(place).or_default();
+            let tries = at_turn.map_or(0, |turn| {
+                let tries = state.tries.entry(turn).or_default();
                 *tries = tries.saturating_add(1);
                 *tries
             });
@@ -247,12 +249,12 @@ impl Shared {
         if let Some(Fault::Status { status, retry_after_seconds }) = fault {
             let refusal = Refusal::of(format!("the script answers with {status}")).with(status);
             let fields = retry_after_seconds.map(|seconds| ("Retry-After", seconds.to_string()));
-            let refused = self.refuse(protocol, seen, &refusal);
+            let refused = self.refuse(&place, seen, &refusal);
             return Answer { fields: fields.into_iter().collect(), ..refused };
         }
         {
             let mut state = self.state();
-            match place {
+            match at_turn {
                 None => state.totals.side_calls = state.totals.side_calls.saturating_add(1),
                 Some(_) if seen.turn.is_none() => {
                     state.totals.beyond_the_script = state.totals.beyond_the_script.saturating_add(1);
@@ -264,14 +266,18 @@ impl Shared {
         self.note(seen);
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map(|passed| passed.as_secs()).unwrap_or_default();
         let reply = Reply { told, turn: &turn, body: &body, number, at };
-        let body = if told.streams {
-            let events = protocol.events(&reply);
-            let bills = billed(&events, turn.usage);
-            Body::Events(events.into_iter().zip(bills).collect())
-        } else {
-            Body::Whole(protocol.whole(&reply).to_string(), turn.usage)
+        let id = match (&place.host, place.protocol) {
+            (Host::Bedrock { .. }, _) => "x-amzn-requestid",
+            (_, Protocol::Anthropic) => "request-id",
+            _ => "x-request-id",
         };
-        let id = if protocol == Protocol::Anthropic { "request-id" } else { "x-request-id" };
+        let body = if told.streams {
+            let events = place.events(&reply);
+            let bills = billed(&events, turn.usage);
+            Body::Events(place, events.into_iter().zip(bills).collect())
+        } else {
+            Body::Whole(place.whole(&reply).to_string(), turn.usage)
+        };
         Answer { status: 200, fields: vec![(id, format!("req_{number:016}"))], body, fault }
     }
 
@@ -323,7 +329,7 @@ impl Answer {
         if self.fault == Some(Fault::NoJson) {
             let all = match &self.body {
                 Body::Whole(_, bill) => Some(*bill),
-                Body::Events(events) => events.last().map(|(_, bill)| *bill),
+                Body::Events(_, events) => events.last().map(|(_, bill)| *bill),
             };
             shared.bill(Usage::default(), all.unwrap_or_default());
             let page = "<html><body>upstream is having a moment</body></html>";
@@ -333,7 +339,7 @@ impl Answer {
         }
         match self.body {
             Body::Whole(body, bill) => whole(stream, shared, (self.status, &self.fields), self.fault, (&body, bill)),
-            Body::Events(events) => streamed(stream, shared, &self.fields, self.fault, events),
+            Body::Events(place, events) => streamed(stream, shared, &self.fields, self.fault, (&place, events)),
         }
     }
 }
@@ -373,9 +379,9 @@ fn streamed(
     shared: &Shared,
     fields: &[(&str, String)],
     fault: Option<Fault>,
-    events: Vec<(Event, Usage)>,
+    (at, events): (&Place, Vec<(Event, Usage)>),
 ) -> io::Result<After> {
-    stream.write_all(http::head(200, "text/event-stream; charset=utf-8", None, fields).as_bytes())?;
+    stream.write_all(http::head(200, at.stream_type(), None, fields).as_bytes())?;
     let mut before = Usage::default();
     // What is read is billed however little is sent.
     if let Some((_, first)) = events.first() {
@@ -392,14 +398,20 @@ fn streamed(
             }
             Some(Fault::Garbage { after_events }) if place == after_events => {
                 let garbage = Event { data: GARBAGE.to_owned(), ..event.clone() };
-                stream.write_all(http::chunk(&garbage.line()).as_bytes())?;
+                stream.write_all(&http::chunk(&at.line(&garbage)))?;
+            }
+            Some(Fault::Breaks { after_events }) if place == after_events => {
+                let refusal = Refusal::of("Too many tokens, please wait before trying again.").with(429);
+                stream.write_all(&http::chunk(&at.breaks_off(&refusal)))?;
+                stream.write_all(http::LAST_CHUNK.as_bytes())?;
+                return Ok(After::Keep);
             }
             Some(Fault::Slow { pause_ms }) if !stays(stream, Some(pause_ms))? => return Ok(After::Close),
             _ => {}
         }
         shared.bill(before, bill);
         before = bill;
-        stream.write_all(http::chunk(&event.line()).as_bytes())?;
+        stream.write_all(&http::chunk(&at.line(&event)))?;
     }
     stream.write_all(http::LAST_CHUNK.as_bytes())?;
     Ok(After::Keep)

@@ -37,7 +37,7 @@ impl Init {
         let state = State::locate(common.state.as_deref())?;
         let place = Place::find(&self.path, self.name.as_deref())?;
         let owner = self.owner.clone().unwrap_or_else(|| place.email());
-        let existing = state.config().exists().then(|| Config::load(&state.config())).transpose()?;
+        let existing = state.config().exists().then(|| Config::load(&state.config(), wiring::now())).transpose()?;
         let proposal = propose(place.name.as_str(), &place.root, &place.branch, &owner, &discover());
         match existing {
             Some(existing) => self.add(&state, &place, &existing, proposal, output),

@@ -49,7 +49,7 @@ impl Advisories {
         let Self::Update = self;
         let state = State::locate(common.state.as_deref())?;
         state.require()?;
-        let config = Config::load(&state.config())?;
+        let config = Config::load(&state.config(), wiring::now())?;
         let (Some(path), Some(remote)) = (config.advisories, config.advisories_remote) else {
             return Err(CliError::new(Kind::Advisories, "no remote to update from")
                 .hint(format!("set `advisories.path` and `advisories.remote` in `{}`", state.config().display())));

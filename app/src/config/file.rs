@@ -268,14 +268,28 @@ pub(crate) struct When {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Model {
-    /// Where it is, up to its protocol's own paths: `https://<host>`.
+    /// Where it is, up to its protocol's own paths: `https://<host>`. Of Vertex up to its location,
+    /// `https://<location>-aiplatform.googleapis.com/v1/projects/<project>/locations/<location>`; of Azure's deployments
+    /// `https://<resource>.openai.azure.com/openai`.
     pub(crate) upstream: String,
+    /// Who runs it: `vendor`, which is whoever speaks as its vendor does; `bedrock`, `vertex`, or `azure` for its deployments. Without it,
+    /// `vendor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hosting: Option<String>,
+    /// The version of Azure's API: `2024-10-21`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api_version: Option<String>,
+    /// What they are called where they are run, of those that have another name there: a deployment, an inference profile, a model with
+    /// its version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) called: BTreeMap<String, String>,
     /// How it is spoken to: `anthropic-messages`, `openai-responses`, `openai-chat`, `gemini`.
     pub(crate) protocols: Vec<String>,
     /// The credential its requests carry; `POST https://<host>/` is among its `uses`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) credential: Option<String>,
-    /// What the vendor calls the models that may be asked, and what each costs; agents are told to use the first.
+    /// What agents call the models that may be asked, and what each costs; agents are told to use the first. Several prices of one model
+    /// hold one after the other, each from its `since` on.
     pub(crate) price: Vec<ModelPrice>,
     /// How long it may be silent, before its answer and within it; without it, `10m`. A model that reasons says nothing for minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -289,8 +303,11 @@ pub(crate) struct Model {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelPrice {
-    /// What the vendor calls it.
+    /// What agents call it.
     pub(crate) of: String,
+    /// The day from which this holds, in UTC: `2026-11-01`. Without it, from the beginning on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
     /// Tokens it reads.
     pub(crate) input: f64,
     /// Tokens it reads from the vendor's cache; without it, as `input`.

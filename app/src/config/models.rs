@@ -1,15 +1,14 @@
-//! `[model.NAME]`: a model that agents may have answer through their model door, and what it costs.
+//! `[model.NAME]`: a model that agents may have answer through their model door.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_domain::{CredentialName, Duration, Endpoint, Loan, Method, ModelName, Reach};
 use selvedge_gateway::http::path::CanonicalPath;
+use selvedge_gateway::model::hosting::Hosting;
 use selvedge_gateway::model::{Egress, Protocol};
 
+use super::prices::Prices;
 use super::{ConfigError, CredentialConfig, File, PLAIN_PATH, Reader, file, one_of, parse_endpoint};
-
-/// Highest price that is taken for one, per million tokens: a typing error is more likely than a dearer model.
-const PRICE_MAX: f64 = 10_000.0;
 
 /// Longest name a vendor may give a model.
 const MODEL_BYTES_MAX: usize = 128;
@@ -23,30 +22,25 @@ pub(crate) struct ModelConfig {
     pub(crate) name: ModelName,
     /// Where it is.
     pub(crate) upstream: Endpoint,
-    /// What stands before the protocol's own paths.
+    /// What stands before the protocol's own paths, or those of whoever runs it.
     pub(crate) base_path: String,
+    /// Who runs it.
+    pub(crate) hosting: Hosting,
+    /// What they are called there, of those that have another name.
+    pub(crate) called: BTreeMap<String, String>,
     pub(crate) protocols: BTreeSet<Protocol>,
     /// What the door puts into its requests.
     pub(crate) credential: Option<CredentialName>,
-    /// What the vendor calls those that may be asked, and what each costs. The first written is the one agents are told to use.
-    pub(crate) prices: BTreeMap<String, Price>,
+    /// What agents call those that may be asked, and what each costs. The first written is the one agents are told to use.
+    pub(crate) prices: BTreeMap<String, Prices>,
     pub(crate) first: String,
     /// How long it may be silent, before its answer and within it.
     pub(crate) patience: Duration,
     pub(crate) egress: BTreeSet<Egress>,
 }
 
-/// What a million tokens cost, in millionths of the unit that budgets are in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Price {
-    pub(crate) input: u64,
-    pub(crate) cached: u64,
-    pub(crate) cache_write: u64,
-    pub(crate) output: u64,
-}
-
 /// It goes into arguments of agents and files of settings.
-fn is_model_name(name: &str) -> bool {
+pub(super) fn is_model_name(name: &str) -> bool {
     let mark = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@".contains(&byte);
     (1..=MODEL_BYTES_MAX).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(mark)
 }
@@ -54,10 +48,11 @@ fn is_model_name(name: &str) -> bool {
 impl ModelConfig {
     /// What an agent's door is lent for it.
     pub(crate) fn loans(&self) -> impl Iterator<Item = Loan> {
+        let beneath = format!("{}{}", self.base_path, self.hosting.beneath());
         let uses = Reach {
             endpoint: self.upstream.clone(),
             methods: [Method::Post].into(),
-            path_prefix: if self.base_path.is_empty() { "/".to_owned() } else { self.base_path.clone() },
+            path_prefix: if beneath.is_empty() { "/".to_owned() } else { beneath },
         };
         self.credential.iter().map(move |credential| Loan { credential: credential.clone(), uses: uses.clone() })
     }
@@ -96,13 +91,7 @@ impl Reader<'_> {
             let known = || one_of(word, Egress::ALL.iter().map(|egress| egress.as_str()));
             egress.insert(Egress::parse(word).map_or_else(|| self.bad(format!("{key}.egress"), known()), Ok)?);
         }
-        let mut prices = BTreeMap::new();
-        for price in &written.price {
-            if !is_model_name(&price.of) {
-                return self.bad(format!("{key}.price"), format!("`{}` is not a name of a model", price.of));
-            }
-            prices.insert(price.of.clone(), self.price(&format!("{key}.price"), price)?);
-        }
+        let prices = self.prices(&format!("{key}.price"), &written.price)?;
         let Some(first) = written.price.first().map(|price| price.of.clone()) else {
             return self.bad(
                 format!("{key}.price"),
@@ -124,7 +113,21 @@ impl Reader<'_> {
         };
         let patience = written.patience.as_deref().map(|text| self.span(&format!("{key}.patience"), text));
         let patience = patience.transpose()?.unwrap_or(PATIENCE);
-        let model = ModelConfig { name, upstream, base_path, protocols, credential, prices, first, patience, egress };
+        let (hosting, called) = (self.hosting(key, written)?, written.called.clone());
+        let model = ModelConfig {
+            name,
+            upstream,
+            base_path,
+            hosting,
+            called,
+            protocols,
+            credential,
+            prices,
+            first,
+            patience,
+            egress,
+        };
+        self.fits_its_hosting(key, &model, credentials)?;
         for loan in model.loans() {
             let uses = credentials.get(&loan.credential).map(|credential| &credential.uses);
             if !uses.is_some_and(|uses| uses.iter().any(|uses| uses.contains(&loan.uses))) {
@@ -147,21 +150,5 @@ impl Reader<'_> {
         };
         let because = || format!("`{text}` is not `https://<host>` or `https://<host>/<path>`{PLAIN_PATH}");
         read().map_or_else(|| self.bad(key, because()), Ok)
-    }
-
-    fn price(&self, key: &str, written: &file::ModelPrice) -> Result<Price, ConfigError> {
-        let read = |of: &str, price: f64| {
-            let is_price = price.is_finite() && (0.0..=PRICE_MAX).contains(&price);
-            let because = format!("`{of}` of `{}` is not a price per million tokens", written.of);
-            // Within the bounds above, so nothing is cut.
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within bounds")]
-            if is_price { Ok((price * 1e6).round() as u64) } else { self.bad(key, because) }
-        };
-        Ok(Price {
-            input: read("input", written.input)?,
-            cached: read("cached", written.cached.unwrap_or(written.input))?,
-            cache_write: read("cache_write", written.cache_write.unwrap_or(written.input))?,
-            output: read("output", written.output)?,
-        })
     }
 }

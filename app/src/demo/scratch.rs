@@ -174,9 +174,19 @@ fn configuration(repo: &Path, small: &Path, port: u16, stage: &turncoat::Stage) 
     }
     let model = ModelFile {
         upstream: format!("https://{}", turncoat::MODEL_HOST),
+        hosting: None,
+        api_version: None,
+        called: Default::default(),
         protocols: vec!["anthropic-messages".to_owned()],
         credential: None,
-        price: vec![ModelPrice { of: "scripted".to_owned(), input: 1.0, cached: None, cache_write: None, output: 1.0 }],
+        price: vec![ModelPrice {
+            of: "scripted".to_owned(),
+            since: None,
+            input: 1.0,
+            cached: None,
+            cache_write: None,
+            output: 1.0,
+        }],
         egress: Vec::new(),
         patience: None,
     };

@@ -37,7 +37,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
                 "agent": name.as_str(), "owner": agent.owner.as_str(), "purpose": agent.purpose,
                 "escalate": agent.escalate, "trust": agent.trust.as_str(), "runtime": runtime, "by_acp": by_acp, "model": model,
                 "installed": installed, "budget": configured.budget.millionths, "unit": configured.budget.unit,
-                "terms": super::budget::words(&config, configured),
+                "terms": super::budget::words(&config, configured, keeper.works.now()),
                 "conduct": super::conduct::lines(keeper, configured),
             }),
         ));

@@ -306,7 +306,7 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     can_reach.extend(agent.loans.iter().map(|loan| {
         format!("with credential `{}`, which a door puts in and it never sees: {}", loan.credential, loan.uses)
     }));
-    can_reach.extend(super::budget::words(&config, found));
+    can_reach.extend(super::budget::words(&config, found, keeper.works.now()));
     can_reach.extend(super::ask_tools::words(&config, found));
     can_reach.extend(
         agent.may_ask.iter().map(|rule| format!("if it asks and that is allowed, until its attempt is over: {rule}")),
@@ -333,7 +333,7 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     Ok(json!({
         "agent": name.as_str(), "purpose": agent.purpose, "owner": agent.owner.as_str(), "escalate": agent.escalate,
         "trust": agent.trust.as_str(), "can_do": can_do, "can_reach": can_reach, "dies_at_the_end": dies,
-        "model": super::budget::model(&config, found), "budget": found.budget.millionths, "unit": found.budget.unit,
+        "model": super::budget::model(&config, found, keeper.works.now()), "budget": found.budget.millionths, "unit": found.budget.unit,
     }))
 }
 

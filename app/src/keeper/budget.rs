@@ -1,29 +1,36 @@
 //! What people see of models and money: which model an agent may have answer and on what terms, and what a run spent.
 
-use selvedge_domain::AgentName;
+use selvedge_domain::{AgentName, Time};
+use selvedge_gateway::model::hosting::Hosting;
 use serde_json::{Value, json};
 
-use crate::config::{AgentConfig, Budget, Config, ModelConfig, Price};
+use crate::config::{AgentConfig, Budget, Config, ModelConfig, Price, since};
 use crate::wiring::Bill;
 
 /// The model an agent may have answer, with all its terms; null without one. Prices are in millionths for a million tokens.
-pub(super) fn model(config: &Config, agent: &AgentConfig) -> Value {
+pub(super) fn model(config: &Config, agent: &AgentConfig, now: Time) -> Value {
     let Some(model) = granted(config, agent) else { return Value::Null };
-    let price = |(of, price): (&String, &Price)| {
-        let Price { input, cached, cache_write, output } = price;
-        json!({ "of": of, "input": input, "cached": cached, "cache_write": cache_write, "output": output })
-    };
+    let prices = model.prices.iter().flat_map(|(of, prices)| {
+        let in_force = prices.in_force(now);
+        prices.iter().map(move |(date, price)| {
+            let Price { input, cached, cache_write, output } = price;
+            json!({
+                "of": of, "since": since(date), "is_in_force": in_force == Some((date, price)),
+                "input": input, "cached": cached, "cache_write": cache_write, "output": output,
+            })
+        })
+    });
     json!({
-        "name": model.name.as_str(), "upstream": place(model), "first": model.first,
+        "name": model.name.as_str(), "upstream": place(model), "hosting": model.hosting.as_str(), "called": model.called, "first": model.first,
         "protocols": model.protocols.iter().map(|protocol| protocol.as_str()).collect::<Vec<_>>(),
         "credential": model.credential.as_ref().map(|credential| credential.as_str()),
-        "prices": model.prices.iter().map(price).collect::<Vec<_>>(),
+        "prices": prices.collect::<Vec<_>>(),
         "egress": model.egress.iter().map(|egress| egress.as_str()).collect::<Vec<_>>(),
     })
 }
 
 /// The same for people, a line each; and the budget.
-pub(super) fn words(config: &Config, agent: &AgentConfig) -> Vec<String> {
+pub(super) fn words(config: &Config, agent: &AgentConfig, now: Time) -> Vec<String> {
     let mut words = Vec::new();
     let amount = |millionths: u64| agent.budget.amount(millionths);
     if let Some(model) = granted(config, agent) {
@@ -32,20 +39,29 @@ pub(super) fn words(config: &Config, agent: &AgentConfig) -> Vec<String> {
             Some(credential) => format!("with credential `{credential}`"),
             None => "with no credential".to_owned(),
         };
+        let hosting = match &model.hosting {
+            Hosting::Vendor => String::new(),
+            hosting => format!(", run by `{}`", hosting.as_str()),
+        };
         words.push(format!(
-            "model `{}` at {}, {with}, spoken to as {}",
+            "model `{}` at {}{hosting}, {with}, spoken to as {}",
             model.name,
             place(model),
             protocols.join(", ")
         ));
-        words.extend(model.prices.iter().map(|(of, price)| {
-            let Price { input, cached, cache_write, output } = *price;
+        words.extend(model.prices.iter().map(|(of, prices)| {
+            let Some((date, Price { input, cached, cache_write, output })) = prices.in_force(now) else {
+                return format!("  `{of}`: no price holds yet, so it cannot be asked");
+            };
+            let next = prices.iter().find_map(|(date, _)| date.filter(|date| date.begins() > now));
             format!(
-                "  `{of}`: a million tokens cost {} read, {} from the cache, {} into it, {} written",
+                "  `{of}`: {}a million tokens cost {} read, {} from the cache, {} into it, {} written{}",
+                date.map(|date| format!("since {date} ")).unwrap_or_default(),
                 amount(input),
                 amount(cached),
                 amount(cache_write),
-                amount(output)
+                amount(output),
+                next.map(|date| format!("; another price holds from {date} on")).unwrap_or_default(),
             )
         }));
         words.push(match model.egress.is_empty() {

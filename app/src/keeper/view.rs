@@ -9,6 +9,7 @@ use selvedge_domain::{
 use serde_json::{Value, json};
 
 use super::side_effects::side_effects;
+use crate::config::ALWAYS;
 
 /// One entry of the log.
 pub(crate) fn entry(seq: u64, entry: &Entry) -> Value {
@@ -265,6 +266,10 @@ fn decided(order: &Description, verdict: &Verdict) -> String {
             format!("{} for {methods} {}{path}", order.verb, order.resource.name)
         }
         Some(path) => format!("{} {} {}{path}", order.verb, order.text("method").unwrap_or(""), order.resource.name),
+        None if order.text("price_since").is_some_and(|since| since != ALWAYS) => {
+            let since = order.text("price_since").unwrap_or_default();
+            format!("{} on {} at the price since {since}", order.verb, order.resource.name)
+        }
         None => format!("{} on {}", order.verb, order.resource.name),
     };
     match verdict {

@@ -18,7 +18,7 @@ use super::hold::HoldDesk;
 use super::purse::{Foreseen, Purse, Reserved, Room};
 use super::repositories::permanent;
 use super::witness::Witness;
-use crate::config::{ModelConfig, Price};
+use crate::config::{ModelConfig, Price, since};
 
 /// Where it is served: nowhere, the door answers.
 const HOST: &str = "model.selvedge.internal";
@@ -88,11 +88,14 @@ impl ModelDesk {
     /// What its door has to know.
     pub(super) fn host(&self) -> Result<ModelHost, ActError> {
         let host = HostPattern::parse(HOST).ok_or_else(|| permanent("the name of the model's host is none"))?;
-        let ModelConfig { upstream, base_path, protocols, prices, patience, egress, .. } = self.model.clone();
+        let ModelConfig { upstream, base_path, hosting, called, protocols, prices, patience, egress, .. } =
+            self.model.clone();
         Ok(ModelHost {
             endpoint: Endpoint { host, port: PORT },
             upstream,
             base_path,
+            hosting,
+            called,
             protocols,
             names: prices.into_keys().collect(),
             egress,
@@ -125,7 +128,8 @@ impl ModelDesk {
     /// Answers whether a call may go out. What it may cost is set aside under the same lock it is decided under, so that two cannot both
     /// have what is left. While that is set aside for others it may be asked again; whoever goes on asking once it is spent is ended.
     pub(super) fn call(&self, works: &Works, doors: &dyn Doorkeeper, serials_from: u64, ask: ModelAsk) -> Given {
-        let Some(price) = self.model.prices.get(&ask.asked).copied() else {
+        let Some((date, price)) = self.model.prices.get(&ask.asked).and_then(|prices| prices.in_force(works.now()))
+        else {
             return denied(not_priced());
         };
         let foreseen = foreseen(price, &ask);
@@ -149,6 +153,7 @@ impl ModelDesk {
             request_bytes: ask.request_bytes,
             tools: ask.tools,
             egress: ask.egress.iter().map(|egress| egress.as_str().to_owned()).collect(),
+            price_since: since(date),
             reserves: cost,
             budget_left: self.purse.left(&account),
             credential: ask.credential,

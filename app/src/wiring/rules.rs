@@ -86,7 +86,7 @@ impl Works {
         *self.judge.write().unwrap_or_else(PoisonError::into_inner) = judge;
         let policies_before =
             std::mem::replace(&mut *self.policies.write().unwrap_or_else(PoisonError::into_inner), policies);
-        let trouble = match Config::load(&self.state.config()) {
+        let trouble = match Config::load(&self.state.config(), self.now()) {
             Ok(config) => {
                 let before = self.config().issuer.clone();
                 *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);

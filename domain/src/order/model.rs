@@ -26,6 +26,8 @@ pub struct ModelCall {
     pub tools: u64,
     /// What the vendor is to do on its side.
     pub egress: Vec<String>,
+    /// The day from which the price holds that it is reckoned by; `always` where it has none.
+    pub price_since: String,
     /// What it may cost at most, in millionths of the unit that budgets are in.
     pub reserves: u64,
     /// What is left of the run's budget before it.
@@ -120,6 +122,7 @@ impl Order for ModelCall {
                 ("request_bytes", measured(self.request_bytes)),
                 ("tools", measured(self.tools)),
                 ("egress", Field::Words(self.egress.clone())),
+                ("price_since", Field::from(self.price_since.as_str())),
                 ("reserves", measured(self.reserves)),
                 ("budget_left", measured(self.budget_left)),
                 ("credential", Field::from(self.credential.as_ref().map_or("none", |credential| credential.as_str()))),

@@ -8,7 +8,7 @@ use crate::model::answer::{Answer, Ruling};
 use crate::model::denials::Denials;
 use crate::model::gemini::{self, Method, Target};
 use crate::model::request::{Rebuilt, Unfit};
-use crate::model::{json, messages, sse};
+use crate::model::{frames, json, messages, sse};
 
 const DENIED: &str = "selvedge_denied_x7";
 
@@ -42,6 +42,27 @@ fn events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<sse::Eve
         }
     }
     Some(events)
+}
+
+/// However the bytes are cut, the events are the same.
+pub(super) fn aws_frames(bytes: &[u8]) -> bool {
+    let of = |size: usize| {
+        let (mut reader, mut events) = (frames::Reader::new(), Vec::new());
+        for mut rest in bytes.chunks(size) {
+            loop {
+                match reader.next(&mut rest) {
+                    Ok(Some(event)) => events.push(event),
+                    Ok(None) => break,
+                    Err(garbled) => return (events, Some(garbled)),
+                }
+            }
+        }
+        (events, None)
+    };
+    let whole = of(bytes.len().max(1));
+    assert_eq!(of(1), whole);
+    let (events, garbled) = whole;
+    garbled.is_none() && !events.is_empty()
 }
 
 pub(super) fn messages_request(bytes: &[u8]) -> bool {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Egress;
+use super::hosting::Hosting;
 use super::shape::named;
 
 /// What may be asked for, by the field: how it begins, before a date, and what of the vendor's it widens. Not listed, and so left out: what
@@ -41,11 +42,13 @@ const LISTED: &[(&str, &str, Option<Egress>)] = &[
 /// The fields that ask for versions.
 pub const FIELDS: [&str; 2] = ["anthropic-beta", "openai-beta"];
 
-/// The values of a field that go upstream, in their order, and those that do not, as they are named in the record.
+/// The values of a field that go upstream, in their order, and those that do not, as they are named in the record. Whoever runs the model
+/// would refuse a request for one that it does not know.
 pub fn kept<'a>(
     field: &str,
     values: impl IntoIterator<Item = &'a [u8]>,
     granted: &BTreeSet<Egress>,
+    hosting: &Hosting,
 ) -> (Vec<String>, BTreeSet<String>) {
     let (mut kept, mut left_out) = (Vec::new(), BTreeSet::new());
     for value in values.into_iter().flat_map(|values| values.split(|byte| *byte == b',')) {
@@ -53,7 +56,7 @@ pub fn kept<'a>(
         let passes = |(of, name, egress): &(&str, &str, Option<Egress>)| {
             *of == field && is_version_of(name, &value) && egress.is_none_or(|egress| granted.contains(&egress))
         };
-        match LISTED.iter().any(passes) {
+        match LISTED.iter().any(passes) && hosting.knows(&value) {
             true => kept.push(value.into_owned()),
             false if value.is_empty() => {}
             false => drop(left_out.insert(format!("{field}.{}", named(&value)))),
@@ -63,7 +66,7 @@ pub fn kept<'a>(
 }
 
 /// Whether a value is this name, with a date behind it where there is one.
-fn is_version_of(name: &str, value: &str) -> bool {
+pub(super) fn is_version_of(name: &str, value: &str) -> bool {
     let is_date = |date: &str| {
         let digits = date.bytes().filter(u8::is_ascii_digit).count();
         digits == 8 && date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
@@ -78,7 +81,7 @@ mod tests {
 
     fn of(field: &str, values: &[&str], granted: &[Egress]) -> (String, Vec<String>) {
         let granted = granted.iter().copied().collect();
-        let (kept, left_out) = kept(field, values.iter().map(|value| value.as_bytes()), &granted);
+        let (kept, left_out) = kept(field, values.iter().map(|value| value.as_bytes()), &granted, &Hosting::Vendor);
         (kept.join(","), left_out.into_iter().collect())
     }
 
@@ -97,6 +100,15 @@ mod tests {
             (format!("{plain},mcp-client-2025-04-04"), named(&["fast-mode-2026-02-01"]))
         );
         assert_eq!(of("openai-beta", &["responses=experimental"], &[]).0, "responses=experimental");
+    }
+
+    #[test]
+    fn a20_what_a_host_does_not_know_is_left_out_and_named_and_what_it_knows_needs_its_grant_all_the_same() {
+        let asked: [&[u8]; 1] = [b"claude-code-20250219,effort-2025-11-24,computer-use-2025-01-24"];
+        let (kept, left_out) = kept("anthropic-beta", asked, &BTreeSet::new(), &Hosting::Bedrock);
+        assert_eq!(kept, ["effort-2025-11-24"]);
+        let named = ["anthropic-beta.claude-code-20250219", "anthropic-beta.computer-use-2025-01-24"];
+        assert_eq!(left_out, named.map(str::to_owned).into());
     }
 
     #[test]

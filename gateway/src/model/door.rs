@@ -44,6 +44,11 @@ impl ModelDoor {
         }
     }
 
+    /// What a model that may be asked is called where it is.
+    pub(crate) fn there<'m>(&'m self, model: &'m str) -> &'m str {
+        self.host.called.get(model).map_or(model, String::as_str)
+    }
+
     /// A poisoned lock guards a list that is whole between statements.
     pub(crate) fn with_denials<T>(&self, with: impl FnOnce(&mut Denials) -> T) -> T {
         with(&mut self.denials.lock().unwrap_or_else(PoisonError::into_inner))

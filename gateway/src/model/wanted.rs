@@ -1,11 +1,12 @@
 //! What a model door is told at its start, asks its keeper, and tells it: facts in bounded plain text, never JSON of an agent's or a
 //! model's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use selvedge_domain::{CredentialName, Digest, Endpoint};
 
+use super::hosting::Hosting;
 use super::{Egress, Protocol, Usage};
 
 /// The code of a denial that will not last: what is left of the budget is set aside for calls under way.
@@ -18,12 +19,16 @@ pub struct ModelHost {
     pub endpoint: Endpoint,
     /// Where it is.
     pub upstream: Endpoint,
-    /// What stands before the protocol's own paths there; "" or `/some/path`.
+    /// What stands before the protocol's own paths there, or those of whoever runs it; "" or `/some/path`.
     pub base_path: String,
+    /// Who runs it.
+    pub hosting: Hosting,
     /// How it is spoken to.
     pub protocols: BTreeSet<Protocol>,
-    /// What the vendor calls the models that may be asked.
+    /// What agents call the models that may be asked.
     pub names: BTreeSet<String>,
+    /// What they are called there, of those that have another name.
+    pub called: BTreeMap<String, String>,
     /// What the vendor may do on its side.
     pub egress: BTreeSet<Egress>,
     /// The tools of the agent that are known.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use selvedge_domain::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::hosting::Hosting;
 use super::wanted::{ModelAsk, ModelDone, ModelHost, Tool, ToolAsk};
 use super::{Egress, Protocol, Usage};
 use crate::wire::message::{BadMessage, credential, endpoint};
@@ -15,8 +16,11 @@ pub(crate) struct WireModelHost {
     endpoint: (String, u16),
     upstream: (String, u16),
     base_path: String,
+    hosting: String,
+    api_version: Option<String>,
     protocols: Vec<String>,
     names: Vec<String>,
+    called: Vec<(String, String)>,
     egress: Vec<String>,
     tools: Vec<WireTool>,
     denied: String,
@@ -93,8 +97,14 @@ impl From<&ModelHost> for WireModelHost {
             endpoint: (host.endpoint.host.to_string(), host.endpoint.port),
             upstream: (host.upstream.host.to_string(), host.upstream.port),
             base_path: host.base_path.clone(),
+            hosting: host.hosting.as_str().to_owned(),
+            api_version: match &host.hosting {
+                Hosting::Azure { api_version } => Some(api_version.clone()),
+                Hosting::Vendor | Hosting::Bedrock | Hosting::Vertex => None,
+            },
             protocols: host.protocols.iter().map(ToString::to_string).collect(),
             names: host.names.iter().cloned().collect(),
+            called: host.called.iter().map(|(name, there)| (name.clone(), there.clone())).collect(),
             egress: words(&host.egress),
             tools: host.tools.iter().map(WireTool::from).collect(),
             denied: host.denied.clone(),
@@ -111,8 +121,10 @@ impl TryFrom<WireModelHost> for ModelHost {
             endpoint: endpoint(&wire.endpoint.0, wire.endpoint.1)?,
             upstream: endpoint(&wire.upstream.0, wire.upstream.1)?,
             base_path: wire.base_path,
+            hosting: Hosting::parse(&wire.hosting, wire.api_version.as_deref()).ok_or(BadMessage("hosting"))?,
             protocols: wire.protocols.iter().map(|word| protocol(word)).collect::<Result<_, _>>()?,
             names: wire.names.into_iter().collect(),
+            called: wire.called.into_iter().collect(),
             egress: wire.egress.iter().map(|word| egress(word)).collect::<Result<_, _>>()?,
             tools: wire.tools.into_iter().map(Tool::from).collect(),
             denied: wire.denied,

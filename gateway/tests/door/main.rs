@@ -10,6 +10,8 @@ mod egress;
 #[cfg(test)]
 mod graphql;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod lending;
 #[cfg(test)]
 mod lifecycle;

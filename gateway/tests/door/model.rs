@@ -10,6 +10,7 @@ use std::time::Duration;
 use selvedge_domain::{CredentialName, Endpoint, HostPattern, Method, Reach};
 use selvedge_gateway::danger::{Transport, Upstream as Danger};
 use selvedge_gateway::model::Protocol;
+use selvedge_gateway::model::hosting::Hosting;
 use selvedge_gateway::model::wanted::{ModelDone, ModelHost};
 use selvedge_gateway::{
     Ask, Done, Door, FieldName, Given, Judge, ListenerKind, Loan, LoanChange, Placeholder, Refused, RunAs, Scheme,
@@ -78,6 +79,8 @@ fn e3_a_call_whose_loan_goes_before_it_leaves_is_settled_for_nothing() {
         endpoint: endpoint("model.selvedge.internal", 80),
         upstream,
         base_path: String::new(),
+        hosting: Hosting::Vendor,
+        called: [].into(),
         protocols: [Protocol::Messages].into(),
         names: ["scripted-1".to_owned()].into(),
         egress: [].into(),

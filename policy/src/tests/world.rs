@@ -247,6 +247,7 @@ pub(crate) fn model_call() -> ModelCall {
         request_bytes: 40_000,
         tools: 12,
         egress: Vec::new(),
+        price_since: "2026-11-01".to_owned(),
         reserves: 5_000,
         budget_left: 5_000,
         credential: Some(credential()),

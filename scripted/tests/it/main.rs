@@ -4,6 +4,7 @@
 
 mod client;
 mod faults;
+mod hosts;
 mod program;
 mod strict;
 mod vendors;

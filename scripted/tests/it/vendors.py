@@ -1,17 +1,30 @@
-"""Has a conversation of two turns with one vendor's own library, in one piece and as a stream, and prints what it read as JSON."""
+"""Has a conversation of two turns with one vendor's own library, in one piece and as a stream, and prints what it read as JSON. With the
+vendor, or by the library's own client of a host that runs the vendor's models."""
 
 import json
 import sys
 
 vendor, address = sys.argv[1:]
 KEY = "sk-scripted"
+SESSION = "ASIASCRIPTEDOFATEST1:s3cr3t/of+a/session/0001:t0ken/of+a/session=="
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
 
 
-def anthropic_has(streams):
-    from anthropic import Anthropic
+def anthropic_client():
+    from anthropic import Anthropic, AnthropicBedrock, AnthropicVertex
 
-    client = Anthropic(api_key=KEY, base_url=address)
+    key, secret, token = SESSION.split(":")
+    place = {"aws_region": "eu-central-1", "base_url": address}
+    return {
+        "anthropic": lambda: Anthropic(api_key=KEY, base_url=address),
+        "bedrock": lambda: AnthropicBedrock(aws_access_key=key, aws_secret_key=secret, aws_session_token=token, **place),
+        "bedrock-key": lambda: AnthropicBedrock(api_key=KEY, **place),
+        "vertex": lambda: AnthropicVertex(region="eu", project_id="p", access_token=KEY, base_url=address + "/v1"),
+    }[vendor]()
+
+
+def anthropic_has(streams):
+    client = anthropic_client()
     ask = {"model": "claude-x", "max_tokens": 4000, "tools": [{"name": "Write", "input_schema": SCHEMA}]}
     messages = [{"role": "user", "content": "go"}]
 
@@ -27,13 +40,14 @@ def anthropic_has(streams):
     messages.append({"role": "user", "content": [
         {"type": "tool_result", "tool_use_id": call.id, "content": "wrote " + call.input["path"]} for call in calls]})
     second = turn()
-    count = client.messages.count_tokens(model="claude-x", messages=messages, tools=ask["tools"])
+    counts = not vendor.startswith("bedrock")
+    count = client.messages.count_tokens(model="claude-x", messages=messages, tools=ask["tools"]).input_tokens if counts else 0
     said = lambda message: "".join(block.text for block in message.content if block.type == "text")
     usage = first.usage
     return {
         "calls": [[call.name, call.input] for call in calls], "said": [said(first), said(second)],
         "thought": "".join(block.thinking for block in first.content if block.type == "thinking"),
-        "ends": [first.stop_reason, second.stop_reason], "counted": count.input_tokens,
+        "ends": [first.stop_reason, second.stop_reason], "counted": count,
         "usage": [usage.input_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens, usage.output_tokens],
     }
 
@@ -80,10 +94,18 @@ def responses_has(streams):
     }
 
 
-def chat_has(streams):
-    from openai import OpenAI
+def chat_client():
+    from openai import AzureOpenAI, OpenAI
 
-    client = OpenAI(api_key=KEY, base_url=address + "/v1")
+    return {
+        "chat": lambda: OpenAI(api_key=KEY, base_url=address + "/v1"),
+        "azure": lambda: AzureOpenAI(api_key=KEY, azure_endpoint=address, api_version="2024-10-21"),
+        "azure-v1": lambda: OpenAI(api_key=KEY, base_url=address + "/openai/v1"),
+    }[vendor]()
+
+
+def chat_has(streams):
+    client = chat_client()
     ask = {"model": "gpt-x", "tools": [{"type": "function", "function": {"name": "Write", "parameters": SCHEMA}}]}
     messages = [{"role": "user", "content": "go"}]
 
@@ -117,7 +139,13 @@ def gemini_has(streams):
     from google import genai
     from google.genai import types
 
-    client = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=address))
+    if vendor == "gemini":
+        client = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=address))
+    else:
+        from google.oauth2.credentials import Credentials
+
+        place = types.HttpOptions(base_url=address, api_version="v1")
+        client = genai.Client(vertexai=True, project="p", location="eu", credentials=Credentials(KEY), http_options=place)
     declared = types.FunctionDeclaration(name="Write", parameters_json_schema=SCHEMA)
     config = types.GenerateContentConfig(
         tools=[types.Tool(function_declarations=[declared])], system_instruction="be brief",
@@ -154,5 +182,9 @@ def gemini_has(streams):
     }
 
 
-has = {"anthropic": anthropic_has, "responses": responses_has, "chat": chat_has, "gemini": gemini_has}[vendor]
+has = {
+    "anthropic": anthropic_has, "bedrock": anthropic_has, "bedrock-key": anthropic_has, "vertex": anthropic_has,
+    "responses": responses_has, "chat": chat_has, "azure": chat_has, "azure-v1": chat_has,
+    "gemini": gemini_has, "vertex-gemini": gemini_has,
+}[vendor]
 print(json.dumps([has(False), has(True)]))

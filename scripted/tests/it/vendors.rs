@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::client::KEY;
 
+/// The keys of a session at AWS, as the stand-in takes them.
+const SESSION: &str = "ASIASCRIPTEDOFATEST1:s3cr3t/of+a/session/0001:t0ken/of+a/session==";
+
 const FIRST: Usage = Usage { input: 1000, cached: 200, cache_write: 30, output: 40, reasoning: 5 };
 const SECOND: Usage = Usage { input: 2000, cached: 0, cache_write: 0, output: 60, reasoning: 0 };
 
@@ -62,12 +65,12 @@ fn conversations(vendor: &str, protocol: Protocol, script: Script) -> (Value, Se
 
 /// The vendors' libraries, installed once beneath the target directory.
 fn libraries() -> PathBuf {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("model-vendors");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("model-vendors-and-hosts");
     if !directory.exists() {
-        let own = directory.with_file_name(format!("model-vendors-of-{}", std::process::id()));
+        let own = directory.with_file_name(format!("model-vendors-and-hosts-of-{}", std::process::id()));
         let mut pip = Command::new("/usr/bin/python3");
         pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(&own);
-        pip.args(["anthropic==2.14.*", "openai==3.57.*", "google-genai==3.6.*"]);
+        pip.args(["anthropic[bedrock,vertex]==2.14.*", "openai==3.57.*", "google-genai==3.6.*"]);
         assert!(pip.status().unwrap().success(), "{pip:?}");
         // Another test may have been first, which is as good.
         let _ = std::fs::rename(&own, &directory);
@@ -141,4 +144,55 @@ fn google_s_library_has_a_conversation() {
         })
     );
     assert!(server.seen().iter().all(|seen| seen.key_in == Some("x-goog-api-key") && seen.model == "gemini-3-pro"));
+}
+
+/// What Anthropic's library reads of both turns, wherever the model is run.
+fn anthropic_s(counted: u64) -> Value {
+    json!({
+        "calls": [["Write", { "path": "a" }], ["Write", { "path": "b" }]], "thought": "Two files, says “the task”.",
+        "said": ["I write both.", "Both are there — done."], "ends": ["tool_use", "end_turn"],
+        "usage": [1000, 200, 30, 45], "counted": counted,
+    })
+}
+
+#[test]
+fn anthropic_s_library_has_a_conversation_through_bedrock_signed_or_with_a_key() {
+    let signed = Script { key: SESSION.to_owned(), ..script(two_calls()) };
+    for (vendor, script) in [("bedrock", signed), ("bedrock-key", script(two_calls()))] {
+        let (read, server) = conversations(vendor, Protocol::Anthropic, script);
+        assert_eq!(read, anthropic_s(0), "{vendor}");
+        let paths: Vec<_> = server.seen().iter().map(|seen| seen.path.clone()).collect();
+        assert_eq!(paths[0], "/model/claude-x/invoke");
+        assert_eq!(paths[2], "/model/claude-x/invoke-with-response-stream");
+    }
+}
+
+#[test]
+fn anthropic_s_library_has_a_conversation_through_vertex() {
+    let (read, server) = conversations("vertex", Protocol::Anthropic, script(two_calls()));
+    assert_eq!(read, anthropic_s(2000));
+    let path = "/v1/projects/p/locations/eu/publishers/anthropic/models/claude-x:rawPredict";
+    assert_eq!(server.seen()[0].path, path);
+}
+
+#[test]
+fn openai_s_library_has_a_conversation_through_azure_in_both_of_its_forms() {
+    for (vendor, path, key_in) in [
+        ("azure", "/openai/deployments/gpt-x/chat/completions", "api-key"),
+        ("azure-v1", "/openai/v1/chat/completions", "authorization"),
+    ] {
+        let (read, server) = conversations(vendor, Protocol::Chat, script(two_calls()));
+        assert_eq!(read["usage"], json!([1230, 200, 45, 5]), "{vendor}");
+        assert_eq!(read["said"], json!(["I write both.", "Both are there — done."]), "{vendor}");
+        assert!(server.seen().iter().all(|seen| seen.path == path && seen.key_in == Some(key_in)), "{vendor}");
+    }
+}
+
+#[test]
+fn google_s_library_has_a_conversation_through_vertex() {
+    let (read, server) = conversations("vertex-gemini", Protocol::Gemini, script(two_calls()));
+    assert_eq!(read["said"], json!(["I write both.", "Both are there — done."]));
+    assert_eq!(read["usage"], json!([1230, 200, 40, 5]));
+    let models = "/v1/projects/p/locations/eu/publishers/google/models/gemini-3-pro";
+    assert!(server.seen().iter().all(|seen| seen.path.starts_with(models) && seen.key_in == Some("authorization")));
 }

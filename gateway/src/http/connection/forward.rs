@@ -260,7 +260,7 @@ pub(super) async fn read_response_within(
 }
 
 /// What the host's clock says; a service refuses a signature that is more than some minutes off.
-fn now() -> Time {
+pub(super) fn now() -> Time {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -171,6 +171,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::hosting::Hosting;
     use crate::model::wanted::ModelHost;
     use crate::model::{Protocol, chat, gemini, messages, responses};
 
@@ -182,6 +183,8 @@ mod tests {
             endpoint: endpoint(),
             upstream: endpoint(),
             base_path: String::new(),
+            hosting: Hosting::Vendor,
+            called: [].into(),
             protocols: Protocol::ALL.iter().copied().collect(),
             names: ["m".to_owned()].into(),
             egress: [].into(),

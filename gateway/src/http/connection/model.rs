@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::forward::now;
 use super::turn::{Answered, Ended, Turn};
 use super::{Body, Broken, Connection, Next};
 use crate::http::Context;
 use crate::http::body::{BodyReader, Framing};
+use crate::http::entry::HTTPS_PORT;
 use crate::http::lend::{self, BodyWatch, Going};
 use crate::http::path::{CanonicalPath, Query};
 use crate::http::refusal::Refusal;
 use crate::http::request::Exchange;
+use crate::http::sign;
 use crate::identity::wanted::Wanted;
 use crate::link::NotAllowed;
 use crate::model::Protocol;
@@ -22,7 +25,6 @@ use crate::model::betas;
 use crate::model::call::{Called, called};
 use crate::model::dialect::{self, Dialogue};
 use crate::model::door::{MEMBER_LEFT_OUT, ModelDoor};
-use crate::model::gemini::Target;
 use crate::model::request::{REQUEST_BYTES_MAX, Rebuilt, is_all_text};
 use crate::model::wanted::{BUDGET_IN_USE, ModelAsk, ModelDone};
 use crate::protocol::Layer;
@@ -38,7 +40,8 @@ impl Connection {
     pub(super) async fn serve_model(&mut self, request: &mut Exchange) -> Result<Next, Broken> {
         let context = Arc::clone(&self.context);
         let Some(door) = &context.model else { return Err(Refusal::NotModel.into()) };
-        let called = called(request).filter(|called| door.host.protocols.contains(&called.protocol));
+        let has = |called: &Called| door.host.protocols.contains(&called.protocol) && door.host.hosting.has(called);
+        let called = called(request).filter(has);
         let called = called.ok_or(Refusal::NotModel)?;
         let protocol = called.protocol;
         match self.have_answered(&context, door, request, called).await {
@@ -61,9 +64,9 @@ impl Connection {
         called: Called,
     ) -> Result<Next, Broken> {
         let (bytes, room) = self.read_whole(request, BodyReader::begin(request.framing, REQUEST_BYTES_MAX)?).await?;
-        let Dialogue { rebuilt, mut reader } = door.dialogue(&called, &bytes).map_err(Refusal::UnfitCall)?;
+        let Dialogue { mut rebuilt, mut reader } = door.dialogue(&called, &bytes).map_err(Refusal::UnfitCall)?;
         drop(bytes);
-        let (mut upstream, betas_left_out) = upstream_request(door, request, &called, &rebuilt)?;
+        let (mut upstream, betas_left_out) = upstream_request(door, request, &called, &mut rebuilt)?;
         for member in door.newly_left_out(&rebuilt.left_out.union(&betas_left_out).cloned().collect()) {
             context.link.refused(Layer::Model, MEMBER_LEFT_OUT, &member);
         }
@@ -95,7 +98,6 @@ impl Connection {
         }
         let mut answered = Answered::default();
         let streams = rebuilt.streams && called.generates;
-        let body = Body::Whole(rebuilt.body, room);
         let injection = match is_lent {
             true => match lend::injection(&context.loans, &upstream, &door.host.upstream) {
                 Ok(Some(injection)) => Some(injection),
@@ -116,18 +118,22 @@ impl Connection {
             tools: rebuilt.tools,
             closes: request.closes,
         };
+        match injection.as_ref().map(|injection| &injection.going) {
+            None => {}
+            Some(Going::Field(field, value)) => upstream.carry(field.as_str(), value),
+            Some(Going::Signature(keys, signed_for)) => {
+                let place = (&door.host.upstream, HTTPS_PORT);
+                sign::sign(&mut upstream, &rebuilt.body, (keys, signed_for), place, now());
+            }
+        }
+        let body = Body::Whole(rebuilt.body, room);
         let ended = match &injection {
             None => self.turn(&turn, &upstream, body, None, &mut *reader, &mut answered).await,
-            Some(injection) => {
-                if let Going::Field(field, value) = &injection.going {
-                    upstream.carry(field.as_str(), value);
-                }
-                tokio::select! {
-                    biased;
-                    () = injection.in_hand.withdrawn() => Err(Broken::Told("credential_withdrawn")),
-                    ended = self.turn(&turn, &upstream, body, Some(injection), &mut *reader, &mut answered) => ended,
-                }
-            }
+            Some(injection) => tokio::select! {
+                biased;
+                () = injection.in_hand.withdrawn() => Err(Broken::Told("credential_withdrawn")),
+                ended = self.turn(&turn, &upstream, body, Some(injection), &mut *reader, &mut answered) => ended,
+            },
         };
         // A turn that waits for a person holds no credential.
         drop((injection, upstream));
@@ -164,38 +170,51 @@ impl Connection {
     }
 }
 
-/// The request that goes upstream: this method and path, a few fields, and the body that was made anew. With what it may not ask for.
+/// The request that goes upstream: this method, a path, a few fields, and the body that was made anew, as whoever runs the model has them.
+/// With what it may not ask for.
 fn upstream_request(
     door: &ModelDoor,
     request: &Exchange,
     called: &Called,
-    rebuilt: &Rebuilt,
+    rebuilt: &mut Rebuilt,
 ) -> Result<(Exchange, BTreeSet<String>), Refusal> {
+    let (hosting, model) = (&door.host.hosting, door.there(&rebuilt.model));
+    let streams = rebuilt.streams && called.generates;
     let mut upstream = request.clone();
     // Where the path says what is asked, it is made anew like the body.
-    let target = called.target.as_ref().map(Target::upstream);
     let query = upstream.query.as_ref().map(|query| format!("?{}", query.as_str())).unwrap_or_default();
-    let target = target.unwrap_or_else(|| format!("{}{query}", request.path.as_str()));
+    let stays = || format!("{}{query}", request.path.as_str());
+    let target = hosting.target(called, model, streams).unwrap_or_else(stays);
     let (path, query) = target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
     let path = format!("{}{path}", door.host.base_path);
     upstream.path = CanonicalPath::parse(&path).map_err(|_| Refusal::OutsideGrant)?;
     upstream.query = query.map(Query::parse).transpose().map_err(|_| Refusal::OutsideGrant)?;
-    upstream.framing = Framing::Length(u64::try_from(rebuilt.body.len()).unwrap_or(u64::MAX));
     upstream.expects_continue = false;
     // Its key is a placeholder, or somebody else's; ours goes in.
     upstream.stripped.clear();
     upstream.keep_only(&FIELDS);
-    let mut left_out = BTreeSet::new();
+    let (mut in_body, mut left_out) = (Vec::new(), BTreeSet::new());
     for field in betas::FIELDS {
         let values = request.fields().filter(|asked| asked.name == field).map(|asked| asked.value.as_slice());
-        let (kept, more) = betas::kept(field, values, &door.host.egress);
+        let (kept, more) = betas::kept(field, values, &door.host.egress, hosting);
         left_out.extend(more);
         upstream.remove(field);
-        if !kept.is_empty() {
-            upstream.set(field, kept.join(",").as_bytes());
+        match kept.is_empty() {
+            true => {}
+            false if hosting.is_versioned_in_body() => in_body.extend(kept),
+            false => upstream.set(field, kept.join(",").as_bytes()),
         }
     }
+    if hosting.is_versioned_in_body() {
+        upstream.remove("anthropic-version");
+    }
+    if let Some(accept) = hosting.accept(streams) {
+        upstream.set("accept", accept.as_bytes());
+    }
     upstream.set("accept-encoding", b"identity");
+    let body = std::mem::take(&mut rebuilt.body);
+    rebuilt.body = hosting.body(called, model, body, in_body).map_err(Refusal::UnfitCall)?;
+    upstream.framing = Framing::Length(u64::try_from(rebuilt.body.len()).unwrap_or(u64::MAX));
     Ok((upstream, left_out))
 }
 

@@ -9,7 +9,7 @@ use crate::identity::wanted::{Given, Wanted};
 use crate::link::NotAllowed;
 use crate::model::answer::{Answer, Call, Garbled, Ruling};
 use crate::model::facts::facts;
-use crate::model::sse;
+use crate::model::hosting::Events;
 use crate::protocol::Layer;
 
 /// What the keeper said of a call.
@@ -32,13 +32,19 @@ impl Asked {
 }
 
 /// How far an answer that comes as events has been read.
-#[derive(Default)]
 pub(super) struct Stream {
-    events: sse::Reader,
+    events: Events,
     /// How many calls were in it so far.
     calls: u64,
     /// The rest of it, from the first call on that waits for a person.
     pub(super) waiting: Option<Waiting>,
+}
+
+impl Stream {
+    /// At its beginning.
+    pub(super) fn of(events: Events) -> Self {
+        Self { events, calls: 0, waiting: None }
+    }
 }
 
 impl Connection {

@@ -92,9 +92,13 @@ impl Connection {
         answered.status = response.status;
         let forms = || injection.into_iter().flat_map(|injection| injection.forms.iter().map(Vec::as_slice));
         let mut sieve = Sieve::new(forms());
-        let ended = match (response.status, *streams && response.is_event_stream()) {
-            (200..=299, true) => self.pass_stream(turn, &mut server, &response, reader, &mut sieve, answered).await,
-            (200..=299, false) => self.pass_whole(turn, &mut server, &response, reader, &mut sieve, answered).await,
+        let kind = response.field("content-type").unwrap_or_default();
+        let ended = match (response.status, door.host.hosting.events(kind).filter(|_| *streams)) {
+            (200..=299, Some(events)) => {
+                let stream = Stream::of(events);
+                self.pass_stream(turn, (&mut server, &response), stream, reader, &mut sieve, answered).await
+            }
+            (200..=299, None) => self.pass_whole(turn, &mut server, &response, reader, &mut sieve, answered).await,
             _ => self.pass_error(turn, &mut server, &response, &mut sieve).await,
         };
         if let Some(injection) = injection.filter(|_| sieve.found() > 0) {
@@ -122,13 +126,12 @@ impl Connection {
     async fn pass_stream(
         &mut self,
         turn: &Turn<'_>,
-        server: &mut Peer,
-        response: &Response,
+        (server, response): (&mut Peer, &Response),
+        mut stream: Stream,
         reader: &mut dyn Answer,
         sieve: &mut Sieve,
         answered: &mut Answered,
     ) -> Result<Ended, Broken> {
-        let mut stream = Stream::default();
         let mut body = BodyReader::begin(response.framing, self.context.limits.response_body_bytes_max)?;
         self.client_write(
             b"HTTP/1.1 200 \r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
@@ -232,7 +235,7 @@ impl Connection {
             true => {
                 dialect::refusal(turn.protocol, response.status, "model_refused", "the model's vendor refused this")
             }
-            false => read,
+            false => turn.door.host.hosting.retold(turn.protocol, response.status, read),
         };
         let after = response.retry_after().map(|after| format!("retry-after: {}\r\n", after.as_secs()));
         self.write_answer_with(response.status, &after.unwrap_or_default(), &bytes).await
