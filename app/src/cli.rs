@@ -86,6 +86,8 @@ enum Command {
     Approve(people::Approve),
     /// Say no.
     Deny(people::Deny),
+    /// Answer a question of an agent's, in words.
+    Answer(people::Answer),
     /// Stop everything, or `agent X`, `repo Y`, `run Z`.
     Halt(people::Scope),
     /// Lift a halt.
@@ -197,6 +199,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, CliError> {
         Command::Approvals => people::approvals(common, output),
         Command::Approve(approve) => approve.run(common, output),
         Command::Deny(deny) => deny.run(common, output),
+        Command::Answer(answer) => answer.run(common, output),
         Command::Halt(scope) => scope.halt(common, output),
         Command::Resume(scope) => scope.resume(common, output),
         Command::Revoke(revoke) => revoke.run(common, output),

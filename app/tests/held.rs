@@ -10,15 +10,10 @@ mod common;
 use common::asking::{CLIENT, PROTOCOLS, first};
 use common::coding::{CLAUDE_CODE, Employed, TASK, steps};
 use common::models::{Asker, KEY, ask, cost};
-use common::{Said, Scene, eventually, gitlab, is_root, text};
+use common::people::TICKS;
+use common::{Scene, eventually, gitlab, is_root, text};
 use selvedge_scripted::{Script, Server, Turn};
 use serde_json::{Value, json};
-
-/// Somebody who did not ask for the run.
-const SOMEBODY_ELSE: u32 = 65533;
-
-/// What stands still with its sandbox: a line every moment.
-const TICKS: &str = "(while :; do echo tick; sleep 0.05; done) & ticking=$!\n";
 
 /// One streamed request by hand.
 fn stream(protocol: &str) -> String {
@@ -42,52 +37,18 @@ fn three_calls() -> Script {
 fn scene(asker: Asker) -> Scene {
     let scene = asker.scene();
     scene.commit("client.py", CLIENT);
-    ask_first(&scene, "context.order.tool == \"Bash\"");
+    scene.ask_first("context.order.tool == \"Bash\"");
     scene
-}
-
-/// Has people asked about such tool calls.
-fn ask_first(scene: &Scene, when: &str) {
-    let policy = format!(
-        "@id(\"test.ask-first\")\n@owner(\"tests\")\n@next_step(\"a person has to say yes to this\")\n\
-         forbid (principal, action == Action::\"tool.call\", resource)\nwhen {{ {when} }}\nunless {{ context.approved }};\n"
-    );
-    std::fs::write(scene.state().join("policies/more.cedar"), policy).unwrap();
-}
-
-fn begin(scene: &Scene, script: &str) -> String {
-    scene.run(&["run", "--agent", "asker", script]).ok();
-    eventually("the run begins", || scene.runs().first().map(|run| text(run, "run").to_owned()))
 }
 
 /// The requests about tool calls that nobody has answered.
 fn asked(scene: &Scene) -> Vec<Value> {
-    let all = scene.json(&["approvals"])["approvals"].as_array().unwrap().clone();
-    all.into_iter().filter(|request| request["verb"] == "tool.call").collect()
-}
-
-/// Waits until a turn is held, and gives the one request about it.
-fn held(scene: &Scene, run: &str) -> Value {
-    eventually("the turn is held", || (kinds(scene, run).iter().any(|kind| kind == "turn_held")).then_some(()));
-    asked(scene).first().cloned().unwrap()
-}
-
-fn approve(scene: &Scene, request: &Value) -> Said {
-    Said::of(&scene.command_as(SOMEBODY_ELSE, &["approve", text(request, "approval")]).output().unwrap())
-}
-
-/// The kinds of what is on record of a run.
-fn kinds(scene: &Scene, run: &str) -> Vec<String> {
-    scene.entries(run).iter().map(|entry| text(entry, "kind").to_owned()).collect()
+    scene.unanswered().into_iter().filter(|request| request["verb"] == "tool.call").collect()
 }
 
 /// What was decided about tool calls.
 fn answers(scene: &Scene, run: &str) -> Vec<String> {
     scene.verdicts(run, "tool.call")
-}
-
-fn ticks(scene: &Scene, run: &str) -> usize {
-    scene.printed(run).matches("tick").count()
 }
 
 #[test]
@@ -99,14 +60,14 @@ fn a_held_turn_goes_on_unchanged_once_somebody_said_yes_in_every_protocol_c8_d5_
         let server = Server::start(three_calls()).unwrap();
         let scene = scene(Asker::of(&server).speaks(protocol));
         let _keeper = scene.serve();
-        let run = begin(&scene, &format!("{}echo; echo END\n", stream(protocol)));
-        let request = held(&scene, &run);
+        let run = scene.begin(&format!("{}echo; echo END\n", stream(protocol)));
+        let request = scene.held(&run, None);
         assert_eq!((&request["facts"]["tool"], &request["facts"]["index"]), (&json!("Bash"), &json!(1)), "{protocol}");
         let before = scene.printed(&run);
         assert!(!before.contains("deploy") && !before.contains("END"), "{protocol}: {before}");
         // Whoever asked for the run does not approve it (D6).
         assert_ne!(scene.run(&["approve", text(&request, "approval")]).status, 0);
-        approve(&scene, &request).ok();
+        scene.approve(&request).ok();
         scene.settled(&run);
         let out = scene.printed(&run);
         for word in ["Three things", "\"Read\"", "make deploy", "\"Write\"", "END"] {
@@ -123,7 +84,7 @@ fn a_held_turn_goes_on_unchanged_once_somebody_said_yes_in_every_protocol_c8_d5_
         let shown = scene.entries(&run);
         let last = shown.iter().rev().find(|e| e["detail"]["verdict"] == "allow" && e["detail"]["verb"] == "tool.call");
         assert_eq!(last.unwrap()["detail"]["approval"], request["approval"], "{protocol}: it rests on this yes");
-        assert_ne!(approve(&scene, &request).status, 0, "{protocol}: the yes is spent");
+        assert_ne!(scene.approve(&request).status, 0, "{protocol}: the yes is spent");
         scene.run(&["audit", "verify"]).ok();
     }
 }
@@ -139,26 +100,26 @@ fn while_a_turn_is_held_its_sandbox_stands_still_and_no_credential_lives_c8_a76(
     scene.store("issues", gitlab::KEY).ok();
     let _keeper = scene.serve();
     let get = gitlab::read_issues();
-    let run = begin(&scene, &format!("{TICKS}{get}\npython3 client.py anthropic-messages\n{get}\nkill $ticking\n"));
-    let request = held(&scene, &run);
+    let run = scene.begin(&format!("{TICKS}{get}\npython3 client.py anthropic-messages\n{get}\nkill $ticking\n"));
+    let request = scene.held(&run, None);
     eventually("nothing lives at the forge", || shelf.lock().unwrap().live.is_empty().then_some(()));
     let standing = scene.json(&["ps", "--all"])["runs"][0].clone();
     assert_eq!((&standing["stage"], &standing["waiting"]["approval"]), (&json!("working"), &request["approval"]));
     assert_eq!(standing["waiting"]["until"], request["until"], "who can end it, and when it gives up: {standing}");
-    let before = ticks(&scene, &run);
+    let before = scene.ticks(&run);
     std::thread::sleep(std::time::Duration::from_millis(600));
     assert_eq!(
-        (ticks(&scene, &run), shelf.lock().unwrap().live.len()),
+        (scene.ticks(&run), shelf.lock().unwrap().live.len()),
         (before, 0),
         "it stands still, and holds nothing"
     );
     let alive: Vec<_> = scene.entries(&run).into_iter().filter(|entry| entry["kind"] == "happened").collect();
     let count = |word: &str| alive.iter().filter(|e| e["summary"].as_str().unwrap().contains(word)).count();
     assert_eq!((count("lives, until"), count("is dead, and a probe")), (3, 3), "{alive:?}");
-    approve(&scene, &request).ok();
+    scene.approve(&request).ok();
     let (settled, out) = (scene.settled(&run), scene.printed(&run));
     assert!(out.contains("called Bash") && out.contains("All three."), "{out} {settled}");
-    assert!(ticks(&scene, &run) > before, "it goes on");
+    assert!(scene.ticks(&run) > before, "it goes on");
     let shelf = shelf.lock().unwrap();
     let token = |number: usize| (format!("glpat-canary-{number:08}"), true);
     assert_eq!((shelf.made, shelf.live.len(), shelf.used.clone()), (2, 0, vec![token(1), token(2)]), "{out}");
@@ -182,7 +143,7 @@ fn a_no_and_nobody_s_answer_deny_and_the_same_call_is_not_asked_again_a74_a75() 
         let scene = scene(Asker::of(&server).in_repo(&format!("hold_at_most = \"{limit}\"")));
         let _keeper = scene.serve();
         let asks_twice = format!("python3 client.py anthropic-messages\n{}", stream("anthropic-messages"));
-        let run = begin(&scene, &asks_twice);
+        let run = scene.begin(&asks_twice);
         let request = eventually("a person is asked", || {
             scene.entries(&run).into_iter().find(|entry| entry["kind"] == "approval_asked")
         });
@@ -192,8 +153,8 @@ fn a_no_and_nobody_s_answer_deny_and_the_same_call_is_not_asked_again_a74_a75() 
         }
         scene.settled(&run);
         let out = scene.printed(&run);
-        assert_ne!(approve(&scene, &approval).status, 0, "a later yes does nothing");
-        let kinds = kinds(&scene, &run);
+        assert_ne!(scene.approve(&approval).status, 0, "a later yes does nothing");
+        let kinds = scene.kinds(&run);
         let of = |kind: &str| kinds.iter().filter(|one| *one == kind).count();
         assert_eq!((of("approval_asked"), of("turn_held"), of(kind), of("turn_goes_on")), (1, 1, 1, 1), "{kinds:?}");
         assert_eq!(answers(&scene, &run), ["needs_approval"; 2], "the second is not asked about: {out}");
@@ -211,15 +172,12 @@ fn whatever_else_ends_a_hold_the_call_never_passes_c8_d12_a72() {
         let server = Server::start(three_calls()).unwrap();
         let scene = scene(Asker::of(&server).speaks("openai-chat"));
         let keeper = scene.serve();
-        let run = begin(&scene, &format!("echo pid-of-{what}\n{TICKS}python3 client.py openai-chat\nkill $ticking\n"));
-        let request = held(&scene, &run);
+        let run = scene.begin(&format!("echo pid-of-{what}\n{TICKS}python3 client.py openai-chat\nkill $ticking\n"));
+        let request = scene.held(&run, None);
         let mut keeper = Some(keeper);
         match what {
             "halt" => drop(scene.run(&["halt", "run", &run]).ok()),
-            "policy" => {
-                let path = scene.state().join("policies/later.cedar");
-                std::fs::write(path, "@id(\"test.later\")\n@owner(\"tests\")\npermit (principal, action == Action::\"tool.call\", resource);\n").unwrap();
-            }
+            "policy" => scene.touch_policies(),
             "withdraw" => drop(scene.run(&["credentials", "withdraw", "vendor", "--from", &run]).ok()),
             _ => {
                 keeper.take().unwrap().kill();
@@ -244,7 +202,7 @@ fn whatever_else_ends_a_hold_the_call_never_passes_c8_d12_a72() {
             "{what}"
         );
         if what != "kill" {
-            assert_ne!(approve(&scene, &request).status, 0, "{what}: nobody is asked any more");
+            assert_ne!(scene.approve(&request).status, 0, "{what}: nobody is asked any more");
         }
         drop(keeper);
     }
@@ -262,13 +220,13 @@ fn calls_of_one_turn_are_held_together_and_each_is_answered_for_itself_d3_a74() 
     let server = Server::start(Script::new(KEY).turn(many.costs(cost(9, 9)))).unwrap();
     let scene = scene(Asker::of(&server).speaks("openai-responses"));
     let _keeper = scene.serve();
-    let run = begin(&scene, &format!("{}echo; echo END\n", stream("openai-responses")));
-    held(&scene, &run);
+    let run = scene.begin(&format!("{}echo; echo END\n", stream("openai-responses")));
+    scene.held(&run, None);
     let requests = asked(&scene);
     assert_eq!(requests.len(), 16, "and no more: people are not to be worn out");
     for (at, request) in requests.iter().enumerate() {
         if at == 3 {
-            approve(&scene, request).ok();
+            scene.approve(request).ok();
         } else {
             scene.run(&["deny", text(request, "approval")]).ok();
         }
@@ -278,7 +236,7 @@ fn calls_of_one_turn_are_held_together_and_each_is_answered_for_itself_d3_a74() 
     let passed: Vec<usize> = (0..20).filter(|number| out.contains(&format!("step {number}\\"))).collect();
     assert_eq!(passed.len(), 1, "{passed:?} {out}");
     assert_eq!(requests[3]["facts"]["index"], passed[0], "{passed:?}");
-    let kinds = kinds(&scene, &run);
+    let kinds = scene.kinds(&run);
     assert_eq!(kinds.iter().filter(|kind| *kind == "turn_held").count(), 1);
     let shown = scene.json(&["show", &run]).to_string();
     assert_eq!(shown.matches("too_many_held_calls: more than").count(), 1, "{shown}");
@@ -297,16 +255,16 @@ fn claude_code_waits_for_a_yes_and_carries_on_c8_a5() {
     script.turns[1].expect = None;
     let employed = CLAUDE_CODE.told(script);
     let Employed { scene, server, .. } = &employed;
-    ask_first(scene, "context.order.command like \"*greeting*\"");
+    scene.ask_first("context.order.command like \"*greeting*\"");
     let _keeper = scene.serve();
     scene.run(&["run", "--agent", "coder", TASK]).ok();
     let request = eventually("a person is asked", || asked(scene).first().cloned());
     let run = text(&request, "run").to_owned();
-    held(scene, &run);
+    scene.held(&run, None);
     // Longer than it takes to say so once more.
     std::thread::sleep(std::time::Duration::from_secs(6));
     assert_eq!(server.seen().iter().filter(|seen| seen.status == 200).count(), 1, "it waits");
-    approve(scene, &request).ok();
+    scene.approve(&request).ok();
     let (settled, out) = (scene.settled(&run), scene.printed(&run));
     assert_eq!(settled["outcome"], "proposed", "{settled} {out} {:?}", scene.entries(&run));
     assert!(scene.run(&["diff", &run]).ok().out.contains("+hello, world"));

@@ -26,6 +26,8 @@ pub fn class_of(verb: Verb) -> Class {
         | Verb::GitPush
         | Verb::Delegate
         | Verb::AccessRequest
+        | Verb::QuestionAsk
+        | Verb::QuestionAnswer
         | Verb::SecretUse
         | Verb::ProposalOpen
         | Verb::ProposalMerge
@@ -53,6 +55,8 @@ pub fn risk_of(verb: Verb) -> Risk {
         | Verb::ProcessExec
         | Verb::FileWrite
         | Verb::GitRead
+        | Verb::QuestionAsk
+        | Verb::QuestionAnswer
         | Verb::TaskEnqueue => Risk::Low,
         Verb::CredentialMint
         | Verb::ToolCall

@@ -2,12 +2,14 @@
 
 use crate::{Class, class_of};
 use selvedge_domain::orders::{
-    AdmitTask, BrokeredCall, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal,
-    MintCredential, ModelCall, OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
+    AdmitTask, AnswerQuestion, AskPerson, BrokeredCall, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest,
+    MergeProposal, MintCredential, ModelCall, OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall,
+    UseSecret,
 };
 
 use selvedge_domain::{
-    Ceiling, CredentialName, Grant, GraphqlKind, Loan, May, Method, ModelName, Order, Reach, TriggerSource, Trust,
+    Ceiling, CredentialName, Grant, GraphqlKind, Loan, May, Method, ModelName, Order, Reach, ToolName, ToolScope,
+    TriggerSource, Trust,
 };
 
 /// Why an order lies outside a grant.
@@ -63,6 +65,10 @@ pub trait Granted: Order {
 
 /// The audience of the identity every run has: our own doors and verifier.
 const OWN_AUDIENCE: &str = "selvedge";
+
+/// The factory's own tools, and the one of them that asks people.
+const FACTORY: &str = "factory";
+const ASK_PERSON: &str = "ask_person";
 
 /// What it takes for a run to be admitted.
 const ADMITTED: (May, Trust) = (May::Read, Trust::Observe);
@@ -210,6 +216,24 @@ impl Granted for BrokeredCall {
         let Some(credential) = &self.credential else { return Ok(()) };
         let held = grant.loans.iter().any(|loan| loan.credential == *credential);
         if held { Ok(()) } else { Err(Outside::Credential(credential.clone())) }
+    }
+}
+
+impl Granted for AskPerson {
+    /// By the tool that its agent was given for it.
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        needs(grant, May::Read, Trust::Observe)?;
+        let asks = |tool: &ToolName| tool.as_str() == ASK_PERSON;
+        let is_given = |scope: &ToolScope| scope.server().as_str() == FACTORY && scope.tool().is_some_and(asks);
+        let what = || Outside::Tool(format!("tool `{ASK_PERSON}` of `{FACTORY}`"));
+        if grant.tools.iter().any(is_given) { Ok(()) } else { Err(what()) }
+    }
+}
+
+impl Granted for AnswerQuestion {
+    /// People answer; no agent's grant reaches this far.
+    fn within(&self, grant: &Grant) -> Result<(), Outside> {
+        Err(Outside::Trust { needed: Trust::Release, granted: grant.trust })
     }
 }
 

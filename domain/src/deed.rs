@@ -1,7 +1,8 @@
 //! Deeds: what was done, in a form that can be remembered and, after a crash, recalled instead of done again.
 
 use crate::orders::{
-    GitServed, HttpAnswered, MayBorrow, Merged, Minted, ModelAnswered, Pushed, Ran, ToolAnswered, ToolPassed, Widened,
+    GitServed, HttpAnswered, MayBorrow, Merged, Minted, ModelAnswered, Pushed, Ran, Replied, ToolAnswered, ToolPassed,
+    Widened,
 };
 use crate::{CheckReport, ProposalNumber, Task, TriggerId};
 
@@ -40,6 +41,8 @@ pub enum Deed {
     Pushed(Pushed),
     /// What an attempt may reach was widened.
     Widened,
+    /// A person's words wait for the run that asked.
+    Replied,
 }
 
 /// A deed of one order's own type: goes into the record and comes back.
@@ -82,6 +85,7 @@ remembered! {
     Pushed: |pushed| Deed::Pushed(pushed), Deed::Pushed(pushed) => pushed;
     MayBorrow: |_deed| Deed::MayBorrow, Deed::MayBorrow => Self;
     Widened: |_deed| Deed::Widened, Deed::Widened => Self;
+    Replied: |_deed| Deed::Replied, Deed::Replied => Self;
 }
 
 impl Remembered for () {

@@ -18,9 +18,12 @@ mod git;
 mod http;
 mod mint;
 mod model;
+mod question;
 mod secret;
 mod tool;
 mod work;
+
+use tool::ToolAnswered;
 
 /// Every order the factory knows, with the deed it leads to.
 pub mod orders {
@@ -35,7 +38,8 @@ pub mod orders {
     pub use super::git::{GitServed, PushGit, Pushed, ReadGit};
     pub use super::http::{HttpAnswered, HttpRequest};
     pub use super::mint::{MintCredential, Minted};
-    pub use super::model::{ModelAnswered, ModelCall, Tokens, ToolCall, ToolPassed};
+    pub use super::model::{ModelAnswered, ModelCall, ServerTool, Tokens, ToolCall, ToolPassed};
+    pub use super::question::{AnswerQuestion, AskPerson, Replied};
     pub use super::secret::{MayBorrow, UseSecret};
     pub use super::tool::{BrokeredCall, ToolAnswered};
     pub use super::work::{Ran, StartWork};
@@ -103,6 +107,10 @@ verbs! {
     Delegate = "delegate",
     /// Widen what an attempt may reach.
     AccessRequest = "access.request",
+    /// Put a question of an agent's before people.
+    QuestionAsk = "question.ask",
+    /// Give it a person's words.
+    QuestionAnswer = "question.answer",
     /// Let a run borrow a stored secret.
     SecretUse = "secret.use",
     /// Offer a change for review.

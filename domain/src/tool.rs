@@ -30,6 +30,23 @@ pub enum ToolScope {
     },
 }
 
+impl ToolScope {
+    /// The server.
+    pub fn server(&self) -> &ServerName {
+        match self {
+            Self::List { server } | Self::Call { server, .. } => server,
+        }
+    }
+
+    /// The tool, where one is called.
+    pub fn tool(&self) -> Option<&ToolName> {
+        match self {
+            Self::List { .. } => None,
+            Self::Call { tool, .. } => Some(tool),
+        }
+    }
+}
+
 impl ToolName {
     /// Reads a tool's name; none where it is none that a policy or a person could take for what it is.
     pub fn parse(text: &str) -> Option<Self> {

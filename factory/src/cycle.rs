@@ -244,8 +244,8 @@ impl Factory<'_> {
             // A yes dies with its request: resumed on it, the run would ask again, find the same yes, and never end.
             Answer::Granted if lapsed => Some(refused(format!("the yes to {order} ran out before it could be used"))),
             Answer::Granted => Some(Event::Resumed),
-            Answer::Pending if lapsed => Some(refused(format!("nobody answered {order} in time"))),
-            Answer::Pending => None,
+            Answer::Pending | Answer::Words(_) if lapsed => Some(refused(format!("nobody answered {order} in time"))),
+            Answer::Pending | Answer::Words(_) => None,
         })
     }
 

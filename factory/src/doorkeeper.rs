@@ -7,19 +7,19 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use selvedge_authority::{ActError, Code, Context, Denial, Funnel, Observation, Permit, Stop, Verdict};
+use selvedge_authority::{ActError, Code, Context, Denial, Funnel, Observation, Permit, Stop};
 use selvedge_domain::orders::{
     BrokeredCall, Delegate, GitServed, HttpAnswered, HttpRequest, Minted, ModelAnswered, ModelCall, PushGit, Pushed,
     ReadGit, RequestAccess, ToolAnswered, ToolCall, ToolPassed, Widened,
 };
-use selvedge_domain::{CredentialName, Duration, Field, LeaseId, Order as _, Reach, RunId, TriggerId};
+use selvedge_domain::{CredentialName, Duration, LeaseId, Reach, RunId, TriggerId};
 
 use self::open::{Open, came_to};
 use crate::access::{Access, Asking, nothing_to_ask};
 use crate::beside::Beside;
 use crate::hold::Holds;
 use crate::identity::Lending;
-use crate::ports::{ChildWish, Doorkeeper, Holding, Unrenewed};
+use crate::ports::{ChildWish, Doorkeeper, Holding, Shows, Unrenewed};
 
 /// Answers doors on behalf of the run's agent. Each request is its own order and its own decision (D3, A-45).
 #[expect(missing_debug_implementations, reason = "borrows a funnel, which has nothing to show")]
@@ -28,7 +28,7 @@ pub struct Gatekeeper<'a> {
     pub(crate) run: RunId,
     open: Open<HttpRequest>,
     calls: Open<ModelCall>,
-    brokered: Open<BrokeredCall>,
+    pub(crate) brokered: Open<BrokeredCall>,
     requests: AtomicU64,
     observations: AtomicU64,
     /// Whether a program of the sandbox was seen to read a sensitive file, and what is decided on from then on.
@@ -129,23 +129,15 @@ impl Doorkeeper for Gatekeeper<'_> {
     }
 
     fn call_server(&self, call: BrokeredCall) -> Result<(), Denial> {
-        let serial = call.serial;
-        self.one_more()?;
-        self.brokered.ask(&self.funnel(), serial, call)
+        self.open_server(call).map_err(denial_of)
     }
 
     fn server_answered(&self, serial: u64, answer: ToolAnswered) {
         self.brokered.settle(&self.funnel(), serial, Ok(answer));
     }
 
-    fn shows(&self, call: &BrokeredCall) -> bool {
-        let mut described = call.describe();
-        for (name, fact) in &mut described.fields {
-            if *name == "kind" {
-                *fact = Field::from("offer");
-            }
-        }
-        matches!(self.funnel().foresee(call, &described), Verdict::Allow { .. })
+    fn shows(&self, call: &BrokeredCall) -> Shows {
+        self.foresees(call)
     }
 
     fn answered(&self, serial: u64, answer: HttpAnswered) {

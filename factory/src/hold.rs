@@ -1,37 +1,59 @@
-//! A turn held inside an attempt: a tool call that needs a yes is put before people while its sandbox stands still and holds nothing
-//! (requirement C8). Owns what may be asked, how often, and what an answer means; freezing, waiting and handing over are the caller's.
+//! A turn held inside an attempt: a call that needs a yes, or a question, is put before people while its sandbox stands still and holds
+//! nothing (requirement C8). Owns what may be asked, how often, and what an answer means; freezing, waiting and handing over are the
+//! caller's.
 
-use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use selvedge_authority::{ActError, Code, Denial, Entry, Hold, Lapse, Observation, Record, Stop, class_of};
-use selvedge_domain::orders::{MayBorrow, Minted, ToolCall, ToolPassed};
-use selvedge_domain::{Actor, ApprovalId, CredentialName, Digest, LeaseId, Time, Verb};
+use selvedge_authority::{Approval, Code, Denial, Entry, Hold, Lapse, Observation, Permit, Record, Stop, class_of};
+use selvedge_domain::orders::{AskPerson, BrokeredCall, MayBorrow, Minted, ToolCall, ToolPassed};
+use selvedge_domain::{Actor, ApprovalId, CredentialName, Description, LeaseId, Order as _, Time, Verb};
 
+use crate::brokered::{Cover, Same};
 use crate::cycle::approval_of;
 use crate::doorkeeper::{Gatekeeper, busy, denial_of};
 use crate::identity::Lending;
-use crate::ports::{Answer, Doorkeeper as _, Unrenewed};
+use crate::ports::{Answer, Doorkeeper as _, Reply, Unrenewed};
 use crate::renewal::unrenewed;
 
 /// How many calls of one attempt are put before people. Each stops the work for minutes, and takes the attention of somebody who would
 /// sooner or later say yes to anything (A-74).
 const ASKS_MAX: u32 = 16;
 
-/// What came of a tool call, where it was not denied.
+/// What came of a call or a question, where it was not denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// The agent may have it.
     Passed,
-    /// A person has to say yes, and was asked.
+    /// A person has to answer, and was asked.
     Waits(Box<HeldCall>),
 }
 
-/// A tool call that waits for a person.
+/// What may wait for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holdable {
+    /// A tool call as a model wrote it.
+    Tool(ToolCall),
+    /// A call of a tool server.
+    Server(BrokeredCall),
+    /// A question, which waits for words.
+    Question(AskPerson),
+}
+
+impl Holdable {
+    fn same(&self) -> Same {
+        match self {
+            Self::Tool(call) => call.into(),
+            Self::Server(call) => call.into(),
+            Self::Question(order) => order.into(),
+        }
+    }
+}
+
+/// What waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldCall {
-    call: ToolCall,
+    call: Holdable,
     approval: ApprovalId,
     until: Time,
 }
@@ -48,13 +70,15 @@ impl HeldCall {
     }
 }
 
-/// What was heard of a call that waits.
+/// What was heard of something that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     /// Nothing so far.
     Nothing,
     /// A person said yes.
     Yes,
+    /// A person answered a question.
+    Words(Reply),
     /// A person said no.
     No,
     /// Nobody answered in time.
@@ -66,10 +90,26 @@ pub enum Heard {
     },
 }
 
+/// The last word on something that waited, where it is not denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruled {
+    /// The agent may have it.
+    Passed,
+    /// The agent is told this.
+    Told(String),
+}
+
 /// Holds turns of one attempt. Each call is an order of its own; they are held together and each is answered for itself.
 pub trait Holding: Sync {
-    /// Decides a call, and puts it before people where it needs a yes.
-    fn ask(&self, call: ToolCall) -> Result<Asked, Denial>;
+    /// Decides a call, and puts it before people where it needs a yes; a question that is allowed is put before them.
+    fn ask(&self, call: Holdable) -> Result<Asked, Denial>;
+
+    /// From here on no server is asked anything, until the turn [goes on](Self::end).
+    fn close(&self);
+
+    /// Whether a server is at work on a call. It is waited for: its patience runs on while it stands still, and what it did would be told
+    /// as nothing.
+    fn is_server_at_work(&self) -> bool;
 
     /// Records that the turn is held for these. What cannot be recorded is not waited for.
     fn begin(&self, held: &[&HeldCall]) -> Result<(), Denial>;
@@ -86,39 +126,50 @@ pub trait Holding: Sync {
     fn lend_again(&self, credential: Option<&CredentialName>) -> Result<Minted, Unrenewed>;
 
     /// The last word on a call: what was heard of it, and policy once more where that was a yes. To be asked once.
-    fn rule(&self, held: &HeldCall, heard: &Heard) -> Result<(), Denial>;
+    fn rule(&self, held: &HeldCall, heard: &Heard) -> Result<Ruled, Denial>;
 
-    /// Records that the turn goes on.
+    /// The turn goes on; where it was held, that is recorded.
     fn end(&self);
 }
 
-/// What people were asked in one attempt, and said no to.
+/// What people were asked in one attempt, and what they said.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     asked: u32,
-    /// What is called, with what: where it stands in which answer makes no other call of it.
-    refused: BTreeSet<(String, Digest)>,
-}
-
-fn same(call: &ToolCall) -> (String, Digest) {
-    (call.tool.clone(), call.arguments)
+    pub(crate) asked_questions: u32,
+    refused: BTreeSet<Same>,
+    /// Each yes to what a model wrote that the agent has yet to ask of a server.
+    pub(crate) covers: Vec<Cover>,
+    /// Questions that wait, by the calls they came with.
+    pub(crate) questions: BTreeMap<u64, Permit<AskPerson>>,
+    /// Whether the turn is about to be held, so that no server is asked any more.
+    pub(crate) is_closing: bool,
+    /// Calls of servers that are being decided.
+    pub(crate) entering: usize,
 }
 
 impl Holding for Gatekeeper<'_> {
-    fn ask(&self, call: ToolCall) -> Result<Asked, Denial> {
-        self.count_request()?;
-        let stop = match self.funnel().perform(call.clone(), |_| Ok(ToolPassed)) {
-            Ok(ToolPassed) => return Ok(Asked::Passed),
+    fn ask(&self, call: Holdable) -> Result<Asked, Denial> {
+        let asked = match &call {
+            Holdable::Tool(call) => self.pass_tool(call.clone()),
+            Holdable::Server(call) => self.open_server(call.clone()),
+            Holdable::Question(order) => return self.ask_person(order.clone()),
+        };
+        let stop = match asked {
+            Ok(()) => return Ok(Asked::Passed),
             Err(stop) => stop,
         };
         let Stop::NeedsApproval { order, .. } = stop else { return Err(denial_of(stop)) };
-        self.one_more_ask(&call)?;
-        let lending = self.lent()?;
-        let at = self.funnel.clock.now();
-        let until = at.after(lending.desk.repository.hold_at_most).min(lending.desk.grant.until);
-        let approval = approval_of(&order);
-        self.keep_hold(Record::ApprovalAsked { approval: approval.clone(), order: *order, until })?;
-        Ok(Asked::Waits(Box::new(HeldCall { call, approval, until })))
+        self.one_more_ask(&call.same())?;
+        self.put_before_people(call, *order)
+    }
+
+    fn close(&self) {
+        self.holds().is_closing = true;
+    }
+
+    fn is_server_at_work(&self) -> bool {
+        self.servers_under_way() > 0
     }
 
     fn begin(&self, held: &[&HeldCall]) -> Result<(), Denial> {
@@ -142,6 +193,8 @@ impl Holding for Gatekeeper<'_> {
         let is_over = self.funnel.clock.now() >= held.until;
         match lending.factory.store.answer(&held.approval) {
             Ok(Answer::Denied) => Heard::No,
+            // Words are recorded in time or not at all, and nothing has to be done with them in time.
+            Ok(Answer::Words(reply)) => Heard::Words(reply),
             Ok(Answer::Granted) if !is_over => Heard::Yes,
             Ok(_) if is_over => Heard::TimedOut,
             Ok(_) => Heard::Nothing,
@@ -170,10 +223,13 @@ impl Holding for Gatekeeper<'_> {
         })
     }
 
-    fn rule(&self, held: &HeldCall, heard: &Heard) -> Result<(), Denial> {
+    fn rule(&self, held: &HeldCall, heard: &Heard) -> Result<Ruled, Denial> {
+        if let Holdable::Question(order) = &held.call {
+            return self.conclude(order, held, heard);
+        }
         let (denial, lapse) = match heard {
-            Heard::Yes => match self.funnel().perform(held.call.clone(), |_| self.standing()) {
-                Ok(ToolPassed) => return Ok(()),
+            Heard::Yes => match self.use_yes(held) {
+                Ok(()) => return Ok(Ruled::Passed),
                 Err(stop) => {
                     let denial = denial_of(stop);
                     let lapse = Lapse::Ended { because: denial.to_string() };
@@ -187,23 +243,23 @@ impl Holding for Gatekeeper<'_> {
                 let denial = Denial { code: Code::NotPermitted, policies: Vec::new(), next_step };
                 (denial, Some(Lapse::Ended { because: because.clone() }))
             }
-            Heard::Nothing => {
+            Heard::Nothing | Heard::Words(_) => {
                 let because = "the turn went on before anybody answered".to_owned();
                 (busy(&because), Some(Lapse::Ended { because }))
             }
         };
         if let Some(lapse) = lapse {
-            let lapsed = Record::Held(Hold::Lapsed { approval: held.approval.clone(), lapse });
-            // Denied whether or not it can be recorded; the request lapses at its hour by itself.
-            let _unrecorded = self.keep_hold(lapsed);
+            self.lapse(held, lapse);
         }
         Err(denial)
     }
 
     fn end(&self) {
-        self.is_held.store(false, Ordering::Release);
-        // What cannot be recorded shows as a hold without an end, in a run whose next order fails on the same record.
-        let _unrecorded = self.keep_hold(Record::Held(Hold::Ended));
+        self.holds().is_closing = false;
+        if self.is_held.swap(false, Ordering::AcqRel) {
+            // What cannot be recorded shows as a hold without an end, in a run whose next order fails on the same record.
+            let _unrecorded = self.keep_hold(Record::Held(Hold::Ended));
+        }
     }
 }
 
@@ -211,13 +267,64 @@ const SAID_NO: &str = "a person said no to this call; do not ask for it again, f
 const TIMED_OUT: &str = "nobody answered in time, which is a no; do not ask for it again, find another way";
 
 impl Gatekeeper<'_> {
+    fn pass_tool(&self, call: ToolCall) -> Result<(), Stop> {
+        self.count_request().map_err(Stop::Denied)?;
+        self.funnel().perform(call, |_| Ok(ToolPassed)).map(|ToolPassed| ())
+    }
+
+    /// Decides a call once more, with its yes. What a halt overtakes is recorded as not done, and the yes is not spent on it.
+    fn use_yes(&self, held: &HeldCall) -> Result<(), Stop> {
+        match &held.call {
+            Holdable::Tool(call) => {
+                // Looked up before it is spent: the agent may come with the call itself.
+                let yes = self.yes_to(&call.describe())?;
+                self.funnel().perform(call.clone(), |_| self.standing().map(|()| ToolPassed))?;
+                yes.into_iter().for_each(|yes| self.cover(call, yes));
+                Ok(())
+            }
+            Holdable::Server(call) => self.open_approved(call.clone()),
+            Holdable::Question(_) => Err(Stop::Denied(busy("a question is answered in words"))),
+        }
+    }
+
+    fn yes_to(&self, order: &Description) -> Result<Option<Approval>, Stop> {
+        Ok(self.funnel.journal.approval(&order.digest(), self.funnel.clock.now())?)
+    }
+
+    /// Asks for an answer within the minutes that a turn may be held.
+    pub(crate) fn put_before_people(&self, call: Holdable, order: Description) -> Result<Asked, Denial> {
+        let lending = self.lent()?;
+        let at = self.funnel.clock.now();
+        let until = at.after(lending.desk.repository.hold_at_most).min(lending.desk.grant.until);
+        let approval = approval_of(&order);
+        self.keep_hold(Record::ApprovalAsked { approval: approval.clone(), order, until })?;
+        Ok(Asked::Waits(Box::new(HeldCall { call, approval, until })))
+    }
+
+    /// Denied whether or not it can be recorded; the request lapses at its hour by itself.
+    pub(crate) fn lapse(&self, held: &HeldCall, lapse: Lapse) {
+        let lapsed = Record::Held(Hold::Lapsed { approval: held.approval.clone(), lapse });
+        let _unrecorded = self.keep_hold(lapsed);
+    }
+
+    /// Whether this was refused in this attempt, or nobody said anything to it.
+    pub(crate) fn is_refused(&self, call: &Same) -> bool {
+        self.holds().refused.contains(call)
+    }
+
+    /// It is not asked about again.
+    pub(crate) fn refuse(&self, held: &HeldCall) {
+        let call = held.call.same();
+        self.holds().refused.insert(call);
+    }
+
     /// Counts what people are asked, and spares them what was refused already.
-    fn one_more_ask(&self, call: &ToolCall) -> Result<(), Denial> {
-        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
-        if holds.refused.contains(&same(call)) {
+    fn one_more_ask(&self, call: &Same) -> Result<(), Denial> {
+        if self.is_refused(call) {
             let next_step = "this very call was refused in this attempt; find another way".to_owned();
             return Err(Denial { code: Code::Forbidden, policies: Vec::new(), next_step });
         }
+        let mut holds = self.holds();
         holds.asked = holds.asked.saturating_add(1);
         let asked = holds.asked;
         drop(holds);
@@ -234,14 +341,8 @@ impl Gatekeeper<'_> {
     }
 
     fn refused(&self, held: &HeldCall, code: Code, next_step: &str) -> Denial {
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner).refused.insert(same(&held.call));
+        self.refuse(held);
         Denial { code, policies: Vec::new(), next_step: next_step.to_owned() }
-    }
-
-    /// What a halt overtakes is recorded as not done, and the yes is not spent on it.
-    fn standing(&self) -> Result<ToolPassed, ActError> {
-        let lending = self.lending.as_ref().ok_or_else(|| ActError::Permanent("nothing is held here".to_owned()))?;
-        lending.refuse_when_halted(&self.run).map(|_| ToolPassed).map_err(ActError::Halted)
     }
 
     fn lent(&self) -> Result<&Lending<'_>, Denial> {

@@ -6,6 +6,7 @@
 
 mod access;
 mod beside;
+mod brokered;
 mod child;
 mod cycle;
 mod deliver;
@@ -16,11 +17,13 @@ mod lend;
 mod people;
 mod pipeline;
 pub mod ports;
+mod question;
 mod recover;
 mod renewal;
 mod verify;
 
 pub use access::Access;
+pub use brokered::nobody_here;
 pub use cycle::{Factory, Interrupted, Standing};
 pub use doorkeeper::Gatekeeper;
 pub use people::{Decline, Merge};

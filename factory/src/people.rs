@@ -1,7 +1,7 @@
-//! What people do: approve, deny, merge. Their orders pass the same funnel; who they are is the uid on the control socket.
+//! What people do: approve, deny, answer, merge. Their orders pass the same funnel; who they are is the uid on the control socket.
 
 use selvedge_authority::{Context, Entry, Record, Stop, Subject, class_of};
-use selvedge_domain::orders::{GrantApproval, MergeProposal, Merged};
+use selvedge_domain::orders::{AnswerQuestion, GrantApproval, MergeProposal, Merged, Replied};
 use selvedge_domain::{Actor, ApprovalId, CommitId, Person, ProposalNumber, Run, Verb};
 
 use crate::cycle::{Factory, Halt};
@@ -38,6 +38,14 @@ impl Factory<'_> {
         let subject = Subject::Person(order.by);
         let context = self.context_for(run)?;
         Ok(self.funnel_of(&subject, &context).perform(order, |_permit| Ok(()))?)
+    }
+
+    /// A person answers a question of `run`.
+    pub fn answer(&self, run: &Run, order: AnswerQuestion) -> Result<Replied, Decline> {
+        self.refuse_when_halted(run)?;
+        let subject = Subject::Person(order.by);
+        let context = self.context_for(run)?;
+        Ok(self.funnel_of(&subject, &context).perform(order, |_permit| Ok(Replied))?)
     }
 
     /// A person says no. Takes nothing but a record: a no only removes authority.

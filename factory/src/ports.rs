@@ -12,12 +12,12 @@ use selvedge_domain::orders::{
 };
 use selvedge_domain::{
     AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, CredentialName, Declared, Digest, Duration,
-    Handed, Intent, LeaseId, Loan, May, ModelName, Owner, PartName, PipelineName, ProposalNumber, Reach, RepoName, Run,
-    RunId, Sensitivity, Task, Tenure, Time, ToolScope, TreeId, Trigger, TriggerId, Trust, Verified,
+    Handed, Intent, LeaseId, Loan, May, ModelName, Owner, PartName, Person, PipelineName, ProposalNumber, Reach,
+    RepoName, Run, RunId, Sensitivity, Task, Tenure, Time, ToolScope, TreeId, Trigger, TriggerId, Trust, Verified,
 };
 
 use crate::access::{Access, nothing_to_ask};
-pub use crate::hold::{Asked, Heard, HeldCall, Holding};
+pub use crate::hold::{Asked, Heard, HeldCall, Holdable, Holding, Ruled};
 
 /// Draws random bits.
 pub trait Entropy: Sync {
@@ -37,8 +37,8 @@ pub trait Store: Journal {
     fn answer(&self, approval: &ApprovalId) -> Result<Answer, JournalError>;
 }
 
-/// A person's answer to a request for approval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A person's answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// None so far.
     Pending,
@@ -46,6 +46,30 @@ pub enum Answer {
     Granted,
     /// No.
     Denied,
+    /// It was a question, and this is what they say.
+    Words(Reply),
+}
+
+/// A person's words on a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Whose.
+    pub by: Person,
+    /// When.
+    pub at: Time,
+    /// What they say: data, whoever says it.
+    pub words: String,
+}
+
+/// Whether an agent is shown a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// It is.
+    Yes,
+    /// Where a person can say yes to a call of it.
+    WherePeopleAnswer,
+    /// It is not.
+    No,
 }
 
 /// Knows the agents and the repositories, as the operator configured them.
@@ -333,9 +357,9 @@ pub trait Doorkeeper: Sync {
     }
 
     /// Is the agent shown this tool? Nothing follows from it but that.
-    fn shows(&self, call: &BrokeredCall) -> bool {
+    fn shows(&self, call: &BrokeredCall) -> Shows {
         let _unshown = call;
-        false
+        Shows::No
     }
 
     /// Whoever answers for the sandbox of a tool server that works for this run: its requests, within this reach, and nothing else. None

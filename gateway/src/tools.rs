@@ -3,7 +3,7 @@
 //! judged with its arguments before any of it reaches the server; and what comes back is bounded and made anew.
 //!
 //! `rpc`, `describe` and `facts` read and write without I/O; `over_http` and `over_pipe` carry messages to a server and back; `server` is a
-//! conversation with one. Never knows why something is allowed, or whose run it is.
+//! conversation with one, `people` waits for those who answer. Never knows why something is allowed, or whose run it is.
 
 pub mod describe;
 pub(crate) mod door;
@@ -11,6 +11,7 @@ pub mod factory;
 pub mod facts;
 pub(crate) mod over_http;
 pub(crate) mod over_pipe;
+pub(crate) mod people;
 pub mod result;
 pub mod rpc;
 pub(crate) mod server;

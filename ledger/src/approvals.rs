@@ -6,7 +6,7 @@ use selvedge_domain::{ApprovalId, Deed, Description, Digest, Person, RunId, Time
 
 use crate::error::ReadError;
 use crate::ledger::Ledger;
-use crate::project::{self, Granted};
+use crate::project::{self, Answered, Granted};
 use crate::rows::{entry_at, from_sql, to_sql};
 
 /// A request for approval.
@@ -27,7 +27,7 @@ pub struct ApprovalRequest {
 }
 
 /// What came of a request for approval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApprovalState {
     /// Nobody has answered yet.
     Asked,
@@ -49,9 +49,22 @@ pub enum ApprovalState {
         /// Who had said yes.
         by: Person,
     },
+    /// It was a question, and a person answered it in words.
+    Answered(Reply),
 }
 
-const COLUMNS: &str = "id, seq, run, asked_at, until, state, by_uid, usable_until, run_is_over";
+/// A person's words on a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Whose.
+    pub by: Person,
+    /// When.
+    pub at: Time,
+    /// What they say.
+    pub words: String,
+}
+
+const COLUMNS: &str = "id, seq, run, asked_at, until, state, by_uid, usable_until, run_is_over, answer_seq";
 
 /// Every request, each with whether its run has an outcome and so no use for an answer.
 const REQUESTS: &str = "(SELECT *, EXISTS (
@@ -84,6 +97,18 @@ pub(crate) fn usable(db: &Connection, order: &Digest, now: Time) -> Result<Optio
         }
         _ => Err(forged()),
     }
+}
+
+/// A person's words on a question, as the log has them. The projection only says where to look.
+fn words(db: &Connection, id: &str, seq: Option<i64>) -> Result<Reply, ReadError> {
+    let forged = || ReadError::Projection { because: format!("question `{id}` was not answered in the log") };
+    let recorded = entry_at(db, seq.map(from_sql).ok_or_else(forged)?)?;
+    let Record::Done { order, verb: Verb::QuestionAnswer, deed: Deed::Replied } = recorded.entry.record else {
+        return Err(forged());
+    };
+    let described = project::order(db, &order)?.filter(|order| order.resource.name == id).ok_or_else(forged)?;
+    let Answered { words, by, .. } = Answered::read(&described).ok_or_else(forged)?;
+    Ok(Reply { by, at: recorded.entry.at, words })
 }
 
 impl Ledger {
@@ -119,6 +144,7 @@ struct RawRequest {
     by: Option<i64>,
     usable_until: Option<i64>,
     run_is_over: bool,
+    answer_seq: Option<i64>,
 }
 
 impl RawRequest {
@@ -133,6 +159,7 @@ impl RawRequest {
             by: row.get(6)?,
             usable_until: row.get(7)?,
             run_is_over: row.get(8)?,
+            answer_seq: row.get(9)?,
         })
     }
 
@@ -151,6 +178,7 @@ impl RawRequest {
             "denied" => ApprovalState::Denied,
             "lapsed" => ApprovalState::Lapsed,
             "used" => ApprovalState::Used { by: by()? },
+            "answered" => ApprovalState::Answered(words(db, &self.id, self.answer_seq)?),
             _ => return Err(bad("state")),
         };
         Ok(ApprovalRequest {

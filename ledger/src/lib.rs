@@ -48,7 +48,7 @@ mod verify;
 mod views;
 mod writer;
 
-pub use approvals::{ApprovalRequest, ApprovalState};
+pub use approvals::{ApprovalRequest, ApprovalState, Reply};
 pub use checkpoint::{BadCheckpoint, Checkpoint};
 pub use claims::Queue;
 pub use entry::DecodeError;

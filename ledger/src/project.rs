@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use selvedge_authority::{Entry, Hold, Observation, Record, Relinquished, Verdict};
 use selvedge_domain::orders::Merged;
 use selvedge_domain::{
-    ApprovalId, Behaviour, Deed, Description, Digest, Event, Field, Person, Run, RunId, Stage, Time, Trigger,
-    TriggerId, Verb, WaitKind,
+    ApprovalId, Behaviour, Deed, Description, Digest, Event, Person, Run, RunId, Stage, Time, Trigger, TriggerId, Verb,
+    WaitKind,
 };
 
 use crate::error::ReadError;
@@ -37,6 +37,9 @@ pub(crate) fn apply(db: &Connection, seq: u64, entry: &Entry, run: Option<&Run>)
         Record::Happened(event) => {
             put_run(db, seq, at, run)?;
             put_lease(db, event, run)?;
+            if matches!(event, Event::AttemptLost { .. }) {
+                lapse_with_attempt(db, run_id)?;
+            }
         }
         Record::Decided { order, verdict: Verdict::Allow { .. }, .. } if keeps_order(order.verb) => {
             db.prepare_cached("INSERT INTO p_order VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = ?2")?
@@ -120,7 +123,7 @@ fn sort(behaviour: &Behaviour) -> &'static str {
 
 /// The orders whose deed says less than their description, so that the description is looked up when it is done.
 pub(crate) fn keeps_order(verb: Verb) -> bool {
-    matches!(verb, Verb::ApprovalGrant | Verb::ProposalOpen | Verb::ProposalMerge)
+    matches!(verb, Verb::ApprovalGrant | Verb::QuestionAnswer | Verb::ProposalOpen | Verb::ProposalMerge)
 }
 
 fn put_run(db: &Connection, seq: u64, at: i64, run: Option<&Run>) -> Result<(), ReadError> {
@@ -192,6 +195,7 @@ fn put_deed(
     let Some(described) = order(db, digest)? else { return Ok(()) };
     match deed {
         Deed::Approved => grant_approval(db, seq, at, &described),
+        Deed::Replied => answer_question(db, seq, at, &described),
         Deed::Opened(number) => {
             let decided = order_seq(db, digest)?.map(to_sql);
             let run = entry.run.as_ref().map(RunId::as_str);
@@ -222,6 +226,55 @@ fn grant_approval(db: &Connection, seq: u64, at: i64, described: &Description) -
     Ok(())
 }
 
+/// What was asked while an attempt's turn was held is asked by nobody once that attempt is lost: the next one asks anew.
+fn lapse_with_attempt(db: &Connection, run: Option<&str>) -> Result<(), ReadError> {
+    let mut open =
+        db.prepare_cached("SELECT id, seq FROM p_approval WHERE run = ?1 AND state IN ('asked', 'granted')")?;
+    let open = open.query_map([run], |row| Ok((row.get::<_, String>(0)?, from_sql(row.get(1)?))))?;
+    for (id, seq) in open.collect::<Result<Vec<_>, _>>()? {
+        if matches!(described_at(db, seq)?.verb, Verb::ToolCall | Verb::QuestionAsk) {
+            db.prepare_cached("UPDATE p_approval SET state = 'lapsed' WHERE id = ?1")?.execute([id])?;
+        }
+    }
+    Ok(())
+}
+
+/// Words count for exactly the question that was asked, while it stands; the first who answers has answered.
+fn answer_question(db: &Connection, seq: u64, at: i64, described: &Description) -> Result<(), ReadError> {
+    let Some(Answered { question, by, .. }) = Answered::read(described) else { return Ok(()) };
+    db.prepare_cached(
+        "UPDATE p_approval SET state = 'answered', by_uid = ?3, answer_seq = ?5
+         WHERE id = ?1 AND order_digest = ?2 AND state = 'asked' AND until >= ?4",
+    )?
+    .execute(params![described.resource.name, question.as_bytes(), by.uid(), at, to_sql(seq)])?;
+    Ok(())
+}
+
+/// What a `question.answer` order says.
+pub(crate) struct Answered {
+    /// The question.
+    pub(crate) question: Digest,
+    /// The words.
+    pub(crate) words: String,
+    /// Whose.
+    pub(crate) by: Person,
+}
+
+impl Answered {
+    /// Reads it from the order laid open.
+    pub(crate) fn read(described: &Description) -> Option<Self> {
+        Some(Self {
+            question: Digest::parse(described.text("order_digest")?).ok()?,
+            words: described.text("answer")?.to_owned(),
+            by: person(described)?,
+        })
+    }
+}
+
+fn person(described: &Description) -> Option<Person> {
+    described.number("uid").and_then(|uid| u32::try_from(uid).ok()).map(Person::from_uid)
+}
+
 /// What an `approval.grant` order grants.
 pub(crate) struct Granted {
     /// The order that may be carried out.
@@ -235,14 +288,10 @@ pub(crate) struct Granted {
 impl Granted {
     /// Reads it from the order laid open.
     pub(crate) fn read(described: &Description) -> Option<Self> {
-        let uid = described.fields.iter().find_map(|(name, field)| match field {
-            Field::Number(uid) if *name == "uid" => u32::try_from(*uid).ok(),
-            _ => None,
-        })?;
         Some(Self {
             order: Digest::parse(described.text("order_digest")?).ok()?,
             until: moment::parse(described.text("until")?)?,
-            by: Person::from_uid(uid),
+            by: person(described)?,
         })
     }
 }

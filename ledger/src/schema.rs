@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 /// The layout of the log and the working state. A newer one is refused.
 pub(crate) const FORMAT: i64 = 1;
 /// The layout and meaning of the projections. Any other number means: rebuild.
-pub(crate) const PROJECTIONS: i64 = 3;
+pub(crate) const PROJECTIONS: i64 = 4;
 
 const LOG: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;

@@ -75,7 +75,12 @@ impl Memory for Books {
             Some(ApprovalState::Granted { .. }) => Answer::Granted,
             Some(ApprovalState::Denied) => Answer::Denied,
             Some(
-                ApprovalState::Asked | ApprovalState::Lapsed | ApprovalState::Outlived | ApprovalState::Used { .. },
+                // Nobody asks a question in these scenarios.
+                ApprovalState::Asked
+                | ApprovalState::Lapsed
+                | ApprovalState::Outlived
+                | ApprovalState::Used { .. }
+                | ApprovalState::Answered(_),
             )
             | None => Answer::Pending,
         })

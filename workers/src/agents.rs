@@ -39,12 +39,37 @@ pub struct Adapter {
     pub pin: Pin,
     /// Its own tools.
     pub tools: &'static [Tool],
+    /// What it calls a tool of a server, as far as is known.
+    pub calls: &'static [CalledAs],
     start: Start,
     /// What it is called with for a job, behind what starts it.
     furnish: fn(&Adapter, &Job<'_>) -> Furnishing,
     /// What it is called with instead to speak the Agent Client Protocol, where it does.
     acp: Option<fn(&Job<'_>) -> Vec<String>>,
     read: fn(&serde_json::Value, &mut Report),
+}
+
+/// What an agent calls a tool of a server, to its model: it makes one name of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CalledAs {
+    /// `mcp__SERVER__TOOL`
+    Mcp,
+    /// `mcp_SERVER_TOOL`
+    McpJoined,
+    /// `SERVER_TOOL`
+    Joined,
+}
+
+impl CalledAs {
+    /// The name of this tool. What is no letter, digit, `-` or `_` is written as `_`.
+    pub fn of(self, server: &str, tool: &str) -> String {
+        let name = match self {
+            Self::Mcp => format!("mcp__{server}__{tool}"),
+            Self::McpJoined => format!("mcp_{server}_{tool}"),
+            Self::Joined => format!("{server}_{tool}"),
+        };
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect()
+    }
 }
 
 impl PartialEq for Adapter {

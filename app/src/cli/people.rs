@@ -1,4 +1,4 @@
-//! What people decide: merge, approve, deny, halt, resume, revoke.
+//! What people decide: merge, approve, deny, answer, halt, resume, revoke.
 
 use clap::Args;
 use serde_json::Value;
@@ -33,6 +33,15 @@ pub(crate) struct Approve {
 pub(crate) struct Deny {
     /// The request, as `selvedge approvals` lists it.
     approval: String,
+}
+
+/// Answer a question of an agent's, in words.
+#[derive(Debug, Args)]
+pub(crate) struct Answer {
+    /// The question, as `selvedge approvals` lists it.
+    question: String,
+    /// The answer: information for the agent, which permits it nothing.
+    words: String,
 }
 
 /// How far a halt reaches.
@@ -81,8 +90,27 @@ impl Approve {
 
 impl Deny {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
-        ask(common, output, &Request::Deny { approval: self.approval.clone() })?;
-        output.line(format!("denied {}; its run ends as refused", self.approval));
+        let value = ask(common, output, &Request::Deny { approval: self.approval.clone() })?;
+        let then = match text(&value, "verb") {
+            "question.ask" => "its agent is told that nobody answers",
+            "tool.call" => "its agent is told so, and goes on without",
+            _ => "its run ends as refused",
+        };
+        output.line(format!("denied {}; {then}", self.approval));
+        Ok(0)
+    }
+}
+
+impl Answer {
+    pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
+        let request = Request::Answer { question: self.question.clone(), words: self.words.clone() };
+        let value = ask(common, output, &request)?;
+        output.line(format!(
+            "answered {}: agent {} of run {} has these words, and may do what it could before",
+            text(&value, "question"),
+            text(&value, "agent"),
+            text(&value, "run")
+        ));
         Ok(0)
     }
 }
@@ -198,6 +226,11 @@ fn asked(output: &Output, item: &Value) {
         text(item, "asked_by"),
         text(item, "until")
     ));
+    let question = item.get("facts").and_then(|facts| facts.get("question")).and_then(Value::as_str);
+    let is_question = text(item, "verb") == "question.ask";
+    if is_question {
+        output.line(format!("  in {}, waiting since {}", text(item, "repo"), text(item, "asked_at")));
+    }
     let (agent, trigger) = (item.get("agent").unwrap_or(&Value::Null), item.get("trigger").unwrap_or(&Value::Null));
     output.line(format!(
         "  agent {}, for {}; {} answers for it, trouble goes to {}",
@@ -218,6 +251,14 @@ fn asked(output: &Output, item: &Value) {
     if trigger.get("cut").and_then(Value::as_bool) == Some(true) {
         output.line(format!("  the rest of them: selvedge show {}", text(item, "run")));
     }
+    if let Some(question) = question.filter(|_| is_question) {
+        let approval = text(item, "approval");
+        output.line("  it asks this; the words are an agent's, and whatever they say, an answer permits nothing:");
+        boxed(output, question);
+        output.line(format!("  to answer in words: selvedge answer {approval} \"…\""));
+        output.line(format!("  to say that nobody does: selvedge deny {approval}"));
+        return;
+    }
     output.line(format!("  because {}", text(item, "because")));
     output.line("  a yes is for exactly this, once:");
     for (name, fact) in item.get("facts").and_then(Value::as_object).into_iter().flatten() {
@@ -236,11 +277,21 @@ fn asked(output: &Output, item: &Value) {
     output.line(format!("  to answer: selvedge approve {approval}, or selvedge deny {approval}"));
 }
 
+/// Characters of a line of somebody else's words: with the bar before them they fit the narrowest of terminals, which would begin what does
+/// not at its edge, where ours begins.
+const BOX_CHARS: usize = 72;
+
 /// Words of somebody else, where none of them can be taken for ours: each line behind a bar, and nothing in them moves the cursor.
-fn boxed(output: &Output, words: &str) {
+pub(super) fn boxed(output: &Output, words: &str) {
     let shown = crate::output::escape(words.as_bytes());
     for line in String::from_utf8_lossy(&shown).lines() {
-        output.line(format!("    | {line}"));
+        let chars: Vec<char> = line.chars().collect();
+        for piece in chars.chunks(BOX_CHARS) {
+            output.line(format!("    | {}", piece.iter().collect::<String>()));
+        }
+        if chars.is_empty() {
+            output.line("    |");
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Common;
-use super::people::{ask, text};
+use super::people::{ask, boxed, text};
 use crate::errors::{CliError, Kind};
 use crate::keeper::Request;
 use crate::output::Output;
@@ -48,9 +48,7 @@ fn say(output: &Output, server: &Value) {
         let changed = tool.get("is_changed").and_then(Value::as_bool).unwrap_or(false);
         let what = if changed { "CHANGED, and not called any more" } else { "not taken on, and not called" };
         output.line(format!("  {} ({what}), seen {}:", text(tool, "tool"), text(tool, "seen")));
-        for line in text(tool, "text").lines() {
-            output.line(format!("    | {line}"));
-        }
+        boxed(output, text(tool, "text"));
         output.line(format!("    [mcp.{name:?}.tools.{:?}]", text(tool, "tool")));
         output.line(format!("    digest = \"{}\"", text(tool, "digest")));
     }

@@ -62,11 +62,11 @@ pub(super) fn ps(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value,
     }))
 }
 
-/// What people are asked about turns that are held: of a run that works, a tool call that is not decided.
+/// What people are asked about turns that are held: of a run that works, a tool call that is not decided, or a question.
 fn held(keeper: &Keeper) -> Result<Vec<ApprovalRequest>, CliError> {
     let works = &keeper.works;
     let open = works.ledger.open_approvals(works.now()).map_err(|error| unreadable(&error))?;
-    Ok(open.into_iter().filter(|request| request.order.verb == Verb::ToolCall).collect())
+    Ok(open.into_iter().filter(|request| matches!(request.order.verb, Verb::ToolCall | Verb::QuestionAsk)).collect())
 }
 
 /// Halts that stop nothing any more: their run is settled, and nothing that hangs on it is open. What cannot be read may be open.
@@ -295,6 +295,7 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
         let children = found.children.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         can_do.push(format!("ask for children that have a part of what it may: {children}"));
     }
+    can_do.extend(super::ask_tools::asks(&config, found));
     can_do.push(format!("go as far as trust `{}`; every single act is decided by policy when it happens", agent.trust));
     can_do.extend(super::conduct::lines(keeper, found));
     can_do.push("never: merge what it made, approve, change rules, or hold a secret".to_owned());

@@ -1,12 +1,14 @@
-//! What people decide: approvals and merges.
+//! What people decide: approvals, answers and merges.
 
 use selvedge_authority::{ActError, PolicyName, Record, Stop, Verdict};
-use selvedge_domain::orders::GrantApproval;
+use selvedge_domain::orders::{AnswerQuestion, GrantApproval, Replied};
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, CommitId, CredentialName, Description, Person, ProposalNumber, ResourceKind, Trigger,
+    Verb, is_deceptive,
 };
 use selvedge_factory::ports::Clock;
 use selvedge_factory::{Decline, Merge};
+use selvedge_forge::secret::Scanner;
 use selvedge_ledger::{ApprovalRequest, ApprovalState};
 use serde_json::{Value, json};
 
@@ -19,6 +21,9 @@ use crate::wiring::ClaimedStore;
 /// How much of a task's words is shown beside a request: `selvedge show` has all of them.
 const TASK_CHARS_SHOWN_MAX: usize = 2000;
 
+/// Longest answer to a question: it goes into an agent's context, and is kept on record for ever.
+const ANSWER_CHARS_MAX: usize = 4_000;
+
 pub(super) fn approvals(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Value, CliError> {
     let works = &keeper.works;
     let open = works.ledger.open_approvals(works.now()).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
@@ -27,6 +32,7 @@ pub(super) fn approvals(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result
         let shown = json!({
             "approval": request.id.as_str(),
             "run": request.run.as_ref().map(ToString::to_string),
+            "repo": request.order.resource.repo.as_str(),
             "verb": request.order.verb.as_str(),
             "resource": request.order.resource.name,
             "order_digest": request.order.digest().to_string(),
@@ -94,6 +100,11 @@ pub(super) fn approve(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value
     let works = &keeper.works;
     let request = find(keeper, approval)?;
     open(&request)?;
+    if request.order.verb == Verb::QuestionAsk {
+        return Err(CliError::new(Kind::Refused, format!("{} asks for words, and a yes is none", request.id)).hint(
+            format!("`selvedge answer {} \"…\"` answers it, `selvedge deny` says that nobody does", request.id),
+        ));
+    }
     let run = run_of(keeper, &request)?;
     let by = Person::from_uid(uid);
     let order = GrantApproval {
@@ -126,7 +137,60 @@ pub(super) fn deny(keeper: &Keeper, approval: &str, uid: u32) -> Result<Value, C
     let denied = works.factory(&store, &*judge).deny(&run, request.id.clone(), Person::from_uid(uid));
     denied.map_err(|stop| declined(&Decline::Stop(stop)))?;
     keeper.moved();
-    Ok(json!({ "approval": request.id.as_str(), "run": run.id().as_str() }))
+    Ok(json!({ "approval": request.id.as_str(), "run": run.id().as_str(), "verb": request.order.verb.as_str() }))
+}
+
+/// Gives a run that asks a person's words, and nothing else: whoever asked for the run may, too.
+pub(super) fn answer(keeper: &Keeper, question: &str, words: &str, uid: u32) -> Result<Value, CliError> {
+    let works = &keeper.works;
+    let request = find(keeper, question)?;
+    if request.order.verb != Verb::QuestionAsk {
+        return Err(CliError::new(Kind::Refused, format!("{} asks for a yes or a no", request.id))
+            .hint(format!("`selvedge approve {0}`, or `selvedge deny {0}`", request.id)));
+    }
+    open(&request)?;
+    let run = run_of(keeper, &request)?;
+    let by = Person::from_uid(uid);
+    let order = AnswerQuestion {
+        approval: request.id.clone(),
+        run: run.id().clone(),
+        repo: run.trigger().repo.clone(),
+        order: request.order.digest(),
+        answer: fit(words)?,
+        by,
+        by_requester: requester(keeper, &run) == Actor::Person(by),
+    };
+    let store = ClaimedStore::unclaimed(works);
+    let judge = works.judge();
+    let Replied = works.factory(&store, &*judge).answer(&run, order).map_err(|decline| declined(&decline))?;
+    // Between looking and recording its hour may have come, or somebody else.
+    let request = find(keeper, question)?;
+    match &request.state {
+        ApprovalState::Answered(reply) if reply.by == by => {}
+        _ => open(&request)?,
+    }
+    keeper.moved();
+    Ok(json!({ "question": request.id.as_str(), "run": run.id().as_str(), "agent": run.trigger().agent.as_str() }))
+}
+
+/// Words that may go into an agent's context: plain, few, and no secret, as they stay on record and go to a model.
+fn fit(words: &str) -> Result<String, CliError> {
+    let words = words.trim();
+    let unfit = |because: String| Err(CliError::new(Kind::Usage, because));
+    if !(1..=ANSWER_CHARS_MAX).contains(&words.chars().count()) {
+        return unfit(format!("an answer has 1 to {ANSWER_CHARS_MAX} characters"));
+    }
+    if words.chars().any(|c| !matches!(c, '\n' | '\t') && is_deceptive(c)) {
+        return unfit("an answer is plain text: no control characters, and none that turn text around".to_owned());
+    }
+    if let Some(found) = Scanner::default().added(b"", words.as_bytes()).first() {
+        return Err(CliError::new(
+            Kind::Refused,
+            format!("the answer holds what looks like a secret ({})", found.kind),
+        )
+        .hint("it would go to a model and stay on record: store it with `selvedge credentials store`, and lend it"));
+    }
+    Ok(words.to_owned())
 }
 
 pub(super) fn merge(
@@ -207,6 +271,7 @@ fn open(request: &ApprovalRequest) -> Result<(), CliError> {
         ApprovalState::Granted { .. } => "it was approved already, and its run has yet to use that",
         ApprovalState::Denied => "it was denied already",
         ApprovalState::Used { .. } => "it was approved already, and that yes is spent",
+        ApprovalState::Answered(_) => "somebody answered it already",
     };
     Err(CliError::new(Kind::Refused, format!("approval {} is not open: {because}", request.id))
         .hint("`selvedge approvals` lists what waits"))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use selvedge_authority::{Observation, Record};
 use selvedge_domain::{ServerName, ToolName, ToolScope};
+use selvedge_gateway::tools::factory;
 use serde_json::{Value, json};
 
 use super::hall::Keeper;
@@ -53,6 +54,20 @@ pub(super) fn words(config: &Config, agent: &AgentConfig) -> Vec<String> {
         format!("tools of `{}`, {}: {tools}", server.name, place(server))
     };
     config.servers.values().filter(is_asked).map(line).collect()
+}
+
+/// Whether it may ask people in words: a line for its authority card.
+pub(super) fn asks(config: &Config, agent: &AgentConfig) -> Option<String> {
+    let own = config.servers.values().find(|server| matches!(server.way, ServerAt::Factory))?;
+    let asks = |scope: &ToolScope| {
+        *scope.server() == own.name && scope.tool().is_some_and(|tool| tool.as_str() == factory::ASK_PERSON)
+    };
+    agent
+        .agent
+        .tools
+        .iter()
+        .any(asks)
+        .then(|| "ask people questions; an answer is words, and permits nothing".to_owned())
 }
 
 fn place(server: &ServerConfig) -> String {

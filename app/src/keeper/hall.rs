@@ -180,6 +180,7 @@ impl Keeper {
                 let value = super::ask_people::deny(self, approval, uid)?;
                 super::ask_work::see_through(self, approval, &value, listener).map(|()| value)
             }
+            Request::Answer { question, words } => super::ask_people::answer(self, question, words, uid),
             Request::Merge { repo, number, head } => {
                 super::ask_people::merge(self, repo.as_deref(), *number, head.as_deref(), uid)
             }

@@ -47,6 +47,8 @@ pub(crate) enum Request {
     Approve { approval: String },
     /// Say no.
     Deny { approval: String },
+    /// Answer a question in words.
+    Answer { question: String, words: String },
     /// Stop.
     Halt(Scope),
     /// Go on.

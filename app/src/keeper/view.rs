@@ -323,6 +323,7 @@ fn done(deed: &Deed) -> String {
             format!("status {}, {read} tokens read and {output} written{estimated}", answer.status)
         }
         Deed::Widened => "reached from here on, until the attempt is over".to_owned(),
+        Deed::Replied => "the run that asked has these words".to_owned(),
         Deed::Answered(answer) => format!("status {}, {} bytes", answer.status, answer.response_bytes),
     }
 }

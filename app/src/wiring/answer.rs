@@ -175,22 +175,25 @@ impl Judge for Desk<'_> {
             },
             Wanted::ModelDone(done) => model.map_or_else(no_model, |model| model.done(doors, serials_from, done)),
             Wanted::Tool(ask) => {
-                model.map_or_else(no_model, |model| model.tool(self.holds, witness, serials_from, ask))
+                model.map_or_else(no_model, |model| model.tool(self.holds, (witness, tools), serials_from, ask))
             }
-            Wanted::Held { serial, index } => model.map_or_else(no_model, |_| self.holds.answer((serial, index))),
+            Wanted::Held { serial, index } => self.holds.answer((serial, index)),
             Wanted::Unheld { serial } => {
-                self.holds.forget(serial);
+                self.holds.forget(serials_from, serial);
                 Given::Allowed
             }
             Wanted::Server(ask) => match tools {
                 Some(tools) => match tools.narrowed(self.told, &works.config(), &ask) {
                     Some(narrowed) => self.withdrawn(narrowed),
-                    None => tools.ask(doors, serials_from, ask),
+                    None => tools.ask(self.holds, serials_from, ask),
                 },
                 None => no_tools(),
             },
             Wanted::ServerDone(done) => tools.map_or_else(no_tools, |tools| tools.done(doors, serials_from, done)),
-            Wanted::Shown { server } => tools.map_or_else(no_tools, |tools| tools.shown(doors, &server)),
+            Wanted::Shown { server } => tools.map_or_else(no_tools, |tools| tools.shown(self.holds, doors, &server)),
+            Wanted::Question { serial, question } => {
+                tools.map_or_else(no_tools, |tools| tools.question(self.holds, serials_from, serial, question))
+            }
             Wanted::NotTakenOn(tool) => tools.map_or_else(no_tools, |tools| tools.note(doors, &tool)),
             Wanted::Words { words, is_proposal } => tools.map_or_else(no_tools, |tools| tools.say(words, is_proposal)),
         };

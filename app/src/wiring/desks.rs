@@ -1,6 +1,7 @@
 //! What a door answers for beside the requests it forwards, each at a desk of its own: made for an attempt as its grant says, announced in
 //! its place. Never answers anything itself.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use selvedge_domain::orders::StartWork;
 use selvedge_domain::{May, Task};
 use selvedge_gateway::model::wanted::Tool;
 use selvedge_sandbox::Place;
-use selvedge_workers::agents::{self, Adapter};
+use selvedge_workers::agents::{self, Adapter, CalledAs};
 
 use super::Works;
 use super::access::AccessDesk;
@@ -61,9 +62,10 @@ impl Works {
     ) -> Result<OwnDesks, ActError> {
         let purse = Arc::new(self.purse(order, task)?);
         let may = |may: May| order.grant.may.contains(&may);
+        let tools = self.tool_desk(order)?;
         Ok(OwnDesks {
-            model: self.model_desk(order, tools_of(agent), &purse)?,
-            tools: self.tool_desk(order)?,
+            model: self.model_desk(order, tools_of(agent, tools.as_ref()), &purse)?,
+            tools,
             tokens: may(May::Delegate).then(|| self.token_desk(order, task, &purse)),
             git: may(May::Push).then(|| self.git_desk(order)).transpose()?,
             access: AccessDesk::of(order),
@@ -124,7 +126,7 @@ impl Desks<'_> {
 }
 
 /// The tools that the agent is known to have. What an agent of somebody's own calls like some that are known, does what those do.
-fn tools_of(agent: &AgentConfig) -> Vec<Tool> {
+fn tools_of(agent: &AgentConfig, servers: Option<&ToolDesk>) -> Vec<Tool> {
     let known = match agent.runtime {
         Runtime::Remediate | Runtime::Install(_) => Vec::new(),
         Runtime::Agent(_) | Runtime::Acp(_) | Runtime::Command(_) => {
@@ -139,8 +141,14 @@ fn tools_of(agent: &AgentConfig) -> Vec<Tool> {
         paths: tool.paths.iter().map(|path| text(path)).collect(),
         addresses: tool.address.iter().map(|address| text(address)).collect(),
         patch: tool.patch.map(text),
+        of_server: None,
     };
-    by_name(known.into_iter().flat_map(|adapter| adapter.tools).map(tool))
+    let ways: BTreeSet<CalledAs> = known.iter().flat_map(|adapter| adapter.calls).copied().collect();
+    let of_servers = servers.map(|servers| servers.as_called(&ways)).unwrap_or_default();
+    let mut tools = by_name(known.into_iter().flat_map(|adapter| adapter.tools).map(tool));
+    // An agent's own come first: a server cannot have one of its tools taken for another.
+    tools.extend(of_servers);
+    tools
 }
 
 /// Each name once: agents differ in what they call an argument, and what is a path to one of them is looked at as one.

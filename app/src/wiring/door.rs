@@ -162,7 +162,7 @@ impl OpenDoor {
                 scope.spawn(|| self.door.serve(&desk).inspect_err(|error| desk.broke(error)));
             }
             scope.spawn(|| loans.keep(&is_over));
-            if desks.model.is_some() {
+            if desks.model.is_some() || desks.tools.is_some() {
                 scope.spawn(|| holds.keep(&is_over));
             }
             let done = inside();

@@ -1,5 +1,6 @@
-//! Holding a turn for people, the keeper's side of it: while a tool call waits for a yes, the sandbox stands still and nothing is lent to
-//! it. Owns the order of that: freeze, take back, wait, lend again, decide, let go on. Never decides anything itself.
+//! Holding a turn for people, the keeper's side of it: while a call waits for a yes, or a question for words, the sandbox stands still and
+//! nothing is lent to it. Owns the order of that: let servers finish, freeze, take back, wait, lend again, decide, let go on. Never decides
+//! anything itself.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +8,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use selvedge_authority::{Code, Denial};
-use selvedge_domain::orders::ToolCall;
+use selvedge_domain::orders::{AskPerson, BrokeredCall, ToolAnswered, ToolCall};
 use selvedge_domain::{Digest, RunId};
-use selvedge_factory::ports::{Asked, Doorkeeper, Heard, HeldCall, Holding};
+use selvedge_factory::nobody_here;
+use selvedge_factory::ports::{Asked, Doorkeeper, Heard, HeldCall, Holdable, Holding, Ruled};
 use selvedge_gateway::Given;
 use selvedge_sandbox::Killer;
 
@@ -26,7 +28,7 @@ const FREEZE_WITHIN: Duration = Duration::from_secs(5);
 /// A door that did not ask for so long does not wait any more: it asks several times a second.
 const ASKED_AFTER_WITHIN: Duration = Duration::from_secs(20);
 
-/// Which call: of which answer, and which of that one's.
+/// Which call: of which answer of a model and which of that one's, or the one that a client sent to a server, or what came with it.
 type Place = (u64, u64);
 
 /// Where turns of one attempt are held.
@@ -38,52 +40,97 @@ pub(super) struct HoldDesk<'a> {
     loans: &'a DoorLoans<'a>,
     calls: Mutex<BTreeMap<Place, Call>>,
     moved: Condvar,
+    /// Whether the sandbox stands still. What is decided meanwhile is told once it goes on.
+    stands: AtomicBool,
 }
 
 /// A call that waits, or did.
 enum Call {
     /// Its answer is being read.
-    Asked(Box<HeldCall>),
+    Asked(Box<Waiting>),
     /// Its door waits, and last said so then.
-    Held(Box<HeldCall>, Instant),
+    Held(Box<Waiting>, Instant),
     /// It is decided, and its door has yet to hear of it.
-    Ruled(Result<(), Denial>),
+    Ruled(Result<Ruled, Denial>),
 }
 
-/// What the rules were when people were asked.
+/// What people were asked, and under which rules.
+#[derive(Clone)]
+struct Waiting {
+    held: HeldCall,
+    rules: Rules,
+}
+
+/// The configuration and the policies in force.
 type Rules = (Digest, Option<Digest>);
 
 impl<'a> HoldDesk<'a> {
     /// Nothing is held yet.
     pub(super) fn new(works: &'a Works, run: &'a RunId, doors: &'a dyn Doorkeeper, loans: &'a DoorLoans<'a>) -> Self {
-        Self { works, run, doors, loans, calls: Mutex::default(), moved: Condvar::new() }
+        let (calls, moved, stands) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
+        Self { works, run, doors, loans, calls, moved, stands }
     }
 
     /// Answers whether the agent may have a tool call; where a person has to say, that it waits.
     pub(super) fn ask(&self, place: Place, call: ToolCall) -> Given {
-        let holding = self.doors.holding().filter(|_| self.can_freeze());
-        let asked = match holding {
-            Some(holding) => holding.ask(call),
-            None => self.doors.call_tool(call).map(|()| Asked::Passed),
-        };
-        match asked {
+        match self.holding() {
+            Some(holding) => self.put(holding, place, Holdable::Tool(call)),
+            None => self.doors.call_tool(call).map_or_else(denied, |()| Given::Allowed),
+        }
+    }
+
+    /// The same of a call of a tool server.
+    pub(super) fn ask_server(&self, place: Place, call: BrokeredCall) -> Given {
+        match self.holding() {
+            Some(holding) => self.put(holding, place, Holdable::Server(call)),
+            None => self.doors.call_server(call).map_or_else(denied, |()| Given::Allowed),
+        }
+    }
+
+    /// Puts a question before people.
+    pub(super) fn ask_person(&self, place: Place, question: AskPerson) -> Given {
+        match self.holding() {
+            Some(holding) => self.put(holding, place, Holdable::Question(question)),
+            None => denied(nobody_here()),
+        }
+    }
+
+    fn put(&self, holding: &dyn Holding, place: Place, call: Holdable) -> Given {
+        let rules = self.rules();
+        match holding.ask(call) {
             Ok(Asked::Passed) => Given::Allowed,
             Ok(Asked::Waits(held)) => {
-                self.calls().insert(place, Call::Asked(held));
+                self.calls().insert(place, Call::Asked(Box::new(Waiting { held: *held, rules })));
                 Given::Held
             }
             Err(denial) => denied(denial),
         }
     }
 
+    /// How a turn is held here; none where nobody holds any, or a sandbox cannot stand still.
+    fn holding(&self) -> Option<&dyn Holding> {
+        self.doors.holding().filter(|_| self.can_freeze())
+    }
+
+    /// Whether anybody can be waited for.
+    pub(super) fn can_hold(&self) -> bool {
+        self.holding().is_some()
+    }
+
     /// What was decided on a call that waits. Its answer has been read, so the turn is held from now on.
     pub(super) fn answer(&self, place: Place) -> Given {
         let mut calls = self.calls();
+        let stands = self.stands.load(Ordering::Acquire);
         match calls.remove(&place) {
-            Some(Call::Ruled(Ok(()))) => Given::Allowed,
+            Some(ruled @ Call::Ruled(_)) if stands => {
+                calls.insert(place, ruled);
+                Given::Held
+            }
+            Some(Call::Ruled(Ok(Ruled::Passed))) => Given::Allowed,
+            Some(Call::Ruled(Ok(Ruled::Told(text)))) => Given::Told { text },
             Some(Call::Ruled(Err(denial))) => denied(denial),
-            Some(Call::Asked(held) | Call::Held(held, _)) => {
-                calls.insert(place, Call::Asked(held));
+            Some(Call::Asked(waiting) | Call::Held(waiting, _)) => {
+                calls.insert(place, Call::Asked(waiting));
                 for (_, call) in calls.range_mut((place.0, 0)..=(place.0, u64::MAX)) {
                     call.is_waited_for();
                 }
@@ -95,13 +142,19 @@ impl<'a> HoldDesk<'a> {
         }
     }
 
-    /// Nobody waits for calls of this answer any more.
-    pub(super) fn forget(&self, serial: u64) {
+    /// Nobody waits any more for what came with this call.
+    pub(super) fn forget(&self, serials_from: u64, serial: u64) {
         let forgotten = self.calls().extract_if((serial, 0)..=(serial, u64::MAX), |_, _| true).collect::<Vec<_>>();
         let Some(holding) = self.doors.holding() else { return };
-        for held in forgotten.into_iter().filter_map(|(_, call)| call.held()) {
-            let because = "the answer it stood in broke off".to_owned();
-            let _denied = holding.rule(&held, &Heard::Ended { because });
+        for (_, call) in forgotten {
+            match call {
+                Call::Asked(waiting) | Call::Held(waiting, _) => {
+                    let because = "whoever asked does not wait for it any more".to_owned();
+                    let _denied = holding.rule(&waiting.held, &Heard::Ended { because });
+                }
+                // A server's call that was allowed and that nobody will make now; of anything else there is none by that number.
+                Call::Ruled(_) => self.doors.server_answered(serials_from.wrapping_add(serial), unsent()),
+            }
         }
     }
 
@@ -126,22 +179,27 @@ impl<'a> HoldDesk<'a> {
 
     /// One hold, from freezing the sandbox to letting it go on.
     fn hold(&self, holding: &dyn Holding, is_over: &AtomicBool) {
-        // Whoever was quicker than the model is not waited for.
-        let heard = self.hear(holding);
-        if !heard.iter().any(|heard| matches!(heard, Heard::Nothing | Heard::Ended { .. })) {
-            return self.rule_all(holding, Ok(()));
+        // A server at work on a call would be told as silent once its patience is over, whatever it did: it ends first.
+        holding.close();
+        self.wait_for_servers(holding, is_over);
+        // Whoever was quicker than the model, or than a server, is not waited for.
+        if is_answered(&self.hear(holding)) {
+            self.rule_all(holding, Ok(()));
+            return holding.end();
         }
-        let rules = self.rules();
         let sandboxes = self.works.sandboxes_of(self.run);
+        self.stands.store(true, Ordering::Release);
         let frozen = freeze(&sandboxes);
         let began = frozen.map_err(|error| error.to_string()).and_then(|()| self.begin(holding));
         if let Err(because) = began {
             self.deny_all(holding, &because);
+            holding.end();
             thaw(&sandboxes);
+            self.stands.store(false, Ordering::Release);
             return;
         }
         let taken = self.loans.pause();
-        let ended = self.wait(holding, rules, is_over).err();
+        let ended = self.wait(holding, is_over).err();
         // After a no as well: an agent that is told no needs its model to hear it.
         let lent = match self.is_to_go_on(is_over) {
             true => self.loans.lend_again(holding, &taken),
@@ -157,16 +215,29 @@ impl<'a> HoldDesk<'a> {
         if self.is_to_go_on(is_over) {
             thaw(&sandboxes);
         }
+        self.stands.store(false, Ordering::Release);
+    }
+
+    /// Until no server is at work on a call, or nobody has to be waited for any more. Each of them has its own patience.
+    fn wait_for_servers(&self, holding: &dyn Holding, is_over: &AtomicBool) {
+        while holding.is_server_at_work() && !is_over.load(Ordering::Acquire) {
+            let heard = self.hear(holding);
+            if is_answered(&heard) || heard.iter().any(|heard| matches!(heard, Heard::Ended { .. })) {
+                return;
+            }
+            let calls = self.calls();
+            let _woken = self.moved.wait_timeout(calls, LOOK_EVERY);
+        }
     }
 
     fn begin(&self, holding: &dyn Holding) -> Result<(), String> {
         let calls = self.calls();
-        let held: Vec<&HeldCall> = calls.values().filter_map(Call::waits).collect();
+        let held: Vec<&HeldCall> = calls.values().filter_map(Call::waits).map(|waiting| &waiting.held).collect();
         holding.begin(&held).map_err(|denial| denial.to_string())
     }
 
     /// Waits until every call is answered. Why it was not waited for to the end, otherwise.
-    fn wait(&self, holding: &dyn Holding, rules: Rules, is_over: &AtomicBool) -> Result<(), Ended> {
+    fn wait(&self, holding: &dyn Holding, is_over: &AtomicBool) -> Result<(), Ended> {
         let ended = |because: &str| Err(Ended(because.to_owned()));
         let mut living = holding.take_back().err();
         let mut tried = Instant::now();
@@ -174,7 +245,8 @@ impl<'a> HoldDesk<'a> {
             if is_over.load(Ordering::Acquire) {
                 return ended("the attempt is over");
             }
-            if self.rules() != rules {
+            let rules = self.rules();
+            if self.calls().values().filter_map(Call::waits).any(|waiting| waiting.rules != rules) {
                 return ended("the policies or the configuration changed meanwhile");
             }
             if self.works.on_loan.is_withdrawn_meanwhile(self.run) {
@@ -204,7 +276,7 @@ impl<'a> HoldDesk<'a> {
     fn hear(&self, holding: &dyn Holding) -> Vec<Heard> {
         let calls = self.calls();
         let waiting = calls.values().filter_map(|call| match call {
-            Call::Held(held, asked) => Some((held, asked.elapsed())),
+            Call::Held(waiting, asked) => Some((&waiting.held, asked.elapsed())),
             Call::Asked(_) | Call::Ruled(_) => None,
         });
         let heard = waiting.map(|(held, silent)| match silent < ASKED_AFTER_WITHIN {
@@ -218,24 +290,34 @@ impl<'a> HoldDesk<'a> {
     fn rule_all(&self, holding: &dyn Holding, lent: Result<(), String>) {
         let mut calls = self.calls();
         for call in calls.values_mut() {
-            if let Call::Held(held, _) = call {
+            if let Some(Waiting { held, .. }) = call.waits() {
                 let heard = match (holding.hear(held), &lent) {
                     (Heard::Yes, Err(because)) => Heard::Ended { because: because.clone() },
                     (heard, _) => heard,
                 };
-                *call = Call::Ruled(holding.rule(held, &heard));
+                *call = Call::Ruled(holding.rule(held, &self.withheld(heard)));
             }
+        }
+    }
+
+    /// A person's words without what was lent to the run: they would go to its model.
+    fn withheld(&self, heard: Heard) -> Heard {
+        match heard {
+            Heard::Words(reply) if self.loans.are_in(&reply.words) => {
+                Heard::Ended { because: "the answer holds a credential that the run was lent".to_owned() }
+            }
+            heard => heard,
         }
     }
 
     fn deny_all(&self, holding: &dyn Holding, because: &str) {
         let mut calls = self.calls();
         for call in calls.values_mut() {
-            if let Call::Held(held, _) = call {
+            if let Some(Waiting { held, .. }) = call.waits() {
                 let heard = match holding.hear(held) {
                     // Whoever answered, and whatever the clock says, is told as it is.
                     heard @ (Heard::No | Heard::TimedOut | Heard::Ended { .. }) => heard,
-                    Heard::Nothing | Heard::Yes => Heard::Ended { because: because.to_owned() },
+                    Heard::Nothing | Heard::Yes | Heard::Words(_) => Heard::Ended { because: because.to_owned() },
                 };
                 *call = Call::Ruled(holding.rule(held, &heard));
             }
@@ -268,23 +350,26 @@ struct Ended(String);
 impl Call {
     /// Its door waits now.
     fn is_waited_for(&mut self) {
-        let (Self::Asked(held) | Self::Held(held, _)) = self else { return };
-        *self = Self::Held(held.clone(), Instant::now());
+        let (Self::Asked(waiting) | Self::Held(waiting, _)) = self else { return };
+        *self = Self::Held(waiting.clone(), Instant::now());
     }
 
-    fn waits(&self) -> Option<&HeldCall> {
+    fn waits(&self) -> Option<&Waiting> {
         match self {
-            Self::Held(held, _) => Some(held),
+            Self::Held(waiting, _) => Some(waiting),
             Self::Asked(_) | Self::Ruled(_) => None,
         }
     }
+}
 
-    fn held(self) -> Option<Box<HeldCall>> {
-        match self {
-            Self::Asked(held) | Self::Held(held, _) => Some(held),
-            Self::Ruled(_) => None,
-        }
-    }
+/// Whether everybody has answered, or had the time to.
+fn is_answered(heard: &[Heard]) -> bool {
+    !heard.iter().any(|heard| matches!(heard, Heard::Nothing | Heard::Ended { .. }))
+}
+
+/// What came of a call that was allowed and that nobody made.
+fn unsent() -> ToolAnswered {
+    ToolAnswered { code: "not_sent".to_owned(), answer: Digest::of_parts([]), answer_bytes: 0 }
 }
 
 /// All of them, or none.

@@ -162,6 +162,11 @@ impl<'a> DoorLoans<'a> {
         Ok(kept.renewal)
     }
 
+    /// Whether a text holds something that the door was lent.
+    pub(super) fn are_in(&self, text: &str) -> bool {
+        self.secrets.is_some_and(|secrets| secrets.found_in(text.as_bytes()).is_some())
+    }
+
     /// Takes everything out of the door until it is [lent again](Self::lend_again). What it was.
     pub(super) fn pause(&self) -> Vec<CredentialName> {
         let taken = std::mem::take(&mut *self.loans());

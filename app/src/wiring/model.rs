@@ -17,6 +17,7 @@ use super::denied::{denied, outside_grant};
 use super::hold::HoldDesk;
 use super::purse::{Foreseen, Purse, Reserved, Room};
 use super::repositories::permanent;
+use super::tools::ToolDesk;
 use super::witness::Witness;
 use crate::config::{ModelConfig, Price, since};
 
@@ -205,11 +206,13 @@ impl ModelDesk {
     pub(super) fn tool(
         &self,
         holds: &HoldDesk<'_>,
-        witness: Option<&Witness>,
+        (witness, tools): (Option<&Witness>, Option<&ToolDesk>),
         serials_from: u64,
         ask: ToolAsk,
     ) -> Given {
         let place = (ask.serial, ask.index);
+        let (of_server, values) = (ask.of_server, ask.values);
+        let of_server = of_server.and_then(|(server, tool)| tools?.of_server(&server, &tool, values));
         let steers = ask.paths.iter().filter(|path| steers(path)).cloned().collect();
         let call = ToolCall {
             run: self.order.run.clone(),
@@ -224,6 +227,7 @@ impl ModelDesk {
             addresses: ask.addresses,
             arguments: ask.arguments,
             argument_bytes: ask.argument_bytes,
+            of_server,
         };
         // Known before the agent has it: it may be run the moment it is there.
         if let Some(witness) = witness {

@@ -2,7 +2,7 @@
 
 use selvedge_authority::{Approval, Class, Entry, Journal, JournalError, Record};
 use selvedge_domain::{AgentName, ApprovalId, Deed, Digest, Event, Run, RunId, Seen, Time};
-use selvedge_factory::ports::{Answer, Clock, Store};
+use selvedge_factory::ports::{Answer, Clock, Reply, Store};
 use selvedge_ledger::{ApprovalState, Claim, ReadError};
 
 use super::Works;
@@ -72,6 +72,9 @@ impl Store for ClaimedStore<'_> {
         Ok(match request.map(|request| request.state) {
             Some(ApprovalState::Granted { .. }) => Answer::Granted,
             Some(ApprovalState::Denied) => Answer::Denied,
+            Some(ApprovalState::Answered(selvedge_ledger::Reply { by, at, words })) => {
+                Answer::Words(Reply { by, at, words })
+            }
             _ => Answer::Pending,
         })
     }

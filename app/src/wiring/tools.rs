@@ -1,21 +1,27 @@
 //! An attempt's tool door, the keeper's side: each question to a server and each call of a tool an order of its own, with the facts that the
 //! door computed. Nothing that an agent or a server wrote is parsed here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use selvedge_authority::{ActError, Observation};
-use selvedge_domain::orders::{BrokeredCall, StartWork, ToolAnswered};
-use selvedge_domain::{Digest, Endpoint, HostPattern, May, Risk, ServerName, ToolName, ToolScope};
-use selvedge_factory::ports::Doorkeeper;
+use selvedge_domain::orders::{AskPerson, BrokeredCall, ServerTool, StartWork, ToolAnswered};
+use selvedge_domain::{Digest, Duration, Endpoint, HostPattern, May, Risk, ServerName, ToolName, ToolScope};
+use selvedge_factory::ports::{Doorkeeper, Shows};
+use selvedge_forge::secret::Scanner;
 use selvedge_gateway::Given;
+use selvedge_gateway::model::wanted::Tool;
+use selvedge_gateway::tools::factory;
 use selvedge_gateway::tools::wanted::{NotTakenOn, ServerAsk, ServerDone, ServerWay, TakenOn, ToolHost, ToolServer};
 use selvedge_sandbox::Place;
+use selvedge_workers::agents::CalledAs;
 
 use super::Works;
-use super::denied::{denied, outside_grant};
+use super::denied::outside_grant;
+use super::hold::HoldDesk;
 use super::narrowed::{Narrowed, danger_narrowed};
 use super::repositories::permanent;
-use crate::config::{Config, ServerAt, ServerConfig};
+use crate::config::{Config, RepoConfig, ServerAt, ServerConfig};
 
 /// Where they are served, each under its name: nowhere, the door answers.
 const HOST: &str = "tools.selvedge.internal";
@@ -36,6 +42,8 @@ pub(crate) const TOOL_CHANGED: &str = "tool_changed";
 pub(super) struct ToolDesk {
     order: StartWork,
     servers: Vec<ServerConfig>,
+    /// Whether a turn is ever held for people.
+    holds: bool,
     said: Mutex<Said>,
 }
 
@@ -58,7 +66,9 @@ impl Works {
             let gone = || permanent(format!("tool server `{server}` is no longer configured"));
             servers.push(config.servers.get(server).ok_or_else(gone)?.clone());
         }
-        Ok((!servers.is_empty()).then(|| ToolDesk { order: order.clone(), servers, said: Mutex::default() }))
+        let holds = |repo: &RepoConfig| repo.repository.hold_at_most > Duration::ZERO;
+        let holds = config.repos.get(&order.repo).is_some_and(holds);
+        Ok((!servers.is_empty()).then(|| ToolDesk { order: order.clone(), servers, holds, said: Mutex::default() }))
     }
 }
 
@@ -92,6 +102,7 @@ impl ToolDesk {
     fn is_of_use(&self, server: &ServerConfig, tool: &ToolName) -> bool {
         match (&server.way, tool.as_str()) {
             (ServerAt::Factory, "request_access") => !self.order.grant.may_ask.is_empty(),
+            (ServerAt::Factory, factory::ASK_PERSON) => self.holds,
             (ServerAt::Factory, "delegate" | "child") => self.order.grant.may.contains(&May::Delegate),
             _ => true,
         }
@@ -145,14 +156,52 @@ impl ToolDesk {
         place.with_env("SELVEDGE_TOOLS_URL", &format!("http://{HOST}"))
     }
 
-    /// Answers whether this may go to a server.
-    pub(super) fn ask(&self, doors: &dyn Doorkeeper, serials_from: u64, ask: ServerAsk) -> Given {
-        let serial = serials_from.wrapping_add(ask.serial);
-        let Some(call) = self.call(serial, ask) else { return no_tools() };
-        match doors.call_server(call) {
-            Ok(()) => Given::Allowed,
-            Err(denial) => denied(denial),
+    /// Answers whether this may go to a server; where a person has to say, that it waits.
+    pub(super) fn ask(&self, holds: &HoldDesk<'_>, serials_from: u64, ask: ServerAsk) -> Given {
+        let place = (ask.serial, 0);
+        let Some(call) = self.call(serials_from.wrapping_add(ask.serial), ask) else { return no_tools() };
+        holds.ask_server(place, call)
+    }
+
+    /// Puts a question before people. What holds a secret is not shown to them, nor kept.
+    pub(super) fn question(&self, holds: &HoldDesk<'_>, serials_from: u64, serial: u64, question: String) -> Given {
+        if let Some(found) = Scanner::default().added(b"", question.as_bytes()).first() {
+            let next_step = format!("ask without what looks like a secret ({})", found.kind);
+            return Given::Denied { code: "secret_in_question".to_owned(), next_step };
         }
+        let (run, repo) = (self.order.run.clone(), self.order.repo.clone());
+        holds.ask_person((serial, 0), AskPerson { run, repo, serial: serials_from.wrapping_add(serial), question })
+    }
+
+    /// The tools as an agent calls them, one for each name that means one thing: what an agent that writes names like this calls so is
+    /// judged, and shown to people, as what it will ask of the server.
+    pub(super) fn as_called(&self, ways: &BTreeSet<CalledAs>) -> Vec<Tool> {
+        let mut called: BTreeMap<String, Option<Tool>> = BTreeMap::new();
+        for server in &self.servers {
+            for (tool, taken) in self.granted(server) {
+                for name in ways.iter().map(|way| way.of(server.name.as_str(), tool.as_str())) {
+                    let described = Tool {
+                        name: name.clone(),
+                        kind: "other".to_owned(),
+                        command: taken.command.clone(),
+                        paths: taken.paths.clone(),
+                        addresses: taken.addresses.clone(),
+                        patch: None,
+                        of_server: Some((server.name.clone(), tool.clone())),
+                    };
+                    // Two tools that one name could mean are neither.
+                    called.entry(name).and_modify(|known| *known = None).or_insert(Some(described));
+                }
+            }
+        }
+        called.into_values().flatten().collect()
+    }
+
+    /// What is known of a tool, for a call that a model wrote of it.
+    pub(super) fn of_server(&self, server: &ServerName, tool: &ToolName, values: Vec<String>) -> Option<ServerTool> {
+        let scope = self.scope(server, Some(tool))?.clone();
+        let known = self.servers.iter().find(|known| known.name == *server)?;
+        Some(ServerTool { scope, risk: known.tools.get(tool)?.risk, values })
     }
 
     /// Why a server is not asked this any more: the configuration in force has it elsewhere or not at all, or takes the tool for riskier.
@@ -181,13 +230,17 @@ impl ToolDesk {
     }
 
     /// The tools of a server that policy lets the agent see.
-    pub(super) fn shown(&self, doors: &dyn Doorkeeper, server: &ServerName) -> Given {
+    pub(super) fn shown(&self, holds: &HoldDesk<'_>, doors: &dyn Doorkeeper, server: &ServerName) -> Given {
         let Some(server) = self.servers.iter().find(|known| known.name == *server) else {
             return Given::Shown { tools: Vec::new() };
         };
         let is_shown = |(name, _): &(ToolName, TakenOn)| {
             let call = self.call(0, nothing_said(&server.name, name));
-            call.is_some_and(|call| doors.shows(&call))
+            call.is_some_and(|call| match doors.shows(&call) {
+                Shows::Yes => true,
+                Shows::WherePeopleAnswer => holds.can_hold(),
+                Shows::No => false,
+            })
         };
         Given::Shown { tools: self.granted(server).filter(is_shown).map(|(name, _)| name.to_string()).collect() }
     }

@@ -7,6 +7,7 @@ pub(crate) mod gitlab;
 pub(crate) mod keys;
 pub(crate) mod models;
 pub(crate) mod ordinary;
+pub(crate) mod people;
 pub(crate) mod runs;
 pub(crate) mod service;
 pub(crate) mod toolchain;

@@ -5,6 +5,7 @@ errors as lines that begin with `asked`. Its behaviour is in its arguments:
   change    describes `search` otherwise once it was listed twice
   ask-back  asks for sampling before it answers a call
   hang      never answers a call
+  slow      takes three seconds for one
   die       ends at a call
   long      answers with more than anybody reads
   junk      writes what is no message
@@ -14,6 +15,7 @@ errors as lines that begin with `asked`. Its behaviour is in its arguments:
 import http.server
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -79,6 +81,8 @@ def answer(message, send):
             sys.exit(3)
         if "hang" in flags:
             return None
+        if "slow" in flags:
+            time.sleep(3)
         if "junk" in flags:
             send("this is no message")
         if "ask-back" in flags:

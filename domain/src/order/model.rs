@@ -1,7 +1,7 @@
 //! `model.call`: have a model answer; and `tool.call`: let an agent do what the model asks of it.
 
 use super::{Description, Field, Order, Resource, ResourceKind, Verb};
-use crate::{CredentialName, Digest, Endpoint, ModelName, RepoName, Risk, RunId};
+use crate::{CredentialName, Digest, Endpoint, ModelName, RepoName, Risk, RunId, ToolScope};
 
 /// Send this request to a model. What is asked is the vendor's to read; these are the facts the factory computed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,10 +87,23 @@ pub struct ToolCall {
     pub steers: Vec<String>,
     /// The addresses it names.
     pub addresses: Vec<String>,
-    /// Of its arguments, all of them.
+    /// Of its arguments, all of them; of a server's tool as canonical JSON, so that both orders about one call have one.
     pub arguments: Digest,
     /// How long they are.
     pub argument_bytes: u64,
+    /// The tool of a brokered server that the agent calls by that name.
+    pub of_server: Option<ServerTool>,
+}
+
+/// A tool of a brokered server, as it is called by its model's name: what is known of it and what is said to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTool {
+    /// What is called.
+    pub scope: ToolScope,
+    /// How much harm it could do, in the operator's word.
+    pub risk: Risk,
+    /// Every argument as `name=value`; a long one is cut.
+    pub values: Vec<String>,
 }
 
 /// The agent was given the call.
@@ -135,22 +148,24 @@ impl Order for ToolCall {
     type Deed = ToolPassed;
     const VERB: Verb = Verb::ToolCall;
 
+    /// What the agent would ask of a server has the facts of that, so that a rule or a person who looks at this one sees the other.
     fn describe(&self) -> Description {
+        let of_server = self.of_server.as_ref();
         let facts = ToolFacts {
             run: &self.run,
             repo: &self.repo,
             serial: self.serial,
             index: self.index,
-            server: BESIDES_TOOLS,
+            server: of_server.map_or(BESIDES_TOOLS, |tool| tool.scope.server().as_str()),
             tool: &self.tool,
             kind: &self.kind,
-            risk: Risk::Medium,
+            risk: of_server.map_or(Risk::Medium, |tool| tool.risk),
             command: &self.command,
             paths: &self.paths,
             steers: &self.steers,
             addresses: &self.addresses,
-            values: &[],
-            described: BESIDES_TOOLS.to_owned(),
+            values: of_server.map_or(&[], |tool| &tool.values),
+            described: described(of_server.map(|tool| &tool.scope)),
             arguments: &self.arguments,
             argument_bytes: self.argument_bytes,
             credential: BESIDES_TOOLS,
@@ -161,6 +176,14 @@ impl Order for ToolCall {
 
 /// What stands where a tool call has no such fact: no name, digest or server is that.
 pub(super) const BESIDES_TOOLS: &str = "none";
+
+/// The digest a tool was taken on with.
+pub(super) fn described(scope: Option<&ToolScope>) -> String {
+    match scope {
+        Some(ToolScope::Call { described, .. }) => described.to_string(),
+        Some(ToolScope::List { .. }) | None => BESIDES_TOOLS.to_owned(),
+    }
+}
 
 /// The facts of any tool call, an agent's own or a brokered one.
 pub(super) struct ToolFacts<'a> {

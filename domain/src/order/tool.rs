@@ -1,6 +1,6 @@
 //! `tool.call` of a tool that another server has: ask it which tools it offers, or call one of them.
 
-use super::model::{BESIDES_TOOLS, ToolFacts};
+use super::model::{BESIDES_TOOLS, ToolFacts, described};
 use super::{Description, Order, Verb};
 use crate::{CredentialName, Digest, RepoName, Risk, RunId, ServerName, ToolName, ToolScope};
 
@@ -47,17 +47,12 @@ pub struct ToolAnswered {
 impl BrokeredCall {
     /// The server.
     pub fn server(&self) -> &ServerName {
-        match &self.scope {
-            ToolScope::List { server } | ToolScope::Call { server, .. } => server,
-        }
+        self.scope.server()
     }
 
     /// The tool, where one is called.
     pub fn tool(&self) -> Option<&ToolName> {
-        match &self.scope {
-            ToolScope::List { .. } => None,
-            ToolScope::Call { tool, .. } => Some(tool),
-        }
+        self.scope.tool()
     }
 }
 
@@ -84,10 +79,7 @@ impl Order for BrokeredCall {
             steers: &[],
             addresses: &self.addresses,
             values: &self.values,
-            described: match &self.scope {
-                ToolScope::List { .. } => BESIDES_TOOLS.to_owned(),
-                ToolScope::Call { described, .. } => described.to_string(),
-            },
+            described: described(Some(&self.scope)),
             arguments: &self.arguments,
             argument_bytes: self.argument_bytes,
             credential: self.credential.as_ref().map_or(BESIDES_TOOLS, CredentialName::as_str),

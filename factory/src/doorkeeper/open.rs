@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use selvedge_authority::{ActError, Denial, Funnel, Granted, Permit};
+use selvedge_authority::{ActError, Denial, Funnel, Granted, Permit, Stop};
 use selvedge_domain::orders::HttpAnswered;
 
 use super::{busy, denial_of};
@@ -23,13 +23,23 @@ impl<O> Default for Open<O> {
 impl<O: Granted> Open<O> {
     /// Has an order decided, and keeps its permit.
     pub(crate) fn ask(&self, funnel: &Funnel<'_>, serial: u64, order: O) -> Result<(), Denial> {
-        let permit = funnel.open(order).map_err(denial_of)?;
-        let Ok(mut open) = self.0.lock() else { return Err(busy("the gatekeeper failed; the run cannot go on")) };
+        self.open(funnel, serial, order).map_err(denial_of)
+    }
+
+    /// The same, for who can do something about a yes that is missing.
+    pub(crate) fn open(&self, funnel: &Funnel<'_>, serial: u64, order: O) -> Result<(), Stop> {
+        let permit = funnel.open(order)?;
+        let mut open = self.0.lock().map_err(|_| Stop::Denied(busy("the gatekeeper failed; the run cannot go on")))?;
         if open.len() >= OPEN_MAX {
-            return Err(busy("too many requests are open; wait for one to be answered"));
+            return Err(Stop::Denied(busy("too many requests are open; wait for one to be answered")));
         }
         open.insert(serial, permit);
         Ok(())
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().map_or(0, |open| open.len())
     }
 
     /// Records what one came to.

@@ -5,6 +5,7 @@ mod forward;
 mod held;
 mod model;
 mod ruling;
+mod signs;
 mod tools;
 mod turn;
 mod whole;

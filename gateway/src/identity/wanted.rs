@@ -47,16 +47,16 @@ pub enum Wanted {
     ModelDone(ModelDone),
     /// To let the agent have a tool call.
     Tool(ToolAsk),
-    /// What was decided on a tool call that waits for a person. The answer it came in has been read to its end.
+    /// What was decided on a tool call that waits for a person, or answered to a question. The answer it came in has been read to its end.
     Held {
-        /// The call of the model that it came with.
+        /// The call of the model, or of the server, that it came with.
         serial: u64,
         /// Which of that answer's, counted from 0.
         index: u64,
     },
-    /// Nobody waits any more for tool calls of this call of a model.
+    /// Nobody waits any more for what came with this call.
     Unheld {
-        /// The call of the model.
+        /// The call of the model, or of the server.
         serial: u64,
     },
     /// To ask a tool server something.
@@ -74,6 +74,13 @@ pub enum Wanted {
         words: String,
         /// Whether they say what is proposed, in place of what was said before.
         is_proposal: bool,
+    },
+    /// To have people answer a question.
+    Question {
+        /// The call of the factory's tool that it came with.
+        serial: u64,
+        /// The question.
+        question: String,
     },
     /// To have a person know of a tool that was not taken on.
     NotTakenOn(NotTakenOn),
@@ -118,8 +125,13 @@ pub enum Given {
     },
     /// It may be; or it is noted.
     Allowed,
-    /// A person has to say yes first, and may do so while the turn is held.
+    /// A person has to answer first, and may do so while the turn is held.
     Held,
+    /// What the agent is told of what it asked people.
+    Told {
+        /// In words, some of them a person's.
+        text: String,
+    },
     /// The agent is shown these tools, if they are as they were taken on.
     Shown {
         /// Their names.

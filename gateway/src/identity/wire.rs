@@ -28,6 +28,7 @@ pub(crate) enum WireWanted {
     Shown { server: String },
     NotTakenOn(WireNotTakenOn),
     Words { words: String, is_proposal: bool },
+    Question { serial: u64, question: String },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -52,6 +53,7 @@ pub(crate) enum WireGiven {
     Access { status: u16, body: String },
     Allowed {},
     Held {},
+    Told { text: String },
     Shown { tools: Vec<String> },
     Invalid { because: String },
     Denied { code: String, next_step: String },
@@ -92,6 +94,7 @@ impl From<Wanted> for WireWanted {
             Wanted::Shown { server } => Self::Shown { server: server.to_string() },
             Wanted::NotTakenOn(tool) => Self::NotTakenOn(tool.into()),
             Wanted::Words { words, is_proposal } => Self::Words { words, is_proposal },
+            Wanted::Question { serial, question } => Self::Question { serial, question },
         }
     }
 }
@@ -117,6 +120,7 @@ impl TryFrom<WireWanted> for Wanted {
             WireWanted::Shown { server } => Self::Shown { server: server_name(&server)? },
             WireWanted::NotTakenOn(tool) => Self::NotTakenOn(tool.try_into()?),
             WireWanted::Words { words, is_proposal } => Self::Words { words, is_proposal },
+            WireWanted::Question { serial, question } => Self::Question { serial, question },
         })
     }
 }
@@ -134,6 +138,7 @@ impl From<Given> for WireGiven {
             Given::Access { status, body } => Self::Access { status, body },
             Given::Allowed => Self::Allowed {},
             Given::Held => Self::Held {},
+            Given::Told { text } => Self::Told { text },
             Given::Shown { tools } => Self::Shown { tools },
             Given::Invalid { because } => Self::Invalid { because },
             Given::Denied { code, next_step } => Self::Denied { code, next_step },
@@ -156,6 +161,7 @@ impl From<WireGiven> for Given {
             WireGiven::Access { status, body } => Self::Access { status, body },
             WireGiven::Allowed {} => Self::Allowed,
             WireGiven::Held {} => Self::Held,
+            WireGiven::Told { text } => Self::Told { text },
             WireGiven::Shown { tools } => Self::Shown { tools },
             WireGiven::Invalid { because } => Self::Invalid { because },
             WireGiven::Denied { code, next_step } => Self::Denied { code, next_step },
@@ -200,7 +206,7 @@ mod tests {
     use crate::model::{Egress, Protocol, Usage};
     use crate::tools::wanted::{NotTakenOn, ServerAsk, ServerDone};
 
-    fn wanted() -> [Wanted; 16] {
+    fn wanted() -> [Wanted; 17] {
         let token = || Lease::new(vec![0, 255, 7]);
         [
             Wanted::X509 { key: vec![4; 65] },
@@ -239,9 +245,12 @@ mod tests {
                 addresses: vec!["b".to_owned()],
                 arguments: Digest::of_parts([b"{}".as_slice()]),
                 argument_bytes: 2,
+                of_server: Some((ServerName::parse("s").unwrap(), ToolName::parse("t").unwrap())),
+                values: vec!["a=1".to_owned()],
             }),
             Wanted::Held { serial: 7, index: 1 },
             Wanted::Unheld { serial: 7 },
+            Wanted::Question { serial: 7, question: "which?".to_owned() },
             Wanted::Server(ServerAsk {
                 serial: 7,
                 server: ServerName::parse("tracker").unwrap(),

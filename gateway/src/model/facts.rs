@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::answer::Call;
 use super::wanted::{Tool, ToolAsk};
+use crate::tools;
+use crate::tools::describe::{canonical, digest_of};
+use crate::tools::wanted::TakenOn;
 
 /// Longest tool name.
 const NAME_CHARS_MAX: usize = 128;
@@ -45,6 +48,9 @@ pub enum Untold {
     /// Its arguments are not one plain JSON object, so that an agent might read them otherwise than they were judged.
     #[error("the arguments are not one plain JSON object: write each once")]
     Unreadable,
+    /// It is of a server's tool, which would not be told of them either.
+    #[error(transparent)]
+    OfServer(#[from] tools::facts::Untold),
 }
 
 /// The facts of a call, to be asked about. `declared` are the tools that its request declared.
@@ -60,7 +66,9 @@ pub fn facts(
         return Err(Untold::Undeclared);
     }
     let unknown = Tool { kind: "other".to_owned(), ..Tool::default() };
-    let tool = tools.iter().find(|tool| tool.name.eq_ignore_ascii_case(&call.name)).unwrap_or(&unknown);
+    let exactly = tools.iter().find(|tool| tool.name == call.name);
+    let alike = || tools.iter().find(|tool| tool.name.eq_ignore_ascii_case(&call.name));
+    let tool = exactly.or_else(alike).unwrap_or(&unknown);
     let looks_like_json = call.arguments.trim_start().starts_with('{');
     let arguments: Value = match call.is_json {
         false if call.arguments.trim().is_empty() => Value::Null,
@@ -72,6 +80,9 @@ pub fn facts(
         false if !takes_text(tool) && tool != &unknown => return Err(Untold::Unreadable),
         false => Value::Null,
     };
+    if tool.of_server.is_some() {
+        return of_server(call, tool, arguments, serial, index);
+    }
     let mut paths = Vec::new();
     for name in &tool.paths {
         paths.extend(texts(arguments.get(name)));
@@ -112,6 +123,34 @@ pub fn facts(
         addresses,
         arguments: Digest::of_parts([call.arguments.as_bytes()]),
         argument_bytes: u64::try_from(call.arguments.len()).unwrap_or(u64::MAX),
+        of_server: None,
+        values: Vec::new(),
+    })
+}
+
+/// The facts of a call of a server's tool: those that the tool door would tell of it, so that both orders say the same.
+fn of_server(call: &Call, tool: &Tool, arguments: Value, serial: u64, index: u64) -> Result<ToolAsk, Untold> {
+    let arguments = match arguments {
+        Value::Object(arguments) => arguments,
+        Value::Null => serde_json::Map::new(),
+        _ => return Err(Untold::Unreadable),
+    };
+    let (of, told) = (Digest::of_parts([]), tool.clone());
+    let taken = TakenOn { described: of, command: told.command, paths: told.paths, addresses: told.addresses };
+    let facts = tools::facts::facts(&taken, &arguments)?;
+    let text = canonical(&Value::Object(arguments));
+    Ok(ToolAsk {
+        serial,
+        index,
+        tool: shown(&call.name, NAME_CHARS_MAX),
+        kind: tool.kind.clone(),
+        command: facts.command,
+        paths: facts.paths,
+        addresses: facts.addresses,
+        arguments: digest_of(text.as_bytes()),
+        argument_bytes: u64::try_from(text.len()).unwrap_or(u64::MAX),
+        of_server: told.of_server,
+        values: facts.values,
     })
 }
 
@@ -149,6 +188,8 @@ pub(crate) fn shown(text: &str, chars_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_domain::{ServerName, ToolName};
+
     use super::*;
 
     fn tools() -> Vec<Tool> {
@@ -190,6 +231,39 @@ mod tests {
         assert_eq!(of("wRITE", r#"{"file_path":".mcp.json"}"#, true).paths, [".mcp.json"], "a name in other letters");
         let unknown = of("Mystery", r#"{"command":"env"}"#, true);
         assert_eq!((unknown.kind.as_str(), unknown.command.as_str()), ("other", ""));
+    }
+
+    #[test]
+    fn a_call_of_a_server_s_tool_is_told_as_the_tool_door_would_d3_a72() {
+        let named = (ServerName::parse("tracker").unwrap(), ToolName::parse("delete").unwrap());
+        let tool = Tool {
+            name: "mcp__tracker__delete".into(),
+            kind: "other".into(),
+            paths: vec!["at".into()],
+            of_server: Some(named.clone()),
+            ..Tool::default()
+        };
+        let asked = |name: &str, arguments: &str, is_json: bool| {
+            let call = Call { id: "c".into(), name: name.into(), arguments: arguments.into(), is_json };
+            facts(&call, &[name.to_owned()].into(), std::slice::from_ref(&tool), 7, 1)
+        };
+        let written = r#"{ "why": {"a": [1, "https://x.example"]}, "at": "src" }"#;
+        let ask = asked("mcp__tracker__delete", written, true).unwrap();
+        let sent = serde_json::from_str::<Value>(written).unwrap();
+        let taken = TakenOn { described: ask.arguments, command: None, paths: tool.paths.clone(), addresses: vec![] };
+        let at_the_door = tools::facts::facts(&taken, sent.as_object().unwrap()).unwrap();
+        assert_eq!(
+            (ask.values, ask.paths, ask.addresses, ask.command),
+            (at_the_door.values, at_the_door.paths, at_the_door.addresses, at_the_door.command)
+        );
+        assert_eq!((ask.arguments, ask.of_server), (digest_of(canonical(&sent).as_bytes()), Some(named)));
+        assert_eq!(asked("mcp__tracker__delete", "", false).unwrap().arguments, digest_of(b"{}"));
+        for unread in ["[1]", "\"x\"", "{\"a\":1,\"a\":2}", "at src"] {
+            let is_json = unread.starts_with(['[', '"']);
+            assert_eq!(asked("mcp__tracker__delete", unread, is_json), Err(Untold::Unreadable), "{unread}");
+        }
+        let many = format!("{{\"a\":[{}1]}}", "1,".repeat(300));
+        assert!(matches!(asked("mcp__tracker__delete", &many, true), Err(Untold::OfServer(_))));
     }
 
     #[test]

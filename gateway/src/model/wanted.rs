@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use selvedge_domain::{CredentialName, Digest, Endpoint};
+use selvedge_domain::{CredentialName, Digest, Endpoint, ServerName, ToolName};
 
 use super::hosting::Hosting;
 use super::{Egress, Protocol, Usage};
@@ -54,6 +54,8 @@ pub struct Tool {
     pub addresses: Vec<String>,
     /// The argument that is a patch with paths in it; where the tool takes text, that is the patch.
     pub patch: Option<String>,
+    /// The tool of a brokered server that the agent calls by this name.
+    pub of_server: Option<(ServerName, ToolName)>,
 }
 
 /// What a door asks about a call of a model.
@@ -115,8 +117,12 @@ pub struct ToolAsk {
     pub paths: Vec<String>,
     /// The addresses it names.
     pub addresses: Vec<String>,
-    /// Of its arguments, all of them.
+    /// Of its arguments, all of them; of a brokered tool as the tool door would tell of them.
     pub arguments: Digest,
     /// How long they are.
     pub argument_bytes: u64,
+    /// The tool of a brokered server that this is.
+    pub of_server: Option<(ServerName, ToolName)>,
+    /// Every argument of such a tool as `name=value`.
+    pub values: Vec<String>,
 }

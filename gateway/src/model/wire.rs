@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use selvedge_domain::Digest;
+use selvedge_domain::{Digest, ServerName, ToolName};
 use serde::{Deserialize, Serialize};
 
 use super::hosting::Hosting;
 use super::wanted::{ModelAsk, ModelDone, ModelHost, Tool, ToolAsk};
 use super::{Egress, Protocol, Usage};
+use crate::tools::wire::{server_name, tool_name};
 use crate::wire::message::{BadMessage, credential, endpoint};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +37,7 @@ struct WireTool {
     paths: Vec<String>,
     addresses: Vec<String>,
     patch: Option<String>,
+    of_server: Option<(String, String)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,6 +79,17 @@ pub(crate) struct WireToolAsk {
     addresses: Vec<String>,
     arguments: String,
     argument_bytes: u64,
+    of_server: Option<(String, String)>,
+    values: Vec<String>,
+}
+
+fn of_server(named: Option<(String, String)>) -> Result<Option<(ServerName, ToolName)>, BadMessage> {
+    let read = |(server, tool): (String, String)| Ok((server_name(&server)?, tool_name(&tool)?));
+    named.map(read).transpose()
+}
+
+fn told(of_server: Option<(ServerName, ToolName)>) -> Option<(String, String)> {
+    of_server.map(|(server, tool)| (server.to_string(), tool.to_string()))
 }
 
 fn protocol(word: &str) -> Result<Protocol, BadMessage> {
@@ -126,7 +139,7 @@ impl TryFrom<WireModelHost> for ModelHost {
             names: wire.names.into_iter().collect(),
             called: wire.called.into_iter().collect(),
             egress: wire.egress.iter().map(|word| egress(word)).collect::<Result<_, _>>()?,
-            tools: wire.tools.into_iter().map(Tool::from).collect(),
+            tools: wire.tools.into_iter().map(Tool::try_from).collect::<Result<_, _>>()?,
             denied: wire.denied,
             patience: Duration::from_secs(wire.patience_seconds),
         })
@@ -135,15 +148,17 @@ impl TryFrom<WireModelHost> for ModelHost {
 
 impl From<&Tool> for WireTool {
     fn from(tool: &Tool) -> Self {
-        let Tool { name, kind, command, paths, addresses, patch } = tool.clone();
-        Self { name, kind, command, paths, addresses, patch }
+        let Tool { name, kind, command, paths, addresses, patch, of_server } = tool.clone();
+        Self { name, kind, command, paths, addresses, patch, of_server: told(of_server) }
     }
 }
 
-impl From<WireTool> for Tool {
-    fn from(wire: WireTool) -> Self {
-        let WireTool { name, kind, command, paths, addresses, patch } = wire;
-        Self { name, kind, command, paths, addresses, patch }
+impl TryFrom<WireTool> for Tool {
+    type Error = BadMessage;
+
+    fn try_from(wire: WireTool) -> Result<Self, BadMessage> {
+        let WireTool { name, kind, command, paths, addresses, patch, of_server: named } = wire;
+        Ok(Self { name, kind, command, paths, addresses, patch, of_server: of_server(named)? })
     }
 }
 
@@ -202,9 +217,21 @@ impl From<WireModelDone> for ModelDone {
 
 impl From<ToolAsk> for WireToolAsk {
     fn from(ask: ToolAsk) -> Self {
-        let ToolAsk { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes } = ask;
-        let arguments = arguments.to_string();
-        Self { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes }
+        let ToolAsk {
+            serial,
+            index,
+            tool,
+            kind,
+            command,
+            paths,
+            addresses,
+            arguments,
+            argument_bytes,
+            of_server,
+            values,
+        } = ask;
+        let (arguments, of_server) = (arguments.to_string(), told(of_server));
+        Self { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes, of_server, values }
     }
 }
 
@@ -212,8 +239,21 @@ impl TryFrom<WireToolAsk> for ToolAsk {
     type Error = BadMessage;
 
     fn try_from(wire: WireToolAsk) -> Result<Self, BadMessage> {
-        let WireToolAsk { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes } = wire;
+        let WireToolAsk {
+            serial,
+            index,
+            tool,
+            kind,
+            command,
+            paths,
+            addresses,
+            arguments,
+            argument_bytes,
+            of_server: named,
+            values,
+        } = wire;
         let arguments = Digest::parse(&arguments).map_err(|_| BadMessage("arguments"))?;
-        Ok(Self { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes })
+        let of_server = of_server(named)?;
+        Ok(Self { serial, index, tool, kind, command, paths, addresses, arguments, argument_bytes, of_server, values })
     }
 }

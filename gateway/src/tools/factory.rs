@@ -1,14 +1,15 @@
-//! The factory's own tools, at the tool door like those of any server: `request_access`, `delegate`, `child`, `report` and `propose`. The first
-//! three say to the keeper what the endpoints of the same purpose say, in their words, so that each is one thing that is decided once;
-//! the others hand it words, which are data. Never knows what comes of any of them.
+//! The factory's own tools, at the tool door like those of any server: `request_access`, `delegate`, `child`, `ask_person`, `report` and
+//! `propose`. The first three say to the keeper what the endpoints of the same purpose say, in their words, so that each is one thing that
+//! is decided once; the others hand it words, which are data. Never knows what comes of any of them.
 
 use selvedge_domain::ToolName;
 use serde_json::{Map, Value, json};
 
 use super::describe::Described;
+use super::people::Asker;
 use super::server::Broke;
-use crate::http::Context;
 use crate::identity::wanted::{Given, Wanted};
+use crate::model::facts::shown;
 use crate::protocol::Lease;
 use crate::tokens::TokenCall;
 
@@ -23,6 +24,13 @@ const REQUEST_BYTES_MAX: usize = 4 * 1024;
 
 /// Longest name of a child, as at the token endpoint.
 const CHILD_NAME_BYTES_MAX: usize = 32;
+
+/// The tool that waits for people.
+pub const ASK_PERSON: &str = "ask_person";
+
+/// Longest question: a person reads it within minutes, and answers it. A longer one is refused rather than cut, as what is cut is another
+/// question.
+const QUESTION_CHARS_MAX: usize = 1_000;
 
 /// Longest text that is handed on.
 pub const WORDS_CHARS_MAX: usize = 4_000;
@@ -56,6 +64,13 @@ pub fn tools() -> Vec<Described> {
         ),
         tool("child", "How work that you delegated stands.", json!({ "child": text("its name") }), &["child"]),
         tool(
+            ASK_PERSON,
+            "Ask a person something that you cannot find out and cannot go on without. You wait for the answer, for minutes at most; nobody \
+             may answer, and then you decide by yourself. An answer is information: it permits nothing.",
+            json!({ "question": text("one question, in at most 1000 characters, with what a person has to know to answer it") }),
+            &["question"],
+        ),
+        tool(
             "report",
             "Say something about the work for whoever reviews it: what you could not do, what you are not sure of.",
             json!({ "text": text("what") }),
@@ -73,10 +88,11 @@ pub fn tools() -> Vec<Described> {
 
 /// Does what a tool is for.
 pub(crate) async fn call(
-    context: &Context,
+    asker: Asker<'_>,
     tool: &ToolName,
     arguments: &Map<String, Value>,
 ) -> Result<Map<String, Value>, Broke> {
+    let context = asker.context;
     let given = match tool.as_str() {
         "request_access" => {
             let asked = plain(&json!(arguments));
@@ -97,10 +113,20 @@ pub(crate) async fn call(
             let form = Lease::new(child.as_bytes().to_vec());
             context.link.want(Wanted::Token { call: TokenCall::ChildStanding, form }).await
         }
+        ASK_PERSON => {
+            let question = arguments.get("question").and_then(Value::as_str).unwrap_or_default();
+            // What is shown is what was asked: a character that deceives is none of either.
+            let question = shown(question.trim(), QUESTION_CHARS_MAX.saturating_add(1));
+            if !(1..=QUESTION_CHARS_MAX).contains(&question.chars().count()) {
+                let next_step = format!("ask one question, in at most {QUESTION_CHARS_MAX} characters");
+                return Ok(told(Some(Given::Denied { code: "question_unfit".to_owned(), next_step })));
+            }
+            asker.want(Wanted::Question { serial: asker.serial, question }).await
+        }
         "report" | "propose" => {
             let text = |name: &str| {
                 let text = arguments.get(name).and_then(Value::as_str).unwrap_or_default();
-                crate::model::facts::shown(text, WORDS_CHARS_MAX)
+                shown(text, WORDS_CHARS_MAX)
             };
             let words = match tool.as_str() {
                 "report" => text("text"),
@@ -118,6 +144,7 @@ fn told(given: Option<Given>) -> Map<String, Value> {
         Some(Given::Access { status, body }) => (body, status >= 400),
         Some(Given::Token { status, body }) => (String::from_utf8_lossy(body.bytes()).into_owned(), status >= 400),
         Some(Given::Allowed) => ("noted".to_owned(), false),
+        Some(Given::Told { text }) => (text, false),
         Some(Given::Denied { code, next_step }) => (format!("denied ({code}): {next_step}"), true),
         Some(_) | None => ("denied (not_decided): try again later".to_owned(), true),
     };
@@ -176,7 +203,7 @@ mod tests {
     #[test]
     fn every_tool_is_described_as_the_protocol_says() {
         let names: Vec<String> = tools().iter().map(|tool| tool.name.to_string()).collect();
-        assert_eq!(names, ["request_access", "delegate", "child", "report", "propose"]);
+        assert_eq!(names, ["request_access", "delegate", "child", "ask_person", "report", "propose"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::describe::{Described, TOOLS_MAX};
 use super::factory;
 use super::over_http::{self, Session as HttpSession};
 use super::over_pipe::Pipes;
+use super::people::Asker;
 use super::rpc::{self, Heard};
 use super::wanted::{ServerWay, ToolServer};
 use crate::http::Context;
@@ -155,14 +156,15 @@ impl Conversation {
     /// Calls a tool.
     pub(crate) async fn call(
         &mut self,
-        context: &Context,
+        asker: Asker<'_>,
         server: &ToolServer,
         tool: &ToolName,
         arguments: &Map<String, Value>,
     ) -> Result<Map<String, Value>, Broke> {
         if let Line::Factory = self.line {
-            return factory::call(context, tool, arguments).await;
+            return factory::call(asker, tool, arguments).await;
         }
+        let context = asker.context;
         self.begin(context, server).await?;
         let params = json!({ "name": tool.as_str(), "arguments": arguments });
         self.ask(context, server, "tools/call", &params).await

@@ -79,7 +79,7 @@ pub(crate) fn server_name(name: &str) -> Result<ServerName, BadMessage> {
     ServerName::parse(name).map_err(|_| BadMessage("server"))
 }
 
-fn tool_name(name: &str) -> Result<ToolName, BadMessage> {
+pub(crate) fn tool_name(name: &str) -> Result<ToolName, BadMessage> {
     ToolName::parse(name).ok_or(BadMessage("tool"))
 }
 

@@ -62,6 +62,7 @@ enum DeedV1 {
         commit: String,
     },
     Widened {},
+    Replied {},
     ModelAnswered {
         status: u16,
         tokens: TokensV1,
@@ -137,6 +138,7 @@ impl DeedV1 {
             Deed::GitServed(GitServed { response_bytes }) => Self::GitServed { response_bytes: *response_bytes },
             Deed::Pushed(Pushed { commit }) => Self::Pushed { commit: commit.to_string() },
             Deed::Widened => Self::Widened {},
+            Deed::Replied => Self::Replied {},
             Deed::ToolPassed => Self::ToolPassed {},
             Deed::ToolAnswered(ToolAnswered { code, answer, answer_bytes }) => {
                 Self::ToolAnswered { code: code.clone(), answer: answer.to_string(), answer_bytes: *answer_bytes }
@@ -176,6 +178,7 @@ impl DeedV1 {
             Self::GitServed { response_bytes } => Deed::GitServed(GitServed { response_bytes }),
             Self::Pushed { commit } => Deed::Pushed(Pushed { commit: CommitId::parse(&commit)? }),
             Self::Widened {} => Deed::Widened,
+            Self::Replied {} => Deed::Replied,
             Self::ToolPassed {} => Deed::ToolPassed,
             Self::ToolAnswered { code, answer, answer_bytes } => {
                 let answer = Digest::parse(&answer)?;

@@ -286,6 +286,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         any::<u64>().prop_map(|response_bytes| Deed::GitServed(GitServed { response_bytes })),
         commit().prop_map(|commit| Deed::Pushed(Pushed { commit })),
         Just(Deed::Widened),
+        Just(Deed::Replied),
         Just(Deed::ToolPassed),
         (text(), digest(), any::<u64>()).prop_map(|(code, answer, answer_bytes)| Deed::ToolAnswered(ToolAnswered {
             code,

@@ -2,9 +2,9 @@
 
 use selvedge_authority::{Class, HaltScope, Hold, Journal, JournalError, Lapse, Record, Relinquished};
 use selvedge_domain::{
-    ApprovalId, Deed, Description, Digest, Event, Order, Outcome, ProposalNumber, Stage, Time, WaitKind,
+    ApprovalId, Deed, Description, Digest, Event, Order, Outcome, Person, ProposalNumber, Stage, Time, WaitKind,
 };
-use selvedge_ledger::{ApprovalState, Enqueued, ProposalState, Refusal, WriteError};
+use selvedge_ledger::{ApprovalState, Enqueued, ProposalState, Refusal, Reply, WriteError};
 
 use crate::support::*;
 
@@ -204,6 +204,55 @@ fn what_lapsed_on_record_is_answered_by_nobody_though_its_hour_has_not_come_a75(
         let state = ledger.approval_request(&approval, time(40)).unwrap().unwrap().state;
         assert_eq!((state, ledger.open_approvals(time(40)).unwrap().len()), (ApprovalState::Lapsed, 0));
     }
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
+fn the_first_words_in_time_answer_exactly_the_question_that_was_asked_a72_a75() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let order = question(&claim.run).describe();
+    let say = |approval: &ApprovalId, at: u64, order: Digest, answer: &str| {
+        decide_and_do(&ledger, at, None, &words(approval, &claim.run, order, answer), Deed::Replied).unwrap();
+    };
+    let state = |approval: &ApprovalId| ledger.approval_request(approval, time(40)).unwrap().unwrap().state;
+    let ask = |id: u64, until: u64| {
+        let approval = ApprovalId::from_entropy(id);
+        let asked = Record::ApprovalAsked { approval: approval.clone(), order: order.clone(), until: time(until) };
+        ledger.append_entry(entry(20, Some(&claim.run), asked), Class::Durable).unwrap();
+        approval
+    };
+    let (first, late) = (ask(1, 1_000), ask(2, 21));
+    say(&first, 25, Digest::of_parts([b"another".as_slice()]), "to nothing");
+    assert_eq!(state(&first), ApprovalState::Asked, "words on other bytes answer nothing");
+    say(&first, 26, order.digest(), "the second");
+    say(&first, 27, order.digest(), "the first");
+    say(&late, 30, order.digest(), "too late");
+    let reply = Reply { by: Person::from_uid(1001), at: time(26), words: "the second".to_owned() };
+    assert_eq!((state(&first), state(&late)), (ApprovalState::Answered(reply), ApprovalState::Lapsed));
+    assert_eq!(ledger.approval(&order.digest(), time(40)).unwrap(), None, "nothing may be done by it");
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
+fn what_was_asked_in_a_turn_lapses_with_its_attempt_a72_c8() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let journal = ledger.claimed(&claim);
+    for event in [admitted(&ledger, &claim.run, 1), Event::AttemptBegan { attempt: 1 }] {
+        journal.append(happened(20, &claim.run, event), Class::Durable).unwrap();
+    }
+    for (id, order) in [(1, question(&claim.run).describe()), (2, open_proposal(&claim.run).describe())] {
+        let asked = Record::ApprovalAsked { approval: ApprovalId::from_entropy(id), order, until: time(1_000) };
+        journal.append(entry(21, Some(&claim.run), asked), Class::Durable).unwrap();
+    }
+    journal.append(happened(30, &claim.run, Event::AttemptLost { attempt: 1 }), Class::Durable).unwrap();
+    let open: Vec<_> = ledger.open_approvals(time(40)).unwrap().into_iter().map(|request| request.id).collect();
+    assert_eq!(open, [ApprovalId::from_entropy(2)]);
     assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use selvedge_authority::{Class, Entry, PolicyName, Record, Verdict};
-use selvedge_domain::orders::{GrantApproval, OpenProposal};
+use selvedge_domain::orders::{AnswerQuestion, AskPerson, GrantApproval, OpenProposal};
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Digest, Duration, Effect, Event, Intent, LeaseEvent,
     LeaseId, Lineage, Order, Outcome, Person, ProposalNumber, RepoName, Revocation, RunId, Task, TaskId, Time, TreeId,
@@ -146,6 +146,22 @@ pub(crate) fn grant(approval: &ApprovalId, run: &RunId, order: Digest, until: u6
     }
 }
 
+pub(crate) fn question(run: &RunId) -> AskPerson {
+    AskPerson { run: run.clone(), repo: repo(), serial: 7, question: "Which one?".to_owned() }
+}
+
+pub(crate) fn words(approval: &ApprovalId, run: &RunId, order: Digest, answer: &str) -> AnswerQuestion {
+    AnswerQuestion {
+        approval: approval.clone(),
+        run: run.clone(),
+        repo: repo(),
+        order,
+        answer: answer.to_owned(),
+        by: Person::from_uid(1001),
+        by_requester: false,
+    }
+}
+
 pub(crate) fn verified() -> Verified {
     let report = CheckReport { tree: TreeId::parse(&"2".repeat(40)).unwrap(), commands: 1, failed: None, tests: None };
     Verified::judge(commit('1'), commit('0'), &report, &report).unwrap()
@@ -155,20 +171,24 @@ pub(crate) fn tree_effect() -> Effect {
     Effect::Tree { tree: TreeId::parse(&"2".repeat(40)).unwrap(), commit: commit('1'), summary: "done".to_owned() }
 }
 
+/// A run is taken on.
+pub(crate) fn admitted(ledger: &Ledger, run: &RunId, id: u64) -> Event {
+    Event::Admitted(Box::new(Task {
+        id: TaskId::from_entropy(id),
+        trigger: ledger.load_run(run).unwrap().unwrap().trigger().clone(),
+        intent: Intent::ProposeChange,
+        base: commit('0'),
+    }))
+}
+
 /// Takes a claimed run from its beginning to its end, with a lease and a proposal on the way. `from` is the first moment.
 pub(crate) fn walk(ledger: &Ledger, claim: &Claim, from: u64) -> ProposalNumber {
     let run = &claim.run;
     let lease = LeaseId::from_entropy(from);
-    let task = Task {
-        id: TaskId::from_entropy(from),
-        trigger: ledger.load_run(run).unwrap().unwrap().trigger().clone(),
-        intent: Intent::ProposeChange,
-        base: commit('0'),
-    };
     let expires = time(from + 10_000);
     let minted = LeaseEvent::Minted { revocation: Revocation::Immediate, expires };
     let before = [
-        Event::Admitted(Box::new(task)),
+        admitted(ledger, run, from),
         Event::LeaseAnnounced(lease.clone()),
         Event::LeaseChanged(lease.clone(), minted),
         Event::AttemptBegan { attempt: 1 },

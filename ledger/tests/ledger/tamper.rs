@@ -239,6 +239,30 @@ fn a_yes_or_a_deed_that_is_only_in_a_projection_is_none_a106() {
 }
 
 #[test]
+fn an_answer_that_is_only_in_a_projection_is_none_a106() {
+    let place = Place::new();
+    let ledger = place.open();
+    ledger.queue().enqueue(&trigger(1), time(1)).unwrap();
+    let claim = ledger.queue().claim(time(10), LEASE).unwrap().unwrap();
+    let (run, order) = (&claim.run, question(&claim.run).describe());
+    for id in [1, 2] {
+        let asked =
+            Record::ApprovalAsked { approval: ApprovalId::from_entropy(id), order: order.clone(), until: time(1_000) };
+        ledger.append_entry(entry(20, Some(run), asked), Class::Durable).unwrap();
+    }
+    let (one, other) = (ApprovalId::from_entropy(1), ApprovalId::from_entropy(2));
+    decide_and_do(&ledger, 21, None, &words(&other, run, order.digest(), "yes"), Deed::Replied).unwrap();
+    let seq = ledger.head().unwrap().size - 1;
+    let db = Connection::open(place.database()).unwrap();
+    db.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    let forge = "UPDATE p_approval SET state = 'answered', by_uid = 0, answer_seq = ?1 WHERE id = ?2";
+    for seq in [None, Some(0), i64::try_from(seq).ok()] {
+        assert_eq!(db.execute(forge, (seq, one.as_str())).unwrap(), 1);
+        assert!(ledger.approval_request(&one, time(30)).is_err(), "{seq:?}");
+    }
+}
+
+#[test]
 fn a_word_for_something_that_is_only_in_a_projection_is_none_b6_a106() {
     let place = Place::new();
     let ledger = place.open();

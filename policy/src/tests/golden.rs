@@ -8,10 +8,11 @@ use selvedge_domain::orders::{ModelCall, ToolCall};
 use selvedge_domain::{Autonomy, Description, Intent, Method, Order as _, Risk, Sensitivity, Tenure, Trust, Verb};
 
 use super::world::{
-    access, admit, admit_child, admit_for, admit_review, agent, approve_others, approve_own, borrow, borrow_standing,
-    brokered_call, check, child, credential, delegate, drifted, enqueue, enqueue_of_a_child, enqueue_stage, http,
-    merge_others, merge_own, mint_for, mint_standing, model_call, names, person, plain, propose, propose_beyond,
-    propose_with_gate, push, push_git, question, read_git, tool_call, untyped, work,
+    access, admit, admit_child, admit_for, admit_review, agent, answer, approve_others, approve_own, ask_person,
+    borrow, borrow_standing, brokered_call, call_of_server, check, child, credential, delegate, drifted, enqueue,
+    enqueue_of_a_child, enqueue_stage, http, merge_others, merge_own, mint_for, mint_standing, model_call, names,
+    person, plain, propose, propose_beyond, propose_with_gate, push, push_git, question, read_git, tool_call, untyped,
+    work,
 };
 use crate::Policies;
 
@@ -103,6 +104,11 @@ fn orders() -> Vec<(String, Description)> {
         ("tool.call, of a server, low".to_owned(), brokered_call(Risk::Low).describe()),
         ("tool.call, of a server, medium".to_owned(), brokered_call(Risk::Medium).describe()),
         ("tool.call, of a server, high".to_owned(), brokered_call(Risk::High).describe()),
+        ("tool.call, of a server, as a model writes it, low".to_owned(), call_of_server(Risk::Low)),
+        ("tool.call, of a server, as a model writes it, high".to_owned(), call_of_server(Risk::High)),
+        ("question.ask".to_owned(), ask_person()),
+        ("question.answer, by who asked for the run".to_owned(), answer(true)),
+        ("question.answer, by another".to_owned(), answer(false)),
         ("sandbox.start, work".to_owned(), work()),
         ("sandbox.start, check".to_owned(), check()),
         ("git.read".to_owned(), read_git()),

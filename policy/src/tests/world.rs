@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_authority::{Code, Context, Judge as _, PolicyName, Question, Subject, Verdict, risk_of};
 use selvedge_domain::orders::{
-    AdmitTask, BrokeredCall, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest, MergeProposal,
-    MintCredential, ModelCall, OpenProposal, PushGit, ReadGit, RequestAccess, StartWork, ToolCall, UseSecret,
+    AdmitTask, AnswerQuestion, AskPerson, BrokeredCall, CheckTree, Delegate, EnqueueTask, GrantApproval, HttpRequest,
+    MergeProposal, MintCredential, ModelCall, OpenProposal, PushGit, ReadGit, RequestAccess, ServerTool, StartWork,
+    ToolCall, UseSecret,
 };
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, Conduct, CredentialName, Description,
@@ -269,7 +270,33 @@ pub(crate) fn tool_call() -> ToolCall {
         addresses: Vec::new(),
         arguments: Digest::of_parts([b"{}".as_slice()]),
         argument_bytes: 2,
+        of_server: None,
     }
+}
+
+/// What a model writes of a brokered tool.
+pub(crate) fn call_of_server(risk: Risk) -> Description {
+    let BrokeredCall { scope, risk, values, .. } = brokered_call(risk);
+    let of_server = Some(ServerTool { scope, risk, values });
+    let (tool, kind) = ("mcp__tracker__search".to_owned(), "other".to_owned());
+    ToolCall { tool, kind, paths: Vec::new(), of_server, ..tool_call() }.describe()
+}
+
+pub(crate) fn ask_person() -> Description {
+    AskPerson { run: run(), repo: repo(), serial: 1, question: "Which one\"; permit?".to_owned() }.describe()
+}
+
+pub(crate) fn answer(by_requester: bool) -> Description {
+    AnswerQuestion {
+        approval: ApprovalId::from_entropy(4),
+        run: run(),
+        repo: repo(),
+        order: Digest::of_parts([]),
+        answer: "The first.".to_owned(),
+        by: Person::from_uid(1000),
+        by_requester,
+    }
+    .describe()
 }
 
 /// A call of a brokered tool.
@@ -477,7 +504,10 @@ pub(crate) fn one_of_each_verb() -> Vec<Description> {
         access(),
         model_call().describe(),
         tool_call().describe(),
+        call_of_server(Risk::Medium),
         brokered_call(Risk::Medium).describe(),
+        ask_person(),
+        answer(true),
     ];
     let bare = Verb::ALL.iter().filter(|verb| !typed.iter().any(|order| order.verb == **verb));
     let bare: Vec<Description> = bare.map(|verb| untyped(*verb)).collect();

@@ -14,6 +14,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         beside: Beside::Listed(include_str!("scripts/aider.txt")),
     },
     tools: &[],
+    calls: &[],
     start: Start::Python(include_str!("scripts/aider.py")),
     furnish: called,
     acp: None,

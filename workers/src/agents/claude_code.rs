@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "claude-code",
@@ -44,6 +44,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("TaskStop", ToolKind::Other),
         Tool::new("Skill", ToolKind::Other),
     ],
+    calls: &[CalledAs::Mcp],
     start: Start::Native([
         ("x86_64", "node_modules/@anthropic-ai/claude-code-linux-x64/claude"),
         ("aarch64", "node_modules/@anthropic-ai/claude-code-linux-arm64/claude"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "codex",
@@ -42,6 +42,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("web_search", ToolKind::Search),
         Tool::new("request_user_input", ToolKind::Other),
     ],
+    calls: &[CalledAs::Mcp],
     start: Start::Native([
         ("x86_64", "node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex"),
         ("aarch64", "node_modules/@openai/codex-linux-arm64/vendor/aarch64-unknown-linux-musl/bin/codex"),

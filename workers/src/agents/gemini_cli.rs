@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, package, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, package, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "gemini-cli",
@@ -34,6 +34,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("get_internal_docs", ToolKind::Other),
         Tool::new("ask_user", ToolKind::Other),
     ],
+    calls: &[CalledAs::McpJoined],
     start: Start::Node("node_modules/@google/gemini-cli/bundle/gemini.js", include_str!("scripts/gemini_cli.cjs")),
     furnish,
     acp: Some(acp),

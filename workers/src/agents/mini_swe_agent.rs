@@ -15,6 +15,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     },
     // It has no other.
     tools: &[Tool::shell("bash", "command")],
+    calls: &[],
     start: Start::Python(include_str!("scripts/mini_swe_agent.py")),
     furnish: called,
     acp: None,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "opencode",
@@ -25,6 +25,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("todoread", ToolKind::Plan),
         Tool::new("skill", ToolKind::Other),
     ],
+    calls: &[CalledAs::Joined, CalledAs::Mcp],
     start: Start::Native([
         ("x86_64", "node_modules/opencode-linux-x64/bin/opencode"),
         ("aarch64", "node_modules/opencode-linux-arm64/bin/opencode"),

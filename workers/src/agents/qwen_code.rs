@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::report::{Report, Tokens, kind, number};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, Furnishing, Job, Laid, Pin, Start, claude_code, gemini_cli, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, claude_code, gemini_cli, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "qwen-code",
@@ -50,6 +50,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         Tool::new("report_findings", ToolKind::Other),
     ],
     // Not the entry beside it, which starts this one in a second process.
+    calls: &[CalledAs::Mcp],
     start: Start::Node("node_modules/@qwen-code/qwen-code/cli.js", include_str!("scripts/qwen_code.cjs")),
     furnish,
     acp: Some(acp),

@@ -149,6 +149,20 @@ fn tool_servers_are_named_in_each_agent_s_own_way_and_no_other_is_read_a27() {
 }
 
 #[test]
+fn what_each_agent_calls_a_tool_of_a_server_is_known_d3() {
+    let called = |agent: &str| {
+        let ways = adapter(agent).calls.iter();
+        ways.map(|way| way.of("tracker", "issues.list/all")).collect::<Vec<_>>()
+    };
+    for agent in ["claude-code", "codex", "qwen-code"] {
+        assert_eq!(called(agent), ["mcp__tracker__issues_list_all"], "{agent}");
+    }
+    assert_eq!(called("gemini-cli"), ["mcp_tracker_issues_list_all"]);
+    assert_eq!(called("opencode"), ["tracker_issues_list_all", "mcp__tracker__issues_list_all"]);
+    assert!(called("aider").is_empty(), "it has no tools");
+}
+
+#[test]
 fn work_that_was_done_is_read_as_done_with_what_it_used() {
     let tools = ["Bash", "command_execution", "bash", "run_shell_command", "run_shell_command"];
     for ((name, [worked, ..]), tool) in OUTPUTS.into_iter().zip(tools) {

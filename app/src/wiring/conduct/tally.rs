@@ -96,15 +96,15 @@ impl Allowed {
             }
             Verb::ToolCall => {
                 let text = |name: &str| order.text(name).unwrap_or_default();
-                let kind = match (text("server"), text("kind")) {
+                let is_brokered = text("kind") == "brokered";
+                let kind = match text("kind") {
                     // To be told which there are is to do nothing with them.
-                    (_, "list") => return None,
+                    "list" => return None,
+                    "brokered" => format!("{}:{}", text("server"), text("tool")),
                     // What nobody told the kind of goes by its own name.
-                    ("" | "none", "other" | "") => text("tool").to_owned(),
-                    ("" | "none", kind) => kind.to_owned(),
-                    (server, _) => format!("{server}:{}", text("tool")),
+                    "other" | "" => text("tool").to_owned(),
+                    kind => kind.to_owned(),
                 };
-                let is_brokered = !matches!(text("server"), "" | "none");
                 Some(Self::Tool { kind, changes: is_brokered && text("risk") != "low", is_confirmed })
             }
             Verb::HttpRequest => {
@@ -273,5 +273,7 @@ mod tests {
         assert_eq!(tool_call("tracker", "brokered", "low"), counted("tracker:search", false));
         assert_eq!(tool_call("tracker", "brokered", "medium"), counted("tracker:search", true));
         assert_eq!(tool_call("tracker", "list", "low"), None);
+        // As a model wrote it, the agent has yet to make it.
+        assert_eq!(tool_call("tracker", "other", "medium"), counted("search", false));
     }
 }

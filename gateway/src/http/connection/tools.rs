@@ -2,12 +2,14 @@
 //! is for (`docs/decisions/0016-tool-door.md`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use selvedge_domain::{Digest, Method, ToolName};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::signs::Signs;
 use super::{Broken, Connection, Next};
 use crate::http::Context;
 use crate::http::body::BodyReader;
@@ -15,15 +17,18 @@ use crate::http::lend::BodyWatch;
 use crate::http::refusal::Refusal;
 use crate::http::request::Exchange;
 use crate::identity::wanted::{Given, Wanted};
+use crate::link::NotAllowed;
 use crate::protocol::Layer;
 use crate::tokens::is_of_type;
 use crate::tools::describe::{canonical, digest_of};
 use crate::tools::door::ToolDoor;
+use crate::tools::factory::ASK_PERSON;
 use crate::tools::facts::facts;
+use crate::tools::people::Asker;
 use crate::tools::result::{self, BadResult};
 use crate::tools::rpc::{self, Said};
 use crate::tools::server::{Broke, Conversation};
-use crate::tools::wanted::{NotTakenOn, ServerAsk, ServerDone, ToolServer};
+use crate::tools::wanted::{NotTakenOn, ServerAsk, ServerDone, ServerWay, ToolServer};
 
 /// Longest message of a client: the arguments of a call may be a file.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
@@ -55,12 +60,31 @@ impl Connection {
         // A call may take minutes; the room is for who reads a body now.
         let (bytes, room) = self.read_whole(request, body).await?;
         drop(room);
-        let served = Served { context: &context, door, server, conversation };
+        let served = Served { context: &context, door, server, conversation, has_left: AtomicBool::new(false) };
         match rpc::said(&bytes) {
             Ok(Said::Remark) => self.say(request, 202, b"").await,
             Ok(Said::Request { id, method, params }) => {
-                let answer = served.answer(&id, &method, params).await;
-                self.say(request, 200, &answer).await
+                let mut signs = Signs::of(request, &params);
+                let mut answering = std::pin::pin!(served.answer(&id, &method, params));
+                // What is under way goes on to its end, whoever listens: what it came to is on record.
+                let answer = loop {
+                    tokio::select! {
+                        biased;
+                        answer = &mut answering => break answer,
+                        () = signs.due() => {}
+                    }
+                    if self.client.write(&signs.next()).await.is_err() {
+                        served.has_left.store(true, Ordering::Relaxed);
+                    }
+                };
+                match signs.end(&answer) {
+                    None => self.say(request, 200, &answer).await,
+                    Some(last) => {
+                        let written = self.client.write(&last).await;
+                        let next = if request.closes { Next::Close } else { Next::Another };
+                        written.map(|()| next).map_err(|_| Broken::Told("client_gone"))
+                    }
+                }
             }
             Err(bad) => {
                 let answer = rpc::error(&Value::Null, rpc::INVALID_REQUEST, &bad.to_string());
@@ -87,6 +111,8 @@ struct Served<'a> {
     door: &'a ToolDoor,
     server: &'a ToolServer,
     conversation: &'a Mutex<Conversation>,
+    /// Whether its client listens no more.
+    has_left: AtomicBool,
 }
 
 impl Served<'_> {
@@ -133,7 +159,8 @@ impl Served<'_> {
         let (tools, serial) = {
             let mut conversation = self.conversation.lock().await;
             let serial = self.context.link.serial();
-            self.allowed(Wanted::Server(self.ask(serial))).await?;
+            let given = self.asker(serial).want(Wanted::Server(self.ask(serial))).await;
+            self.is_allowed(serial, given).await?;
             let listed = timeout(self.server.patience, conversation.list(self.context, self.server)).await;
             (listed.unwrap_or(Err(Broke::Silent)), serial)
         };
@@ -173,7 +200,8 @@ impl Served<'_> {
             }
             (None, Ok(facts)) => facts,
         };
-        let mut conversation = self.conversation.lock().await;
+        // One at a time from its decision on; but nobody waits for the server while somebody is waited for.
+        let turn = self.conversation.lock().await;
         let serial = self.context.link.serial();
         let ask = ServerAsk {
             tool: Some(tool.clone()),
@@ -185,17 +213,31 @@ impl Served<'_> {
             argument_bytes: u64::try_from(text.len()).unwrap_or(u64::MAX),
             ..self.ask(serial)
         };
-        if let Err((code, next_step)) = self.allowed(Wanted::Server(ask)).await {
-            return rpc::answer(id, &result::refused(&code, &next_step));
-        }
-        let calling = self.call_as_described(&mut conversation, tool, taken.described, arguments);
-        let came = match timeout(self.server.patience, calling).await.unwrap_or(Err(Broke::Silent)) {
-            Ok(came) => came,
-            Err(broke) => {
-                let (code, next_step) = self.broke(&broke);
-                Came { told: result::refused(&code, &next_step), code }
+        let first = self.context.link.want(Wanted::Server(ask)).await;
+        let mut conversation = match first {
+            Some(Given::Held) => {
+                drop(turn);
+                let given = self.asker(serial).wait().await;
+                if let Err((code, next_step)) = self.is_allowed(serial, given).await {
+                    return rpc::answer(id, &result::refused(&code, &next_step));
+                }
+                self.conversation.lock().await
             }
+            given => match self.is_allowed(serial, given).await {
+                Ok(()) => turn,
+                Err((code, next_step)) => return rpc::answer(id, &result::refused(&code, &next_step)),
+            },
         };
+        let calling = self.call_as_described(&mut conversation, serial, tool, taken.described, arguments);
+        // People have their own patience, which the keeper ends.
+        let came = match self.server.way == ServerWay::Factory && tool.as_str() == ASK_PERSON {
+            true => calling.await,
+            false => timeout(self.server.patience, calling).await.unwrap_or(Err(Broke::Silent)),
+        };
+        let came = came.unwrap_or_else(|broke| {
+            let (code, next_step) = self.broke(&broke);
+            Came { told: result::refused(&code, &next_step), code }
+        });
         self.done(serial, &came).await;
         rpc::answer(id, &came.told)
     }
@@ -204,6 +246,7 @@ impl Served<'_> {
     async fn call_as_described(
         &self,
         conversation: &mut Conversation,
+        serial: u64,
         tool: &ToolName,
         described: Digest,
         arguments: &Map<String, Value>,
@@ -222,7 +265,7 @@ impl Served<'_> {
                 "work without this tool: its server says something else of it than when it was taken on",
             ));
         }
-        let answer = conversation.call(self.context, self.server, tool, arguments).await?;
+        let answer = conversation.call(self.asker(serial), self.server, tool, arguments).await?;
         Ok(match result::outcome(&answer) {
             Ok(outcome) => {
                 let code = if outcome.is_error { "tool_error" } else { "answered" };
@@ -253,9 +296,20 @@ impl Served<'_> {
         }
     }
 
-    /// Asks the keeper; why not, where it is not allowed.
-    async fn allowed(&self, wanted: Wanted) -> Result<(), (String, String)> {
-        let Err(not_allowed) = self.context.link.allowed(wanted).await else { return Ok(()) };
+    fn asker(&self, serial: u64) -> Asker<'_> {
+        Asker { context: self.context, serial, has_left: &self.has_left }
+    }
+
+    /// Why not, where the keeper does not allow it.
+    async fn is_allowed(&self, serial: u64, given: Option<Given>) -> Result<(), (String, String)> {
+        if given == Some(Given::Allowed) {
+            return Ok(());
+        }
+        let not_allowed = NotAllowed::of(given);
+        if matches!(not_allowed, NotAllowed::NoAnswer) {
+            // It may have been allowed and told too late: nothing comes of it.
+            self.done(serial, &Came { code: "not_sent".to_owned(), told: Value::Null }).await;
+        }
         let refusal = Refusal::NotAllowed(not_allowed);
         let shown = refusal.shown();
         Err((shown.code.to_owned(), shown.next_step.to_owned()))
