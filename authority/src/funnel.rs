@@ -71,10 +71,12 @@ impl Funnel<'_> {
         order: O,
         act: impl FnOnce(&Permit<O>) -> Result<O::Deed, ActError>,
     ) -> Result<O::Deed, Stop> {
-        if let Some(done) = self.recall::<O>(&order.describe().digest())? {
+        let described = order.describe();
+        let digest = described.digest();
+        if let Some(done) = self.recall::<O>(&digest)? {
             return Ok(done);
         }
-        let permit = self.open(order)?;
+        let permit = self.decide(order, described, digest)?;
         let outcome = act(&permit);
         self.close(permit, outcome)
     }
@@ -83,12 +85,12 @@ impl Funnel<'_> {
     pub fn open<O: Granted>(&self, order: O) -> Result<Permit<O>, Stop> {
         let described = order.describe();
         let digest = described.digest();
-        self.decide(order, described, &digest)
+        self.decide(order, described, digest)
     }
 
     /// The second half: record what the act came to.
     pub fn close<O: Granted>(&self, permit: Permit<O>, outcome: Result<O::Deed, ActError>) -> Result<O::Deed, Stop> {
-        let order = permit.order().describe().digest();
+        let order = *permit.digest();
         let record = match &outcome {
             Ok(deed) => Record::Done { order, verb: O::VERB, deed: deed.remember() },
             Err(error) => Record::NotDone { order, verb: O::VERB, because: error.to_string() },
@@ -117,14 +119,14 @@ impl Funnel<'_> {
         O::Deed::recall(deed).map(Some).ok_or_else(|| Stop::Journal(mismatch()))
     }
 
-    fn decide<O: Granted>(&self, order: O, described: Description, digest: &Digest) -> Result<Permit<O>, Stop> {
-        let approval = self.journal.approval(digest, self.clock.now())?;
+    fn decide<O: Granted>(&self, order: O, described: Description, digest: Digest) -> Result<Permit<O>, Stop> {
+        let approval = self.journal.approval(&digest, self.clock.now())?;
         let verdict = self.verdict(&order, &described, approval.is_some());
         let approval = approval.map(|approval| approval.id);
         let record = Record::Decided { order: described.clone(), verdict: verdict.clone(), approval };
         self.append(record, order.class())?;
         match verdict {
-            Verdict::Allow { .. } => Ok(Permit::after_record(order)),
+            Verdict::Allow { .. } => Ok(Permit::after_record(order, digest)),
             Verdict::Deny(denial) => Err(Stop::Denied(denial)),
             Verdict::NeedsApproval(denial) => Err(Stop::NeedsApproval { order: Box::new(described), denial }),
         }
