@@ -15,6 +15,7 @@ use crate::error::{ReadError, Refusal, StepError};
 use crate::header::{Header, SALT_BYTES, commitment};
 use crate::key::{Entropy, LogKey};
 use crate::merkle::{Hash, Tree};
+use crate::pool::plan_once;
 use crate::rows::{from_sql, to_sql, visit_rows};
 use crate::{project, proposals, tiles};
 
@@ -74,6 +75,7 @@ impl Store {
     /// Takes over a database whose tables exist.
     pub(crate) fn open(db: Connection, key: LogKey, entropy: Box<dyn Entropy>) -> Result<Self, ReadError> {
         db.set_prepared_statement_cache_capacity(128);
+        plan_once(&db)?;
         let head = Head::read(&db)?;
         Ok(Self { db, key, entropy, head, broken: false, sync: "" })
     }
