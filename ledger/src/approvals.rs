@@ -1,5 +1,7 @@
 //! Approvals as the log made them: what was asked, who answered, whether the answer can still be used.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use selvedge_authority::{Approval, Record};
 use selvedge_domain::{ApprovalId, Deed, Description, Digest, Person, RunId, Time, Verb};
@@ -109,6 +111,13 @@ fn words(db: &Connection, id: &str, seq: Option<i64>) -> Result<Reply, ReadError
     let described = project::order(db, &order)?.filter(|order| order.resource.name == id).ok_or_else(forged)?;
     let Answered { words, by, .. } = Answered::read(&described).ok_or_else(forged)?;
     Ok(Reply { by, at: recorded.entry.at, words })
+}
+
+/// The orders with a yes that was not used. Where to look, and no more than that.
+pub(crate) fn granted(db: &Connection) -> Result<BTreeSet<Digest>, ReadError> {
+    let mut statement = db.prepare_cached("SELECT order_digest FROM p_approval WHERE state = 'granted'")?;
+    let digests = statement.query_map([], |row| row.get(0).map(Digest::from_bytes))?;
+    Ok(digests.collect::<Result<_, _>>()?)
 }
 
 impl Ledger {

@@ -114,7 +114,7 @@ pub(crate) fn commit(store: &mut Store, reserve: &mut Reserve, shared: &Shared, 
         })
         .collect();
     // Readers first: whoever hears that its entry was written may ask for it at once.
-    shared.publish(store.size(), store.last_at(), reserve.pending());
+    shared.publish(store, reserve.pending());
     jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer));
     outcome.is_ok()
 }

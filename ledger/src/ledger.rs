@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use selvedge_authority::{Class, Entry};
-use selvedge_domain::{ProposalNumber, RepoName, RunId, Time};
+use selvedge_domain::{Digest, ProposalNumber, RepoName, RunId, Time};
 
 use crate::anchor::Anchor;
 use crate::batch::{self, Answer, Job, Task};
@@ -149,6 +149,11 @@ impl Ledger {
         self.read(rebuild::differences)
     }
 
+    /// Whether somebody said yes to this order.
+    pub(crate) fn is_granted(&self, order: &Digest) -> bool {
+        self.inner.shared.is_granted(order)
+    }
+
     /// Acts that lie in the reserve because the log could not be written.
     pub(crate) fn reserved(&self) -> Vec<Entry> {
         self.inner.shared.reserved()
@@ -227,7 +232,7 @@ impl MemoryBackend {
     }
 
     fn publish(&self, shared: &Shared) {
-        shared.publish(self.store.size(), self.store.last_at(), self.reserve.pending());
+        shared.publish(&self.store, self.reserve.pending());
     }
 }
 

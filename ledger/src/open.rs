@@ -76,7 +76,7 @@ impl Ledger {
         batch::move_reserve(&mut store, &mut reserve);
 
         let shared = Arc::new(Shared::default());
-        shared.publish(store.size(), store.last_at(), reserve.pending());
+        shared.publish(&store, reserve.pending());
         let (jobs, inbox) = sync_channel(JOBS_WAITING_MAX);
         let wal = dir.join(WAL);
         let writer = Writer {

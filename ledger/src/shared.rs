@@ -1,10 +1,13 @@
 //! What readers may know without asking the writer: how far the log goes, what lies in the reserve, what is wrong.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use selvedge_authority::Entry;
-use selvedge_domain::Time;
+use selvedge_domain::{Digest, Time};
+
+use crate::store::Store;
 
 /// Shared between the writer and every handle.
 #[derive(Debug, Default)]
@@ -18,16 +21,18 @@ struct State {
     size: u64,
     last_at: Option<Time>,
     reserved: Vec<Entry>,
+    granted: Arc<BTreeSet<Digest>>,
     trouble: Option<String>,
     closed: bool,
 }
 
 impl Shared {
     /// Tells readers what was committed.
-    pub(crate) fn publish<'a>(&self, size: u64, last_at: Time, reserved: impl Iterator<Item = &'a Entry>) {
+    pub(crate) fn publish<'a>(&self, store: &Store, reserved: impl Iterator<Item = &'a Entry>) {
         let mut state = self.lock();
-        state.size = size;
-        state.last_at = Some(last_at);
+        state.size = store.size();
+        state.last_at = Some(store.last_at());
+        state.granted = Arc::clone(store.granted());
         state.reserved = reserved.cloned().collect();
         self.changed.notify_all();
     }
@@ -51,6 +56,11 @@ impl Shared {
     /// The time the last entry bears.
     pub(crate) fn last_at(&self) -> Option<Time> {
         self.lock().last_at
+    }
+
+    /// Whether somebody said yes to this order, so that it is worth looking whether the yes can be used.
+    pub(crate) fn is_granted(&self, order: &Digest) -> bool {
+        self.lock().granted.contains(order)
     }
 
     /// What lies in the reserve.

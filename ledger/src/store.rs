@@ -3,10 +3,11 @@
 //! Owns what must hold when an entry is written: the law of its run, its place in the chain and in the tree. Knows
 //! nothing of threads, promises or files outside the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use selvedge_authority::{Class, Entry, Record};
+use selvedge_authority::{Class, Entry, Hold, Record};
 use selvedge_domain::{Deed, Digest, Event, Run, RunId, Time, TriggerId, Verb};
 
 use crate::checkpoint::Checkpoint;
@@ -17,7 +18,7 @@ use crate::key::{Entropy, LogKey};
 use crate::merkle::{Hash, Tree};
 use crate::pool::plan_once;
 use crate::rows::{from_sql, to_sql, visit_rows};
-use crate::{project, proposals, tiles};
+use crate::{approvals, project, proposals, tiles};
 
 /// Largest body we store: a report of some hundred thousand tests. Readers may rely on it.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -69,6 +70,8 @@ struct Head {
     chains: BTreeMap<RunId, Hash>,
     /// Runs that were touched lately, as their events made them.
     runs: BTreeMap<RunId, Run>,
+    /// The orders with a yes that was not used.
+    granted: Arc<BTreeSet<Digest>>,
 }
 
 impl Store {
@@ -132,6 +135,11 @@ impl Store {
         Time::from_millis(self.head.last_at)
     }
 
+    /// The orders with a yes that was not used.
+    pub(crate) fn granted(&self) -> &Arc<BTreeSet<Digest>> {
+        &self.head.granted
+    }
+
     /// Appends one entry within the transaction under way.
     pub(crate) fn append(&mut self, prepared: &Prepared) -> Result<u64, StepError> {
         let Prepared { entry, stored } = prepared;
@@ -172,8 +180,19 @@ impl Store {
                 leaf
             ])?;
         project::apply(&self.db, seq, entry, run.as_ref())?;
+        if self.changes_what_is_granted(&entry.record) {
+            self.head.granted = Arc::new(approvals::granted(&self.db)?);
+        }
         self.advance(entry.run.as_ref(), leaf, at, run)?;
         Ok(seq)
+    }
+
+    fn changes_what_is_granted(&self, record: &Record) -> bool {
+        match record {
+            Record::Done { order, verb, .. } => *verb == Verb::ApprovalGrant || self.head.granted.contains(order),
+            Record::ApprovalAsked { .. } | Record::ApprovalDenied { .. } | Record::Held(Hold::Lapsed { .. }) => true,
+            _ => false,
+        }
     }
 
     fn advance(&mut self, id: Option<&RunId>, leaf: Hash, at: u64, run: Option<Run>) -> Result<(), StepError> {
@@ -310,7 +329,8 @@ impl Head {
             .query_row("SELECT leaf FROM entry WHERE run IS NULL ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))
             .optional()?;
         let tree = tiles::right_edge(db, size)?;
-        Ok(Self { tree, last_at, outside: outside.unwrap_or_default(), ..Self::default() })
+        let granted = Arc::new(approvals::granted(db)?);
+        Ok(Self { tree, last_at, outside: outside.unwrap_or_default(), granted, ..Self::default() })
     }
 }
 

@@ -119,7 +119,7 @@ impl Writer {
         }
         if !self.reserve.is_empty() {
             batch::move_reserve(&mut self.store, &mut self.reserve);
-            self.shared.publish(self.store.size(), self.store.last_at(), self.reserve.pending());
+            self.shared.publish(&self.store, self.reserve.pending());
         }
     }
 
