@@ -191,9 +191,9 @@ fn speak(mut stdin: ChildStdin, lines: &Receiver<String>) {
 fn pass_on(line: &[u8]) {
     let line = line.trim_ascii();
     if !line.is_empty() {
-        let shown = String::from_utf8_lossy(line.get(..STRAY_BYTES_MAX).unwrap_or(line)).into_owned();
-        // Where nobody reads it, there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "{shown}");
+        let shown = String::from_utf8_lossy(line.get(..STRAY_BYTES_MAX).unwrap_or(line));
+        // At once, so that nothing that is told stands within it. Where nobody reads it, there is nobody to tell.
+        let _ = std::io::stderr().write_all(format!("{shown}\n").as_bytes());
     }
 }
 
