@@ -11,8 +11,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use common::asking::first;
+use common::models::{ask, cost};
 use common::service::answered;
 use common::{Scene, agent};
+use selvedge_scripted::{Fault, Script, Server, Times, Turn};
 use serde_json::{Value, json};
 
 /// A host nobody else has (RFC 6761).
@@ -178,11 +181,54 @@ fn an_agent_is_installed_in_a_sandbox_without_its_scripts_and_then_works_a5_b3_e
         assert_eq!(run["outcome"], "failed", "{run}");
         assert!(run["because"].as_str().unwrap().contains(because), "{run}");
     }
+    // What ended one that did not end by itself is said.
+    let patient = std::fs::read_to_string(scene.config()).unwrap();
+    let impatient = patient.replace("model = \"main\"", "model = \"main\"\nattempt_at_most = \"3s\"");
+    std::fs::write(scene.config(), impatient).unwrap();
+    assert_eq!(work(&scene, "sleep 600")["because"], "the agent was ended before it was done: the wall limit");
+    std::fs::write(scene.config(), patient).unwrap();
     // It cannot change what it runs from, nor the settings it is given.
     let inside = format!(
         "if echo x >> /opt/agents/codex/node_modules/@openai/codex/package.json || echo x >> /etc/codex/requirements.toml; then exit 9; fi; {SAYS_DONE}"
     );
     assert_eq!(work(&scene, &inside)["outcome"], "nothing_to_do");
+}
+
+const NOT_ANSWERED: &str = "the agent says it is done, and what it asked its model last was not answered to the end";
+
+/// Gemini CLI ends well where a stream of its model's breaks off. Whatever an agent says, the door knows how the last answer ended.
+#[test]
+fn an_agent_that_takes_a_broken_answer_for_its_end_is_not_believed_e3() {
+    let registry = Registry::start();
+    let scene = scene(&registry);
+    install(&scene);
+    let turn = || Turn::new().text("Half of a sentence that comes in several pieces.").costs(cost(9, 9));
+    let breaks_off = turn().fails(Fault::Cut { after_events: 4 }, Times::First(1));
+    let refuses = turn().fails(Fault::Status { status: 500, retry_after_seconds: None }, Times::First(1));
+    let plain = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), plain.replace("model = \"main\"", "model = \"main\"\nbudget = 10000000")).unwrap();
+    for what in [breaks_off, refuses] {
+        let server = Server::start(Script::open().turn(what)).unwrap();
+        let config = std::fs::read_to_string(scene.config()).unwrap();
+        let port = server.address().port();
+        let address = format!("[danger.addresses.\"models.example\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n");
+        std::fs::write(scene.config(), format!("{config}\n{address}")).unwrap();
+        let (path, mut body) = first("openai-responses", true);
+        body["model"] = json!("some-model");
+        let task = format!("{}; echo more > src/new; {SAYS_DONE}", ask((path, &body)));
+        let run = work(&scene, &task);
+        assert_eq!((&run["outcome"], &run["because"]), (&"failed".into(), &NOT_ANSWERED.into()), "{run}");
+        // The very same, answered to the end.
+        assert_eq!(work(&scene, &task)["outcome"], "proposed");
+        std::fs::write(scene.config(), config).unwrap();
+    }
+    // Nor is one that nothing was left to be answered for.
+    std::fs::write(scene.config(), plain).unwrap();
+    let (path, mut body) = first("openai-responses", true);
+    body["model"] = json!("some-model");
+    let run = work(&scene, &format!("{}; echo more > src/new; {SAYS_DONE}", ask((path, &body))));
+    let because = format!("the budget is spent: {NOT_ANSWERED}");
+    assert_eq!((&run["outcome"], &run["because"]), (&"failed".into(), &because.into()), "{run}");
 }
 
 #[test]

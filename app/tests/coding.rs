@@ -6,6 +6,10 @@
 
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod common;
+#[path = "coding/meter.rs"]
+mod meter;
+#[path = "coding/outcomes.rs"]
+mod outcomes;
 
 use common::coding::{AIDER, CLAUDE_CODE, CODEX, FORBIDDEN, GEMINI_CLI, Kind, MINI_SWE_AGENT, OPENCODE};
 use common::coding::{QWEN_CODE, SUBMIT, cost, steps};
@@ -100,6 +104,34 @@ fn codex_completes_a_task_for_a_keeper_that_is_an_ordinary_user_a5_e3() {
 #[test]
 fn claude_code_completes_a_task_for_a_keeper_that_is_an_ordinary_user_a5_e3() {
     completes_for_an_ordinary_user(&CLAUDE_CODE);
+}
+
+#[test]
+#[ignore = "fetches 90 MB; CONTRIBUTING.md says how it is run"]
+fn gemini_cli_completes_a_task_for_a_keeper_that_is_an_ordinary_user_a5_e3() {
+    completes_for_an_ordinary_user(&GEMINI_CLI);
+}
+
+#[test]
+#[ignore = "fetches 90 MB; CONTRIBUTING.md says how it is run"]
+fn qwen_code_completes_a_task_for_a_keeper_that_is_an_ordinary_user_a5_e3() {
+    completes_for_an_ordinary_user(&QWEN_CODE);
+}
+
+#[test]
+#[ignore = "fetches 150 MB; CONTRIBUTING.md says how it is run"]
+fn mini_swe_agent_completes_a_task_for_a_keeper_that_is_an_ordinary_user_a5_e3() {
+    completes_for_an_ordinary_user(&MINI_SWE_AGENT);
+}
+
+#[test]
+#[ignore = "fetches 200 MB; CONTRIBUTING.md says how it is run"]
+fn aider_edits_files_for_a_keeper_that_is_an_ordinary_user_a5_e3() {
+    let mut employed = AIDER.employed();
+    let _user = Ordinary::owns(&mut employed.scene);
+    let account = employed.proposes();
+    assert!(account.to_string().contains("a sandbox of level user"), "{account}");
+    assert_eq!(account.metered, (billed(&employed.server), (0, 0)), "{account}");
 }
 
 #[test]

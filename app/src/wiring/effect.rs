@@ -17,6 +17,9 @@ use crate::config::Runtime;
 /// Longest last words of an agent: more than a proposal shows of them.
 const LAST_WORDS_BYTES_MAX: usize = 8 << 10;
 
+/// Why what an agent says it is done with is not taken for that.
+const CUT_SHORT: &str = "the agent says it is done, and what it asked its model last was not answered to the end";
+
 /// An attempt whose program has ended, and what it left.
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a> {
@@ -30,6 +33,8 @@ pub(super) struct Left<'a> {
     /// What it said of its work where it was asked to, for whoever reads the proposal.
     pub(super) words: &'a str,
     pub(super) changes: &'a ChangeSet,
+    /// Whether the last answer of its model did not arrive, or not to its end.
+    pub(super) is_cut_short: bool,
 }
 
 /// What an attempt came to, or why to nothing.
@@ -55,18 +60,24 @@ impl Works {
     /// What a coding agent came to. Its word that it is done is a claim, and what it left is looked at like any program's.
     fn reported(&self, report: &Report, left: &Left<'_>) -> Result<CameTo, ActError> {
         match report.outcome(status_of(left.exit)) {
+            // Some take an answer that breaks off for the end of their work, and say nothing of it.
+            Outcome::Finished if left.is_cut_short => Ok(Err(CUT_SHORT.to_owned())),
             Outcome::Finished => {
                 // What it is heard by in a pipeline is its last message, and not everything that its program wrote.
                 let output = if left.task.trigger.part().is_some() { report.text.as_bytes() } else { left.output };
                 let words = if left.words.is_empty() { last_words(&report.text) } else { left.words };
                 self.commanded(&Left { output, words, ..*left })
             }
-            told => Ok(Err(told.to_string())),
+            // Where it did not end by itself, what ended it is the reason.
+            outcome => Ok(Err(match status_of(left.exit) {
+                Some(_) => outcome.to_string(),
+                None => format!("{outcome}: {}", told(left.exit)),
+            })),
         }
     }
 
     fn commanded(&self, left: &Left<'_>) -> Result<CameTo, ActError> {
-        let Left { order, task, tree, exit, output, words, changes } = *left;
+        let Left { order, task, tree, exit, output, words, changes, .. } = *left;
         if !exit.success() {
             return Ok(Err(format!("the program ended with {}", told(exit))));
         }

@@ -188,9 +188,8 @@ pub(crate) fn told(exit: &Exit) -> String {
         Ended::Killed => "a kill".to_owned(),
         Ended::NotRun(because) => format!("nothing run ({because})"),
     };
-    if exit.limits.is_empty() {
-        return ended;
-    }
-    let limits: Vec<String> = exit.limits.iter().map(|limit| format!("{limit:?}").to_lowercase()).collect();
-    format!("{ended}, after running into: {}", limits.join(", "))
+    // The one that ended it is named already.
+    let others = exit.limits.iter().filter(|limit| !matches!(&exit.ended, Ended::Limit(last) if last == *limit));
+    let others: Vec<String> = others.map(|limit| format!("{limit:?}").to_lowercase()).collect();
+    if others.is_empty() { ended } else { format!("{ended}, after running into: {}", others.join(", ")) }
 }

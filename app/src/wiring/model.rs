@@ -184,7 +184,15 @@ impl ModelDesk {
         let under_way = self.purse.account().under_way();
         for serial in under_way {
             let usage = Usage::default();
-            let done = ModelDone { serial, status: 0, usage, is_final: false, written_bytes: 0, cut_by_vendor: false };
+            let done = ModelDone {
+                serial,
+                status: 0,
+                usage,
+                is_final: false,
+                written_bytes: 0,
+                cut_by_vendor: false,
+                broke_off: false,
+            };
             let _settled = self.done(doors, serials_from, done);
         }
     }
@@ -196,6 +204,7 @@ impl ModelDesk {
         let (tokens, is_estimated) = settled(&done, &reserved);
         let cost = cost(reserved.price, tokens);
         account.pay(cost);
+        account.heard(done.serial, !(reserved.generates && done.broke_off));
         drop(account);
         let answer = ModelAnswered { status: done.status, tokens, is_estimated, cost };
         doors.model_answered(serials_from.wrapping_add(done.serial), answer);
@@ -344,7 +353,8 @@ mod tests {
     #[test]
     fn what_a_vendor_did_not_count_is_estimated_and_not_too_low() {
         let done = |status, usage, is_final, cut_by_vendor| {
-            let done = ModelDone { serial: 1, status, usage, is_final, written_bytes: 40, cut_by_vendor };
+            let broke_off = cut_by_vendor;
+            let done = ModelDone { serial: 1, status, usage, is_final, written_bytes: 40, cut_by_vendor, broke_off };
             let (request_bytes, output_max) = (900, 1_000);
             let reserved =
                 Reserved { price: SONNET, cost: 0, generates: true, request_bytes, output_max, is_covered: true };

@@ -37,6 +37,8 @@ pub(super) struct Account {
     /// For calls under way, by the door's number.
     reserved: BTreeMap<u64, Reserved>,
     refused: Option<RefusedCalls>,
+    /// The last call that is over, and whether the agent has its answer.
+    last: Option<(u64, bool)>,
 }
 
 /// What is set aside for a call under way.
@@ -135,6 +137,12 @@ impl Purse {
         self.account().refused.is_some()
     }
 
+    /// Whether the last that the model was asked was refused for want of budget, not answered, or not to the end.
+    pub(super) fn is_cut_short(&self) -> bool {
+        let account = self.account();
+        account.refused.is_some() || account.last.is_some_and(|(_, is_whole)| !is_whole)
+    }
+
     /// Whether the attempt was ended because it went on asking all the same.
     pub(super) fn is_ended(&self) -> bool {
         self.account().refused.is_some_and(|refused| refused.is_enough)
@@ -164,6 +172,11 @@ impl Account {
     /// Counts what a call came to.
     pub(super) fn pay(&mut self, cost: u64) {
         self.settled = self.settled.saturating_add(cost);
+    }
+
+    /// Remembers whether the agent has the answer to a call. What was asked last may be over before what was asked beside it.
+    pub(super) fn heard(&mut self, serial: u64, is_whole: bool) {
+        self.last = self.last.max(Some((serial, is_whole)));
     }
 
     /// Counts a call that was refused for want of budget. Says, once, that whoever makes them will not stop by itself.
@@ -196,6 +209,18 @@ mod tests {
 
     fn reserved(cost: u64) -> Reserved {
         Reserved { price: PRICE, cost, generates: true, request_bytes: 1, output_max: 1, is_covered: true }
+    }
+
+    #[test]
+    fn whatever_ends_last_the_call_that_was_made_last_says_whether_the_agent_heard_it_all_e3() {
+        let purse = Purse::new(1, Account::default());
+        assert!(!purse.is_cut_short(), "nothing was asked");
+        purse.account().heard(2, false);
+        purse.account().heard(1, true);
+        assert!(purse.is_cut_short());
+        purse.account().heard(3, true);
+        purse.account().heard(1, false);
+        assert!(!purse.is_cut_short());
     }
 
     #[test]

@@ -88,8 +88,17 @@ impl Works {
             // What a command says is all that is wanted of it.
             changes => {
                 let changes = changes.unwrap_or_default();
-                let left =
-                    Left { order, task, tree: &tree, exit: &exit, output: &output, words: &words, changes: &changes };
+                let is_cut_short = own.purse.is_cut_short();
+                let left = Left {
+                    order,
+                    task,
+                    tree: &tree,
+                    exit: &exit,
+                    output: &output,
+                    words: &words,
+                    changes: &changes,
+                    is_cut_short,
+                };
                 self.came_to(&agent.runtime, &left, doors)?
             }
         };

@@ -95,9 +95,6 @@ pub(crate) const AIDER: Kind = Kind {
     ..OPENCODE
 };
 
-/// All of them.
-pub(crate) const ALL: [&Kind; 7] = [&CLAUDE_CODE, &CODEX, &OPENCODE, &GEMINI_CLI, &QWEN_CODE, &MINI_SWE_AGENT, &AIDER];
-
 /// A file beside the one that is to be changed.
 const FAREWELL: &str = "/workspace/src/farewell";
 

@@ -234,6 +234,7 @@ mod tests {
                 is_final: true,
                 written_bytes: 6,
                 cut_by_vendor: true,
+                broke_off: true,
             }),
             Wanted::Tool(ToolAsk {
                 serial: 7,

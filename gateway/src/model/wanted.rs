@@ -98,6 +98,8 @@ pub struct ModelDone {
     pub written_bytes: u64,
     /// Whether it was the vendor who broke off; otherwise it may have gone on writing for nobody.
     pub cut_by_vendor: bool,
+    /// Whether the agent was told that there is no answer, or no more of it.
+    pub broke_off: bool,
 }
 
 /// What a door asks about a tool call.

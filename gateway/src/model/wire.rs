@@ -65,6 +65,7 @@ pub(crate) struct WireModelDone {
     is_final: bool,
     written_bytes: u64,
     cut_by_vendor: bool,
+    broke_off: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -200,18 +201,18 @@ impl TryFrom<WireModelAsk> for ModelAsk {
 
 impl From<ModelDone> for WireModelDone {
     fn from(done: ModelDone) -> Self {
-        let ModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor } = done;
+        let ModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor, broke_off } = done;
         let usage = [usage.input, usage.cached, usage.cache_write, usage.output, usage.reasoning];
-        Self { serial, status, usage, is_final, written_bytes, cut_by_vendor }
+        Self { serial, status, usage, is_final, written_bytes, cut_by_vendor, broke_off }
     }
 }
 
 impl From<WireModelDone> for ModelDone {
     fn from(wire: WireModelDone) -> Self {
-        let WireModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor } = wire;
+        let WireModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor, broke_off } = wire;
         let [input, cached, cache_write, output, reasoning] = usage;
         let usage = Usage { input, cached, cache_write, output, reasoning };
-        Self { serial, status, usage, is_final, written_bytes, cut_by_vendor }
+        Self { serial, status, usage, is_final, written_bytes, cut_by_vendor, broke_off }
     }
 }
 

@@ -138,6 +138,7 @@ impl Connection {
         // A turn that waits for a person holds no credential.
         drop((injection, upstream));
         let has_asked_people = answered.has_asked_people;
+        answered.came_to(&ended);
         // Noted before the next is asked for; what is not noted keeps what was set aside for it.
         settle(context, serial, answered).await;
         let ended = match ended {
@@ -220,8 +221,9 @@ fn upstream_request(
 
 /// Tells the keeper what a call came to. Noted before the next is asked for; what is not noted keeps what was set aside for it.
 async fn settle(context: &Context, serial: u64, answered: Answered) {
-    let Answered { status, metered: Metered { usage, is_final, written_bytes }, cut_by_vendor, .. } = answered;
-    let done = ModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor };
+    let Answered { status, metered: Metered { usage, is_final, written_bytes }, cut_by_vendor, broke_off, .. } =
+        answered;
+    let done = ModelDone { serial, status, usage, is_final, written_bytes, cut_by_vendor, broke_off };
     let _noted = context.link.want(Wanted::ModelDone(done)).await;
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Answered {
     pub(super) status: u16,
     pub(super) metered: Metered,
     pub(super) cut_by_vendor: bool,
+    /// Whether the agent was told that there is no answer, or no more of it.
+    pub(super) broke_off: bool,
     /// Whether the keeper was asked about a call that a person has to say yes to.
     pub(super) has_asked_people: bool,
 }
@@ -56,7 +58,16 @@ pub(super) struct Answered {
 impl Answered {
     /// Nothing was sent, so nothing is billed.
     pub(super) fn unsent() -> Self {
-        Self { metered: Metered { is_final: true, ..Metered::default() }, ..Self::default() }
+        Self { metered: Metered { is_final: true, ..Metered::default() }, broke_off: true, ..Self::default() }
+    }
+
+    /// An agent that went away heard what it wanted to hear.
+    pub(super) fn came_to(&mut self, ended: &Result<Ended, Broken>) {
+        self.broke_off = match ended {
+            Ok(Ended::Whole | Ended::Waits(_)) => !(200..300).contains(&self.status),
+            Err(Broken::Told("client_gone")) => false,
+            Ok(Ended::Short) | Err(_) => true,
+        };
     }
 }
 

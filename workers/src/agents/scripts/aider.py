@@ -16,12 +16,14 @@ os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MODE="PRODUCTION"
 
 import aider
 from aider import models, repomap
-from aider.coders import Coder
+from aider.coders import Coder, base_coder
 from aider.io import InputOutput
 
 # What it would look up in the network about models it does not know.
 models.model_info_manager._cache_loaded = True
 models.model_info_manager.content = {"none": {}}
+# It would go on asking a vendor that fails for two minutes.
+base_coder.RETRY_TIMEOUT = 2
 # Not in the repository, where it would be taken for work.
 repomap.RepoMap.TAGS_CACHE_DIR = os.path.join(os.path.expanduser("~"), "tags")
 
