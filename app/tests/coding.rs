@@ -420,12 +420,12 @@ fn calls_a_brokered_tool(kind: &Kind, between: &str) {
     let (shell, command) = (kind.shell)("echo hello, world > src/greeting");
     let untold = || Turn::new().text("Nobody told me.").costs(cost(1, 1));
     let script = Script::new(KEY)
-        .turn(Turn::new().call(&of("tracker", "search"), json!({ "query": "greeting" })).costs(cost(2_001, 103)))
+        .turn(Turn::new().call(of("tracker", "search"), json!({ "query": "greeting" })).costs(cost(2_001, 103)))
         .turn(
             Turn::new()
                 .call(shell, command)
                 .call(
-                    &of("factory", "propose"),
+                    of("factory", "propose"),
                     json!({ "title": "A longer greeting", "summary": "As the tracker asks." }),
                 )
                 .costs(cost(2_507, 41))
