@@ -19,6 +19,7 @@ pub mod hosting;
 pub mod json;
 pub mod messages;
 mod openai;
+pub(crate) mod rehearsal;
 pub mod request;
 pub mod responses;
 pub mod shape;

@@ -4,6 +4,7 @@
 mod forward;
 mod held;
 mod model;
+mod rehearsed;
 mod ruling;
 mod signs;
 mod tools;

@@ -59,6 +59,8 @@ pub enum Wanted {
         /// The call of the model, or of the server.
         serial: u64,
     },
+    /// An agent that rehearses sent back what it should.
+    Rehearsed,
     /// To ask a tool server something.
     Server(ServerAsk),
     /// To say what its answer came to, before the agent has it.

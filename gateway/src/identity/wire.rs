@@ -23,6 +23,7 @@ pub(crate) enum WireWanted {
     Tool(WireToolAsk),
     Held { serial: u64, index: u64 },
     Unheld { serial: u64 },
+    Rehearsed {},
     Server(WireServerAsk),
     ServerDone(WireServerDone),
     Shown { server: String },
@@ -89,6 +90,7 @@ impl From<Wanted> for WireWanted {
             Wanted::Tool(ask) => Self::Tool(ask.into()),
             Wanted::Held { serial, index } => Self::Held { serial, index },
             Wanted::Unheld { serial } => Self::Unheld { serial },
+            Wanted::Rehearsed => Self::Rehearsed {},
             Wanted::Server(ask) => Self::Server(ask.into()),
             Wanted::ServerDone(done) => Self::ServerDone(done.into()),
             Wanted::Shown { server } => Self::Shown { server: server.to_string() },
@@ -115,6 +117,7 @@ impl TryFrom<WireWanted> for Wanted {
             WireWanted::Tool(ask) => Self::Tool(ask.try_into()?),
             WireWanted::Held { serial, index } => Self::Held { serial, index },
             WireWanted::Unheld { serial } => Self::Unheld { serial },
+            WireWanted::Rehearsed {} => Self::Rehearsed,
             WireWanted::Server(ask) => Self::Server(ask.try_into()?),
             WireWanted::ServerDone(done) => Self::ServerDone(done.try_into()?),
             WireWanted::Shown { server } => Self::Shown { server: server_name(&server)? },
@@ -206,7 +209,7 @@ mod tests {
     use crate::model::{Egress, Protocol, Usage};
     use crate::tools::wanted::{NotTakenOn, ServerAsk, ServerDone};
 
-    fn wanted() -> [Wanted; 17] {
+    fn wanted() -> [Wanted; 18] {
         let token = || Lease::new(vec![0, 255, 7]);
         [
             Wanted::X509 { key: vec![4; 65] },
@@ -252,6 +255,7 @@ mod tests {
             Wanted::Held { serial: 7, index: 1 },
             Wanted::Unheld { serial: 7 },
             Wanted::Question { serial: 7, question: "which?".to_owned() },
+            Wanted::Rehearsed,
             Wanted::Server(ServerAsk {
                 serial: 7,
                 server: ServerName::parse("tracker").unwrap(),

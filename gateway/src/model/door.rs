@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::call::Called;
 use super::denials::Denials;
 use super::dialect::{self, Dialogue};
+use super::rehearsal::Rehearsing;
 use super::request::Unfit;
 use super::wanted::ModelHost;
 
@@ -19,6 +20,8 @@ pub const MEMBER_LEFT_OUT: &str = "member_left_out";
 #[derive(Debug)]
 pub(crate) struct ModelDoor {
     pub(crate) host: ModelHost,
+    /// What speaks in the model's place, from this door's first request to its last; none at the door of a task.
+    pub(crate) rehearsing: Option<Rehearsing>,
     denials: Mutex<Denials>,
     left_out: Mutex<BTreeSet<String>>,
 }
@@ -27,7 +30,8 @@ impl ModelDoor {
     /// Nothing is denied yet.
     pub(crate) fn new(host: ModelHost) -> Self {
         let denials = Denials::new(host.denied.clone()).into();
-        Self { host, denials, left_out: Mutex::default() }
+        let rehearsing = host.rehearsal.clone().map(Rehearsing::new);
+        Self { host, rehearsing, denials, left_out: Mutex::default() }
     }
 
     /// Makes a request anew. One for a model that was not granted, or with an unknown name, is unfit.

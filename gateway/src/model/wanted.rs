@@ -37,6 +37,30 @@ pub struct ModelHost {
     pub denied: String,
     /// How long it may be silent: before its answer, and between two pieces of it.
     pub patience: Duration,
+    /// What is said in its place; the door then has no upstream, for as long as it lives.
+    pub rehearsal: Option<Rehearsal>,
+}
+
+/// What a door says in a model's place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// What is rehearsed: the first turn whose tool a request declares.
+    pub turns: Vec<RehearsedTurn>,
+    /// What the request after it has in it, all of it, where an agent took the turn as it should.
+    pub comes_back: Vec<String>,
+    /// What that request is answered, chosen alike; where none is meant, a word.
+    pub ends: Vec<RehearsedTurn>,
+}
+
+/// One answer of a rehearsal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RehearsedTurn {
+    /// The tool that it calls, as requests declare it; none where it answers requests that declare no tools.
+    pub tool: Option<String>,
+    /// What it says.
+    pub text: String,
+    /// What it calls the tool with, once or more often: a JSON object, or else text.
+    pub calls: Vec<String>,
 }
 
 /// A tool of an agent: what its arguments mean.
