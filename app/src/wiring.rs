@@ -60,6 +60,7 @@ mod proxy;
 mod purse;
 mod queue;
 mod registry;
+mod rehearsal;
 mod remediation;
 mod repositories;
 mod rules;

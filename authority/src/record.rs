@@ -251,6 +251,13 @@ pub enum Observation {
         /// Where, in the workspace.
         path: String,
     },
+    /// An agent showed, before its task was handed over, how it takes a call that is denied.
+    Rehearsed {
+        /// Which one, and its version.
+        agent: String,
+        /// What it showed.
+        shown: Vec<String>,
+    },
     /// Something worth an auditor's eye: a secret in a change, a credential that is not ours.
     Finding {
         /// What kind.

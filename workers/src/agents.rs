@@ -13,11 +13,13 @@ mod mini_swe_agent;
 mod opencode;
 mod package;
 mod qwen_code;
+mod rehearsal;
 mod report;
 pub(crate) mod scripted;
 mod tools;
 
 pub use package::{Beside, Pin};
+pub use rehearsal::{Rehearsal, RehearsedTurn};
 pub(crate) use report::End;
 pub use report::{Outcome, Report, Tokens};
 pub use tools::{Tool, ToolKind};
@@ -42,6 +44,7 @@ pub struct Adapter {
     /// What it calls a tool of a server, as far as is known.
     pub calls: &'static [CalledAs],
     start: Start,
+    rehearses: rehearsal::Rehearses,
     /// What it is called with for a job, behind what starts it.
     furnish: fn(&Adapter, &Job<'_>) -> Furnishing,
     /// What it is called with instead to speak the Agent Client Protocol, where it does.

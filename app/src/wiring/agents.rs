@@ -78,15 +78,26 @@ impl Works {
             let because = "is not what was tested: its fingerprint is another one";
             return Err(permanent(format!("the installed {} {because}; {next} anew", adapter.name)));
         }
-        let placeholder = format!("selvedge-{:016x}{:016x}", self.draw(), self.draw());
         let servers = tools.map(ToolDesk::places).unwrap_or_default();
+        self.place_of_agent((adapter, speaks), model, &servers, &self.prompt_of(task)?)
+    }
+
+    /// The place one works in whose tree was looked at.
+    pub(super) fn place_of_agent(
+        &self,
+        (adapter, speaks): (&Adapter, Speaks),
+        model: &ModelDesk,
+        servers: &[(String, String)],
+        prompt: &str,
+    ) -> Result<Place, ActError> {
+        let placeholder = format!("selvedge-{:016x}{:016x}", self.draw(), self.draw());
         let job = Job {
-            prompt: &self.prompt_of(task)?,
+            prompt,
             model: model.asked(),
             door: &ModelDesk::url(),
             placeholder: &placeholder,
             workspace: selvedge_jail::WORKSPACE,
-            servers: &servers,
+            servers,
         };
         let furnishing = match speaks {
             Speaks::Itself => adapter.furnish(&job, std::env::consts::ARCH),
@@ -94,7 +105,7 @@ impl Works {
         };
         let furnishing = furnishing.ok_or_else(|| no_program(adapter))?;
         let mut place = self.furnished_for(furnishing);
-        place.binds.push(bound(&tree, adapter));
+        place.binds.push(bound(&self.agent_tree(adapter), adapter));
         Ok(place)
     }
 

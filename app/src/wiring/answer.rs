@@ -148,7 +148,10 @@ impl Judge for Desk<'_> {
 
     fn identity(&self, wanted: Wanted) -> Given {
         self.look();
-        let Desks { tokens, access, model, tools, witness, git: _ } = self.desks;
+        let Desks { tokens, access, model, tools, witness, rehearsal, git: _ } = self.desks;
+        if let Some(rehearsal) = rehearsal {
+            return rehearsal.answer(&wanted);
+        }
         let (works, doors, serials_from) = (self.works, self.doors, self.serials_from);
         let given = match wanted {
             // Clients of the Workload API go on asking: that they are denied is no sign of anything.
@@ -182,6 +185,7 @@ impl Judge for Desk<'_> {
                 self.holds.forget(serials_from, serial);
                 Given::Allowed
             }
+            Wanted::Rehearsed => no_model(),
             Wanted::Server(ask) => match tools {
                 Some(tools) => match tools.narrowed(self.told, &works.config(), &ask) {
                     Some(narrowed) => self.withdrawn(narrowed),
@@ -215,6 +219,9 @@ impl Judge for Desk<'_> {
     }
 
     fn refused(&self, refused: Refused) {
+        if let Some(rehearsal) = self.desks.rehearsal {
+            return rehearsal.refused(&refused);
+        }
         let door = match refused.layer {
             Layer::Dns => "dns",
             Layer::Tls => "tls",

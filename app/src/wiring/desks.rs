@@ -17,6 +17,7 @@ use super::access::AccessDesk;
 use super::git::GitDesk;
 use super::model::ModelDesk;
 use super::purse::Purse;
+use super::rehearsal::RehearsalDesk;
 use super::repositories::transient;
 use super::tokens::TokenDesk;
 use super::tools::ToolDesk;
@@ -38,6 +39,8 @@ pub(super) struct Desks<'a> {
     pub(super) witness: Option<&'a Witness>,
     /// The tool servers it may ask.
     pub(super) tools: Option<&'a ToolDesk>,
+    /// Who answers instead of all of them, where an agent rehearses.
+    pub(super) rehearsal: Option<&'a RehearsalDesk>,
 }
 
 /// The desks of one attempt.
@@ -92,6 +95,7 @@ impl OwnDesks {
             model: self.model.as_ref(),
             witness: Some(&self.witness),
             tools: self.tools.as_ref(),
+            rehearsal: None,
         }
     }
 }
@@ -99,13 +103,14 @@ impl OwnDesks {
 impl Desks<'_> {
     /// Whether there is nothing to ask for. Who only looks on answers nothing.
     pub(super) fn are_closed(&self) -> bool {
-        let Self { git, tokens, access, model, tools, witness: _ } = self;
-        git.is_none() && tokens.is_none() && access.is_none() && model.is_none() && tools.is_none()
+        let Self { git, tokens, access, model, tools, rehearsal, witness: _ } = self;
+        let answers_nobody = access.is_none() && model.is_none() && rehearsal.is_none();
+        git.is_none() && tokens.is_none() && tools.is_none() && answers_nobody
     }
 
     /// Says in the sandbox where each of them is.
     pub(super) fn announce(&self, mut place: Place) -> Place {
-        let Self { git, tokens, access, model, tools, witness: _ } = self;
+        let Self { git, tokens, access, model, tools, rehearsal, witness: _ } = self;
         if let Some(git) = git {
             place = git.announce(place);
         }
@@ -120,6 +125,9 @@ impl Desks<'_> {
         }
         if let Some(tools) = tools {
             place = tools.announce(place);
+        }
+        if let Some(rehearsal) = rehearsal {
+            place = rehearsal.announce(place);
         }
         place
     }

@@ -22,6 +22,7 @@ enum SeenV1 {
     Finding { code: String, detail: String },
     SideEffects { what: Box<SideEffectsV1> },
     SensitiveRead { path: String },
+    Rehearsed { agent: String, shown: Vec<String> },
 }
 
 impl V1 {
@@ -38,6 +39,7 @@ impl V1 {
             Observation::Finding { code, detail } => SeenV1::Finding { code, detail },
             Observation::SideEffects(what) => SeenV1::SideEffects { what: Box::new(SideEffectsV1::store(*what)) },
             Observation::SensitiveRead { path } => SeenV1::SensitiveRead { path },
+            Observation::Rehearsed { agent, shown } => SeenV1::Rehearsed { agent, shown },
         };
         Self { seen }
     }
@@ -55,16 +57,18 @@ impl V1 {
             SeenV1::Finding { code, detail } => Observation::Finding { code, detail },
             SeenV1::SideEffects { what } => Observation::SideEffects(Box::new(what.restore()?)),
             SeenV1::SensitiveRead { path } => Observation::SensitiveRead { path },
+            SeenV1::Rehearsed { agent, shown } => Observation::Rehearsed { agent, shown },
         }))
     }
 }
 
 impl Kind for V1 {
     const NAME: &'static str = "observed";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     fn version(&self) -> u32 {
         match &self.seen {
+            SeenV1::Rehearsed { .. } => 3,
             SeenV1::SideEffects { .. } | SeenV1::SensitiveRead { .. } => 2,
             _ => 1,
         }
@@ -72,7 +76,7 @@ impl Kind for V1 {
 
     fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
         match version {
-            1 | 2 => read_as(body, Self::restore),
+            1..=3 => read_as(body, Self::restore),
             _ => None,
         }
     }

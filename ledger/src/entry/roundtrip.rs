@@ -337,6 +337,7 @@ fn observation() -> impl Strategy<Value = Observation> {
         (text(), text()).prop_map(|(code, detail)| Observation::Finding { code, detail }),
         side_effects().prop_map(|seen| Observation::SideEffects(Box::new(seen))),
         text().prop_map(|path| Observation::SensitiveRead { path }),
+        (text(), vec(text(), 0..3)).prop_map(|(agent, shown)| Observation::Rehearsed { agent, shown }),
     ]
 }
 

@@ -1,7 +1,8 @@
 //! Codex.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::rehearsal::{Commands, Rehearses};
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
 use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, pairs, words};
@@ -47,10 +48,19 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("x86_64", "node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex"),
         ("aarch64", "node_modules/@openai/codex-linux-arm64/vendor/aarch64-unknown-linux-musl/bin/codex"),
     ]),
+    rehearses: Rehearses::Commands(&[
+        Commands { tool: "exec_command", call: |command| json!({ "cmd": command }).to_string(), ends: None },
+        Commands { tool: "functions/exec", call: program, ends: None },
+    ]),
     furnish,
     acp: None,
     read,
 };
+
+/// A program that runs a command and tells what it wrote.
+fn program(command: &str) -> String {
+    format!("text((await tools.exec_command({{ cmd: {} }})).output);", json!(command))
+}
 
 /// Settings as arguments: its own file lies in its home, which the agent can write, and arguments outrank it.
 const SETTINGS: &[&str] = &[
