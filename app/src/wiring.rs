@@ -70,6 +70,7 @@ mod store;
 mod tape;
 mod tenure;
 mod tokens;
+mod told;
 mod tool_rooms;
 mod tools;
 mod withdraw;

@@ -67,7 +67,10 @@ impl Registry {
         let main = json!({ "name": "@openai/codex", "version": VERSION, "scripts": scripts, "optionalDependencies": alias, "bin": { "codex": "bin/codex.js" } });
         let native = json!({ "name": "@openai/codex", "version": of_platform, "scripts": scripts });
         let mut files = self.files.lock().unwrap();
-        files.insert("/main.tgz".to_owned(), packed(&main, &[("bin/codex.js", "process.exit(1)\n"), ("bin/rehearse.py", REHEARSES)]));
+        files.insert(
+            "/main.tgz".to_owned(),
+            packed(&main, &[("bin/codex.js", "process.exit(1)\n"), ("bin/rehearse.py", REHEARSES)]),
+        );
         files.insert("/native.tgz".to_owned(), packed(&native, &[(&format!("vendor/{target}/bin/codex"), program)]));
         let listed = |mut manifest: Value, file: &str| {
             manifest["dist"] = json!({ "tarball": format!("https://{HOST}/{file}") });

@@ -24,6 +24,7 @@ pub mod request;
 pub mod responses;
 pub mod shape;
 pub mod sse;
+pub mod told;
 pub mod wanted;
 pub(crate) mod wire;
 

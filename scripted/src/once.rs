@@ -85,11 +85,9 @@ mod tests {
         let chat = json!({ "model": "m", "messages": [{ "role": "user", "content": "go" }], "tools": tools });
         let messages = json!({ "model": "m", "max_tokens": 9, "messages": [{ "role": "user", "content": "go" }] });
         let responses = json!({ "model": "m", "input": "go" });
-        for (path, body) in [
-            ("/v1/chat/completions", &chat),
-            ("/v1/messages", &messages),
-            ("/v1/responses", &responses),
-        ] {
+        for (path, body) in
+            [("/v1/chat/completions", &chat), ("/v1/messages", &messages), ("/v1/responses", &responses)]
+        {
             let mut streams = body.clone();
             streams["stream"] = json!(true);
             let (whole, events) = (answered(path, "", body), answered(path, "", &streams));

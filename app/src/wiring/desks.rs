@@ -20,6 +20,7 @@ use super::purse::Purse;
 use super::rehearsal::RehearsalDesk;
 use super::repositories::transient;
 use super::tokens::TokenDesk;
+use super::told::ToldDesk;
 use super::tools::ToolDesk;
 use super::witness::Witness;
 use crate::config::{AgentConfig, Runtime};
@@ -39,6 +40,8 @@ pub(super) struct Desks<'a> {
     pub(super) witness: Option<&'a Witness>,
     /// The tool servers it may ask.
     pub(super) tools: Option<&'a ToolDesk>,
+    /// Where the agent's hooks tell of its calls.
+    pub(super) told: Option<&'a ToldDesk>,
     /// Who answers instead of all of them, where an agent rehearses.
     pub(super) rehearsal: Option<&'a RehearsalDesk>,
 }
@@ -50,6 +53,7 @@ pub(super) struct OwnDesks {
     pub(super) tokens: Option<TokenDesk>,
     pub(super) tools: Option<ToolDesk>,
     pub(super) witness: Witness,
+    pub(super) told: ToldDesk,
     access: Option<AccessDesk>,
     model: Option<ModelDesk>,
 }
@@ -73,6 +77,7 @@ impl Works {
             git: may(May::Push).then(|| self.git_desk(order)).transpose()?,
             access: AccessDesk::of(order),
             witness: self.witness(order, pristine)?,
+            told: ToldDesk::default(),
             purse,
         })
     }
@@ -95,6 +100,7 @@ impl OwnDesks {
             model: self.model.as_ref(),
             witness: Some(&self.witness),
             tools: self.tools.as_ref(),
+            told: Some(&self.told),
             rehearsal: None,
         }
     }
@@ -103,14 +109,14 @@ impl OwnDesks {
 impl Desks<'_> {
     /// Whether there is nothing to ask for. Who only looks on answers nothing.
     pub(super) fn are_closed(&self) -> bool {
-        let Self { git, tokens, access, model, tools, rehearsal, witness: _ } = self;
+        let Self { git, tokens, access, model, tools, rehearsal, witness: _, told: _ } = self;
         let answers_nobody = access.is_none() && model.is_none() && rehearsal.is_none();
         git.is_none() && tokens.is_none() && tools.is_none() && answers_nobody
     }
 
     /// Says in the sandbox where each of them is.
     pub(super) fn announce(&self, mut place: Place) -> Place {
-        let Self { git, tokens, access, model, tools, rehearsal, witness: _ } = self;
+        let Self { git, tokens, access, model, tools, rehearsal, witness: _, told: _ } = self;
         if let Some(git) = git {
             place = git.announce(place);
         }

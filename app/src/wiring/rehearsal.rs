@@ -18,6 +18,7 @@ use selvedge_sandbox::{CollectLimits, Ended, Exit, Limit, Place};
 use selvedge_workers::agents::{self, Adapter, Outcome};
 
 use super::Works;
+use super::agents::Speaks;
 use super::behalf::{Behalf, HasIdentity};
 use super::denied::outside_grant;
 use super::desks::Desks;
@@ -76,7 +77,13 @@ impl RehearsalDesk {
             called: BTreeMap::new(),
             ..model.host()?
         };
-        Ok(Self { host, asked: model.asked().to_owned(), denied: planned.denied.clone(), word, heard: Mutex::default() })
+        Ok(Self {
+            host,
+            asked: model.asked().to_owned(),
+            denied: planned.denied.clone(),
+            word,
+            heard: Mutex::default(),
+        })
     }
 
     /// What its door has to know.
@@ -98,7 +105,7 @@ impl RehearsalDesk {
                 return Given::Denied { code: "rehearsal".to_owned(), next_step: self.word.clone() };
             }
             Wanted::Rehearsed => self.heard().came_back = true,
-            Wanted::Tool(_) | Wanted::ModelDone(_) | Wanted::Unheld { .. } => {}
+            Wanted::Tool(_) | Wanted::ModelDone(_) | Wanted::Unheld { .. } | Wanted::Told(_) => {}
             _ => {
                 return outside_grant(NOTHING_ELSE);
             }
@@ -128,13 +135,13 @@ impl Works {
         order: &StartWork,
         adapter: &Adapter,
         model: &ModelDesk,
-        task_s: &Place,
+        (task_s, has_hooks): (&Place, bool),
         doors: &dyn Doorkeeper,
     ) -> Result<(), ActError> {
         let planned = adapter.rehearsal(selvedge_jail::WORKSPACE, &format!("{:016x}", self.draw()));
         let desk = RehearsalDesk::new(model, &planned, format!("told{:016x}", self.draw()))?;
         // No servers of tools: they would be asked, and are none of its.
-        let mut place = self.place_of_agent((adapter, Speaks::Itself), model, &[], planned.prompt)?;
+        let mut place = self.place_of_agent((adapter, Speaks::Itself), model, &[], (planned.prompt, has_hooks))?;
         place.workspace.clone_from(&task_s.workspace);
         place.limits.clone_from(&task_s.limits);
         let within = task_s.limits.wall.min(REHEARSED_WITHIN);
@@ -248,6 +255,7 @@ impl Doorkeeper for Apart<'_> {
             | Observation::SideEffects(_)
             | Observation::SensitiveRead { .. }
             | Observation::Rehearsed { .. }
+            | Observation::Told { .. }
             | Observation::Finding { .. } => {}
         }
     }

@@ -7,6 +7,7 @@ mod model;
 mod rehearsed;
 mod ruling;
 mod signs;
+mod told;
 mod tools;
 mod turn;
 mod whole;

@@ -8,6 +8,7 @@ use super::denials::Denials;
 use super::dialect::{self, Dialogue};
 use super::rehearsal::Rehearsing;
 use super::request::Unfit;
+use super::told::Given;
 use super::wanted::ModelHost;
 
 /// Different members that are named as left out in one attempt; an agent chooses their names.
@@ -24,6 +25,7 @@ pub(crate) struct ModelDoor {
     pub(crate) rehearsing: Option<Rehearsing>,
     denials: Mutex<Denials>,
     left_out: Mutex<BTreeSet<String>>,
+    given: Mutex<Given>,
 }
 
 impl ModelDoor {
@@ -31,7 +33,7 @@ impl ModelDoor {
     pub(crate) fn new(host: ModelHost) -> Self {
         let denials = Denials::new(host.denied.clone()).into();
         let rehearsing = host.rehearsal.clone().map(Rehearsing::new);
-        Self { host, rehearsing, denials, left_out: Mutex::default() }
+        Self { host, rehearsing, denials, left_out: Mutex::default(), given: Mutex::default() }
     }
 
     /// Makes a request anew. One for a model that was not granted, or with an unknown name, is unfit.
@@ -56,6 +58,11 @@ impl ModelDoor {
     /// A poisoned lock guards a list that is whole between statements.
     pub(crate) fn with_denials<T>(&self, with: impl FnOnce(&mut Denials) -> T) -> T {
         with(&mut self.denials.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A poisoned lock guards a list that is whole between statements.
+    pub(crate) fn with_given<T>(&self, with: impl FnOnce(&mut Given) -> T) -> T {
+        with(&mut self.given.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Those that were not named before.

@@ -126,6 +126,23 @@ pub struct ModelDone {
     pub broke_off: bool,
 }
 
+/// What an agent's hooks tell of a tool call. Nothing is decided by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The id it names, as far as it is plain.
+    pub id: String,
+    /// The tool, as the agent calls it.
+    pub tool: String,
+    /// The call that was passed under this id: the call of the model that it came with, and which of that answer's.
+    pub call: Option<(u64, u64)>,
+    /// Whether it is over; otherwise it begins.
+    pub is_over: bool,
+    /// Whether it failed, by the agent's word.
+    pub has_failed: bool,
+    /// With which exit status, where the agent says.
+    pub exit: Option<i64>,
+}
+
 /// What a door asks about a tool call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolAsk {

@@ -6,7 +6,7 @@ use selvedge_domain::{Digest, ServerName, ToolName};
 use serde::{Deserialize, Serialize};
 
 use super::hosting::Hosting;
-use super::wanted::{ModelAsk, ModelDone, ModelHost, Rehearsal, RehearsedTurn, Tool, ToolAsk};
+use super::wanted::{ModelAsk, ModelDone, ModelHost, Rehearsal, RehearsedTurn, Told, Tool, ToolAsk};
 use super::{Egress, Protocol, Usage};
 use crate::tools::wire::{server_name, tool_name};
 use crate::wire::message::{BadMessage, credential, endpoint};
@@ -108,6 +108,29 @@ fn of_server(named: Option<(String, String)>) -> Result<Option<(ServerName, Tool
 
 fn told(of_server: Option<(ServerName, ToolName)>) -> Option<(String, String)> {
     of_server.map(|(server, tool)| (server.to_string(), tool.to_string()))
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireTold {
+    id: String,
+    tool: String,
+    call: Option<(u64, u64)>,
+    is_over: bool,
+    has_failed: bool,
+    exit: Option<i64>,
+}
+
+impl From<Told> for WireTold {
+    fn from(Told { id, tool, call, is_over, has_failed, exit }: Told) -> Self {
+        Self { id, tool, call, is_over, has_failed, exit }
+    }
+}
+
+impl From<WireTold> for Told {
+    fn from(WireTold { id, tool, call, is_over, has_failed, exit }: WireTold) -> Self {
+        Self { id, tool, call, is_over, has_failed, exit }
+    }
 }
 
 fn protocol(word: &str) -> Result<Protocol, BadMessage> {

@@ -13,8 +13,8 @@ use selvedge_gateway::model::Protocol;
 use selvedge_gateway::model::hosting::Hosting;
 use selvedge_gateway::model::wanted::{ModelDone, ModelHost, Rehearsal, RehearsedTurn, ToolAsk};
 use selvedge_gateway::{
-    Ask, Done, Door, FieldName, Given, Hello, Judge, ListenerKind, Loan, LoanChange, Placeholder, Refused, RunAs, Scheme,
-    SecretText, Verdict, Wanted, Way,
+    Ask, Done, Door, FieldName, Given, Hello, Judge, ListenerKind, Loan, LoanChange, Placeholder, Refused, RunAs,
+    Scheme, SecretText, Verdict, Wanted, Way,
 };
 use selvedge_scripted::{Script, Server, Turn};
 use serde_json::{Value, json};
@@ -151,7 +151,7 @@ impl Judge for Rehearses {
 
     fn identity(&self, wanted: Wanted) -> Given {
         let (told, given) = match wanted {
-            Wanted::Tool(ToolAsk { argument_bytes: 13, .. }) => {
+            Wanted::Tool(ToolAsk { argument_bytes: 14, .. }) => {
                 ("denied", Given::Denied { code: "rehearsal".to_owned(), next_step: "word7".to_owned() })
             }
             Wanted::Tool(_) => ("allowed", Given::Allowed),
@@ -173,7 +173,7 @@ fn e5_a_door_that_rehearses_asks_nobody_and_denies_as_any_door_does() {
         calls: calls.iter().map(|call| (*call).to_owned()).collect(),
     };
     hello.model.as_mut().unwrap().rehearsal = Some(Rehearsal {
-        turns: vec![turn("Two.", &[r#"{"say":"no!"}"#, r#"{"say":"yes"}"#])],
+        turns: vec![turn("Two.", &[r#"{"say":"no!!"}"#, r#"{"say":"yes"}"#])],
         comes_back: vec!["word7".to_owned(), "made9".to_owned()],
         ends: vec![turn("The end.", &[])],
     });
@@ -189,13 +189,17 @@ fn e5_a_door_that_rehearses_asks_nobody_and_denies_as_any_door_does() {
     let tools = json!([{ "type": "function", "function": { "name": "bash", "parameters": { "type": "object" } } }]);
     let mut messages = vec![json!({ "role": "user", "content": "go on" })];
     let asked = |messages: &[Value]| {
-        let answer = ask(at, "/v1/chat/completions", &json!({ "model": "scripted-1", "messages": messages, "tools": tools }));
+        let answer =
+            ask(at, "/v1/chat/completions", &json!({ "model": "scripted-1", "messages": messages, "tools": tools }));
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         serde_json::from_str::<Value>(body).unwrap_or_else(|_| panic!("{answer}"))["choices"][0]["message"].clone()
     };
     let first = asked(&messages);
     let calls = first["tool_calls"].as_array().unwrap().clone();
-    assert_eq!((calls[0]["function"]["name"].as_str(), calls[1]["function"]["name"].as_str()), (Some(DENIED), Some("bash")));
+    assert_eq!(
+        (calls[0]["function"]["name"].as_str(), calls[1]["function"]["name"].as_str()),
+        (Some(DENIED), Some("bash"))
+    );
     assert!(!calls[0].to_string().contains("no!"), "the agent has none of it");
     messages.push(first);
     for (call, content) in calls.iter().zip(["no such tool", "made9"]) {

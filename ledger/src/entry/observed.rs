@@ -3,7 +3,7 @@
 use selvedge_authority::{Observation, Record};
 use serde::{Deserialize, Serialize};
 
-use super::parts::observed::SideEffectsV1;
+use super::parts::observed::{SideEffectsV1, ToldCallV1};
 use super::{Kind, Malformed, read_as};
 
 #[derive(Serialize, Deserialize)]
@@ -23,6 +23,7 @@ enum SeenV1 {
     SideEffects { what: Box<SideEffectsV1> },
     SensitiveRead { path: String },
     Rehearsed { agent: String, shown: Vec<String> },
+    Told { calls: Vec<ToldCallV1>, more: u64 },
 }
 
 impl V1 {
@@ -39,6 +40,9 @@ impl V1 {
             Observation::Finding { code, detail } => SeenV1::Finding { code, detail },
             Observation::SideEffects(what) => SeenV1::SideEffects { what: Box::new(SideEffectsV1::store(*what)) },
             Observation::SensitiveRead { path } => SeenV1::SensitiveRead { path },
+            Observation::Told { calls, more } => {
+                SeenV1::Told { calls: calls.into_iter().map(ToldCallV1::store).collect(), more }
+            }
             Observation::Rehearsed { agent, shown } => SeenV1::Rehearsed { agent, shown },
         };
         Self { seen }
@@ -57,6 +61,9 @@ impl V1 {
             SeenV1::Finding { code, detail } => Observation::Finding { code, detail },
             SeenV1::SideEffects { what } => Observation::SideEffects(Box::new(what.restore()?)),
             SeenV1::SensitiveRead { path } => Observation::SensitiveRead { path },
+            SeenV1::Told { calls, more } => {
+                Observation::Told { calls: calls.into_iter().map(ToldCallV1::restore).collect(), more }
+            }
             SeenV1::Rehearsed { agent, shown } => Observation::Rehearsed { agent, shown },
         }))
     }
@@ -68,7 +75,7 @@ impl Kind for V1 {
 
     fn version(&self) -> u32 {
         match &self.seen {
-            SeenV1::Rehearsed { .. } => 3,
+            SeenV1::Rehearsed { .. } | SeenV1::Told { .. } => 3,
             SeenV1::SideEffects { .. } | SeenV1::SensitiveRead { .. } => 2,
             _ => 1,
         }

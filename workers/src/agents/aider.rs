@@ -17,6 +17,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     tools: &[],
     calls: &[],
     start: Start::Python(include_str!("scripts/aider.py")),
+    has_hooks: false,
     rehearses: Rehearses::Edits(edit),
     furnish: called,
     acp: None,

@@ -37,6 +37,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     ],
     calls: &[CalledAs::McpJoined],
     start: Start::Node("node_modules/@google/gemini-cli/bundle/gemini.js", include_str!("scripts/gemini_cli.cjs")),
+    has_hooks: false,
     rehearses: Rehearses::Commands(&[Commands { tool: "run_shell_command", call: command, ends: None }]),
     furnish,
     acp: Some(acp),

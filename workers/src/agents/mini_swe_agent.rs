@@ -20,6 +20,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     tools: &[Tool::shell("bash", "command")],
     calls: &[],
     start: Start::Python(include_str!("scripts/mini_swe_agent.py")),
+    has_hooks: false,
     rehearses: Rehearses::Commands(&[Commands {
         tool: "bash",
         call: |command| json!({ "command": command }).to_string(),

@@ -53,6 +53,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     // Not the entry beside it, which starts this one in a second process.
     calls: &[CalledAs::Mcp],
     start: Start::Node("node_modules/@qwen-code/qwen-code/cli.js", include_str!("scripts/qwen_code.cjs")),
+    has_hooks: false,
     rehearses: Rehearses::Commands(&[Commands { tool: "run_shell_command", call: in_front, ends: None }]),
     furnish,
     acp: Some(acp),

@@ -63,14 +63,7 @@ impl Adapter {
     pub fn rehearsal(&self, workspace: &str, drawn: &str) -> Rehearsal {
         let [allowed, denied] = ["allowed", "denied"].map(|mark| format!("selvedge-rehearsal-{drawn}-{mark}"));
         let written = format!("{MADE}{drawn}");
-        let without = Rehearsal {
-            prompt: PROMPT,
-            turns: Vec::new(),
-            ends: Vec::new(),
-            allowed,
-            written,
-            denied: None,
-        };
+        let without = Rehearsal { prompt: PROMPT, turns: Vec::new(), ends: Vec::new(), allowed, written, denied: None };
         match self.rehearses {
             Rehearses::Edits(edit) => {
                 let text = edit(&without.allowed, &without.written);
