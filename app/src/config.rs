@@ -141,6 +141,8 @@ pub(crate) struct AgentConfig {
     pub(crate) runtime: Runtime,
     /// What is added to its environment.
     pub(crate) env: BTreeMap<String, String>,
+    /// Whether its hooks tell what it says of its tool calls, where it has any.
+    pub(crate) hooks: bool,
     /// What its model, the tokens a run hands on and its children may spend in all.
     pub(crate) budget: Budget,
     /// Agents it may give work to.
@@ -150,6 +152,13 @@ pub(crate) struct AgentConfig {
     pub(crate) processes: u32,
     pub(crate) disk_bytes: u64,
     pub(crate) disk_files: u64,
+}
+
+impl AgentConfig {
+    /// Whether it is given hooks, and so is expected to tell of its tool calls.
+    pub(crate) fn tells(&self) -> bool {
+        self.hooks && matches!(self.runtime, Runtime::Agent(adapter) if adapter.has_hooks)
+    }
 }
 
 /// What an agent runs as.
@@ -415,6 +424,7 @@ impl Reader<'_> {
             tries: None,
             runtime,
             env,
+            hooks: written.hooks,
             budget: written.budget.clone(),
             children: self.children(key, &written.children)?,
             minimum_release_age_days: written.minimum_release_age_days,

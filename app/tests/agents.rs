@@ -30,9 +30,13 @@ fn processor() -> (&'static str, &'static str) {
     }
 }
 
-/// The program in the package: it says its version, and otherwise does what its task says.
-const PROGRAM: &str =
-    "#!/bin/sh\n[ \"$1\" = --version ] && echo codex-cli 0.169.0 && exit 0\nfor task; do :; done\neval \"$task\"\n";
+/// The program in the package: it says its version, rehearses, and otherwise does what its task says.
+const PROGRAM: &str = "#!/bin/sh\n[ \"$1\" = --version ] && echo codex-cli 0.169.0 && exit 0\nfor task; do :; done\n\
+                       case \"$task\" in \"This is a rehearsal.\"*) exec python3 /opt/agents/codex/node_modules/@openai/codex/bin/rehearse.py well ;; esac\n\
+                       eval \"$task\"\n";
+
+/// What it does in a rehearsal.
+const REHEARSES: &str = include_str!("rehearsal/agent.py");
 
 /// A registry with the two packages that make Codex, as a registry shows them.
 struct Registry {
@@ -63,7 +67,10 @@ impl Registry {
         let main = json!({ "name": "@openai/codex", "version": VERSION, "scripts": scripts, "optionalDependencies": alias, "bin": { "codex": "bin/codex.js" } });
         let native = json!({ "name": "@openai/codex", "version": of_platform, "scripts": scripts });
         let mut files = self.files.lock().unwrap();
-        files.insert("/main.tgz".to_owned(), packed(&main, &[("bin/codex.js", "process.exit(1)\n")]));
+        files.insert(
+            "/main.tgz".to_owned(),
+            packed(&main, &[("bin/codex.js", "process.exit(1)\n"), ("bin/rehearse.py", REHEARSES)]),
+        );
         files.insert("/native.tgz".to_owned(), packed(&native, &[(&format!("vendor/{target}/bin/codex"), program)]));
         let listed = |mut manifest: Value, file: &str| {
             manifest["dist"] = json!({ "tarball": format!("https://{HOST}/{file}") });
@@ -229,6 +236,68 @@ fn an_agent_that_takes_a_broken_answer_for_its_end_is_not_believed_e3() {
     let run = work(&scene, &format!("{}; echo more > src/new; {SAYS_DONE}", ask((path, &body))));
     let because = format!("the budget is spent: {NOT_ANSWERED}");
     assert_eq!((&run["outcome"], &run["because"]), (&"failed".into(), &because.into()), "{run}");
+}
+
+/// What a run wrote, by what it was written in.
+fn wrote(scene: &Scene, run: &Value) -> String {
+    scene.run(&["output", run["run"].as_str().unwrap()]).out
+}
+
+#[test]
+fn a_task_is_handed_over_when_its_agent_has_shown_that_a_denied_call_does_not_happen_e5() {
+    let registry = Registry::start();
+    let scene = scene(&registry);
+    install(&scene);
+    let run = work(&scene, &format!("echo the task; echo more > src/new; {SAYS_DONE}"));
+    assert_eq!(run["outcome"], "proposed", "{run}");
+    let id = run["run"].as_str().unwrap();
+    let entries = scene.json(&["show", id])["entries"].as_array().unwrap().clone();
+    let place = |wanted: &str| entries.iter().position(|entry| entry["kind"] == wanted);
+    let rehearsed = place("rehearsed").unwrap_or_else(|| panic!("{entries:#?}"));
+    let detail = &entries[rehearsed]["detail"];
+    assert_eq!(detail["agent"], "codex 0.169.0", "{detail}");
+    assert!(detail["shown"].to_string().contains("a denied call did not happen"), "{detail}");
+    let work_ended = entries.iter().position(|entry| entry["detail"]["purpose"] == "work").unwrap();
+    assert!(rehearsed < work_ended, "{entries:#?}");
+    // Nothing of it is the run's: no call of a model, no tool call, no file, no program.
+    let verbs: Vec<&Value> = entries.iter().map(|entry| &entry["detail"]["verb"]).collect();
+    assert!(!verbs.iter().any(|verb| **verb == "model.call" || **verb == "tool.call"), "{verbs:?}");
+    assert!(!scene.run(&["diff", id]).ok().out.contains("selvedge-rehearsal"));
+    let seen = entries.iter().find(|entry| entry["kind"] == "side_effects").unwrap().to_string();
+    assert!(!seen.contains("selvedge-rehearsal"), "{seen}");
+    assert!(scene.run(&["agents"]).ok().out.contains("before each task it rehearses"));
+}
+
+#[test]
+fn an_agent_that_does_not_rehearse_as_it_should_is_not_given_its_task_e5() {
+    let registry = Registry::start();
+    for (how, because) in [
+        ("does-it-all-the-same", "a call that was denied happened all the same"),
+        ("does-nothing", "a call that was allowed did not happen"),
+        ("forgets", "was not sent back"),
+        ("says-it-is-done", "did not ask its model at the door"),
+        ("asks-elsewhere", "did not ask its model at the door"),
+        ("breaks-off", "did not go on to its end"),
+        ("hangs", "was not done within 4 seconds"),
+    ] {
+        registry.publish(&PROGRAM.replace("rehearse.py well", &format!("rehearse.py {how}")));
+        let scene = scene(&registry);
+        install(&scene);
+        if how == "hangs" {
+            let text = std::fs::read_to_string(scene.config()).unwrap();
+            let text = text.replacen("runtime = \"codex\"", "runtime = \"codex\"\nattempt_at_most = \"4s\"", 1);
+            std::fs::write(scene.config(), text).unwrap();
+        }
+        let run = work(&scene, &format!("echo the task was told; echo more > src/new; {SAYS_DONE}"));
+        assert_eq!(run["outcome"], "failed", "{how}: {run}");
+        let said = run["because"].as_str().unwrap();
+        assert!(said.contains("mediation_not_proved") && said.contains(because), "{how}: {said}");
+        assert!(said.contains("`selvedge agents install codex`"), "{how}: {said}");
+        assert!(!wrote(&scene, &run).contains("the task was told"), "{how}");
+        let entries = scene.json(&["show", run["run"].as_str().unwrap()])["entries"].to_string();
+        assert!(entries.contains("finding") && entries.contains(because), "{how}: {entries}");
+        assert!(!entries.contains("work ended with"), "{how}: {entries}");
+    }
 }
 
 #[test]

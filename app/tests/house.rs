@@ -36,7 +36,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("jail", &[]),
     ("prober", &[]),
     ("sandbox", &["domain", "authority", "jail"]),
-    ("gateway", &["domain", "authority"]),
+    ("gateway", &["domain", "authority", "scripted"]),
     ("forge", &["domain", "authority"]),
     ("workers", &["domain", "authority"]),
     ("factory", &["domain", "authority"]),

@@ -2,7 +2,7 @@
 
 use selvedge_domain::{
     Actor, AgentName, ApprovalId, Behaviour, CredentialName, Deed, Description, Digest, Event, LeaseId, Owner,
-    RepoName, RunId, SideEffects, TenureChange, Time, Trigger, TriggerId, Verb, Vouchee,
+    RepoName, RunId, SideEffects, TenureChange, Time, ToldCall, Trigger, TriggerId, Verb, Vouchee,
 };
 
 use crate::Verdict;
@@ -250,6 +250,20 @@ pub enum Observation {
     SensitiveRead {
         /// Where, in the workspace.
         path: String,
+    },
+    /// What an attempt's agent says of its tool calls, through its hooks. Nothing is decided by it.
+    Told {
+        /// Calls, in the order in which it told of them.
+        calls: Vec<ToldCall>,
+        /// Of how many more it told.
+        more: u64,
+    },
+    /// An agent showed, before its task was handed over, how it takes a call that is denied.
+    Rehearsed {
+        /// Which one, and its version.
+        agent: String,
+        /// What it showed.
+        shown: Vec<String>,
     },
     /// Something worth an auditor's eye: a secret in a change, a credential that is not ours.
     Finding {

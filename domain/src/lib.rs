@@ -48,7 +48,8 @@ pub use id::{ApprovalId, BadId, LeaseId, RunId, TaskId, TriggerId};
 pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
 pub use name::{AgentName, BadName, CredentialName, ModelName, PartName, PipelineName, RepoName, ServerName};
 pub use observed::{
-    BadPattern, Cause, Declared, PathPattern, ProgramPattern, ProgramRun, SideEffects, Witnessed, Writing, Written,
+    BadPattern, Cause, Declared, PathPattern, ProgramPattern, ProgramRun, SideEffects, ToldCall, Witnessed, Writing,
+    Written,
 };
 pub use order::{Description, Field, Order, Resource, ResourceKind, Verb, orders};
 pub use pipeline::Part;

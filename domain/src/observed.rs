@@ -41,6 +41,23 @@ pub struct ProgramRun {
     pub cause: Option<Cause>,
 }
 
+/// What an agent says of a tool call of its own, through its hooks. Its word, and no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldCall {
+    /// The tool, as it calls it.
+    pub tool: String,
+    /// The call that it was given, where it names one.
+    pub cause: Option<Cause>,
+    /// Whether it never said that it is over.
+    pub is_open: bool,
+    /// From one word of it to the next, by the factory's clock.
+    pub millis: Option<u64>,
+    /// Whether it says that it failed.
+    pub has_failed: bool,
+    /// With which exit status, where it says so.
+    pub exit: Option<i64>,
+}
+
 /// A tool call that an agent was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cause {

@@ -157,6 +157,7 @@ fn open(at: SocketAddr) -> (Arc<Door>, SocketAddr) {
         tools: vec![Tool { name: "Read".to_owned(), kind: "read".to_owned(), ..Tool::default() }],
         denied: "selvedge_denied_0".to_owned(),
         patience: Duration::from_secs(60),
+        rehearsal: None,
     });
     let (door, _) = Door::start(Path::new(DOOR_PROGRAM), RunAs::Keeper, &hello).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -52,6 +52,7 @@ pub const TARGETS: &[(&str, Promise)] = &[
     ("to_door", link::to_door),
     ("tool_description", tools::description),
     ("tool_message", tools::message),
+    ("told", model::told),
 ];
 
 /// Looks at `bytes` as the fuzz target of this name does.

@@ -19,10 +19,12 @@ pub mod hosting;
 pub mod json;
 pub mod messages;
 mod openai;
+pub(crate) mod rehearsal;
 pub mod request;
 pub mod responses;
 pub mod shape;
 pub mod sse;
+pub mod told;
 pub mod wanted;
 pub(crate) mod wire;
 

@@ -24,6 +24,7 @@ mod frames;
 mod host;
 mod http;
 mod obey;
+mod once;
 mod protocol;
 mod script;
 mod seen;
@@ -31,6 +32,7 @@ mod server;
 mod shape;
 
 pub use obey::{OBEDIENT, obey};
+pub use once::Once;
 pub use protocol::Protocol;
 pub use script::{
     Call, Expect, Failing, Fault, Input, Part, Script, ScriptError, Side, Times, Turn, Usage, WithoutTools,

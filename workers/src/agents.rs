@@ -9,15 +9,19 @@ mod aider;
 mod claude_code;
 mod codex;
 mod gemini_cli;
+mod hooks;
 mod mini_swe_agent;
 mod opencode;
 mod package;
 mod qwen_code;
+mod rehearsal;
 mod report;
 pub(crate) mod scripted;
 mod tools;
 
+pub use hooks::{Hooks, is_hook};
 pub use package::{Beside, Pin};
+pub use rehearsal::{Rehearsal, RehearsedTurn};
 pub(crate) use report::End;
 pub use report::{Outcome, Report, Tokens};
 pub use tools::{Tool, ToolKind};
@@ -42,6 +46,9 @@ pub struct Adapter {
     /// What it calls a tool of a server, as far as is known.
     pub calls: &'static [CalledAs],
     start: Start,
+    /// Whether its hooks are known, so that they are used.
+    pub has_hooks: bool,
+    rehearses: rehearsal::Rehearses,
     /// What it is called with for a job, behind what starts it.
     furnish: fn(&Adapter, &Job<'_>) -> Furnishing,
     /// What it is called with instead to speak the Agent Client Protocol, where it does.
@@ -107,6 +114,8 @@ pub struct Job<'a> {
     pub workspace: &'a str,
     /// Servers whose tools it has, each with where it is asked.
     pub servers: &'a [(String, String)],
+    /// Where its hooks tell of its tool calls; none where they are not to.
+    pub hooks: Option<Hooks<'a>>,
 }
 
 /// How a program is called.

@@ -49,6 +49,9 @@ fn list(common: &Common, output: &Output) -> Result<u8, CliError> {
         for terms in agent.get("terms").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("    {}", terms.as_str().unwrap_or("-")));
         }
+        if let Some(rehearsal) = agent.get("rehearsal").and_then(Value::as_str) {
+            output.line(format!("    {rehearsal}"));
+        }
         for said in agent.get("conduct").and_then(Value::as_array).into_iter().flatten() {
             output.line(format!("  {}", said.as_str().unwrap_or("-")));
         }

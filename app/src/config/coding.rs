@@ -88,6 +88,7 @@ impl Reader<'_> {
                 tries: None,
                 runtime: Runtime::Install(adapter),
                 env: BTreeMap::new(),
+                hooks: false,
                 minimum_release_age_days: 0,
                 memory_bytes: limits.memory_mib.saturating_mul(1 << 20),
                 processes: limits.processes,

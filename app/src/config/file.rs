@@ -212,6 +212,9 @@ pub(crate) struct Agent {
     /// Agents it may give work to, with `delegate`: each is a run of its own, with no more than the part it is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) children: Vec<String>,
+    /// Whether the hooks of a coding agent tell what it says of its tool calls; nothing is decided by that.
+    #[serde(default = "hooks", skip_serializing_if = "is_set")]
+    pub(crate) hooks: bool,
     /// How much of what it does it chooses by itself, as its owner answers for it: `assistant`, `bounded-automation`, `supervised`,
     /// `autonomous`. Without it, `bounded-automation` for a fixed program and `autonomous` for what has a model, credentials or trust
     /// `release`. What is seen to be more asks a person before it changes anything.
@@ -522,6 +525,7 @@ impl Agent {
             audiences: Vec::new(),
             budget: Budget::default(),
             children: Vec::new(),
+            hooks: hooks(),
             attempt_at_most: None,
             autonomy: None,
             recertify: None,
@@ -574,6 +578,14 @@ fn jwt() -> String {
 
 fn lent_at_most() -> String {
     "15m".to_owned()
+}
+
+fn hooks() -> bool {
+    true
+}
+
+fn is_set(hooks: &bool) -> bool {
+    *hooks
 }
 
 fn release_age() -> u32 {

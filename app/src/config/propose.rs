@@ -181,6 +181,7 @@ fn remediator(owner: &str) -> Agent {
         audiences: Vec::new(),
         budget: Budget::default(),
         children: Vec::new(),
+        hooks: true,
         attempt_at_most: None,
         autonomy: None,
         recertify: None,

@@ -100,6 +100,7 @@ impl Reader<'_> {
             rights: Vec::new(),
             recertify: RECERTIFY_DEFAULT,
             tries: Some(of.clone()),
+            hooks: false,
             runtime: Runtime::Command(command.map(str::to_owned).into()),
             env: BTreeMap::new(),
             minimum_release_age_days: 0,

@@ -227,6 +227,7 @@ fn agent(trust: &str, command: &[&str], limits: Limits) -> AgentFile {
         audiences: Vec::new(),
         budget: crate::config::Budget::default(),
         children: Vec::new(),
+        hooks: true,
         attempt_at_most: Some("5m".to_owned()),
         autonomy: None,
         recertify: None,

@@ -36,7 +36,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
             json!({
                 "agent": name.as_str(), "owner": agent.owner.as_str(), "purpose": agent.purpose,
                 "escalate": agent.escalate, "trust": agent.trust.as_str(), "runtime": runtime, "by_acp": by_acp, "model": model,
-                "installed": installed, "budget": configured.budget.millionths, "unit": configured.budget.unit,
+                "rehearsal": rehearsal(&configured.runtime, model.as_deref()), "installed": installed, "budget": configured.budget.millionths, "unit": configured.budget.unit,
                 "terms": super::budget::words(&config, configured, keeper.works.now()),
                 "conduct": super::conduct::lines(keeper, configured),
             }),
@@ -46,6 +46,19 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
         each(&Reply::element("runtimes", standing(keeper, adapter)?));
     }
     Ok(json!({ "agents": [], "runtimes": [], "registry": config.registries.contains_key("npm") }))
+}
+
+/// What is known of how it takes a call that is denied, before it has a task; nothing where it asks no model.
+fn rehearsal(runtime: &Runtime, model: Option<&str>) -> Option<&'static str> {
+    match runtime {
+        Runtime::Agent(adapter) => Some(adapter.rehearses()),
+        Runtime::Command(_) => model.map(|_| {
+            "rehearses nothing: what a program of its operator's does with a denied call is not known before its task"
+        }),
+        // What speaks through a client of ours is given its task by that.
+        Runtime::Acp(_) => Some("rehearses nothing, as it is spoken to by the Agent Client Protocol"),
+        Runtime::Remediate | Runtime::Install(_) => None,
+    }
 }
 
 fn standing(keeper: &Keeper, adapter: &Adapter) -> Result<Value, CliError> {

@@ -20,7 +20,7 @@ use crate::wiring::{Bill, Reel, dangers_for};
 const RUNS_MAX: usize = 1000;
 
 /// What a run's sandboxes are started for, in the order they usually are.
-const PURPOSES: [&str; 5] = ["prepare", "work", "scan", "check-base", "check"];
+const PURPOSES: [&str; 6] = ["prepare", "rehearsal", "work", "scan", "check-base", "check"];
 
 /// How long a follower waits before it is looked whether anybody still listens.
 const FOLLOW: Duration = Duration::from_millis(500);

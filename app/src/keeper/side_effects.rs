@@ -1,6 +1,6 @@
 //! How what an attempt was seen to do looks to people and scripts.
 
-use selvedge_domain::{Cause, ProgramRun, SideEffects, Written};
+use selvedge_domain::{Cause, ProgramRun, SideEffects, ToldCall, Written};
 use serde_json::{Value, json};
 
 /// Programs and files in the line for people; scripts have all that is kept.
@@ -25,6 +25,25 @@ pub(super) fn side_effects(seen: &SideEffects) -> (&'static str, String, Value) 
         "unread": seen.unread,
     });
     ("side_effects", format!("observed run: {programs}{unkept}; observed write: {written}"), detail)
+}
+
+/// What an agent says of its tool calls: its kind, its line and its detail.
+pub(super) fn told(calls: &[ToldCall], more: u64) -> (&'static str, String, Value) {
+    let words = calls.iter().map(|call| match (call.is_open, call.has_failed, call.exit, call.millis) {
+        (true, ..) => format!("{}, never over", call.tool),
+        (_, _, Some(exit), Some(millis)) => format!("{} ({millis} ms, exit status {exit})", call.tool),
+        (_, true, _, _) => format!("{}, which failed", call.tool),
+        (_, _, _, Some(millis)) => format!("{} ({millis} ms)", call.tool),
+        _ => call.tool.clone(),
+    });
+    let detail = json!({
+        "calls": calls.iter().map(|call| json!({
+            "tool": call.tool, "cause": cause(call.cause), "is_open": call.is_open, "millis": call.millis,
+            "has_failed": call.has_failed, "exit": call.exit,
+        })).collect::<Vec<_>>(),
+        "more": more,
+    });
+    ("told", format!("the agent says of its calls: {}", said(words, more)), detail)
 }
 
 fn program(program: &ProgramRun) -> Value {

@@ -376,6 +376,12 @@ fn observed(what: &Observation) -> (&'static str, String, Value) {
         Observation::SensitiveRead { path } => {
             ("sensitive_read", format!("observed read {path}, which is sensitive"), json!({ "path": path }))
         }
+        Observation::Told { calls, more } => super::side_effects::told(calls, *more),
+        Observation::Rehearsed { agent, shown } => (
+            "rehearsed",
+            format!("{agent} rehearsed before its task: {}", shown.join("; ")),
+            json!({ "agent": agent, "shown": shown }),
+        ),
         Observation::Finding { code, detail } => {
             ("finding", format!("{code}: {detail}"), json!({ "code": code, "detail": detail }))
         }

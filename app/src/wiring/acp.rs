@@ -30,7 +30,7 @@ impl Works {
         match &acp.program {
             AcpProgram::Installed(adapter) => {
                 let model = model.ok_or_else(|| permanent("this task was given no model, and its agent needs one"))?;
-                Ok(asks_itself(self.place_for_agent(adapter, Speaks::Acp, model, tools, task)?))
+                Ok(asks_itself(self.place_for_agent(adapter, Speaks::Acp, model, tools, (task, false))?))
             }
             AcpProgram::Command(command) => {
                 Ok(self.with_environment(agent, model, asks_itself(self.furnished(Place::new(command)))))

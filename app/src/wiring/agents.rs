@@ -9,7 +9,7 @@ use selvedge_domain::{AgentName, Digest, Effect, EffectKind, Task, Witnessed};
 use selvedge_factory::ports::{Doorkeeper, Entropy};
 use selvedge_ledger::ReadError;
 use selvedge_sandbox::{Access, Bind, Ended, File, Place};
-use selvedge_workers::agents::{Adapter, Beside, Furnishing, Job, Laid};
+use selvedge_workers::agents::{Adapter, Beside, Furnishing, Hooks, Job, Laid};
 
 use super::Works;
 use super::behalf::{Behalf, HasIdentity};
@@ -65,7 +65,7 @@ impl Works {
         speaks: Speaks,
         model: &ModelDesk,
         tools: Option<&ToolDesk>,
-        task: &Task,
+        (task, has_hooks): (&Task, bool),
     ) -> Result<Place, ActError> {
         let next = format!("`selvedge agents install {}` does that", adapter.name);
         let known = self.installed(adapter).map_err(transient)?;
@@ -78,15 +78,29 @@ impl Works {
             let because = "is not what was tested: its fingerprint is another one";
             return Err(permanent(format!("the installed {} {because}; {next} anew", adapter.name)));
         }
-        let placeholder = format!("selvedge-{:016x}{:016x}", self.draw(), self.draw());
         let servers = tools.map(ToolDesk::places).unwrap_or_default();
+        self.place_of_agent((adapter, speaks), model, &servers, (&self.prompt_of(task)?, has_hooks))
+    }
+
+    /// The place one works in whose tree was looked at.
+    pub(super) fn place_of_agent(
+        &self,
+        (adapter, speaks): (&Adapter, Speaks),
+        model: &ModelDesk,
+        servers: &[(String, String)],
+        (prompt, has_hooks): (&str, bool),
+    ) -> Result<Place, ActError> {
+        let told = format!("{}{}", ModelDesk::url(), selvedge_gateway::model::told::PATH);
+        let proxy = format!("127.0.0.1:{}", selvedge_jail::HTTP_PORT);
+        let placeholder = format!("selvedge-{:016x}{:016x}", self.draw(), self.draw());
         let job = Job {
-            prompt: &self.prompt_of(task)?,
+            prompt,
             model: model.asked(),
             door: &ModelDesk::url(),
             placeholder: &placeholder,
             workspace: selvedge_jail::WORKSPACE,
-            servers: &servers,
+            servers,
+            hooks: has_hooks.then_some(Hooks { url: &told, proxy: &proxy }),
         };
         let furnishing = match speaks {
             Speaks::Itself => adapter.furnish(&job, std::env::consts::ARCH),
@@ -94,7 +108,7 @@ impl Works {
         };
         let furnishing = furnishing.ok_or_else(|| no_program(adapter))?;
         let mut place = self.furnished_for(furnishing);
-        place.binds.push(bound(&tree, adapter));
+        place.binds.push(bound(&self.agent_tree(adapter), adapter));
         Ok(place)
     }
 

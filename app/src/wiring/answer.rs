@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use selvedge_authority::Observation;
 use selvedge_domain::CredentialName;
 use selvedge_domain::orders::{HttpAnswered, HttpRequest};
-use selvedge_factory::ports::Doorkeeper;
+use selvedge_factory::ports::{Clock as _, Doorkeeper};
 use selvedge_gateway::danger::Upstream;
 use selvedge_gateway::model::door::MEMBER_LEFT_OUT;
 use selvedge_gateway::model::wanted::BUDGET_IN_USE;
@@ -148,8 +148,12 @@ impl Judge for Desk<'_> {
 
     fn identity(&self, wanted: Wanted) -> Given {
         self.look();
-        let Desks { tokens, access, model, tools, witness, git: _ } = self.desks;
+        let Desks { tokens, access, model, tools, witness, told, rehearsal, git: _ } = self.desks;
+        if let Some(rehearsal) = rehearsal {
+            return rehearsal.answer(&wanted);
+        }
         let (works, doors, serials_from) = (self.works, self.doors, self.serials_from);
+        let is_call = matches!(wanted, Wanted::Tool(_) | Wanted::Held { .. });
         let given = match wanted {
             // Clients of the Workload API go on asking: that they are denied is no sign of anything.
             Wanted::Jwt { audience } => {
@@ -182,6 +186,13 @@ impl Judge for Desk<'_> {
                 self.holds.forget(serials_from, serial);
                 Given::Allowed
             }
+            Wanted::Told(what) => {
+                if let Some(told) = told {
+                    told.hear(&what, serials_from, works.now());
+                }
+                Given::Allowed
+            }
+            Wanted::Rehearsed => no_model(),
             Wanted::Server(ask) => match tools {
                 Some(tools) => match tools.narrowed(self.told, &works.config(), &ask) {
                     Some(narrowed) => self.withdrawn(narrowed),
@@ -197,6 +208,9 @@ impl Judge for Desk<'_> {
             Wanted::NotTakenOn(tool) => tools.map_or_else(no_tools, |tools| tools.note(doors, &tool)),
             Wanted::Words { words, is_proposal } => tools.map_or_else(no_tools, |tools| tools.say(words, is_proposal)),
         };
+        if let (true, Given::Allowed, Some(told)) = (is_call, &given, told) {
+            told.passed();
+        }
         if is_denial(&given) {
             self.denied(1);
         }
@@ -215,6 +229,9 @@ impl Judge for Desk<'_> {
     }
 
     fn refused(&self, refused: Refused) {
+        if let Some(rehearsal) = self.desks.rehearsal {
+            return rehearsal.refused(&refused);
+        }
         let door = match refused.layer {
             Layer::Dns => "dns",
             Layer::Tls => "tls",

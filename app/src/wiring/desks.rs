@@ -17,8 +17,10 @@ use super::access::AccessDesk;
 use super::git::GitDesk;
 use super::model::ModelDesk;
 use super::purse::Purse;
+use super::rehearsal::RehearsalDesk;
 use super::repositories::transient;
 use super::tokens::TokenDesk;
+use super::told::ToldDesk;
 use super::tools::ToolDesk;
 use super::witness::Witness;
 use crate::config::{AgentConfig, Runtime};
@@ -38,6 +40,10 @@ pub(super) struct Desks<'a> {
     pub(super) witness: Option<&'a Witness>,
     /// The tool servers it may ask.
     pub(super) tools: Option<&'a ToolDesk>,
+    /// Where the agent's hooks tell of its calls.
+    pub(super) told: Option<&'a ToldDesk>,
+    /// Who answers instead of all of them, where an agent rehearses.
+    pub(super) rehearsal: Option<&'a RehearsalDesk>,
 }
 
 /// The desks of one attempt.
@@ -47,6 +53,7 @@ pub(super) struct OwnDesks {
     pub(super) tokens: Option<TokenDesk>,
     pub(super) tools: Option<ToolDesk>,
     pub(super) witness: Witness,
+    pub(super) told: ToldDesk,
     access: Option<AccessDesk>,
     model: Option<ModelDesk>,
 }
@@ -70,6 +77,7 @@ impl Works {
             git: may(May::Push).then(|| self.git_desk(order)).transpose()?,
             access: AccessDesk::of(order),
             witness: self.witness(order, pristine)?,
+            told: ToldDesk::default(),
             purse,
         })
     }
@@ -92,6 +100,8 @@ impl OwnDesks {
             model: self.model.as_ref(),
             witness: Some(&self.witness),
             tools: self.tools.as_ref(),
+            told: Some(&self.told),
+            rehearsal: None,
         }
     }
 }
@@ -99,13 +109,14 @@ impl OwnDesks {
 impl Desks<'_> {
     /// Whether there is nothing to ask for. Who only looks on answers nothing.
     pub(super) fn are_closed(&self) -> bool {
-        let Self { git, tokens, access, model, tools, witness: _ } = self;
-        git.is_none() && tokens.is_none() && access.is_none() && model.is_none() && tools.is_none()
+        let Self { git, tokens, access, model, tools, rehearsal, witness: _, told: _ } = self;
+        let answers_nobody = access.is_none() && model.is_none() && rehearsal.is_none();
+        git.is_none() && tokens.is_none() && tools.is_none() && answers_nobody
     }
 
     /// Says in the sandbox where each of them is.
     pub(super) fn announce(&self, mut place: Place) -> Place {
-        let Self { git, tokens, access, model, tools, witness: _ } = self;
+        let Self { git, tokens, access, model, tools, rehearsal, witness: _, told: _ } = self;
         if let Some(git) = git {
             place = git.announce(place);
         }
@@ -120,6 +131,9 @@ impl Desks<'_> {
         }
         if let Some(tools) = tools {
             place = tools.announce(place);
+        }
+        if let Some(rehearsal) = rehearsal {
+            place = rehearsal.announce(place);
         }
         place
     }

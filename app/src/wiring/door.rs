@@ -62,12 +62,13 @@ impl Works {
         behalf: &Behalf,
         reach: Vec<Reach>,
         lending: Lent,
-        Desks { git, tokens, access, model, tools, .. }: Desks<'_>,
+        Desks { git, tokens, access, model, tools, rehearsal, .. }: Desks<'_>,
         life: Duration,
     ) -> Result<OpenDoor, ActError> {
         let config = self.config();
         let asking = access.map(AccessDesk::asking).transpose()?;
-        let model = model.map(ModelDesk::host).transpose()?;
+        let rehearsed = rehearsal.map(|rehearsal| rehearsal.host().clone());
+        let model = model.map(ModelDesk::host).transpose()?.or(rehearsed);
         let servers: Vec<Endpoint> = tools.iter().flat_map(|tools| tools.upstreams()).cloned().collect();
         let tools = tools.map(ToolDesk::host).transpose()?;
         let askable = asking.iter().flat_map(|asking| &asking.within);

@@ -103,6 +103,7 @@ impl ModelDesk {
             tools: self.tools.clone(),
             denied: self.denied.clone(),
             patience: std::time::Duration::from_millis(patience.as_millis()),
+            rehearsal: None,
         })
     }
 
@@ -123,7 +124,12 @@ impl ModelDesk {
 
     /// Says in the sandbox where it is.
     pub(super) fn announce(&self, place: Place) -> Place {
-        place.with_env("SELVEDGE_MODEL_URL", &Self::url()).with_env("SELVEDGE_MODEL", self.asked())
+        Self::announced(place, self.asked())
+    }
+
+    /// The same for a model that is called this.
+    pub(super) fn announced(place: Place, asked: &str) -> Place {
+        place.with_env("SELVEDGE_MODEL_URL", &Self::url()).with_env("SELVEDGE_MODEL", asked)
     }
 
     /// Answers whether a call may go out. What it may cost is set aside under the same lock it is decided under, so that two cannot both

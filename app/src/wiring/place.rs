@@ -43,7 +43,7 @@ impl Works {
         let mut place = match &agent.runtime {
             Runtime::Agent(adapter) => {
                 let model = model.ok_or_else(|| permanent("this task was given no model, and its agent needs one"))?;
-                self.place_for_agent(adapter, Speaks::Itself, model, tools, task)?
+                self.place_for_agent(adapter, Speaks::Itself, model, tools, (task, agent.tells()))?
             }
             Runtime::Acp(acp) => self.place_for_acp(agent, acp, (model, tools), task)?,
             Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) if argv.is_empty() => {

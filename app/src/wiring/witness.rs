@@ -19,6 +19,7 @@ use selvedge_forge::secret::Scanner;
 use selvedge_gateway::SecretWatch;
 use selvedge_jail::WORKSPACE;
 use selvedge_sandbox::{Argument, Event, OBSERVED_FILES_MAX, Observe, Reads, Started};
+use selvedge_workers::agents::is_hook;
 
 /// Programs told apart by what they came from; more are told apart by their path alone, and from twice as many on only counted.
 const CAUSED_MAX: usize = 500;
@@ -131,6 +132,8 @@ impl Witness {
     /// Something happened to a program. What else happens is for others.
     pub(super) fn hear(&self, event: &Event, lent: Option<&SecretWatch>) {
         match event {
+            // What its hooks do is the factory's own, as they are laid by it.
+            Event::Started(started) if is_told(started) => {}
             Event::Started(started) => {
                 let named = held(&self.calls).command_in(started);
                 held(&self.seen).start(started, named, lent);
@@ -169,6 +172,17 @@ impl Witness {
         doors.saw(Observation::SideEffects(Box::new(effects)));
         seen
     }
+}
+
+/// Whether a program does nothing but tell what an agent's hook was given.
+fn is_told(started: &Started) -> bool {
+    let program = String::from_utf8_lossy(&started.program);
+    let is_shell =
+        ["/bin/", "/usr/bin/"].iter().any(|root| program.strip_prefix(root).is_some_and(|name| SHELLS.contains(&name)));
+    let whole =
+        |argument: &Argument| usize::try_from(argument.length).is_ok_and(|length| length == argument.bytes.len());
+    let arguments: Vec<&[u8]> = started.arguments.iter().map(|argument| argument.bytes.as_slice()).collect();
+    is_shell && started.arguments_more == 0 && started.arguments.iter().all(whole) && is_hook(&arguments)
 }
 
 impl Calls {

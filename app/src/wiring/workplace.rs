@@ -57,6 +57,9 @@ impl Works {
         let pristine = self.pristine(&order.repo, &tree)?;
         let own = self.desks_for_work(order, task, agent, &pristine)?;
         let (place, program) = self.place_for_work(agent, own.all(), task, pristine.clone())?;
+        if let (Runtime::Agent(adapter), Some(model)) = (&agent.runtime, own.all().model) {
+            self.rehearse(order, adapter, model, (&place, agent.tells()), doors)?;
+        }
         // Whoever hands something on shows a document for it.
         let identity = match order.grant.audiences.is_empty() && own.tokens.is_none() {
             true => HasIdentity::No,
@@ -71,6 +74,7 @@ impl Works {
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
         let declared = (&agent.agent.declared, program.as_str());
         let (changes, seen) = own.look_through(&sandbox, declared, &pristine, watch.as_deref(), doors)?;
+        own.told.conclude(agent.tells(), doors);
         sandbox.destroy().map_err(transient)?;
         if own.purse.is_ended() && !self.is_halted(&order.run) {
             return Err(permanent(BUDGET_SPENT));

@@ -205,6 +205,9 @@ impl Employed {
         let diff = self.scene.run(&["diff", text(&run, "run")]).ok().out;
         assert!(diff.contains("+hello, world"), "{diff}");
         assert!(!diff.contains("was-here"), "what was forbidden did not happen: {diff}");
+        // It rehearsed, once, and nothing of that is among what was decided, paid or left.
+        let rehearsed = account.entries.iter().filter(|entry| entry["kind"] == "rehearsed").count();
+        assert!(rehearsed == 1 && !diff.contains("selvedge-rehearsal"), "{account}");
         assert!(!account.wrote.contains(KEY) && !account.wrote.contains("/etc/shadow"), "{account}");
         let calls: u64 = self.server.totals().by_status.values().sum();
         assert_eq!(account.decided("model.call").len() as u64, calls, "{account}");

@@ -8,6 +8,7 @@ use crate::model::answer::{Answer, Ruling};
 use crate::model::denials::Denials;
 use crate::model::gemini::{self, Method, Target};
 use crate::model::request::{Rebuilt, Unfit};
+use crate::model::told::Given;
 use crate::model::{frames, json, messages, sse};
 
 const DENIED: &str = "selvedge_denied_x7";
@@ -17,6 +18,20 @@ pub(super) fn plain_json(bytes: &[u8]) -> bool {
     let Ok(value) = json::parse(bytes) else { return false };
     assert_eq!(serde_json::from_slice::<Value>(bytes).unwrap(), value);
     json::parse(value.to_string().as_bytes()).is_ok()
+}
+
+/// What a hook tells is short and plain, whatever it sends.
+pub(super) fn told(bytes: &[u8]) -> bool {
+    let told = Given::default().read(bytes);
+    if let Some(told) = &told {
+        assert!(told.call.is_none(), "no call was given");
+        assert!(
+            [&told.id, &told.tool]
+                .iter()
+                .all(|word| word.len() <= 128 && word.bytes().all(|byte| byte.is_ascii_graphic()))
+        );
+    }
+    told.is_some()
 }
 
 /// However the bytes are cut, the events are the same, and written they are read back.

@@ -4,8 +4,10 @@
 mod forward;
 mod held;
 mod model;
+mod rehearsed;
 mod ruling;
 mod signs;
+mod told;
 mod tools;
 mod turn;
 mod whole;

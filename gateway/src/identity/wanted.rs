@@ -2,7 +2,7 @@
 
 use selvedge_domain::ServerName;
 
-use crate::model::wanted::{ModelAsk, ModelDone, ToolAsk};
+use crate::model::wanted::{ModelAsk, ModelDone, Told, ToolAsk};
 use crate::protocol::Lease;
 use crate::tokens::TokenCall;
 use crate::tools::wanted::{NotTakenOn, ServerAsk, ServerDone};
@@ -59,6 +59,10 @@ pub enum Wanted {
         /// The call of the model, or of the server.
         serial: u64,
     },
+    /// To have it noted what an agent's hooks tell.
+    Told(Told),
+    /// An agent that rehearses sent back what it should.
+    Rehearsed,
     /// To ask a tool server something.
     Server(ServerAsk),
     /// To say what its answer came to, before the agent has it.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::wanted::{Bundles, Claims, Given, Wanted};
-use crate::model::wire::{WireModelAsk, WireModelDone, WireToolAsk};
+use crate::model::wire::{WireModelAsk, WireModelDone, WireTold, WireToolAsk};
 use crate::protocol::Lease;
 use crate::tokens::TokenCall;
 use crate::tools::wire::{WireNotTakenOn, WireServerAsk, WireServerDone, server_name};
@@ -23,6 +23,8 @@ pub(crate) enum WireWanted {
     Tool(WireToolAsk),
     Held { serial: u64, index: u64 },
     Unheld { serial: u64 },
+    Told(WireTold),
+    Rehearsed {},
     Server(WireServerAsk),
     ServerDone(WireServerDone),
     Shown { server: String },
@@ -89,6 +91,8 @@ impl From<Wanted> for WireWanted {
             Wanted::Tool(ask) => Self::Tool(ask.into()),
             Wanted::Held { serial, index } => Self::Held { serial, index },
             Wanted::Unheld { serial } => Self::Unheld { serial },
+            Wanted::Told(told) => Self::Told(told.into()),
+            Wanted::Rehearsed => Self::Rehearsed {},
             Wanted::Server(ask) => Self::Server(ask.into()),
             Wanted::ServerDone(done) => Self::ServerDone(done.into()),
             Wanted::Shown { server } => Self::Shown { server: server.to_string() },
@@ -115,6 +119,8 @@ impl TryFrom<WireWanted> for Wanted {
             WireWanted::Tool(ask) => Self::Tool(ask.try_into()?),
             WireWanted::Held { serial, index } => Self::Held { serial, index },
             WireWanted::Unheld { serial } => Self::Unheld { serial },
+            WireWanted::Told(told) => Self::Told(told.into()),
+            WireWanted::Rehearsed {} => Self::Rehearsed,
             WireWanted::Server(ask) => Self::Server(ask.try_into()?),
             WireWanted::ServerDone(done) => Self::ServerDone(done.try_into()?),
             WireWanted::Shown { server } => Self::Shown { server: server_name(&server)? },
@@ -202,11 +208,11 @@ mod tests {
     use selvedge_domain::{Digest, ServerName, ToolName};
 
     use super::*;
-    use crate::model::wanted::{ModelAsk, ModelDone, ToolAsk};
+    use crate::model::wanted::{ModelAsk, ModelDone, Told, ToolAsk};
     use crate::model::{Egress, Protocol, Usage};
     use crate::tools::wanted::{NotTakenOn, ServerAsk, ServerDone};
 
-    fn wanted() -> [Wanted; 17] {
+    fn wanted() -> [Wanted; 19] {
         let token = || Lease::new(vec![0, 255, 7]);
         [
             Wanted::X509 { key: vec![4; 65] },
@@ -252,6 +258,15 @@ mod tests {
             Wanted::Held { serial: 7, index: 1 },
             Wanted::Unheld { serial: 7 },
             Wanted::Question { serial: 7, question: "which?".to_owned() },
+            Wanted::Told(Told {
+                id: "toolu_1".to_owned(),
+                tool: "Bash".to_owned(),
+                call: Some((7, 1)),
+                is_over: true,
+                has_failed: true,
+                exit: Some(-1),
+            }),
+            Wanted::Rehearsed,
             Wanted::Server(ServerAsk {
                 serial: 7,
                 server: ServerName::parse("tracker").unwrap(),

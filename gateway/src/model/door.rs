@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use super::call::Called;
 use super::denials::Denials;
 use super::dialect::{self, Dialogue};
+use super::rehearsal::Rehearsing;
 use super::request::Unfit;
+use super::told::Given;
 use super::wanted::ModelHost;
 
 /// Different members that are named as left out in one attempt; an agent chooses their names.
@@ -19,15 +21,19 @@ pub const MEMBER_LEFT_OUT: &str = "member_left_out";
 #[derive(Debug)]
 pub(crate) struct ModelDoor {
     pub(crate) host: ModelHost,
+    /// What speaks in the model's place, from this door's first request to its last; none at the door of a task.
+    pub(crate) rehearsing: Option<Rehearsing>,
     denials: Mutex<Denials>,
     left_out: Mutex<BTreeSet<String>>,
+    given: Mutex<Given>,
 }
 
 impl ModelDoor {
     /// Nothing is denied yet.
     pub(crate) fn new(host: ModelHost) -> Self {
         let denials = Denials::new(host.denied.clone()).into();
-        Self { host, denials, left_out: Mutex::default() }
+        let rehearsing = host.rehearsal.clone().map(Rehearsing::new);
+        Self { host, rehearsing, denials, left_out: Mutex::default(), given: Mutex::default() }
     }
 
     /// Makes a request anew. One for a model that was not granted, or with an unknown name, is unfit.
@@ -52,6 +58,11 @@ impl ModelDoor {
     /// A poisoned lock guards a list that is whole between statements.
     pub(crate) fn with_denials<T>(&self, with: impl FnOnce(&mut Denials) -> T) -> T {
         with(&mut self.denials.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A poisoned lock guards a list that is whole between statements.
+    pub(crate) fn with_given<T>(&self, with: impl FnOnce(&mut Given) -> T) -> T {
+        with(&mut self.given.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Those that were not named before.

@@ -37,6 +37,30 @@ pub struct ModelHost {
     pub denied: String,
     /// How long it may be silent: before its answer, and between two pieces of it.
     pub patience: Duration,
+    /// What is said in its place; the door then has no upstream, for as long as it lives.
+    pub rehearsal: Option<Rehearsal>,
+}
+
+/// What a door says in a model's place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// What is rehearsed: the first turn whose tool a request declares.
+    pub turns: Vec<RehearsedTurn>,
+    /// What the request after it has in it, all of it, where an agent took the turn as it should.
+    pub comes_back: Vec<String>,
+    /// What that request is answered, chosen alike; where none is meant, a word.
+    pub ends: Vec<RehearsedTurn>,
+}
+
+/// One answer of a rehearsal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RehearsedTurn {
+    /// The tool that it calls, as requests declare it; none where it answers requests that declare no tools.
+    pub tool: Option<String>,
+    /// What it says.
+    pub text: String,
+    /// What it calls the tool with, once or more often: a JSON object, or else text.
+    pub calls: Vec<String>,
 }
 
 /// A tool of an agent: what its arguments mean.
@@ -100,6 +124,23 @@ pub struct ModelDone {
     pub cut_by_vendor: bool,
     /// Whether the agent was told that there is no answer, or no more of it.
     pub broke_off: bool,
+}
+
+/// What an agent's hooks tell of a tool call. Nothing is decided by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The id it names, as far as it is plain.
+    pub id: String,
+    /// The tool, as the agent calls it.
+    pub tool: String,
+    /// The call that was passed under this id: the call of the model that it came with, and which of that answer's.
+    pub call: Option<(u64, u64)>,
+    /// Whether it is over; otherwise it begins.
+    pub is_over: bool,
+    /// Whether it failed, by the agent's word.
+    pub has_failed: bool,
+    /// With which exit status, where the agent says.
+    pub exit: Option<i64>,
 }
 
 /// What a door asks about a tool call.

@@ -6,7 +6,7 @@ use selvedge_domain::{Digest, ServerName, ToolName};
 use serde::{Deserialize, Serialize};
 
 use super::hosting::Hosting;
-use super::wanted::{ModelAsk, ModelDone, ModelHost, Tool, ToolAsk};
+use super::wanted::{ModelAsk, ModelDone, ModelHost, Rehearsal, RehearsedTurn, Told, Tool, ToolAsk};
 use super::{Egress, Protocol, Usage};
 use crate::tools::wire::{server_name, tool_name};
 use crate::wire::message::{BadMessage, credential, endpoint};
@@ -26,6 +26,23 @@ pub(crate) struct WireModelHost {
     tools: Vec<WireTool>,
     denied: String,
     patience_seconds: u64,
+    rehearsal: Option<WireRehearsal>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRehearsal {
+    turns: Vec<WireRehearsedTurn>,
+    comes_back: Vec<String>,
+    ends: Vec<WireRehearsedTurn>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRehearsedTurn {
+    tool: Option<String>,
+    text: String,
+    calls: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,6 +110,29 @@ fn told(of_server: Option<(ServerName, ToolName)>) -> Option<(String, String)> {
     of_server.map(|(server, tool)| (server.to_string(), tool.to_string()))
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireTold {
+    id: String,
+    tool: String,
+    call: Option<(u64, u64)>,
+    is_over: bool,
+    has_failed: bool,
+    exit: Option<i64>,
+}
+
+impl From<Told> for WireTold {
+    fn from(Told { id, tool, call, is_over, has_failed, exit }: Told) -> Self {
+        Self { id, tool, call, is_over, has_failed, exit }
+    }
+}
+
+impl From<WireTold> for Told {
+    fn from(WireTold { id, tool, call, is_over, has_failed, exit }: WireTold) -> Self {
+        Self { id, tool, call, is_over, has_failed, exit }
+    }
+}
+
 fn protocol(word: &str) -> Result<Protocol, BadMessage> {
     Protocol::parse(word).ok_or(BadMessage("protocol"))
 }
@@ -123,6 +163,7 @@ impl From<&ModelHost> for WireModelHost {
             tools: host.tools.iter().map(WireTool::from).collect(),
             denied: host.denied.clone(),
             patience_seconds: host.patience.as_secs(),
+            rehearsal: host.rehearsal.clone().map(WireRehearsal::from),
         }
     }
 }
@@ -143,7 +184,34 @@ impl TryFrom<WireModelHost> for ModelHost {
             tools: wire.tools.into_iter().map(Tool::try_from).collect::<Result<_, _>>()?,
             denied: wire.denied,
             patience: Duration::from_secs(wire.patience_seconds),
+            rehearsal: wire.rehearsal.map(Rehearsal::from),
         })
+    }
+}
+
+impl From<Rehearsal> for WireRehearsal {
+    fn from(Rehearsal { turns, comes_back, ends }: Rehearsal) -> Self {
+        let wire = |turns: Vec<RehearsedTurn>| turns.into_iter().map(WireRehearsedTurn::from).collect();
+        Self { turns: wire(turns), comes_back, ends: wire(ends) }
+    }
+}
+
+impl From<WireRehearsal> for Rehearsal {
+    fn from(WireRehearsal { turns, comes_back, ends }: WireRehearsal) -> Self {
+        let own = |turns: Vec<WireRehearsedTurn>| turns.into_iter().map(RehearsedTurn::from).collect();
+        Self { turns: own(turns), comes_back, ends: own(ends) }
+    }
+}
+
+impl From<RehearsedTurn> for WireRehearsedTurn {
+    fn from(RehearsedTurn { tool, text, calls }: RehearsedTurn) -> Self {
+        Self { tool, text, calls }
+    }
+}
+
+impl From<WireRehearsedTurn> for RehearsedTurn {
+    fn from(WireRehearsedTurn { tool, text, calls }: WireRehearsedTurn) -> Self {
+        Self { tool, text, calls }
     }
 }
 

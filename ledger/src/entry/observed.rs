@@ -3,7 +3,7 @@
 use selvedge_authority::{Observation, Record};
 use serde::{Deserialize, Serialize};
 
-use super::parts::observed::SideEffectsV1;
+use super::parts::observed::{SideEffectsV1, ToldCallV1};
 use super::{Kind, Malformed, read_as};
 
 #[derive(Serialize, Deserialize)]
@@ -22,6 +22,8 @@ enum SeenV1 {
     Finding { code: String, detail: String },
     SideEffects { what: Box<SideEffectsV1> },
     SensitiveRead { path: String },
+    Rehearsed { agent: String, shown: Vec<String> },
+    Told { calls: Vec<ToldCallV1>, more: u64 },
 }
 
 impl V1 {
@@ -38,6 +40,10 @@ impl V1 {
             Observation::Finding { code, detail } => SeenV1::Finding { code, detail },
             Observation::SideEffects(what) => SeenV1::SideEffects { what: Box::new(SideEffectsV1::store(*what)) },
             Observation::SensitiveRead { path } => SeenV1::SensitiveRead { path },
+            Observation::Told { calls, more } => {
+                SeenV1::Told { calls: calls.into_iter().map(ToldCallV1::store).collect(), more }
+            }
+            Observation::Rehearsed { agent, shown } => SeenV1::Rehearsed { agent, shown },
         };
         Self { seen }
     }
@@ -55,16 +61,21 @@ impl V1 {
             SeenV1::Finding { code, detail } => Observation::Finding { code, detail },
             SeenV1::SideEffects { what } => Observation::SideEffects(Box::new(what.restore()?)),
             SeenV1::SensitiveRead { path } => Observation::SensitiveRead { path },
+            SeenV1::Told { calls, more } => {
+                Observation::Told { calls: calls.into_iter().map(ToldCallV1::restore).collect(), more }
+            }
+            SeenV1::Rehearsed { agent, shown } => Observation::Rehearsed { agent, shown },
         }))
     }
 }
 
 impl Kind for V1 {
     const NAME: &'static str = "observed";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     fn version(&self) -> u32 {
         match &self.seen {
+            SeenV1::Rehearsed { .. } | SeenV1::Told { .. } => 3,
             SeenV1::SideEffects { .. } | SeenV1::SensitiveRead { .. } => 2,
             _ => 1,
         }
@@ -72,7 +83,7 @@ impl Kind for V1 {
 
     fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
         match version {
-            1 | 2 => read_as(body, Self::restore),
+            1..=3 => read_as(body, Self::restore),
             _ => None,
         }
     }

@@ -18,8 +18,8 @@ use selvedge_domain::{
     Field, Handed, HostPattern, Intent, LeaseEvent, LeaseId, Lineage, Loan, May, Method, Outcome, Owner, Part,
     PartName, Person, PipelineName, Power, Profile, ProgramRun, ProposalNumber, Reach, RepoName, Resource,
     ResourceKind, Revocation, RunId, SideEffects, Started, Task, TaskId, TenureChange, TestCount, TestName, Time,
-    TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, Vouchee, WaitKind, Witnessed, WorkloadId,
-    Writing, Written,
+    ToldCall, TreeId, Trigger, TriggerId, TriggerSource, Trust, Verb, Verified, Vouchee, WaitKind, Witnessed,
+    WorkloadId, Writing, Written,
 };
 
 use super::{decode, encode};
@@ -337,6 +337,8 @@ fn observation() -> impl Strategy<Value = Observation> {
         (text(), text()).prop_map(|(code, detail)| Observation::Finding { code, detail }),
         side_effects().prop_map(|seen| Observation::SideEffects(Box::new(seen))),
         text().prop_map(|path| Observation::SensitiveRead { path }),
+        (vec(told_call(), 0..3), any::<u64>()).prop_map(|(calls, more)| Observation::Told { calls, more }),
+        (text(), vec(text(), 0..3)).prop_map(|(agent, shown)| Observation::Rehearsed { agent, shown }),
     ]
 }
 
@@ -346,6 +348,20 @@ fn seen() -> impl Strategy<Value = Witnessed> {
 
 fn cause() -> impl Strategy<Value = Option<Cause>> {
     option::of(any::<(u64, u64)>().prop_map(|(serial, index)| Cause { serial, index }))
+}
+
+fn told_call() -> impl Strategy<Value = ToldCall> {
+    let numbers = (option::of(any::<u64>()), option::of(any::<i64>()));
+    (text(), cause(), any::<bool>(), any::<bool>(), numbers).prop_map(
+        |(tool, cause, is_open, has_failed, (millis, exit))| ToldCall {
+            tool,
+            cause,
+            is_open,
+            millis,
+            has_failed,
+            exit,
+        },
+    )
 }
 
 fn side_effects() -> impl Strategy<Value = SideEffects> {

@@ -1,6 +1,7 @@
 //! aider. It edits files and does nothing else here: it speaks no protocol with tools, what it would do stands in the text of the model's
 //! answers, and commands that are suggested there are not run.
 
+use super::rehearsal::Rehearses;
 use super::scripted::{called, read};
 use super::{Adapter, Beside, Pin, Start};
 
@@ -16,7 +17,14 @@ pub(super) static ADAPTER: Adapter = Adapter {
     tools: &[],
     calls: &[],
     start: Start::Python(include_str!("scripts/aider.py")),
+    has_hooks: false,
+    rehearses: Rehearses::Edits(edit),
     furnish: called,
     acp: None,
     read,
 };
+
+/// A block that makes a file.
+fn edit(path: &str, line: &str) -> String {
+    format!("A new file.\n\n{path}\n```\n<<<<<<< SEARCH\n=======\n{line}\n>>>>>>> REPLACE\n```\n")
+}

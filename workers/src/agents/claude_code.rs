@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::rehearsal::{Commands, Rehearses, command};
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, hooks, package, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "claude-code",
@@ -49,6 +50,8 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("x86_64", "node_modules/@anthropic-ai/claude-code-linux-x64/claude"),
         ("aarch64", "node_modules/@anthropic-ai/claude-code-linux-arm64/claude"),
     ]),
+    has_hooks: true,
+    rehearses: Rehearses::Commands(&[Commands { tool: "Bash", call: command, ends: None }]),
     furnish,
     acp: None,
     read,
@@ -70,38 +73,49 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
     argv.extend(words(&["--strict-mcp-config", "--permission-mode", "bypassPermissions"]));
     // It searches on the vendor's side, which a request may not ask for.
     argv.extend(words(&["--disallowedTools", "WebSearch", "--model", job.model, "--", job.prompt]));
-    let managed = json!({
+    let mut managed = json!({
         "allowManagedHooksOnly": true,
         "includeCoAuthoredBy": false,
         "sandbox": { "enabled": false },
         // It would ask its vendor about every address first.
         "skipWebFetchPreflight": true,
     });
+    if let (Some(settings), Some(to)) = (managed.as_object_mut(), job.hooks) {
+        let hook = json!([{ "hooks": [{ "type": "http", "url": to.url, "timeout": hooks::PATIENCE_SECONDS }] }]);
+        let events = ["PreToolUse", "PostToolUse", "PostToolUseFailure"];
+        let told = events.into_iter().map(|event| (event.to_owned(), hook.clone()));
+        settings.insert("hooks".to_owned(), Value::Object(told.collect()));
+    }
     let mut files = vec![Laid { path: MANAGED.to_owned(), text: format!("{managed:#}\n") }];
     if !job.servers.is_empty() {
         let server = |(name, url): &(String, String)| (name.clone(), json!({ "type": "http", "url": url }));
         let servers: serde_json::Map<String, Value> = job.servers.iter().map(server).collect();
         files.push(Laid { path: SERVERS.to_owned(), text: format!("{:#}\n", json!({ "mcpServers": servers })) });
     }
+    // Through a proxy its hooks make a tunnel even for plain HTTP; without one they are caught on their way to the same door.
+    let by = job.hooks.map(|_| package::host_of(job.door));
+    let by = by.into_iter().flat_map(|host| pairs(&[("NO_PROXY", host), ("no_proxy", host)]));
     Furnishing {
         argv,
         files,
-        env: pairs(&[
-            ("ANTHROPIC_BASE_URL", job.door),
-            ("ANTHROPIC_API_KEY", job.placeholder),
-            // Small tasks of its own would otherwise go to a model nobody granted.
-            ("ANTHROPIC_SMALL_FAST_MODEL", job.model),
-            ("ANTHROPIC_DEFAULT_HAIKU_MODEL", job.model),
-            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-            ("CLAUDE_CODE_MAX_RETRIES", "2"),
-            // Tools of servers are declared like its own, from the first request on: what is called without that is denied.
-            ("ENABLE_TOOL_SEARCH", "false"),
-            ("DISABLE_AUTOUPDATER", "1"),
-            ("DISABLE_TELEMETRY", "1"),
-            ("DISABLE_ERROR_REPORTING", "1"),
-            // It refuses to be fenced by others as root unless told so; inside it is never root, and this does no harm.
-            ("IS_SANDBOX", "1"),
-        ]),
+        env: by
+            .chain(pairs(&[
+                ("ANTHROPIC_BASE_URL", job.door),
+                ("ANTHROPIC_API_KEY", job.placeholder),
+                // Small tasks of its own would otherwise go to a model nobody granted.
+                ("ANTHROPIC_SMALL_FAST_MODEL", job.model),
+                ("ANTHROPIC_DEFAULT_HAIKU_MODEL", job.model),
+                ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+                ("CLAUDE_CODE_MAX_RETRIES", "2"),
+                // Tools of servers are declared like its own, from the first request on: what is called without that is denied.
+                ("ENABLE_TOOL_SEARCH", "false"),
+                ("DISABLE_AUTOUPDATER", "1"),
+                ("DISABLE_TELEMETRY", "1"),
+                ("DISABLE_ERROR_REPORTING", "1"),
+                // It refuses to be fenced by others as root unless told so; inside it is never root, and this does no harm.
+                ("IS_SANDBOX", "1"),
+            ]))
+            .collect(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Codex.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::rehearsal::{Commands, Rehearses};
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, hooks, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "codex",
@@ -47,10 +48,20 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("x86_64", "node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex"),
         ("aarch64", "node_modules/@openai/codex-linux-arm64/vendor/aarch64-unknown-linux-musl/bin/codex"),
     ]),
+    has_hooks: true,
+    rehearses: Rehearses::Commands(&[
+        Commands { tool: "exec_command", call: |command| json!({ "cmd": command }).to_string(), ends: None },
+        Commands { tool: "functions/exec", call: program, ends: None },
+    ]),
     furnish,
     acp: None,
     read,
 };
+
+/// A program that runs a command and tells what it wrote.
+fn program(command: &str) -> String {
+    format!("text((await tools.exec_command({{ cmd: {} }})).output);", json!(command))
+}
 
 /// Settings as arguments: its own file lies in its home, which the agent can write, and arguments outrank it.
 const SETTINGS: &[&str] = &[
@@ -92,11 +103,22 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
         argv.extend(words(&["-c", &format!("mcp_servers={{{}}}", servers.join(","))]));
     }
     argv.extend(words(&["--model", job.model, "--", job.prompt]));
-    Furnishing {
-        argv,
-        env: pairs(&[("SELVEDGE_MODEL_KEY", job.placeholder)]),
-        files: vec![Laid { path: REQUIREMENTS.to_owned(), text: "[features]\nhooks = true\n".to_owned() }],
+    let (mut requirements, mut env) =
+        ("[features]\nhooks = true\n".to_owned(), pairs(&[("SELVEDGE_MODEL_KEY", job.placeholder)]));
+    let mut files = Vec::new();
+    if let Some(to) = job.hooks {
+        requirements.push_str("[hooks]\nmanaged_dir = \"/etc/selvedge\"\n");
+        for event in ["PreToolUse", "PostToolUse"] {
+            let (command, seconds) = (hooks::COMMAND, hooks::PATIENCE_SECONDS);
+            requirements.push_str(&format!(
+                "[[hooks.{event}]]\nmatcher = \".*\"\n[[hooks.{event}.hooks]]\ntype = \"command\"\ncommand = \"{command}\"\ntimeout = {seconds}\n"
+            ));
+        }
+        env.extend(hooks::env(to));
+        files.push(hooks::script());
     }
+    files.push(Laid { path: REQUIREMENTS.to_owned(), text: requirements });
+    Furnishing { argv, env, files }
 }
 
 fn read(event: &Value, report: &mut Report) {

@@ -1,5 +1,8 @@
 //! mini-swe-agent.
 
+use serde_json::json;
+
+use super::rehearsal::{Commands, Rehearses};
 use super::scripted::{called, read};
 use super::tools::Tool;
 use super::{Adapter, Beside, Pin, Start};
@@ -17,6 +20,12 @@ pub(super) static ADAPTER: Adapter = Adapter {
     tools: &[Tool::shell("bash", "command")],
     calls: &[],
     start: Start::Python(include_str!("scripts/mini_swe_agent.py")),
+    has_hooks: false,
+    rehearses: Rehearses::Commands(&[Commands {
+        tool: "bash",
+        call: |command| json!({ "command": command }).to_string(),
+        ends: Some("printf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\nDone.\\n'"),
+    }]),
     furnish: called,
     acp: None,
     read,

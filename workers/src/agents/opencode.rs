@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::rehearsal::{Commands, Rehearses, command};
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, hooks, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "opencode",
@@ -30,6 +31,8 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("x86_64", "node_modules/opencode-linux-x64/bin/opencode"),
         ("aarch64", "node_modules/opencode-linux-arm64/bin/opencode"),
     ]),
+    has_hooks: true,
+    rehearses: Rehearses::Commands(&[Commands { tool: "bash", call: command, ends: None }]),
     furnish,
     acp: Some(acp),
     read,
@@ -60,18 +63,28 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
         };
         settings.insert("mcp".to_owned(), Value::Object(job.servers.iter().map(server).collect()));
     }
+    let mut more = Vec::new();
+    let mut files = Vec::new();
+    if let (Some(settings), Some(to)) = (configuration.as_object_mut(), job.hooks) {
+        let plugin = hooks::plugin();
+        settings.insert("plugin".to_owned(), json!([format!("file://{}", plugin.path)]));
+        more = hooks::env(to);
+        files.push(plugin);
+    }
+    files.push(Laid { path: CONFIGURATION.to_owned(), text: format!("{configuration:#}\n") });
+    let set = pairs(&[
+        ("OPENCODE_CONFIG", CONFIGURATION),
+        ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
+        ("OPENCODE_DISABLE_DEFAULT_PLUGINS", "1"),
+        ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
+        ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
+        ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
+        ("SELVEDGE_MODEL_KEY", job.placeholder),
+    ]);
     Furnishing {
         argv: words(&["run", "--format", "json", "--model", &model, "--", job.prompt]),
-        env: pairs(&[
-            ("OPENCODE_CONFIG", CONFIGURATION),
-            ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
-            ("OPENCODE_DISABLE_DEFAULT_PLUGINS", "1"),
-            ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
-            ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
-            ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
-            ("SELVEDGE_MODEL_KEY", job.placeholder),
-        ]),
-        files: vec![Laid { path: CONFIGURATION.to_owned(), text: format!("{configuration:#}\n") }],
+        env: set.into_iter().chain(more).collect(),
+        files,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::rehearsal::{Commands, Rehearses};
 use super::report::{Report, Tokens, kind, number};
 use super::tools::{Tool, ToolKind};
 use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, claude_code, gemini_cli, pairs, words};
@@ -52,10 +53,17 @@ pub(super) static ADAPTER: Adapter = Adapter {
     // Not the entry beside it, which starts this one in a second process.
     calls: &[CalledAs::Mcp],
     start: Start::Node("node_modules/@qwen-code/qwen-code/cli.js", include_str!("scripts/qwen_code.cjs")),
+    has_hooks: false,
+    rehearses: Rehearses::Commands(&[Commands { tool: "run_shell_command", call: in_front, ends: None }]),
     furnish,
     acp: Some(acp),
     read,
 };
+
+/// It has to be said that nothing is left running.
+fn in_front(command: &str) -> String {
+    json!({ "command": command, "description": "rehearse", "is_background": false }).to_string()
+}
 
 /// Where settings lie that no other settings outrank.
 const SETTINGS: &str = "/etc/qwen-code/settings.json";

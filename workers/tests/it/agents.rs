@@ -6,6 +6,7 @@
 use selvedge_workers::agents::{Adapter, Furnishing, Job, Outcome, Report, Tokens};
 
 const JOB: Job<'_> = Job {
+    hooks: None,
     prompt: "--help: fix `x`\nand \"y\"",
     model: "some-model",
     door: "http://model.selvedge.internal",

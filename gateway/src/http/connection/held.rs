@@ -191,6 +191,7 @@ mod tests {
             tools: Vec::new(),
             denied: DENIED.to_owned(),
             patience: std::time::Duration::from_secs(60),
+            rehearsal: None,
         })
     }
 

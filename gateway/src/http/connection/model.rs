@@ -26,6 +26,7 @@ use crate::model::call::{Called, called};
 use crate::model::dialect::{self, Dialogue};
 use crate::model::door::{MEMBER_LEFT_OUT, ModelDoor};
 use crate::model::request::{REQUEST_BYTES_MAX, Rebuilt, is_all_text};
+use crate::model::told;
 use crate::model::wanted::{BUDGET_IN_USE, ModelAsk, ModelDone};
 use crate::protocol::Layer;
 
@@ -40,6 +41,9 @@ impl Connection {
     pub(super) async fn serve_model(&mut self, request: &mut Exchange) -> Result<Next, Broken> {
         let context = Arc::clone(&self.context);
         let Some(door) = &context.model else { return Err(Refusal::NotModel.into()) };
+        if request.path.as_str() == told::PATH {
+            return self.hear_hook(door, request).await;
+        }
         let has = |called: &Called| door.host.protocols.contains(&called.protocol) && door.host.hosting.has(called);
         let called = called(request).filter(has);
         let called = called.ok_or(Refusal::NotModel)?;

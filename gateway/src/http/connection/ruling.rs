@@ -112,6 +112,8 @@ impl Connection {
                 told: "denied (outside_grant): this tool is no tool; use those you were given".to_owned(),
             });
         }
+        // Known before the agent has it: its hooks may tell of it the moment it is there.
+        turn.door.with_given(|given| given.note(call, (turn.serial, index)));
         match facts(call, &turn.tools, &turn.door.host.tools, turn.serial, index) {
             Ok(ask) => self.answer_about(Wanted::Tool(ask)).await,
             Err(untold) => {

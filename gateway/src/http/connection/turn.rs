@@ -94,11 +94,16 @@ impl Connection {
     ) -> Result<Ended, Broken> {
         let Turn { door, streams, .. } = turn;
         let context = Arc::clone(&self.context);
-        let dialled =
-            timeout(door.host.patience, context.dialer.dial(&door.host.upstream, ClientLeg::Tls, &context.scope)).await;
-        let dialled = dialled.map_err(|_| Refusal::ServerSilent).and_then(|dialled| dialled.map_err(Refusal::from));
-        // Nothing was sent, so nothing is billed.
-        let mut server = dialled.inspect_err(|_| answered.metered.is_final = true)?;
+        let mut server = match &door.rehearsing {
+            Some(rehearsing) => self.rehearsed(rehearsing, turn, upstream, &body).await,
+            None => {
+                let dial = context.dialer.dial(&door.host.upstream, ClientLeg::Tls, &context.scope);
+                let dialled = timeout(door.host.patience, dial).await.map_err(|_| Refusal::ServerSilent);
+                let dialled = dialled.and_then(|dialled| dialled.map_err(Refusal::from));
+                // Nothing was sent, so nothing is billed.
+                dialled.inspect_err(|_| answered.metered.is_final = true)?
+            }
+        };
         let response = self.put(&mut server, upstream, turn, body).await?;
         answered.status = response.status;
         let forms = || injection.into_iter().flat_map(|injection| injection.forms.iter().map(Vec::as_slice));

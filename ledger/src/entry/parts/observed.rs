@@ -1,6 +1,6 @@
 //! Stored forms of what an attempt was seen to do.
 
-use selvedge_domain::{Cause, Digest, ProgramRun, SideEffects, Witnessed, Writing, Written};
+use selvedge_domain::{Cause, Digest, ProgramRun, SideEffects, ToldCall, Witnessed, Writing, Written};
 use serde::{Deserialize, Serialize};
 
 use super::{Malformed, word};
@@ -47,6 +47,29 @@ struct WrittenV1 {
 struct CauseV1 {
     serial: u64,
     index: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::entry) struct ToldCallV1 {
+    tool: String,
+    cause: Option<CauseV1>,
+    is_open: bool,
+    millis: Option<u64>,
+    has_failed: bool,
+    exit: Option<i64>,
+}
+
+impl ToldCallV1 {
+    pub(in crate::entry) fn store(told: ToldCall) -> Self {
+        let ToldCall { tool, cause, is_open, millis, has_failed, exit } = told;
+        Self { tool, cause: cause.map(CauseV1::store), is_open, millis, has_failed, exit }
+    }
+
+    pub(in crate::entry) fn restore(self) -> ToldCall {
+        let Self { tool, cause, is_open, millis, has_failed, exit } = self;
+        ToldCall { tool, cause: cause.map(CauseV1::restore), is_open, millis, has_failed, exit }
+    }
 }
 
 impl SeenV1 {

@@ -1,0 +1,140 @@
+//! What an attempt's agent says of its own tool calls, through its hooks: kept as its word, beside what was decided and seen. Nothing here is
+//! asked by anybody who decides, and hooks that say nothing are at most named (`docs/decisions/0017-observed.md`).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use selvedge_authority::Observation;
+use selvedge_domain::{Cause, Time, ToldCall};
+use selvedge_factory::ports::Doorkeeper;
+use selvedge_gateway::model::wanted::Told;
+
+/// Calls that are kept of an attempt; more are counted.
+const CALLS_MAX: usize = 500;
+
+/// Under which name it is found that an agent's hooks say nothing.
+const SILENT: &str = "hooks_silent";
+
+/// Where an attempt's agent tells of its calls.
+#[derive(Default)]
+pub(super) struct ToldDesk {
+    calls: Mutex<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    told: Vec<Kept>,
+    more: u64,
+    /// Calls that the agent was given.
+    passed: u64,
+}
+
+struct Kept {
+    id: String,
+    began: Option<Time>,
+    call: ToldCall,
+}
+
+impl ToldDesk {
+    /// The agent was given a call.
+    pub(super) fn passed(&self) {
+        let mut calls = self.calls();
+        calls.passed = calls.passed.saturating_add(1);
+    }
+
+    /// Notes what it tells, at the moment it does.
+    pub(super) fn hear(&self, told: &Told, serials_from: u64, now: Time) {
+        let cause = told.call.map(|(serial, index)| Cause { serial: serials_from.wrapping_add(serial), index });
+        let mut calls = self.calls();
+        let open = |kept: &&mut Kept| kept.id == told.id && kept.call.tool == told.tool && kept.call.is_open;
+        if told.is_over
+            && let Some(kept) = calls.told.iter_mut().rev().find(open)
+        {
+            kept.call.is_open = false;
+            kept.call.millis = kept.began.map(|began| now.since(began).as_millis());
+            kept.call.has_failed = told.has_failed;
+            kept.call.exit = told.exit;
+            return;
+        }
+        if calls.told.len() >= CALLS_MAX {
+            calls.more = calls.more.saturating_add(1);
+            return;
+        }
+        let call = ToldCall {
+            tool: told.tool.clone(),
+            cause,
+            is_open: !told.is_over,
+            millis: None,
+            has_failed: told.has_failed,
+            exit: told.exit,
+        };
+        calls.told.push(Kept { id: told.id.clone(), began: (!told.is_over).then_some(now), call });
+    }
+
+    /// Records it, once the attempt is over. `expected` where the agent was given hooks.
+    pub(super) fn conclude(&self, expected: bool, doors: &dyn Doorkeeper) {
+        if let Some(observation) = self.concluded(expected) {
+            doors.saw(observation);
+        }
+    }
+
+    fn concluded(&self, expected: bool) -> Option<Observation> {
+        let mut calls = self.calls();
+        let told: Vec<ToldCall> = std::mem::take(&mut calls.told).into_iter().map(|kept| kept.call).collect();
+        match told.is_empty() {
+            false => Some(Observation::Told { calls: told, more: calls.more }),
+            true => (expected && calls.passed > 0).then(|| Observation::Finding {
+                code: SILENT.to_owned(),
+                detail: format!("the agent was given {} calls, and its hooks told of none", calls.passed),
+            }),
+        }
+    }
+
+    /// A poisoned lock guards a list that is whole between statements.
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(id: &str, is_over: bool) -> Told {
+        let call = (id == "known").then_some((1, 2));
+        Told {
+            id: id.to_owned(),
+            tool: "Bash".to_owned(),
+            call,
+            is_over,
+            has_failed: false,
+            exit: is_over.then_some(3),
+        }
+    }
+
+    #[test]
+    fn a_call_is_told_of_once_with_how_long_it_took_and_which_it_was() {
+        let desk = ToldDesk::default();
+        for (id, is_over, at) in
+            [("known", false, 100), ("other", false, 110), ("known", true, 150), ("late", true, 160)]
+        {
+            desk.hear(&told(id, is_over), 40, Time::from_millis(at));
+        }
+        let Some(Observation::Told { calls, more: 0 }) = desk.concluded(true) else { panic!("something was told") };
+        let shown: Vec<_> = calls.iter().map(|call| (call.cause, call.is_open, call.millis, call.exit)).collect();
+        let cause = Some(Cause { serial: 41, index: 2 });
+        assert_eq!(shown, [(cause, false, Some(50), Some(3)), (None, true, None, None), (None, false, None, Some(3))]);
+    }
+
+    #[test]
+    fn hooks_that_say_nothing_are_found_and_more_than_is_kept_is_counted() {
+        let desk = ToldDesk::default();
+        assert_eq!(desk.concluded(true), None, "there was nothing to tell of");
+        desk.passed();
+        assert_eq!(desk.concluded(false), None, "nobody was to tell");
+        assert!(matches!(desk.concluded(true), Some(Observation::Finding { code, .. }) if code == SILENT));
+        for n in 0..CALLS_MAX + 7 {
+            desk.hear(&told(&n.to_string(), false), 0, Time::from_millis(0));
+        }
+        assert!(matches!(desk.concluded(true), Some(Observation::Told { calls, more: 7 }) if calls.len() == CALLS_MAX));
+    }
+}

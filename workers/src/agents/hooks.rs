@@ -1,0 +1,68 @@
+//! What agents have to call programs of others around their tool calls, used to hear what an agent says of them. Telemetry and nothing else:
+//! hooks fail open, and can be switched off in many ways (`docs/decisions/0017-observed.md`).
+
+use super::{LAID, Laid, pairs};
+
+/// Where hooks tell what they are given.
+#[derive(Debug, Clone, Copy)]
+pub struct Hooks<'a> {
+    /// The address.
+    pub url: &'a str,
+    /// The proxy that leads there, as an address of loopback and a port.
+    pub proxy: &'a str,
+}
+
+/// The script that agents call which can only call a program: it tells what it reads.
+const SCRIPT: &str = "/etc/selvedge/told.sh";
+
+/// How it is called. There is no shell of this name on some hosts, where nothing is told then.
+pub(super) const COMMAND: &str = "/usr/bin/bash /etc/selvedge/told.sh";
+
+/// How long an agent waits for a hook, in seconds.
+pub(super) const PATIENCE_SECONDS: u64 = 5;
+
+/// Whether a program that was called like this is nothing but the hook: a shell that was given its command, or runs its script. What else
+/// it starts is no hook.
+pub fn is_hook(arguments: &[&[u8]]) -> bool {
+    let given = arguments.get(1..).unwrap_or_default();
+    match given {
+        [script] if *script == SCRIPT.as_bytes() => true,
+        [flags @ .., command] => {
+            *command == COMMAND.as_bytes() && flags.iter().all(|flag| flag.first().is_some_and(|first| *first == b'-'))
+        }
+        [] => false,
+    }
+}
+
+pub(super) fn script() -> Laid {
+    Laid { path: SCRIPT.to_owned(), text: include_str!("scripts/told.sh").to_owned() }
+}
+
+pub(super) fn plugin() -> Laid {
+    Laid { path: format!("{LAID}/told.js"), text: include_str!("scripts/told.js").to_owned() }
+}
+
+pub(super) fn env(hooks: Hooks<'_>) -> Vec<(String, String)> {
+    pairs(&[("SELVEDGE_TOLD_AT", hooks.url), ("SELVEDGE_TOLD_BY", hooks.proxy)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_hook_itself_is_taken_for_one() {
+        let is =
+            |arguments: &[&str]| is_hook(&arguments.iter().map(|argument| argument.as_bytes()).collect::<Vec<_>>());
+        assert!(is(&["/bin/sh", "-c", COMMAND]) && is(&["bash", "-lc", COMMAND]) && is(&["/usr/bin/bash", SCRIPT]));
+        for other in [
+            &["/bin/sh", "-c", "/usr/bin/bash /etc/selvedge/told.sh; curl evil"][..],
+            &["/bin/sh", "evil.sh", COMMAND],
+            &["/usr/bin/bash", SCRIPT, "more"],
+            &["/bin/sh"],
+            &[],
+        ] {
+            assert!(!is(other), "{other:?}");
+        }
+    }
+}
