@@ -496,6 +496,9 @@ fn a_halt_that_comes_while_sandboxes_of_servers_are_built_lets_none_of_them_run_
         let started: Vec<&Value> = entries.iter().filter(|entry| is_of(entry, "sandbox_started")).collect();
         let ended: Vec<&Value> = entries.iter().filter(|entry| is_of(entry, "sandbox_ended")).collect();
         assert_eq!((started.len(), ended.len()), (1, 0), "what was built and not let go has neither: {entries:#?}");
+        // It ends for that reason, and does not first find its door gone.
+        let is_lost = |entry: &Value| entry["summary"].as_str().unwrap().ends_with("is lost");
+        assert!(!entries.iter().any(is_lost), "{entries:#?}");
         return;
     }
     panic!("no halt of {TRIES} came while they were built");
