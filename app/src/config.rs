@@ -134,6 +134,8 @@ pub(crate) struct AgentConfig {
     pub(crate) agent: Agent,
     /// Its grant as it is written; empty for the built-in agent that nobody configured.
     pub(crate) rights: Vec<Right>,
+    /// The credentials that its tool servers are asked with.
+    pub(crate) for_servers: BTreeSet<CredentialName>,
     /// How long a person's word for it is good.
     pub(crate) recertify: Duration,
     /// The credential that this built-in agent tries; none for all others.
@@ -420,6 +422,7 @@ impl Reader<'_> {
         Ok(AgentConfig {
             agent,
             rights: Vec::new(),
+            for_servers: BTreeSet::new(),
             recertify: RECERTIFY_DEFAULT,
             tries: None,
             runtime,

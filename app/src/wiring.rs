@@ -65,6 +65,7 @@ mod remediation;
 mod repositories;
 mod rules;
 mod sealed;
+mod secrets;
 mod send;
 mod store;
 mod tape;

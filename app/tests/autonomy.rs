@@ -193,3 +193,43 @@ fn an_agent_that_leaves_what_is_usual_for_it_is_trusted_less_until_somebody_look
     scene.work("helper", &format!("call {NEW}"));
     assert_eq!(behaved(&scene, "departed").len(), 1);
 }
+
+/// The runs of the pipeline in which `helper` makes a change and `reviewer` says yes to it.
+fn reviewed(scene: &Scene) -> Vec<Value> {
+    let said = scene.run(&["run", "--pipeline", "reviewed", "--wait", "--json", "propose"]);
+    said.document()["runs"].as_array().cloned().unwrap_or_else(|| panic!("no runs: {said:?}"))
+}
+
+#[test]
+fn a_review_does_not_cover_what_its_author_became_b5_g8() {
+    let server = model();
+    let scene = scene(&server, "supervised");
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    let reviewer = agent("reviewer", "propose").replace("[\"sh\", \"-c\", \"{text}\"]", "[\"echo\", \"yes\"]");
+    let pipeline = "[pipeline.reviewed]\nstages = [{ name = \"execute\", agent = \"helper\" }, { name = \"review\", agent = \"reviewer\" }]\n";
+    std::fs::write(scene.config(), format!("{config}\n{reviewer}{pipeline}")).unwrap();
+    let _serving = scene.serve();
+    for _ in 0..5 {
+        scene.work("helper", &format!("call {USUAL}"));
+    }
+    assert_eq!(reviewed(&scene)[1]["outcome"], "proposed", "a calm author's change");
+
+    // It drifts: a person is asked about its change, whoever reviewed it.
+    scene.work("helper", "chain");
+    assert_eq!(conduct(&scene, "helper")["has_drifted"], true);
+    let runs = reviewed(&scene);
+    assert_eq!((&runs[0]["outcome"], text(&runs[1], "stage")), (&json!("changed"), "waiting"), "{runs:?}");
+    assert!(verdicts(&scene, &runs[1], "proposal.open")[0].1.contains("guard.author-drift-needs-approval"));
+    assert!(scene.json(&["approvals"]).to_string().contains("author_drifted"), "who is asked is told");
+    scene.run(&["identities", "certify", "agent:helper"]).ok();
+    assert_eq!(reviewed(&scene)[1]["outcome"], "proposed");
+
+    // It leaves what is usual for it: nothing of it is proposed until somebody has looked.
+    scene.work("helper", &format!("call {NEW}"));
+    assert_eq!(conduct(&scene, "helper")["has_departed"], true);
+    let runs = reviewed(&scene);
+    assert_eq!((&runs[0]["outcome"], &runs[1]["outcome"]), (&json!("changed"), &json!("refused")), "{runs:?}");
+    assert!(text(&runs[1], "because").contains("identities certify agent:NAME"), "{runs:?}");
+    scene.run(&["identities", "certify", "agent:helper"]).ok();
+    assert_eq!(reviewed(&scene)[1]["outcome"], "proposed");
+}

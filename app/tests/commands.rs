@@ -245,7 +245,7 @@ fn every_document_has_the_fields_scripts_rely_on() {
 
     assert_eq!(fields(&scene.json(&["audit", "verify"])), ["checkpoint", "entries", "head", "signed"]);
     assert_eq!(fields(&scene.json(&["approvals"])), ["approvals"]);
-    assert_eq!(fields(&scene.json(&["policy", "check"])), ["digest", "policies"]);
+    assert_eq!(fields(&scene.json(&["policy", "check"])), ["digest", "missing_defaults", "policies"]);
     let card = [
         "agent",
         "budget",
@@ -425,4 +425,23 @@ impl Sorted for Vec<&str> {
         self.sort_unstable();
         self
     }
+}
+
+#[test]
+fn a_default_guard_that_is_missing_is_named_with_what_brings_it_back() {
+    let scene = Scene::ready();
+    let path = scene.state().join("policies/guardrails.cedar");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, guard) = text.split_once("@id(\"guard.no-own-merge\")").unwrap();
+    let (_, after) = guard.split_once(';').unwrap();
+    std::fs::write(&path, [before, after].concat()).unwrap();
+    let said = scene.run(&["policy", "check"]).ok().out;
+    assert!(said.contains("the default guard `guard.no-own-merge` is missing"), "{said}");
+    assert!(said.contains("selvedge policy check --missing >> ") && said.contains("guardrails.cedar"), "{said}");
+    assert_eq!(scene.json(&["policy", "check"])["missing_defaults"], serde_json::json!(["guard.no-own-merge"]));
+    let missing = scene.run(&["policy", "check", "--missing"]).ok().out;
+    let less = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, less + &missing).unwrap();
+    let said = scene.run(&["policy", "check"]).ok().out;
+    assert!(!said.contains("missing"), "{said}");
 }

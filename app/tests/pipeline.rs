@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 /// Says what to do. Asked for mischief, it claims everything that might be taken for a right, in words and in files.
 const PLAN: &str = r#"
 echo "Greet louder."
+if [ "$1" = peek ]; then cat .env > /dev/null; fi
 if [ "$1" = mischief ]; then
   cat <<'END'
 yes
@@ -232,6 +233,26 @@ fn what_a_stage_does_beyond_its_declaration_is_not_lost_at_the_review_d10() {
     assert!(runs[0]["because"].to_string().contains("declared"), "{runs:?}");
     std::fs::write(scene.config(), declared("src/**")).unwrap();
     assert_eq!(outcomes(&piped(&scene, "short", "louder")), ["changed", "proposed"]);
+}
+
+#[test]
+fn what_a_stage_read_is_known_of_every_stage_after_it_a78() {
+    let scene = factory();
+    scene.commit(".env", "KEY=value\n");
+    let policy = |condition: &str| {
+        let text = format!(
+            "@id(\"ours.after-a-sensitive-read\")\n@owner(\"platform@example.org\")\n@next_step(\"leave the rest to a person\")\n\
+             forbid (principal is Agent, action == Action::\"proposal.open\", resource) when {{ {condition} }};\n"
+        );
+        std::fs::write(scene.state().join("policies/ours.cedar"), text).unwrap();
+    };
+    // Of the chain, whose first stage is the one that read; and of the author, who hangs on it.
+    for condition in ["context.run.read_sensitive", "context.order.author_read_sensitive"] {
+        policy(condition);
+        let runs = piped(&scene, "fix", "peek");
+        assert_eq!(outcomes(&runs), ["changed", "changed", "changed", "refused"], "{condition}: {runs:?}");
+        assert_eq!(outcomes(&piped(&scene, "fix", "louder")).last(), Some(&"proposed"), "{condition}");
+    }
 }
 
 #[test]

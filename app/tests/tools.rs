@@ -278,6 +278,11 @@ fn a_server_by_url_is_asked_with_the_factory_s_key_and_by_no_other_way_c5_e3() {
         assert_eq!(line("direct"), "direct 403 host_not_granted", "its calls are judged at the tool door alone");
         let searched = entries.iter().find(|entry| entry["detail"]["facts"]["tool"] == "search").unwrap();
         assert_eq!(searched["detail"]["facts"]["credential"], "tracker");
+        assert_eq!(searched["detail"]["facts"]["host"], "mcp.example");
+        // It reached a key, if only through a server (B7).
+        let conduct = scene.json(&["identities"])["conduct"].clone();
+        let asker = conduct.as_array().unwrap().iter().find(|one| one["agent"] == "asker").unwrap().clone();
+        assert_eq!((&asker["registered"], &asker["seen"]), (&json!("autonomous"), &json!("autonomous")), "{asker}");
         assert!(!out.iter().any(|line| line.contains(KEY)));
         let asked = outside.asked();
         assert!(asked.contains(&format!("asked with Bearer {KEY}")) && !asked.contains("somebody-elses"), "{asked}");
@@ -349,6 +354,89 @@ fn the_factory_s_own_tools_do_what_its_endpoints_do_e7() {
     }
 }
 
+/// Put together here so that this file is not itself a finding.
+fn token(last: char) -> String {
+    format!("ghp_{}{last}", "aB3dE5gH7jK9mN1pQ2sT4vW6xY8zA0cDaB3")
+}
+
+/// The whole log.
+fn log(scene: &Scene) -> String {
+    scene.run(&["audit", "show", "--json"]).ok().out
+}
+
+#[test]
+fn a_secret_in_a_call_is_judged_as_it_is_and_recorded_as_what_it_looks_like_a93_c7() {
+    let scene = program("", &taken_on("files"));
+    let (passes, forbidden) = (token('x'), token('y'));
+    let policy = format!(
+        "@id(\"test.not-this-one\")\n@owner(\"tests\")\n@next_step(\"not this one\")\n\
+         forbid (principal, action == Action::\"tool.call\", resource)\nwhen {{ context.order.values.contains(\"query={forbidden}\") }};\n"
+    );
+    std::fs::write(scene.state().join("policies/more.cedar"), policy).unwrap();
+    let calls = json!([["search", { "query": passes }], ["search", { "query": forbidden }]]);
+    scene.commit("calls.json", &calls.to_string());
+    let (run, out) = work(&scene, "files", "calls");
+    assert!(out.iter().any(|line| line.starts_with("asked call") && line.contains(&passes)), "{out:#?}");
+    assert!(out.iter().any(|line| line.contains("denied (forbidden): not this one")), "{out:#?}");
+    let entries = entries(&scene, &run);
+    assert_eq!(decided(&entries), ["brokered search allow", "brokered search deny"]);
+    for entry in entries.iter().filter(|entry| entry["detail"]["facts"]["tool"] == "search") {
+        let facts = &entry["detail"]["facts"];
+        assert_eq!(facts["values"], json!(["query=[GitHub token]"]), "{facts}");
+        assert_eq!(facts["secrets"], json!(["GitHub token"]), "a call that says as much itself has none: {facts}");
+    }
+    assert!(!log(&scene).contains("ghp_"));
+}
+
+#[test]
+fn a_secret_in_what_an_agent_says_of_its_work_holds_it_as_one_in_a_file_does_c7() {
+    let scene = Scene::ready();
+    let rights = "\"open-pr\"]\nmcp = [\"factory\"]";
+    scene.configure("checks = [\"sh tests/run.sh\"]", &agent("asker", "propose").replace("\"open-pr\"]", rights));
+    scene.commit("client.py", CLIENT);
+    for (tool, arguments) in [
+        ("propose", json!({ "title": "A longer greeting", "summary": format!("With {}.", token('x')) })),
+        ("report", json!({ "text": format!("I found {}.", token('x')) })),
+    ] {
+        scene.commit("calls.json", &json!([[tool, arguments]]).to_string());
+        let (run, out) = work(&scene, "factory", "calls; echo hello, world > src/greeting");
+        assert_eq!(run["outcome"], "held", "{run} {out:#?}");
+        let because = run["because"].as_str().unwrap();
+        assert!(because.contains("says of it") && because.contains("remove it at its source"), "{because}");
+        assert!(has(&entries(&scene, &run), "secret_in_words"));
+    }
+    assert_eq!(scene.json(&["proposals"])["proposals"], json!([]));
+    assert!(!log(&scene).contains("ghp_"));
+}
+
+#[test]
+fn what_a_server_was_sent_is_counted_for_the_run_and_not_for_the_attempt_a20() {
+    let outside = Outside::start("");
+    let scene = by_url(&outside);
+    let tool = scene.path("tool");
+    std::fs::create_dir_all(tool.join("bin")).unwrap();
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    let limit = format!("[factory]\ntoolchains = [{tool:?}]\n[network.send]\n\"mcp.example\" = \"50KiB\"\n");
+    std::fs::write(scene.config(), format!("{text}\n{limit}")).unwrap();
+    let keeper = scene.serve();
+    let much = "$(head -c 30000 /dev/zero | tr '\\0' x)";
+    let task =
+        format!("python3 client.py tracker search={much} | cut -c1-60; [ -e /opt/toolchain/0/bin/again ] || sleep 600");
+    scene.run(&["run", "--agent", "asker", &task]).ok();
+    let run = eventually("the server has answered", || {
+        let run = scene.runs().first().cloned()?;
+        let is_done = |entry: &Value| entry["kind"] == "done" && entry["detail"]["verb"] == "tool.call";
+        entries(&scene, &run).iter().any(is_done).then_some(run)
+    });
+    keeper.kill();
+    std::fs::write(tool.join("bin/again"), "").unwrap();
+    let _serving = scene.serve();
+    eventually("it is over", || (scene.runs()[0]["stage"] == "settled").then_some(()));
+    let entries = entries(&scene, &run);
+    assert!(has(&entries, "send_budget_spent"), "{entries:#?}");
+    assert_eq!(outside.asked().matches("asked call").count(), 1);
+}
+
 #[test]
 fn a_program_reaches_what_it_was_given_and_not_what_the_agent_was_e1_a09b() {
     let scene = program("reach", &taken_on("files"));
@@ -371,4 +459,47 @@ fn a_program_reaches_what_it_was_given_and_not_what_the_agent_was_e1_a09b() {
     let asked: Vec<String> =
         asked.map(|entry| format!("{} {}", entry["detail"]["facts"]["path"], entry["detail"]["verdict"])).collect();
     assert_eq!(asked, ["\"/a\" \"allow\"", "\"/b\" \"deny\""]);
+}
+
+/// Servers of one agent; as many as it may have, so that building their sandboxes takes a while.
+const PROGRAMS: usize = 8;
+
+/// Halts that may come too late before one comes in time.
+const TRIES: usize = 20;
+
+#[test]
+fn a_halt_that_comes_while_sandboxes_of_servers_are_built_lets_none_of_them_run_g5() {
+    let scene = program("", "");
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    let (before, server) = text.split_once("[mcp.files]\n").unwrap();
+    let names: Vec<String> = (0..PROGRAMS).map(|number| format!("files{number}")).collect();
+    let servers: String = names.iter().map(|name| format!("[mcp.{name}]\n{server}\n")).collect();
+    let before = before.replace("mcp = [\"files\"]", &format!("mcp = {}", json!(names)));
+    std::fs::write(scene.config(), format!("{before}{servers}")).unwrap();
+    let _keeper = scene.serve();
+    for tried in 1..=TRIES {
+        scene.run(&["run", "--agent", "asker", "echo it ran; sleep 600"]).ok();
+        let is_of = |entry: &Value, kind: &str| entry["kind"] == kind;
+        // The agent's own is there, and not let go; those of its servers come next.
+        let run = eventually("its sandbox is built", || {
+            let run = (scene.runs().len() == tried).then(|| scene.runs()[0].clone())?;
+            entries(&scene, &run).iter().any(|entry| is_of(entry, "sandbox_started")).then_some(run)
+        });
+        let id = run["run"].as_str().unwrap().to_owned();
+        scene.run(&["revoke", &id]).ok();
+        eventually("it is over", || (scene.runs()[0]["stage"] == "settled").then_some(()));
+        assert_eq!(scene.runs()[0]["outcome"], "halted");
+        if scene.run(&["output", &id]).out.contains("it ran") {
+            continue;
+        }
+        let entries = entries(&scene, &run);
+        let started: Vec<&Value> = entries.iter().filter(|entry| is_of(entry, "sandbox_started")).collect();
+        let ended: Vec<&Value> = entries.iter().filter(|entry| is_of(entry, "sandbox_ended")).collect();
+        assert_eq!((started.len(), ended.len()), (1, 0), "what was built and not let go has neither: {entries:#?}");
+        // It ends for that reason, and does not first find its door gone.
+        let is_lost = |entry: &Value| entry["summary"].as_str().unwrap().ends_with("is lost");
+        assert!(!entries.iter().any(is_lost), "{entries:#?}");
+        return;
+    }
+    panic!("no halt of {TRIES} came while they were built");
 }

@@ -298,7 +298,7 @@ mod tests {
 
     use selvedge_domain::{
         Actor, AgentName, Digest, Endpoint, Handed, HostPattern, LeaseId, Lineage, Method, RepoName, Risk, RunId,
-        ServerName, Time, ToolName, ToolScope, Trigger, TriggerId, WorkloadId,
+        Secrets, ServerName, Time, ToolName, ToolScope, Trigger, TriggerId, WorkloadId,
     };
 
     use super::*;
@@ -397,6 +397,9 @@ mod tests {
             arguments: Digest::of_parts([]),
             argument_bytes: 0,
             credential,
+            host: None,
+            request_bytes_max: 0,
+            secrets: Secrets::default(),
         };
         for scope in held.tools.clone() {
             assert_eq!(order(scope.clone(), None).within(&held), Ok(()));

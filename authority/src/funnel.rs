@@ -71,21 +71,21 @@ impl Funnel<'_> {
         order: O,
         act: impl FnOnce(&Permit<O>) -> Result<O::Deed, ActError>,
     ) -> Result<O::Deed, Stop> {
-        let described = order.describe();
-        let digest = described.digest();
+        let recorded = order.recorded();
+        let digest = recorded.digest();
         if let Some(done) = self.recall::<O>(&digest)? {
             return Ok(done);
         }
-        let permit = self.decide(order, described, digest)?;
+        let permit = self.decide(order, recorded, digest)?;
         let outcome = act(&permit);
         self.close(permit, outcome)
     }
 
     /// The first half, for acts that happen elsewhere: decide → record. Whoever holds the permit must [`Self::close`] it.
     pub fn open<O: Granted>(&self, order: O) -> Result<Permit<O>, Stop> {
-        let described = order.describe();
-        let digest = described.digest();
-        self.decide(order, described, digest)
+        let recorded = order.recorded();
+        let digest = recorded.digest();
+        self.decide(order, recorded, digest)
     }
 
     /// The second half: record what the act came to.
@@ -119,16 +119,17 @@ impl Funnel<'_> {
         O::Deed::recall(deed).map(Some).ok_or_else(|| Stop::Journal(mismatch()))
     }
 
-    fn decide<O: Granted>(&self, order: O, described: Description, digest: Digest) -> Result<Permit<O>, Stop> {
+    /// What is judged is the order itself; what is recorded, and what a yes binds, is the order as it may be written down.
+    fn decide<O: Granted>(&self, order: O, recorded: Description, digest: Digest) -> Result<Permit<O>, Stop> {
         let approval = self.journal.approval(&digest, self.clock.now())?;
-        let verdict = self.verdict(&order, &described, approval.is_some());
+        let verdict = self.verdict(&order, &order.describe(), approval.is_some());
         let approval = approval.map(|approval| approval.id);
-        let record = Record::Decided { order: described.clone(), verdict: verdict.clone(), approval };
+        let record = Record::Decided { order: recorded.clone(), verdict: verdict.clone(), approval };
         self.append(record, order.class())?;
         match verdict {
             Verdict::Allow { .. } => Ok(Permit::after_record(order, digest)),
             Verdict::Deny(denial) => Err(Stop::Denied(denial)),
-            Verdict::NeedsApproval(denial) => Err(Stop::NeedsApproval { order: Box::new(described), denial }),
+            Verdict::NeedsApproval(denial) => Err(Stop::NeedsApproval { order: Box::new(recorded), denial }),
         }
     }
 

@@ -51,7 +51,7 @@ pub use observed::{
     BadPattern, Cause, Declared, PathPattern, ProgramPattern, ProgramRun, SideEffects, ToldCall, Witnessed, Writing,
     Written,
 };
-pub use order::{Description, Field, Order, Resource, ResourceKind, Verb, orders};
+pub use order::{Authorship, Description, Field, Order, Resource, ResourceKind, Secrets, Verb, orders};
 pub use pipeline::Part;
 pub use run::{Event, Illegal, Run, Stage, Wait, WaitKind};
 pub use task::{Handed, Intent, Lineage, Task, Trigger, TriggerSource};

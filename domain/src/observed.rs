@@ -112,12 +112,14 @@ pub struct Witnessed {
     pub undeclared: Vec<String>,
     /// Sensitive files it read. Bounded by how many are observed.
     pub read: Vec<String>,
+    /// What looks like a secret in what it says of its work: kind and place, never the secret.
+    pub secrets: Vec<String>,
 }
 
 impl Witnessed {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.undeclared.is_empty() && self.read.is_empty()
+        self.undeclared.is_empty() && self.read.is_empty() && self.secrets.is_empty()
     }
 }
 

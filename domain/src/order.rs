@@ -20,9 +20,12 @@ mod mint;
 mod model;
 mod question;
 mod secret;
+mod secrets;
 mod tool;
 mod work;
 
+pub use deliver::Authorship;
+pub use secrets::Secrets;
 use tool::ToolAnswered;
 
 /// Every order the factory knows, with the deed it leads to.
@@ -55,6 +58,12 @@ pub trait Order: Clone {
 
     /// Every fact of the order, in a fixed sequence.
     fn describe(&self) -> Description;
+
+    /// The same as it is recorded, shown to people and fingerprinted: without what must not be written down. Two orders that are not the
+    /// same are not the same here either.
+    fn recorded(&self) -> Description {
+        self.describe()
+    }
 }
 
 macro_rules! verbs {

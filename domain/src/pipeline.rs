@@ -1,7 +1,7 @@
 //! Parts of a pipeline: which share of one task a run has, frozen when it was queued. Who works on it and what they may do is said by
 //! the operator's configuration and by nothing that is handed over.
 
-use crate::{AgentName, Digest, Lineage, PartName, PipelineName, RunId, Trust};
+use crate::{Digest, Lineage, PartName, PipelineName, Run, Trust};
 
 /// One part of a pipeline. Users write and read `stage`; here that word is taken by where a run stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +38,11 @@ impl Part {
     }
 }
 
-impl Lineage {
-    /// The lineage of the part that follows the one `run` was, by `agent`. The chain, its agents and its ceiling stay. But the
-    /// trust of the part before limits nobody: unlike whoever asks for a follow-up or a child, it had no say in what comes next.
-    #[must_use]
-    pub fn next_part(&self, run: &RunId, agent: &AgentName, part: Part) -> Self {
-        let mut next = self.child(run, agent, Trust::Release);
+impl Run {
+    /// The lineage of the part that follows the one this run was. The chain, its agents and its ceiling stay. But the trust of
+    /// the part before limits nobody: unlike whoever asks for a follow-up or a child, it had no say in what comes next.
+    pub fn begets_part(&self, part: Part) -> Lineage {
+        let mut next = self.begets(Trust::Release);
         next.part = Some(Box::new(part));
         next
     }
@@ -54,7 +53,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{Actor, RepoName, Trigger, TriggerId, TriggerSource};
+    use crate::{Actor, AgentName, RepoName, RunId, Trigger, TriggerId, TriggerSource};
 
     fn part(number: u32) -> Part {
         Part {
@@ -71,12 +70,28 @@ mod tests {
         AgentName::parse(name).unwrap()
     }
 
+    fn run(id: &RunId, by: &str, lineage: Lineage) -> Run {
+        let (repo, text) = (RepoName::parse("acme/shop").unwrap(), String::new());
+        let (source, by, agent, argv) = (TriggerSource::Stage, Actor::Factory, agent(by), Vec::new());
+        Run::begin(id.clone(), Trigger { id: TriggerId::from_entropy(1), source, by, repo, agent, text, argv, lineage })
+    }
+
+    #[test]
+    fn what_a_part_read_is_known_of_every_part_after_it_a78() {
+        let first = Lineage { part: Some(Box::new(part(1))), ..Lineage::outside() };
+        let plan = run(&RunId::from_entropy(1), "planner", first);
+        assert!(!plan.begets_part(part(2)).read_sensitive);
+        let second = plan.having_read().begets_part(part(2));
+        let third = run(&RunId::from_entropy(2), "executor", second).begets_part(part(3));
+        assert!(run(&RunId::from_entropy(3), "reviewer", third).has_read());
+    }
+
     #[test]
     fn a_part_keeps_the_chain_and_the_first_ceiling_a5_a103() {
         let first = Lineage { ceiling: Trust::Land, part: Some(Box::new(part(1))), ..Lineage::outside() };
         let (plan, execute) = (RunId::from_entropy(1), RunId::from_entropy(2));
-        let second = first.next_part(&plan, &agent("planner"), part(2));
-        let third = second.next_part(&execute, &agent("executor"), part(3));
+        let second = run(&plan, "planner", first).begets_part(part(2));
+        let third = run(&execute, "executor", second).begets_part(part(3));
         assert_eq!(third.ceiling, Trust::Land, "no part lifts or lowers what the first trigger was held to");
         assert_eq!(third.agents, BTreeSet::from([agent("planner"), agent("executor")]));
         assert_eq!(third.ancestors, [execute.clone(), plan.clone()]);

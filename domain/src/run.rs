@@ -13,8 +13,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    ApprovalId, CommitId, Effect, IllegalLease, LeaseEvent, LeaseId, LeaseState, Outcome, RunId, Task, Time, Trigger,
-    Verified, Witnessed,
+    ApprovalId, CommitId, Effect, IllegalLease, LeaseEvent, LeaseId, LeaseState, Lineage, Outcome, RunId, Task, Time,
+    Trigger, Trust, Verified, Witnessed,
 };
 
 /// How many attempts a run may make before it fails; a host that dies under it every time is not worth a fourth.
@@ -136,6 +136,7 @@ pub struct Run {
     follow_ups: Vec<String>,
     effect: Option<Effect>,
     seen: Witnessed,
+    has_read: bool,
     verified: Option<Verified>,
     leases: BTreeMap<LeaseId, LeaseState>,
 }
@@ -190,6 +191,7 @@ impl Run {
             follow_ups: Vec::new(),
             effect: None,
             seen: Witnessed::default(),
+            has_read: false,
             verified: None,
             leases: BTreeMap::new(),
         }
@@ -205,6 +207,7 @@ impl Run {
                 self.effect = Some(effect.clone());
                 self.follow_ups.clone_from(follow_ups);
                 self.seen.clone_from(seen);
+                self.has_read |= !seen.read.is_empty();
             }
             Event::Verified(verified) => self.verified = Some(verified.clone()),
             Event::LeaseAnnounced(lease) => {
@@ -227,6 +230,20 @@ impl Run {
         self.stage =
             next(self.stage, event).map_err(|(stage, event)| Illegal::Event { run: self.id.clone(), stage, event })?;
         Ok(self)
+    }
+
+    /// The same, once a sensitive file was seen to be read in it: by any attempt, one that is lost included, or by a command that
+    /// prepares its tree. It is no event, for it changes nothing of where the run stands.
+    #[must_use]
+    pub fn having_read(mut self) -> Self {
+        self.has_read = true;
+        self
+    }
+
+    /// The lineage of what it makes at this trust, with all that its chain carries.
+    pub fn begets(&self, trust: Trust) -> Lineage {
+        let child = self.trigger.lineage.child(&self.id, &self.trigger.agent, trust);
+        Lineage { read_sensitive: self.has_read(), ..child }
     }
 
     /// What the law says about leases and attempts, across stages.
@@ -296,6 +313,11 @@ impl Run {
     /// What the last attempt was seen to do that policy is told of.
     pub fn seen(&self) -> &Witnessed {
         &self.seen
+    }
+
+    /// Whether a sensitive file was read in it or, before it was queued, in a run of its chain.
+    pub fn has_read(&self) -> bool {
+        self.has_read || self.trigger.lineage.read_sensitive
     }
 
     /// The commit that passed its checks, once one did.

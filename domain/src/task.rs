@@ -58,6 +58,8 @@ pub struct Lineage {
     pub within: Option<Box<Handed>>,
     /// The part of a pipeline that this is, or hangs on; none outside of pipelines.
     pub part: Option<Box<Part>>,
+    /// Whether a run of the chain had read a sensitive file by the time it queued what follows. Whatever it was able to say, it said then.
+    pub read_sensitive: bool,
 }
 
 /// What a run that asks for a child hands it.
@@ -105,6 +107,7 @@ impl Lineage {
             starts_from: None,
             within: None,
             part: None,
+            read_sensitive: false,
         }
     }
 
@@ -113,7 +116,8 @@ impl Lineage {
         self.ancestors.len()
     }
 
-    /// The lineage of what `run` by `agent` at `trust` makes.
+    /// The lineage of what `run` by `agent` at `trust` makes, as far as the chain before that run tells; [`Run::begets`](crate::Run::begets)
+    /// knows the rest.
     #[must_use]
     pub fn child(&self, run: &RunId, agent: &AgentName, trust: Trust) -> Self {
         let mut child = self.clone();

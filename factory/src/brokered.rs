@@ -91,7 +91,7 @@ impl Gatekeeper<'_> {
         match self.cover_of(&call) {
             None => self.brokered.open(&own, serial, call),
             Some(yes) => {
-                let journal = Covered { journal: own.journal, order: call.describe().digest(), yes };
+                let journal = Covered { journal: own.journal, order: call.recorded().digest(), yes };
                 self.brokered.open(&Funnel { journal: &journal, ..own }, serial, call)
             }
         }
@@ -191,7 +191,7 @@ mod tests {
 
     use selvedge_authority::{Clock, Context, Judge, PolicyName, Question, Record, Subject};
     use selvedge_domain::orders::{ServerTool, ToolAnswered};
-    use selvedge_domain::{ApprovalId, Person, RepoName, Risk, Sensitivity, ServerName, ToolName, ToolScope};
+    use selvedge_domain::{ApprovalId, Person, RepoName, Risk, Secrets, Sensitivity, ServerName, ToolName, ToolScope};
 
     use super::*;
     use crate::ports::Doorkeeper as _;
@@ -286,6 +286,7 @@ mod tests {
             arguments: Digest::of_parts([arguments.as_bytes()]),
             argument_bytes: 2,
             of_server: Some(ServerTool { scope: scope("tracker", "delete"), risk: Risk::Medium, values: Vec::new() }),
+            secrets: Secrets::default(),
         }
     }
 
@@ -303,6 +304,9 @@ mod tests {
             arguments: Digest::of_parts([arguments.as_bytes()]),
             argument_bytes: 2,
             credential: None,
+            host: None,
+            request_bytes_max: 0,
+            secrets: Secrets::default(),
         }
     }
 
@@ -355,7 +359,12 @@ mod tests {
         doors.cover(&written("{}"), yes());
         let refused = doors.open_server(sent(4, "tracker", "delete", "{}"));
         assert!(matches!(refused, Err(Stop::Denied(denial)) if denial.next_step.contains("ask once more")));
-        let came = ToolAnswered { code: "answered".to_owned(), answer: Digest::of_parts([]), answer_bytes: 0 };
+        let came = ToolAnswered {
+            code: "answered".to_owned(),
+            answer: Digest::of_parts([]),
+            answer_bytes: 0,
+            request_bytes: 0,
+        };
         doors.server_answered(3, came);
         assert!(!holding.is_server_at_work());
         holding.end();

@@ -21,6 +21,8 @@ impl Lending<'_> {
         let _turn = self.turn(doors)?;
         let standing =
             self.refuse_when_halted(run).map_err(|because| busy(&format!("{because}; nothing was queued")))?;
+        // What it read a moment ago is known at its doors sooner than to the record.
+        let standing = if funnel.context.read_sensitive { standing.having_read() } else { standing };
         let order = EnqueueTask { trigger: self.trigger(&standing, wish) };
         let queue = self.factory.queue;
         let queued = funnel.perform(order, |permit| {
@@ -35,7 +37,7 @@ impl Lending<'_> {
         let (before, factory) = (run.trigger(), self.factory);
         let ChildWish { agent, text, handed } = wish;
         let by = WorkloadId::new(factory.registry.trust_domain(), run.id().clone(), before.agent.clone());
-        let mut lineage = before.lineage.child(run.id(), &before.agent, self.desk.grant.trust);
+        let mut lineage = run.begets(self.desk.grant.trust);
         lineage.starts_from = before.lineage.starts_from.clone();
         lineage.within = Some(Box::new(handed));
         Trigger {

@@ -161,22 +161,31 @@ impl Factory<'_> {
         match stage {
             Stage::Triggered => self.admit(run),
             Stage::Admitted => self.lease(run),
+            // Its doors lent meanwhile, and whatever was lent has to die with the run, however the work went.
             Stage::Working => {
                 let left = self.work(run);
-                // Its doors lent meanwhile, and whatever was lent has to die with the run, however the work went.
-                // A record that failed has said why already: whoever lost their claim must not be told something else.
-                if !matches!(left, Err(Halt::Journal(_))) {
-                    *run = self.store.load(run.id())?;
-                }
-                left
+                self.look_again(run, left)
             }
-            Stage::Worked(effect) => self.verify(run, effect),
+            // A command that prepares the tree for its checks may have read something sensitive.
+            Stage::Worked(effect) => {
+                let judged = self.verify(run, effect);
+                self.look_again(run, judged)
+            }
             Stage::Verified(verified) => self.deliver(run, verified),
             Stage::Delivered(outcome) => Ok(Event::Ended(outcome.clone())),
             Stage::Parking(_) | Stage::Waiting(_) | Stage::Closing(_) | Stage::Revoked(_) | Stage::Settled(_) => {
                 Err(Halt::Later(format!("a run that is {} has no next step", stage.name())))
             }
         }
+    }
+
+    /// Takes up what the record has of a run by now, after a step that went on in a sandbox.
+    fn look_again(&self, run: &mut Run, step: Result<Event, Halt>) -> Result<Event, Halt> {
+        // A record that failed has said why already: whoever lost their claim must not be told something else.
+        if !matches!(step, Err(Halt::Journal(_))) {
+            *run = self.store.load(run.id())?;
+        }
+        step
     }
 
     /// May the factory act on this trigger at all? Nothing is touched before (requirement A3).
@@ -304,7 +313,7 @@ impl Factory<'_> {
             // What a follow-up asks for is an agent's words, except where a fixed program words it; and so is what a pipeline hands over.
             tainted: trigger.lineage.depth() > 0
                 && (agent.intent != Intent::RemediateDependencies || trigger.lineage.part.is_some()),
-            read_sensitive: !run.seen().read.is_empty(),
+            read_sensitive: run.has_read(),
             lands_unattended: repository.lands_unattended,
             configuration: self.registry.configuration(),
         };

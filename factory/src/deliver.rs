@@ -11,7 +11,7 @@ use crate::ports::Offer;
 const FOLLOW_UPS_MAX: usize = 3;
 
 impl Factory<'_> {
-    /// Offers the verified commit for review, unless a secret is in it (requirement C7).
+    /// Offers the verified commit for review, unless a secret is in it or in what is said of it (requirement C7).
     pub(crate) fn deliver(&self, run: &Run, verified: &Verified) -> Result<Event, Halt> {
         let desk = self.desk(run)?;
         let task = desk.task(run)?;
@@ -32,23 +32,28 @@ impl Factory<'_> {
             executes_elsewhere: offer.executes_elsewhere,
             changes_gate: offer.changes_gate,
             undeclared: run.seen().undeclared.clone(),
+            author: self.author_of(run)?,
         };
         let number = desk.funnel(self).perform(order, |permit| self.repositories.propose(permit))?;
         Ok(Event::Delivered(Outcome::Proposed(number)))
     }
 
     fn hold_secrets(&self, run: &Run, offer: &Offer) -> Result<(), Halt> {
-        for detail in &offer.secrets {
-            let finding = Observation::Finding { code: "secret_in_change".to_owned(), detail: detail.clone() };
-            self.record(run.id(), Verb::FileWrite, Record::Observed(finding))?;
-        }
-        match offer.secrets.first() {
-            None => Ok(()),
-            Some(first) => {
-                let because = format!("the change holds what looks like a secret ({first}); remove it at its source");
-                Err(Halt::End(Outcome::Held { because }))
-            }
-        }
+        let said = &run.seen().secrets;
+        let found = |code: &'static str, details: &[String]| {
+            details.iter().try_for_each(|detail| {
+                let finding = Observation::Finding { code: code.to_owned(), detail: detail.clone() };
+                self.record(run.id(), Verb::FileWrite, Record::Observed(finding))
+            })
+        };
+        found("secret_in_change", &offer.secrets)?;
+        found("secret_in_words", said)?;
+        let because = match (offer.secrets.first(), said.first()) {
+            (None, None) => return Ok(()),
+            (Some(first), _) => format!("the change holds what looks like a secret ({first})"),
+            (None, Some(first)) => format!("what the agent says of it holds what looks like a secret ({first})"),
+        };
+        Err(Halt::End(Outcome::Held { because: format!("{because}; remove it at its source") }))
     }
 
     /// Queues what should follow a run that ended well. A follow-up that policy denies is recorded and dropped.
@@ -89,7 +94,7 @@ impl Factory<'_> {
 /// that the last proposal of a chain holds all of it.
 fn follow_up(run: &Run, index: usize, text: &str, by: Actor, trust: selvedge_domain::Trust) -> Trigger {
     let before = run.trigger();
-    let mut lineage = before.lineage.child(run.id(), &before.agent, trust);
+    let mut lineage = run.begets(trust);
     lineage.starts_from = match run.outcome() {
         Some(Outcome::Proposed(_)) => run.verified_commit().cloned(),
         _ => before.lineage.starts_from.clone(),

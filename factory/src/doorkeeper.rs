@@ -34,6 +34,8 @@ pub struct Gatekeeper<'a> {
     /// Whether a program of the sandbox was seen to read a sensitive file, and what is decided on from then on.
     has_read: AtomicBool,
     context_having_read: Context,
+    /// Whether such a read could not be recorded. A later attempt would not know of it, so nothing more goes out of this one.
+    forgets: AtomicBool,
     pub(crate) lending: Option<Lending<'a>>,
     pub(crate) holds: Mutex<Holds>,
     /// Whether its turn waits for a person. What the sandbox asked for just before it was frozen waits as well.
@@ -54,6 +56,7 @@ impl<'a> Gatekeeper<'a> {
             observations: AtomicU64::new(0),
             has_read: AtomicBool::new(false),
             context_having_read: Context { read_sensitive: true, ..funnel.context.clone() },
+            forgets: AtomicBool::new(false),
             lending: None,
             holds: Mutex::default(),
             is_held: AtomicBool::new(false),
@@ -81,8 +84,17 @@ impl<'a> Gatekeeper<'a> {
         }
     }
 
+    /// Denies what is asked after something was read that the record does not know of.
+    pub(crate) fn remembers(&self) -> Result<(), Denial> {
+        match self.forgets.load(Ordering::Acquire) {
+            true => Err(unrecorded("what was read could not be recorded, so this is denied; tell the operator")),
+            false => Ok(()),
+        }
+    }
+
     /// Denies what is asked while the turn is held: the sandbox stands still, and so does what it sent before.
     pub(crate) fn goes_on(&self) -> Result<(), Denial> {
+        self.remembers()?;
         match self.is_held.load(Ordering::Acquire) {
             true => Err(busy("the turn waits for a person, and nothing is done for it meanwhile; ask once more")),
             false => Ok(()),
@@ -217,10 +229,13 @@ impl Doorkeeper for Gatekeeper<'_> {
     }
 
     fn saw(&self, observation: Observation) {
-        if matches!(observation, Observation::SensitiveRead { .. }) {
+        let is_read = matches!(observation, Observation::SensitiveRead { .. });
+        if is_read {
             self.has_read.store(true, Ordering::Release);
         }
-        self.note(observation);
+        if self.note(observation).is_err() && is_read {
+            self.forgets.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -229,12 +244,14 @@ pub(crate) fn denial_of(stop: Stop) -> Denial {
     match stop {
         Stop::Denied(denial) | Stop::NeedsApproval { denial, .. } => denial,
         Stop::Act(_) => busy("the request could not be decided; try again"),
-        Stop::Journal(_) => Denial {
-            code: Code::NotRecorded,
-            policies: Vec::new(),
-            next_step: "the decision could not be recorded, so the request is denied; tell the operator".to_owned(),
-        },
+        Stop::Journal(_) => {
+            unrecorded("the decision could not be recorded, so the request is denied; tell the operator")
+        }
     }
+}
+
+fn unrecorded(next_step: &str) -> Denial {
+    Denial { code: Code::NotRecorded, policies: Vec::new(), next_step: next_step.to_owned() }
 }
 
 /// What a sandbox is told that has nothing of the kind.

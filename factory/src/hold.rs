@@ -48,6 +48,15 @@ impl Holdable {
             Self::Question(order) => order.into(),
         }
     }
+
+    fn holds_a_secret(&self) -> bool {
+        match self {
+            Self::Tool(call) => !call.secrets.is_empty(),
+            Self::Server(call) => !call.secrets.is_empty(),
+            // Looked through before it is an order.
+            Self::Question(_) => false,
+        }
+    }
 }
 
 /// What waits for a person.
@@ -150,6 +159,7 @@ pub(crate) struct Holds {
 
 impl Holding for Gatekeeper<'_> {
     fn ask(&self, call: Holdable) -> Result<Asked, Denial> {
+        self.remembers()?;
         let asked = match &call {
             Holdable::Tool(call) => self.pass_tool(call.clone()),
             Holdable::Server(call) => self.open_server(call.clone()),
@@ -160,6 +170,10 @@ impl Holding for Gatekeeper<'_> {
             Err(stop) => stop,
         };
         let Stop::NeedsApproval { order, .. } = stop else { return Err(denial_of(stop)) };
+        // People say yes to what they see, and a secret is not shown.
+        if call.holds_a_secret() {
+            return Err(Denial { code: Code::NeedsApproval, policies: Vec::new(), next_step: NOT_SHOWN.to_owned() });
+        }
         self.one_more_ask(&call.same())?;
         self.put_before_people(call, *order)
     }
@@ -263,6 +277,7 @@ impl Holding for Gatekeeper<'_> {
     }
 }
 
+const NOT_SHOWN: &str = "a person would have to say yes to this call, and nobody is shown what looks like a secret: write the call without it";
 const SAID_NO: &str = "a person said no to this call; do not ask for it again, find another way";
 const TIMED_OUT: &str = "nobody answered in time, which is a no; do not ask for it again, find another way";
 
@@ -277,7 +292,7 @@ impl Gatekeeper<'_> {
         match &held.call {
             Holdable::Tool(call) => {
                 // Looked up before it is spent: the agent may come with the call itself.
-                let yes = self.yes_to(&call.describe())?;
+                let yes = self.yes_to(&call.recorded())?;
                 self.funnel().perform(call.clone(), |_| self.standing().map(|()| ToolPassed))?;
                 yes.into_iter().for_each(|yes| self.cover(call, yes));
                 Ok(())

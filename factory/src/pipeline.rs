@@ -4,7 +4,8 @@
 use selvedge_authority::{ActError, Observation, Record, Stop, Subject};
 use selvedge_domain::orders::EnqueueTask;
 use selvedge_domain::{
-    Actor, Effect, EffectKind, Event, Outcome, Part, Run, Task, Trigger, TriggerId, TriggerSource, Verb, Verified,
+    Actor, Authorship, Conduct, Effect, EffectKind, Event, Outcome, Part, Run, Task, Trigger, TriggerId, TriggerSource,
+    Verb, Verified,
 };
 
 use crate::cycle::{Factory, Halt, derived};
@@ -96,6 +97,28 @@ impl Factory<'_> {
         }
     }
 
+    /// What is known by now of whoever made the change that this run reviewed: what would be asked of the author is asked of the run that
+    /// speaks for it. What cannot be read is no proposal.
+    pub(crate) fn author_of(&self, run: &Run) -> Result<Authorship, Halt> {
+        if !run.trigger().part().is_some_and(|part| part.reviews) {
+            return Ok(Authorship::default());
+        }
+        let unknown = |what: &str| {
+            Halt::End(Outcome::Refused { because: format!("{what}, so nobody can say what its author is") })
+        };
+        let author = run.trigger().lineage.ancestors.first().ok_or_else(|| unknown("no run made this change"))?;
+        let author = self.store.load(author)?;
+        let name = &author.trigger().agent;
+        let agent =
+            self.registry.agent(name).ok_or_else(|| unknown(&format!("agent `{name}` is no longer configured")))?;
+        let conduct = Conduct { registered: agent.autonomy, seen: self.store.seen(name) };
+        Ok(Authorship {
+            drifted: conduct.has_drifted(),
+            departed: conduct.seen.departed,
+            read_sensitive: author.has_read(),
+        })
+    }
+
     /// Queues the part that follows one that ended well. Once, and safe to repeat, like follow-ups; but on nobody's word: what
     /// follows is what the operator wrote down, so the factory asks.
     pub(crate) fn queue_next_part(&self, run: &Run) -> Result<(), Halt> {
@@ -128,7 +151,7 @@ impl Factory<'_> {
         let pipeline = self.registry.pipeline(&part.pipeline).filter(|now| now.definition == part.definition)?;
         let (next, configured) = pipeline.part(part.number.checked_add(1)?)?;
         let before = run.trigger();
-        let mut lineage = before.lineage.next_part(run.id(), &before.agent, next);
+        let mut lineage = run.begets_part(next);
         lineage.starts_from = run.verified_commit().or(run.task().map(|task| &task.base)).cloned();
         Some(Trigger {
             id: TriggerId::from_entropy(derived(run.id(), "next part")),

@@ -43,6 +43,7 @@ impl Gatekeeper<'_> {
             code: code.to_owned(),
             answer: Digest::of_parts([words.as_bytes()]),
             answer_bytes: u64::try_from(words.len()).unwrap_or(u64::MAX),
+            request_bytes: 0,
         };
         let (came, told) = match heard {
             Heard::Words(reply) => (came("answered", &reply.words), told(reply)),

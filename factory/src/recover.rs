@@ -26,7 +26,7 @@ impl Factory<'_> {
         }
         let recorded = match (self.desk(&run), run.task()) {
             (Ok(desk), Some(task)) => {
-                let digest = desk.work_order(&run, task).describe().digest();
+                let digest = desk.work_order(&run, task).recorded().digest();
                 self.store.recall(run.id(), &digest)?.is_some()
             }
             (Err(Halt::Journal(error)), _) => return Err(error),

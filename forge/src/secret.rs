@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 mod shapes;
 
-use shapes::SHAPES;
+use shapes::{Ends, PRIVATE_KEY, SHAPES};
 
 /// A credential, or what looks like one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,46 @@ pub struct Finding {
     /// The line it begins on, counted from 1.
     pub line: usize,
 }
+
+/// A text to be looked through by itself.
+#[derive(Debug, Clone, Copy)]
+pub enum Text<'t> {
+    /// All of it.
+    Whole(&'t str),
+    /// Its beginning: a token that goes on to where it ends may be as long as it likes.
+    Cut(&'t str),
+}
+
+/// Every credential in a text, with its kind: for whoever writes the text down without it. A private key goes on to its last line, or as
+/// far as the text does.
+pub fn found(text: Text<'_>) -> impl Iterator<Item = (&'static str, &str)> {
+    let (text, ends) = match text {
+        Text::Whole(text) => (text, Ends::Whole),
+        Text::Cut(text) => (text, Ends::Cut),
+    };
+    let tokens = SHAPES
+        .iter()
+        .flat_map(move |shape| shape.ending_in(text.as_bytes(), ends).map(|(at, token)| (shape.kind, at, token.len())));
+    tokens.filter_map(move |(kind, at, length)| {
+        let rest = text.get(at..)?;
+        let length = if kind == PRIVATE_KEY { length_of_key(rest, length) } else { length };
+        Some((kind, rest.get(..length)?))
+    })
+}
+
+/// How long a private key is that begins with so many bytes of its first line.
+fn length_of_key(text: &str, first: usize) -> usize {
+    let end = text.get(first..).and_then(|rest| rest.find(KEY_ENDS));
+    let end = end.and_then(|end| {
+        let after = first + end + KEY_ENDS.len();
+        Some(after + text.get(after..)?.find(DASHES)? + DASHES.len())
+    });
+    end.unwrap_or(text.len())
+}
+
+/// How the last line of a private key begins, and ends.
+const KEY_ENDS: &str = "-----END ";
+const DASHES: &str = "-----";
 
 /// Looks for credentials in added bytes.
 #[derive(Default)]
@@ -147,6 +187,24 @@ mod tests {
         assert_eq!(kinds(&Scanner::default().added(b"", aws.as_bytes())), ["AWS access key id"]);
         let pem = format!("-----BEGIN RSA {}-----\nMIIE", "PRIVATE KEY");
         assert_eq!(kinds(&Scanner::default().added(b"", pem.as_bytes())), ["private key"]);
+    }
+
+    #[test]
+    fn a93_what_is_found_in_a_text_can_be_taken_out_of_it() {
+        let (whole, key) = (token("ghp_", 36), "PRIVATE KEY");
+        let text = format!("export T={whole}; echo done");
+        assert_eq!(found(Text::Whole(&text)).collect::<Vec<_>>(), [("GitHub token", whole.as_str())]);
+        let pem = format!("-----BEGIN RSA {key}-----\nMIIE\n-----END RSA {key}-----");
+        let text = format!("echo '{pem}' > key; ls");
+        assert_eq!(found(Text::Whole(&text)).collect::<Vec<_>>(), [("private key", pem.as_str())]);
+        let open = format!("-----BEGIN RSA {key}-----\nMIIE and so on");
+        assert_eq!(found(Text::Whole(&format!("x {open}"))).collect::<Vec<_>>(), [("private key", open.as_str())]);
+        // Of a text that goes on, nobody knows how long its last word is.
+        let begun = token("ghp_", 5);
+        assert_eq!(found(Text::Whole(&begun)).count(), 0);
+        assert_eq!(found(Text::Cut(&begun)).collect::<Vec<_>>(), [("GitHub token", begun.as_str())]);
+        assert_eq!(found(Text::Cut(&format!("{begun} and more"))).count(), 0);
+        assert_eq!(found(Text::Whole("ghp_ and \u{e9} \u{1f600} sk-")).count(), 0);
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn prepare(spec: &Spec, launcher: BorrowedFd<'_>, stdio: &[OwnedFd], mut handed_
     sys::close_from(3, Closing::OnExec).step("close descriptors")?;
     danger::fault(spec, "payload")?;
     if !danger::left_out(spec, "filter") {
-        let starts = if spec.observe.is_some() { filter::Starts::Told } else { filter::Starts::Untold };
+        let starts = if spec.tells_programs() { filter::Starts::Told } else { filter::Starts::Untold };
         handed_out.push(sys::install_filter(&filter::program(starts)).step("install filter")?);
     }
     if !danger::left_out(spec, "self-test") {

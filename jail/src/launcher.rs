@@ -87,7 +87,7 @@ fn give_birth(spec: &Spec, control: &OwnedFd, stdio: Vec<OwnedFd>) -> Step<Optio
         kill,
         filtered: !danger::left_out(spec, "filter"),
         refusals: None,
-        programs: spec.observe.as_ref().map(|_| Programs::new(&spec.argv)),
+        programs: spec.tells_programs().then(|| Programs::new(&spec.argv)),
         exited: false,
     };
     match admitted {

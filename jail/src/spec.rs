@@ -46,6 +46,8 @@ pub struct Spec {
 /// What is observed of a sandbox: the programs it starts, and the first opening of some files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observe {
+    /// Whether the programs are told, which makes each a little slower to start.
+    pub programs: bool,
     /// Files of the workspace, relative to it. Regular files, each of them there.
     pub files: Vec<String>,
 }
@@ -175,7 +177,10 @@ impl Spec {
         w.u64(self.limits.disk_files);
         w.optional(self.limits.processes.as_ref(), |w, n| w.u64(*n));
         w.u64(self.limits.open_files);
-        w.optional(self.observe.as_ref(), |w, observe| w.list(&observe.files, text));
+        w.optional(self.observe.as_ref(), |w, observe| {
+            w.u8(observe.programs.into());
+            w.list(&observe.files, text);
+        });
         w.optional(self.fail_at.as_ref(), text);
         w.finish()
     }
@@ -215,11 +220,25 @@ impl Spec {
                 processes: r.optional(Reader::u64)?,
                 open_files: r.u64()?,
             },
-            observe: r.optional(|r| Ok(Observe { files: r.list(Reader::text)? }))?,
+            observe: r.optional(|r| {
+                let programs = match r.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(Malformed),
+                };
+                Ok(Observe { programs, files: r.list(Reader::text)? })
+            })?,
             fail_at: r.optional(Reader::text)?,
         };
         r.end()?;
         if spec.argv.is_empty() { Err(Malformed) } else { Ok(spec) }
+    }
+}
+
+impl Spec {
+    /// Whether the programs that are started inside are told.
+    pub(crate) fn tells_programs(&self) -> bool {
+        self.observe.as_ref().is_some_and(|observe| observe.programs)
     }
 }
 
@@ -273,7 +292,7 @@ mod tests {
             files: vec![File { target: "/etc/x".into(), mode: 0o644, content: vec![0, 255] }],
             network: Network::Doors,
             limits: Limits { disk_bytes: 1 << 20, disk_files: 100, processes: Some(64), open_files: 1024 },
-            observe: Some(Observe { files: vec![".env".into()] }),
+            observe: Some(Observe { programs: true, files: vec![".env".into()] }),
             fail_at: None,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
-use selvedge_authority::Record;
+use selvedge_authority::{Observation, Record};
 use selvedge_domain::{Run, RunId};
 
 use crate::error::ReadError;
@@ -43,6 +43,10 @@ fn advance(db: &Connection, runs: &mut BTreeMap<RunId, Run>, recorded: &Recorded
         (Record::Happened(event), Some(id)) => {
             let run = runs.remove(id).ok_or_else(|| damaged(format!("its run {id} had not begun")))?;
             run.apply(event.clone()).map_err(|illegal| damaged(illegal.to_string()))?
+        }
+        (Record::Observed(Observation::SensitiveRead { .. }), Some(id)) => {
+            let Some(run) = runs.remove(id) else { return Ok(None) };
+            run.having_read()
         }
         _ => return Ok(None),
     };

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use selvedge_authority::{Class, Entry, Hold, Record};
+use selvedge_authority::{Class, Entry, Hold, Observation, Record};
 use selvedge_domain::{Deed, Digest, Event, Run, RunId, Time, TriggerId, Verb};
 
 use crate::checkpoint::Checkpoint;
@@ -17,7 +17,7 @@ use crate::header::{Header, SALT_BYTES, commitment};
 use crate::key::{Entropy, LogKey};
 use crate::merkle::{Hash, Tree};
 use crate::pool::plan_once;
-use crate::rows::{from_sql, to_sql, visit_rows};
+use crate::rows::{RawRow, from_sql, to_sql, visit_rows};
 use crate::{approvals, project, proposals, tiles};
 
 /// Largest body we store: a report of some hundred thousand tests. Readers may rely on it.
@@ -237,6 +237,9 @@ impl Store {
             }
             Record::RunBegan { trigger } => self.begin_run(run()?, trigger).map(Some),
             Record::Happened(event) => self.happen(&run()?, event).map(Some),
+            Record::Observed(Observation::SensitiveRead { .. }) => {
+                Ok(entry.run.as_ref().map(|run| self.run(run)).transpose()?.flatten().map(Run::having_read))
+            }
             Record::Done { order, verb, deed } => {
                 self.check_deed(entry.run.as_ref(), order, *verb, deed)?;
                 Ok(None)
@@ -342,7 +345,7 @@ pub(crate) fn replay_run(db: &Connection, id: &RunId) -> Result<Option<Run>, Rea
     let (mut run, mut from): (Option<Run>, u64) = (None, 0);
     loop {
         let next = visit_rows(db, from, Some(id), REPLAY_ROWS, |row| {
-            if row.kind == b"run_began" || row.kind == b"happened" {
+            if matches!(row.kind, b"run_began" | b"happened") || may_tell_of_reading(&row) {
                 let recorded = row.restore()?;
                 run = step(db, recorded.seq, run.take(), id, recorded.entry.record)?;
             }
@@ -366,8 +369,17 @@ fn step(db: &Connection, seq: u64, run: Option<Run>, id: &RunId, record: Record)
         (Record::Happened(event), Some(run)) => {
             run.apply(event).map(Some).map_err(|illegal| damaged(illegal.to_string()))
         }
+        (Record::Observed(Observation::SensitiveRead { .. }), run) => Ok(run.map(Run::having_read)),
         (Record::RunBegan { .. }, Some(_)) => Err(damaged("its run had begun before".to_owned())),
         (Record::Happened(_), None) => Err(damaged("its run had not begun".to_owned())),
         (_, run) => Ok(run),
     }
 }
+
+/// Whether a row is worth reading whole for what was read in its run: of what is observed, most is something else.
+fn may_tell_of_reading(row: &RawRow<'_>) -> bool {
+    row.kind == b"observed" && row.body.windows(SENSITIVE_READ.len()).any(|word| word == SENSITIVE_READ)
+}
+
+/// The word in its stored form.
+const SENSITIVE_READ: &[u8] = b"sensitive_read";

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{Policies, Problem};
+use selvedge_authority::PolicyName;
+
+use crate::{Effect, LoadError, Policies, PolicyText, Problem};
 
 /// A summary of loaded policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,30 @@ impl Policies {
     /// What loading found.
     pub fn check(&self) -> &Check {
         &self.check
+    }
+}
+
+/// A default policy that is not among those that were loaded: they were written by an earlier build, or somebody took it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Its name.
+    pub name: PolicyName,
+    /// Whether it guards.
+    pub effect: Effect,
+    /// Its text.
+    pub text: String,
+}
+
+impl Policies {
+    /// The default policies that are missing, by their names.
+    pub fn missing_defaults(&self) -> Result<Vec<Missing>, LoadError> {
+        let defaults = Self::defaults()?;
+        let missing = defaults.list().filter(|policy| self.find(&policy.name).is_none());
+        let told = |policy: &PolicyText| {
+            let PolicyText { name, effect, text, .. } = policy.clone();
+            Missing { name, effect, text }
+        };
+        Ok(missing.map(told).collect())
     }
 }
 

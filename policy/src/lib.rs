@@ -23,7 +23,7 @@ mod shadow;
 mod source;
 mod vocabulary;
 
-pub use check::Check;
+pub use check::{Check, Missing};
 pub use defaults::{SCHEMA, SCHEMA_FILE, default_sources};
 pub use deny_all::DenyAll;
 pub use explain::{ApprovalEffect, Explanation};

@@ -41,7 +41,7 @@ fn main() {
         }
         ["observe", state, level, pristine, file, command @ ..] => {
             let workspace = Some(Workspace { pristine: pristine.into() });
-            let observe = Some(Observe { files: vec![(*file).to_owned()] });
+            let observe = Some(Observe { programs: true, files: vec![(*file).to_owned()] });
             exit(run(&driver(state, level), Place { workspace, observe, ..place(command) }))
         }
         ["bound", state, level, access, source, command @ ..] => {

@@ -247,7 +247,10 @@ impl NativeDriver {
                 processes: owner.held.as_ref().map(|_| u64::from(place.limits.pids) + PROCESSES_SLACK),
                 open_files: OPEN_FILES_MAX,
             },
-            observe: place.observe.as_ref().map(|observe| jail::Observe { files: observe.files.clone() }),
+            observe: place
+                .observe
+                .as_ref()
+                .map(|observe| jail::Observe { programs: observe.programs, files: observe.files.clone() }),
             fail_at: self.fail_at.clone(),
         })
     }

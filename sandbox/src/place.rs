@@ -50,6 +50,8 @@ pub struct Place {
 /// What is observed of a sandbox: the programs it starts, and that some files are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observe {
+    /// Whether the programs are told, which makes each a little slower to start.
+    pub programs: bool,
     /// Files of the workspace's pristine tree, relative to it: regular ones, each of them there.
     pub files: Vec<String>,
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use selvedge_authority::{Approval, Class, Entry, HaltScope, JournalError, Record, Relinquished, Verdict};
+use selvedge_authority::{Approval, Class, Entry, HaltScope, JournalError, Observation, Record, Relinquished, Verdict};
 use selvedge_domain::{Actor, ApprovalId, Deed, Digest, Run, RunId, Time, Trigger, TriggerId, Verb};
 use selvedge_factory::ports::Answer;
 
@@ -92,6 +92,11 @@ impl Pages {
                 let before = self.runs.get(run).ok_or_else(|| refuse(format!("no run {run}")))?;
                 let after = before.clone().apply(event.clone()).map_err(|illegal| refuse(illegal.to_string()))?;
                 self.runs.insert(run.clone(), after);
+            }
+            (Record::Observed(Observation::SensitiveRead { .. }), Some(run)) => {
+                if let Some(before) = self.runs.remove(run) {
+                    self.runs.insert(run.clone(), before.having_read());
+                }
             }
             _ => {}
         }

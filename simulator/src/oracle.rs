@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use selvedge_authority::{Entry, Record, Relinquished};
+use selvedge_authority::{Entry, Observation, Record, Relinquished};
 use selvedge_domain::{
     CommitId, CredentialName, Deed, Digest, Event, LeaseEvent, LeaseId, Outcome, Run, RunId, Stage, TriggerId, Verb,
 };
@@ -384,12 +384,14 @@ fn what_was_queued_is_served(ending: &Ending) -> Result<(), String> {
 
 fn replay_equals_state(ending: &Ending) -> Result<(), String> {
     for run in &ending.runs {
-        let events = ending.written.iter().filter_map(|entry| match &entry.record {
-            Record::Happened(event) if entry.run.as_ref() == Some(run.id()) => Some(event.clone()),
-            _ => None,
-        });
+        let mut of_run = ending.written.iter().filter(|entry| entry.run.as_ref() == Some(run.id()));
         let begun = Run::begin(run.id().clone(), run.trigger().clone());
-        let replayed = events.into_iter().try_fold(begun, Run::apply).map_err(|illegal| illegal.to_string())?;
+        let replayed = of_run.try_fold(begun, |run, entry| match &entry.record {
+            Record::Happened(event) => run.apply(event.clone()),
+            Record::Observed(Observation::SensitiveRead { .. }) => Ok(run.having_read()),
+            _ => Ok(run),
+        });
+        let replayed = replayed.map_err(|illegal| illegal.to_string())?;
         if replayed != *run {
             return Err(format!("{} is {} and replays to {}", run.id(), run.stage().name(), replayed.stage().name()));
         }

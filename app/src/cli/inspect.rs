@@ -60,8 +60,12 @@ pub(crate) struct Can {
 /// Check or explain the policies in force, and the words they are written in.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
-    /// Parse and validate the policies; nothing is loaded.
-    Check,
+    /// Parse and validate the policies, and name the default ones that are not among them; nothing is loaded.
+    Check {
+        /// Print those that are missing, to be added to a file of the directory, and nothing else.
+        #[arg(long)]
+        missing: bool,
+    },
     /// Print the words policies are written in: actions, resources and facts, as a Cedar schema.
     Schema,
     /// Explain a recorded decision: which policies answered, and what would change it.
@@ -287,7 +291,7 @@ pub(crate) fn card(output: &Output, value: &Value) {
 impl Policy {
     pub(crate) fn run(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         match self {
-            Self::Check => check(common, output),
+            Self::Check { missing } => check(common, output, *missing),
             Self::Schema => {
                 output.document(&serde_json::json!({ "schema": selvedge_policy::SCHEMA }));
                 output.line(selvedge_policy::SCHEMA.trim_end());
@@ -307,16 +311,36 @@ impl Policy {
 }
 
 /// Works without the keeper, so that broken policies can be mended while it runs.
-fn check(common: &Common, output: &Output) -> Result<u8, CliError> {
-    let state = State::locate(common.state.as_deref())?;
-    match selvedge_policy::Policies::load(&state.at("policies")) {
-        Ok(policies) => {
-            let digest = policies.digest().to_string();
-            output.document(&serde_json::json!({ "policies": policies.len(), "digest": digest }));
-            output.line(format!("{} policies are valid; digest {digest}", policies.len()));
-            Ok(0)
-        }
-        Err(error) => Err(CliError::caused(Kind::Policy, &error)
-            .hint("until this is mended, every order is denied; `selvedge halt` and `revoke` work all the same")),
+fn check(common: &Common, output: &Output, only_missing: bool) -> Result<u8, CliError> {
+    let directory = State::locate(common.state.as_deref())?.at("policies");
+    let loaded = selvedge_policy::Policies::load(&directory)
+        .and_then(|policies| policies.missing_defaults().map(|missing| (policies, missing)));
+    let (policies, missing) = loaded.map_err(|error| {
+        CliError::caused(Kind::Policy, &error)
+            .hint("until this is mended, every order is denied; `selvedge halt` and `revoke` work all the same")
+    })?;
+    let names: Vec<&str> = missing.iter().map(|policy| policy.name.as_str()).collect();
+    let digest = policies.digest().to_string();
+    output.document(&serde_json::json!({ "policies": policies.len(), "digest": digest, "missing_defaults": names }));
+    if only_missing {
+        missing.iter().for_each(|policy| output.line(format!("{}\n", policy.text)));
+        return Ok(0);
     }
+    output.line(format!("{} policies are valid; digest {digest}", policies.len()));
+    for policy in &missing {
+        let what = match policy.effect {
+            selvedge_policy::Effect::Forbid => "guard",
+            selvedge_policy::Effect::Permit => "policy",
+        };
+        output.line(format!("warning: the default {what} `{}` is missing", policy.name.as_str()));
+    }
+    if !missing.is_empty() {
+        let file = directory.join("guardrails.cedar");
+        output.line(format!(
+            "an earlier build wrote these policies, or somebody took those out: unless that was meant, add them with \
+             `selvedge policy check --missing >> {}`",
+            file.display()
+        ));
+    }
+    Ok(0)
 }

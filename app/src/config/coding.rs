@@ -84,6 +84,7 @@ impl Reader<'_> {
                 budget: Budget::default(),
                 children: BTreeSet::new(),
                 rights: Vec::new(),
+                for_servers: BTreeSet::new(),
                 recertify: RECERTIFY_DEFAULT,
                 tries: None,
                 runtime: Runtime::Install(adapter),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use selvedge_domain::{
-    AgentName, CredentialName, Digest, Endpoint, Loan, Method, Owner, Reach, Risk, ServerName, ToolName, ToolScope,
+    AgentName, Autonomy, CredentialName, Digest, Endpoint, Loan, Method, Owner, Reach, Risk, ServerName, ToolName,
+    ToolScope,
 };
 use selvedge_gateway::Way;
 use selvedge_gateway::tools::describe::Described;
@@ -259,7 +260,12 @@ impl Reader<'_> {
             }
             if let Some(agent) = agents.values_mut().find(|agent| agent.agent.name.as_str() == name) {
                 agent.agent.tools = tools;
+                agent.for_servers = loans.iter().map(|loan: &Loan| loan.credential.clone()).collect();
                 agent.agent.loans.extend(loans);
+                // What reaches a key through a server reaches a secret (B7).
+                if written.autonomy.is_none() && !agent.for_servers.is_empty() {
+                    agent.agent.autonomy = Autonomy::Autonomous;
+                }
             }
         }
         Ok(())
@@ -268,6 +274,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_domain::Autonomy;
+
     use crate::config::Config;
 
     const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -302,6 +310,17 @@ mod tests {
         let config = parse(&server(""), "[\"tracker\"]").unwrap();
         let agent = &config.agents.values().find(|agent| agent.agent.name.as_str() == "a").unwrap().agent;
         assert_eq!((agent.tools.len(), agent.loans.len()), (3, 0));
+    }
+
+    #[test]
+    fn what_has_a_key_through_a_server_is_autonomous_unless_its_owner_says_otherwise_b7() {
+        let graded = |servers: &str| {
+            let config = parse(servers, "[\"tracker\"]").unwrap();
+            let agent = config.agents.values().find(|agent| agent.agent.name.as_str() == "a").unwrap().clone();
+            (agent.agent.autonomy, agent.for_servers.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(graded(&server("")), (Autonomy::BoundedAutomation, vec![]));
+        assert_eq!(graded(&server("credential = \"key\"")), (Autonomy::Autonomous, vec!["key".to_owned()]));
     }
 
     #[test]

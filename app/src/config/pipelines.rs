@@ -38,7 +38,11 @@ impl Reader<'_> {
             let name = PipelineName::parse(name).or_else(|bad| self.bad(&key, bad.to_string()))?;
             let key = key + ".stages";
             if !(2..=STAGES_MAX).contains(&written.stages.len()) {
-                return self.bad(key, format!("holds {} stages, not 2 to {STAGES_MAX}", written.stages.len()));
+                let stages = match written.stages.len() {
+                    1 => "1 stage".to_owned(),
+                    count => format!("{count} stages"),
+                };
+                return self.bad(key, format!("holds {stages}, not 2 to {STAGES_MAX}"));
             }
             let (mut parts, mut sentences) = (Vec::new(), BTreeMap::new());
             for (index, stage) in written.stages.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Record};
-use selvedge_domain::{AgentName, Lineage, May, RunId, Trust, Verb};
+use selvedge_domain::{AgentName, Declared, Lineage, May, RunId, Trust, Verb};
 use selvedge_factory::ports::Clock as _;
 use selvedge_ledger::{ApprovalRequest, ProposalState, Recorded, RunSummary};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::hall::{Keeper, Listener};
 use super::message::Reply;
 use super::view;
+use crate::config::{AgentConfig, Config, RepoConfig};
 use crate::errors::{CliError, Kind};
 use crate::wiring::{Bill, Reel, dangers_for};
 
@@ -297,6 +298,8 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     }
     can_do.extend(super::ask_tools::asks(&config, found));
     can_do.push(format!("go as far as trust `{}`; every single act is decided by policy when it happens", agent.trust));
+    can_do.extend(declared(&agent.declared));
+    can_do.extend(holds(&config, found));
     can_do.extend(super::conduct::lines(keeper, found));
     can_do.push("never: merge what it made, approve, change rules, or hold a secret".to_owned());
     let reach = agent.reach.iter().map(|reach| {
@@ -336,6 +339,30 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
         "trust": agent.trust.as_str(), "can_do": can_do, "can_reach": can_reach, "dies_at_the_end": dies,
         "model": super::budget::model(&config, found, keeper.works.now()), "budget": found.budget.millionths, "unit": found.budget.unit,
     }))
+}
+
+/// What it is declared to do on its way; what is not declared is not compared.
+fn declared(declared: &Declared) -> Option<String> {
+    let words = declared.words();
+    (!words.is_empty()).then(|| {
+        format!("on its way, as declared: {}; what it is seen to do beyond that holds the run", words.join(", "))
+    })
+}
+
+/// How long its turn waits for a person where a tool call needs a yes, which each repository says for itself.
+fn holds(config: &Config, agent: &AgentConfig) -> Vec<String> {
+    let held = |repo: &RepoConfig| {
+        let (name, at_most) = (&repo.repository.name, repo.repository.hold_at_most);
+        match at_most > selvedge_domain::Duration::ZERO {
+            true => format!(
+                "a tool call that needs a yes holds its turn in `{name}` for {} seconds at most, and is denied then",
+                at_most.as_millis() / 1000
+            ),
+            false => format!("a tool call that needs a yes is denied in `{name}`: nothing is held there"),
+        }
+    };
+    let asks_a_model = !agent.agent.models.is_empty();
+    config.repos.values().filter(|_| asks_a_model).map(held).collect()
 }
 
 fn meaning(may: May) -> &'static str {

@@ -81,6 +81,7 @@ fn record(record: &Record) -> (&'static str, String, Value) {
                 "ancestors": trigger.lineage.ancestors.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "within": trigger.lineage.within.as_deref().map(handed),
                 "pipeline": trigger.lineage.part.as_deref().map(part),
+                "read_sensitive": trigger.lineage.read_sensitive,
                 "digest": trigger.digest().to_string(),
             }),
         ),

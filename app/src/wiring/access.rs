@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::denied::outside_grant;
 use super::repositories::permanent;
+use super::secrets::masked;
 use crate::config::parse_rule;
 
 /// Where one asks: nowhere, the door answers.
@@ -88,6 +89,9 @@ impl AccessDesk {
 
 /// A rule in the words of the configuration, and a reason in plain characters.
 fn read(asked: &str) -> Result<(Reach, String), Unreadable> {
+    if masked(asked) != asked {
+        return Err(Unreadable("ask again without what looks like a secret: it would be shown to people and recorded"));
+    }
     let malformed = "send a JSON object with `reach`, one rule, and `reason`, a sentence; and nothing else";
     let Asked { reach, reason } = serde_json::from_str(asked).map_err(|_| Unreadable(malformed))?;
     let rule =
@@ -115,6 +119,17 @@ mod tests {
 
     fn asked(reach: &str, reason: &str) -> Result<(Reach, String), Unreadable> {
         read(&json!({ "reach": reach, "reason": reason }).to_string())
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_neither_shown_to_people_nor_recorded_c7() {
+        let token = format!("ghp_{}", "aB3dE5gH7jK9mN1pQ2sT4vW6xY8zA0cDaB3d");
+        for (reach, reason) in [
+            ("GET https://docs.example/".to_owned(), format!("with {token}")),
+            (format!("GET https://docs.example/{token}"), "because".to_owned()),
+        ] {
+            assert!(asked(&reach, &reason).is_err_and(|Unreadable(told)| told.contains("secret")), "{reach}");
+        }
     }
 
     #[test]

@@ -4,12 +4,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_authority::Observation;
-use selvedge_domain::CredentialName;
 use selvedge_domain::orders::{HttpAnswered, HttpRequest};
+use selvedge_domain::{CredentialName, HostPattern};
 use selvedge_factory::ports::{Clock as _, Doorkeeper};
 use selvedge_gateway::danger::Upstream;
 use selvedge_gateway::model::door::MEMBER_LEFT_OUT;
 use selvedge_gateway::model::wanted::BUDGET_IN_USE;
+use selvedge_gateway::tools::wanted::{ServerAsk, ServerDone};
 use selvedge_gateway::{Ask, Done, Door, GitAnswer, GitCall, Given, Judge, Layer, Outcome, Refused, Verdict, Wanted};
 
 use super::Works;
@@ -22,9 +23,10 @@ use super::hold::HoldDesk;
 use super::leak::SECRET_IN_REQUEST;
 use super::model::no_model;
 use super::narrowed::{Narrowed, danger_narrowed, narrowed};
+use super::secrets::masked;
 use super::send::Chain;
 use super::tokens::nothing_to_hand_on;
-use super::tools::no_tools;
+use super::tools::{ToolDesk, no_tools};
 use crate::config::Config;
 
 /// Requests of one attempt that may be denied or refused. A program that asks once a second for an hour gets there in three
@@ -60,15 +62,48 @@ impl Desk<'_> {
     /// the runs it shares its budget with have sent what there is.
     fn outdated(&self, serial: u64, ask: &Ask) -> Option<Narrowed> {
         let (now, host) = (self.works.config(), &ask.endpoint.host);
-        narrowed(self.told, &now, ask).or_else(|| {
-            let (told, limit) = (self.told.send.at(host), now.send.at(host));
-            let is_left = self.chain.set_aside((&self.behalf.run, serial), ask, told, limit);
-            (!is_left).then(|| Narrowed {
-                code: "send_budget_spent",
-                detail: host.to_string(),
-                next_step: "send less: this task and those that share its budget may send no more to this host; a smaller request may still fit",
-            })
+        narrowed(self.told, &now, ask).or_else(|| self.overdrawn(serial, host, ask.sent_at_most()))
+    }
+
+    /// Sets aside what a request may send; why it is denied, where that may be more than is left.
+    fn overdrawn(&self, serial: u64, host: &HostPattern, most: u64) -> Option<Narrowed> {
+        let (told, limit) = (self.told.send.at(host), self.works.config().send.at(host));
+        let is_left = self.chain.set_aside((&self.behalf.run, serial), (host, most), told, limit);
+        (!is_left).then(|| Narrowed {
+            code: "send_budget_spent",
+            detail: host.to_string(),
+            next_step: "send less: this task and those that share its budget may send no more to this host; a smaller request may still fit",
         })
+    }
+
+    /// The same for a question to a tool server, which is decided on then.
+    fn ask_server(&self, tools: &ToolDesk, ask: ServerAsk) -> Given {
+        let serial = self.serials_from.wrapping_add(ask.serial);
+        let overdrawn = || tools.host_of(&ask).and_then(|host| self.overdrawn(serial, host, ask.sent_at_most()));
+        if let Some(narrowed) = tools.narrowed(self.told, &self.works.config(), &ask).or_else(overdrawn) {
+            return self.withdrawn(narrowed);
+        }
+        let given = tools.ask(self.holds, self.serials_from, ask);
+        if is_denial(&given) {
+            self.chain.settle((&self.behalf.run, serial), 0);
+        }
+        given
+    }
+
+    /// How a call stands that waits for people. One that is denied sends nothing.
+    fn held(&self, serial: u64, index: u64) -> Given {
+        let given = self.holds.answer((serial, index));
+        if is_denial(&given) {
+            self.chain.settle((&self.behalf.run, self.serials_from.wrapping_add(serial)), 0);
+        }
+        given
+    }
+
+    /// What a tool server came to.
+    fn server_done(&self, tools: &ToolDesk, done: ServerDone) -> Given {
+        let serial = self.serials_from.wrapping_add(done.serial);
+        self.chain.settle((&self.behalf.run, serial), done.request_bytes);
+        tools.done(self.doors, self.serials_from, done)
     }
 
     fn note(&self, Narrowed { code, detail, .. }: &Narrowed) {
@@ -181,8 +216,9 @@ impl Judge for Desk<'_> {
             Wanted::Tool(ask) => {
                 model.map_or_else(no_model, |model| model.tool(self.holds, (witness, tools), serials_from, ask))
             }
-            Wanted::Held { serial, index } => self.holds.answer((serial, index)),
+            Wanted::Held { serial, index } => self.held(serial, index),
             Wanted::Unheld { serial } => {
+                self.chain.settle((&self.behalf.run, serials_from.wrapping_add(serial)), 0);
                 self.holds.forget(serials_from, serial);
                 Given::Allowed
             }
@@ -193,14 +229,8 @@ impl Judge for Desk<'_> {
                 Given::Allowed
             }
             Wanted::Rehearsed => no_model(),
-            Wanted::Server(ask) => match tools {
-                Some(tools) => match tools.narrowed(self.told, &works.config(), &ask) {
-                    Some(narrowed) => self.withdrawn(narrowed),
-                    None => tools.ask(self.holds, serials_from, ask),
-                },
-                None => no_tools(),
-            },
-            Wanted::ServerDone(done) => tools.map_or_else(no_tools, |tools| tools.done(doors, serials_from, done)),
+            Wanted::Server(ask) => tools.map_or_else(no_tools, |tools| self.ask_server(tools, ask)),
+            Wanted::ServerDone(done) => tools.map_or_else(no_tools, |tools| self.server_done(tools, done)),
             Wanted::Shown { server } => tools.map_or_else(no_tools, |tools| tools.shown(self.holds, doors, &server)),
             Wanted::Question { serial, question } => {
                 tools.map_or_else(no_tools, |tools| tools.question(self.holds, serials_from, serial, question))
@@ -249,6 +279,7 @@ impl Judge for Desk<'_> {
         if let (SECRET_IN_REQUEST, Ok(credential)) = (code.as_str(), CredentialName::parse(&detail)) {
             self.works.secret_leaked(&self.behalf.run, &credential, "a request");
         }
+        let detail = masked(&detail);
         self.doors.saw(Observation::DoorRefused { door: door.to_owned(), code, detail, count });
     }
 }

@@ -13,6 +13,7 @@ use selvedge_sandbox::{Access, Bind, Place, Workspace};
 use super::Works;
 use super::behalf::{Behalf, HasIdentity};
 use super::cache::CACHE_BYTES_MAX;
+use super::desks::Desks;
 use super::gate::Gate;
 use super::inside::{Inside, told};
 use super::repositories::{permanent, transient};
@@ -73,10 +74,14 @@ impl Works {
         let agent = self.agent_of_run(&order.run)?;
         let lending = self.lending_nothing(&agent.loans)?;
         let reach = agent.reach.into_iter().collect();
-        let inside = Inside { reach, lending, purpose: "prepare", ..Inside::default() };
+        // The command is the operator's; what the tree holds is not.
+        let witness = self.witness(&order.repo, pristine)?.of_reads();
+        let desks = Desks { witness: Some(&witness), ..Desks::default() };
+        let inside = Inside { reach, lending, desks, purpose: "prepare" };
         let (ran, too_much) =
             self.while_within(cache, &order.run, || self.run_inside(&id, place, behalf, inside, doors));
         let (sandbox, exit, _) = ran?;
+        witness.look(doors);
         if too_much {
             let _gone = sandbox.destroy();
             return Ok(Some(format!("`{setup}` left more than {} MiB for the checks", CACHE_BYTES_MAX >> 20)));

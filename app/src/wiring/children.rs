@@ -10,6 +10,7 @@ use selvedge_domain::{Actor, RunId, TriggerId, TriggerSource};
 use selvedge_factory::ports::{ChildWish, Doorkeeper};
 
 use super::Works;
+use super::secrets::masked;
 use super::tokens::TokenDesk;
 
 /// How many children one run may ask for, in all its attempts. With three levels that is some five hundred runs for one task.
@@ -62,6 +63,9 @@ impl TokenDesk {
         let agent = config.agents.get(self.workload().agent());
         if !agent.is_some_and(|agent| agent.children.contains(&asked.agent)) {
             return Err(Refusal::not_a_child());
+        }
+        if masked(&asked.text) != asked.text {
+            return Err(Refusal::secret_in_text());
         }
         if account.handed_on.children >= CHILDREN_MAX {
             return Err(Refusal::too_many_children());

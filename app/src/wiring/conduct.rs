@@ -271,13 +271,14 @@ fn entry(run: &RunId, at: Time, agent: AgentName, behaviour: Behaviour) -> Entry
     Entry { at, run: Some(run.clone()), actor: Actor::Factory, owner: None, record }
 }
 
-/// The credentials it may borrow, other than its model's.
+/// The credentials it may borrow, through its tool servers too, other than its model's.
 fn borrowed(config: &AgentConfig) -> BTreeSet<String> {
     let name = |what: &What| match what {
         What::Credential(name) => Some(name.as_str().to_owned()),
         _ => None,
     };
-    config.rights.iter().filter_map(|right| name(&right.what)).collect()
+    let for_servers = config.for_servers.iter().map(|name| name.as_str().to_owned());
+    config.rights.iter().filter_map(|right| name(&right.what)).chain(for_servers).collect()
 }
 
 /// Whether one run of it is like another: those that are built in do what they are told, something else each time.

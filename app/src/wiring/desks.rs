@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use selvedge_authority::ActError;
 use selvedge_domain::orders::StartWork;
-use selvedge_domain::{May, Task};
+use selvedge_domain::{May, RepoName, Task};
 use selvedge_gateway::model::wanted::Tool;
 use selvedge_sandbox::Place;
 use selvedge_workers::agents::{self, Adapter, CalledAs};
@@ -76,16 +76,16 @@ impl Works {
             tokens: may(May::Delegate).then(|| self.token_desk(order, task, &purse)),
             git: may(May::Push).then(|| self.git_desk(order)).transpose()?,
             access: AccessDesk::of(order),
-            witness: self.witness(order, pristine)?,
+            witness: self.witness(&order.repo, pristine)?,
             told: ToldDesk::default(),
             purse,
         })
     }
 
     /// Who sees what an attempt on this tree does.
-    fn witness(&self, order: &StartWork, pristine: &Path) -> Result<Witness, ActError> {
+    pub(super) fn witness(&self, repo: &RepoName, pristine: &Path) -> Result<Witness, ActError> {
         let config = self.config();
-        let named = config.repos.get(&order.repo).map(|repo| &repo.sensitive);
+        let named = config.repos.get(repo).map(|repo| &repo.sensitive);
         Witness::of(pristine, named.into_iter().flatten()).map_err(transient)
     }
 }

@@ -369,7 +369,7 @@ fn is_answered(heard: &[Heard]) -> bool {
 
 /// What came of a call that was allowed and that nobody made.
 fn unsent() -> ToolAnswered {
-    ToolAnswered { code: "not_sent".to_owned(), answer: Digest::of_parts([]), answer_bytes: 0 }
+    ToolAnswered { code: "not_sent".to_owned(), answer: Digest::of_parts([]), answer_bytes: 0, request_bytes: 0 }
 }
 
 /// All of them, or none.

@@ -17,6 +17,7 @@ use super::denied::{denied, outside_grant};
 use super::hold::HoldDesk;
 use super::purse::{Foreseen, Purse, Reserved, Room};
 use super::repositories::permanent;
+use super::secrets::secrets_in;
 use super::tools::ToolDesk;
 use super::witness::Witness;
 use crate::config::{ModelConfig, Price, since};
@@ -229,6 +230,9 @@ impl ModelDesk {
         let (of_server, values) = (ask.of_server, ask.values);
         let of_server = of_server.and_then(|(server, tool)| tools?.of_server(&server, &tool, values));
         let steers = ask.paths.iter().filter(|path| steers(path)).cloned().collect();
+        let values = of_server.iter().flat_map(|tool| &tool.values);
+        let named = ask.paths.iter().chain(&ask.addresses).chain(values);
+        let secrets = secrets_in([&ask.tool, &ask.command].into_iter().chain(named));
         let call = ToolCall {
             run: self.order.run.clone(),
             repo: self.order.repo.clone(),
@@ -243,6 +247,7 @@ impl ModelDesk {
             arguments: ask.arguments,
             argument_bytes: ask.argument_bytes,
             of_server,
+            secrets,
         };
         // Known before the agent has it: it may be run the moment it is there.
         if let Some(witness) = witness {

@@ -2,12 +2,12 @@
 //! shares the budget of whoever asked for it, so that asking for children gives nobody more. The record says what was
 //! sent, so neither another attempt nor a keeper that died gives more; while doors are open one account for all of them says it sooner.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use selvedge_authority::{ActError, Record, Verdict};
 use selvedge_domain::{Deed, Description, Digest, HostPattern, Method, Run, RunId, Verb};
-use selvedge_gateway::{Ask, HEADS_BYTES_MAX, Limits};
+use selvedge_gateway::{HEADS_BYTES_MAX, Limits};
 
 use super::Works;
 use super::repositories::transient;
@@ -26,12 +26,13 @@ struct Account {
     sent: BTreeMap<String, u64>,
     /// Requests that were allowed and are not over: where to, and the most that may leave.
     under_way: BTreeMap<(RunId, u64), (String, u64)>,
-    /// Who has had a door since the account was opened. A door counts what it sends itself; only others it knows nothing of.
-    runs: BTreeSet<RunId>,
+    /// How many doors were opened since the account was: of runs of the chain, and of tool servers of theirs. A door counts what it sends
+    /// itself; only of others it knows nothing.
+    doors: usize,
 }
 
 impl Works {
-    /// The account that a run's door sends from.
+    /// The account that one more door of a run sends from.
     pub(super) fn chain_of(&self, run: &RunId) -> Result<Arc<Chain>, ActError> {
         let first = self.first_giver(run)?;
         let mut chains = self.chains.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +44,7 @@ impl Works {
         };
         chains.retain(|_, chain| chain.strong_count() > 0);
         chains.insert(first.id().clone(), Arc::downgrade(&chain));
-        chain.account().runs.insert(run.clone());
+        chain.account().doors += 1;
         Ok(chain)
     }
 
@@ -96,12 +97,17 @@ impl Chain {
         hosts.map(left).collect()
     }
 
-    /// Sets aside the most that a request sends, before it is decided; false when that may be more than is left. A run that is alone,
-    /// and whose door was told of no more than `limit`, is left to its door, which counts to the byte.
-    pub(super) fn set_aside(&self, (run, serial): (&RunId, u64), ask: &Ask, told: u64, limit: u64) -> bool {
+    /// Sets aside the most that a request sends, before it is decided; false when that may be more than is left. A door that is alone,
+    /// and was told of no more than `limit`, is left to itself: it counts to the byte.
+    pub(super) fn set_aside(
+        &self,
+        (run, serial): (&RunId, u64),
+        (host, most): (&HostPattern, u64),
+        told: u64,
+        limit: u64,
+    ) -> bool {
         let mut account = self.account();
-        let (host, most) = (&ask.endpoint.host, ask.sent_at_most());
-        let door_knows = account.runs.len() == 1 && told <= limit;
+        let door_knows = account.doors == 1 && told <= limit;
         if !door_knows && account.taken(host).saturating_add(most) > limit {
             return false;
         }
@@ -147,14 +153,26 @@ struct Sent {
 impl Sent {
     fn read(&mut self, record: Record) {
         match record {
-            Record::Decided { order, verdict: Verdict::Allow { .. }, .. } if order.verb == Verb::HttpRequest => {
-                if let Some(host) = order.text("host") {
-                    self.open.insert(order.digest(), (host.to_owned(), most(&order)));
+            Record::Decided { order, verdict: Verdict::Allow { .. }, .. } => {
+                let most = match order.verb {
+                    Verb::HttpRequest => most(&order),
+                    // Orders of earlier builds do not say where they went.
+                    Verb::ToolCall => {
+                        order.number("request_bytes_max").and_then(|most| u64::try_from(most).ok()).unwrap_or(0)
+                    }
+                    _ => return,
+                };
+                if let Some(host) = order.text("host").filter(|_| most > 0) {
+                    self.open.insert(order.digest(), (host.to_owned(), most));
                 }
             }
             Record::Done { order, deed, .. } => {
-                if let (Some((host, most)), deed) = (self.open.remove(&order), deed) {
-                    let bytes = if let Deed::Answered(answered) = deed { answered.request_bytes } else { most };
+                if let Some((host, most)) = self.open.remove(&order) {
+                    let bytes = match deed {
+                        Deed::Answered(answered) => answered.request_bytes,
+                        Deed::ToolAnswered(answered) => answered.request_bytes,
+                        _ => most,
+                    };
                     add(&mut self.to, host, bytes);
                 }
             }
@@ -188,9 +206,11 @@ fn most(order: &Description) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_domain::orders::HttpRequest;
-    use selvedge_domain::{Endpoint, Order as _, RepoName};
-    use selvedge_gateway::Source;
+    use std::collections::BTreeSet;
+
+    use selvedge_domain::orders::{BrokeredCall, HttpRequest, ToolAnswered};
+    use selvedge_domain::{Endpoint, Order as _, RepoName, Risk, Secrets, ServerName, ToolScope};
+    use selvedge_gateway::{Ask, Source};
 
     use super::*;
 
@@ -243,15 +263,57 @@ mod tests {
     }
 
     #[test]
+    fn what_a_tool_server_was_sent_counts_in_later_attempts_a20() {
+        let call = |serial, host| BrokeredCall {
+            run: RunId::from_entropy(1),
+            repo: RepoName::parse("acme/shop").unwrap(),
+            serial,
+            scope: ToolScope::List { server: ServerName::parse("tracker").unwrap() },
+            risk: Risk::Low,
+            command: String::new(),
+            paths: Vec::new(),
+            addresses: Vec::new(),
+            values: Vec::new(),
+            arguments: Digest::of_parts([b"{}".as_slice()]),
+            argument_bytes: 2,
+            credential: None,
+            host,
+            request_bytes_max: MIB,
+            secrets: Secrets::default(),
+        };
+        let mut sent = Sent::default();
+        let orders = [call(1, Some(endpoint().host)), call(2, Some(endpoint().host)), call(3, None)];
+        for order in &orders {
+            let verdict = Verdict::Allow { policies: Vec::new() };
+            sent.read(Record::Decided { order: order.recorded(), verdict, approval: None });
+        }
+        let answered = ToolAnswered {
+            code: "answered".to_owned(),
+            answer: Digest::of_parts([b"".as_slice()]),
+            answer_bytes: 0,
+            request_bytes: 700,
+        };
+        let [first, _, to_a_program] = orders.map(|order| order.recorded().digest());
+        for order in [first, to_a_program] {
+            sent.read(Record::Done { order, verb: Verb::ToolCall, deed: Deed::ToolAnswered(answered.clone()) });
+        }
+        let in_all: Vec<_> = sent.in_all().into_iter().filter(|(host, _)| host != "none").collect();
+        assert_eq!(in_all, [("a.example".to_owned(), 700 + MIB)], "nothing more was heard of the second");
+    }
+
+    #[test]
     fn the_runs_of_a_chain_send_from_one_budget_a20_a58() {
         let chain = Chain::with([("a.example".to_owned(), MIB)].into());
         let (giver, child) = (RunId::from_entropy(1), RunId::from_entropy(2));
-        let asks = |run, serial, body| chain.set_aside((run, serial), &ask(Some(body)), 4 * MIB, 4 * MIB);
-        chain.account().runs.insert(giver.clone());
+        let asks = |run, serial, body| {
+            let ask = ask(Some(body));
+            chain.set_aside((run, serial), (&ask.endpoint.host, ask.sent_at_most()), 4 * MIB, 4 * MIB)
+        };
+        chain.account().doors = 1;
         // Alone it is its door that counts, to the byte.
         assert!(asks(&giver, 1, 3 * MIB));
         chain.settle((&giver, 1), MIB);
-        chain.account().runs.insert(child.clone());
+        chain.account().doors = 2;
         assert!(!asks(&child, 1, 2 * MIB), "two of four are sent, and its head would be more");
         assert!(asks(&child, 1, MIB));
         assert!(!asks(&giver, 2, MIB), "what the child may be sending is gone for its giver");
@@ -265,8 +327,9 @@ mod tests {
     #[test]
     fn less_than_a_door_was_told_of_holds_at_once_a20_d12() {
         let (chain, run) = (Chain::default(), RunId::from_entropy(1));
-        chain.account().runs.insert(run.clone());
-        assert!(chain.set_aside((&run, 1), &ask(Some(2 * MIB)), 4 * MIB, 4 * MIB));
-        assert!(!chain.set_aside((&run, 2), &ask(Some(0)), 4 * MIB, 2 * MIB));
+        chain.account().doors = 1;
+        let host = endpoint().host;
+        assert!(chain.set_aside((&run, 1), (&host, 2 * MIB), 4 * MIB, 4 * MIB));
+        assert!(!chain.set_aside((&run, 2), (&host, 1), 4 * MIB, 2 * MIB));
     }
 }

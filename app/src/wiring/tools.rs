@@ -21,6 +21,7 @@ use super::denied::outside_grant;
 use super::hold::HoldDesk;
 use super::narrowed::{Narrowed, danger_narrowed};
 use super::repositories::permanent;
+use super::secrets::secrets_in;
 use crate::config::{Config, RepoConfig, ServerAt, ServerConfig};
 
 /// Where they are served, each under its name: nowhere, the door answers.
@@ -224,8 +225,9 @@ impl ToolDesk {
 
     /// Notes what came of it.
     pub(super) fn done(&self, doors: &dyn Doorkeeper, serials_from: u64, done: ServerDone) -> Given {
-        let ServerDone { serial, code, answer, answer_bytes } = done;
-        doors.server_answered(serials_from.wrapping_add(serial), ToolAnswered { code, answer, answer_bytes });
+        let ServerDone { serial, code, answer, answer_bytes, request_bytes } = done;
+        let answered = ToolAnswered { code, answer, answer_bytes, request_bytes };
+        doors.server_answered(serials_from.wrapping_add(serial), answered);
         Given::Allowed
     }
 
@@ -254,10 +256,23 @@ impl ToolDesk {
         Given::Allowed
     }
 
+    /// Where what is asked goes, where its server takes requests.
+    pub(super) fn host_of(&self, ask: &ServerAsk) -> Option<&HostPattern> {
+        match &self.servers.iter().find(|known| known.name == ask.server)?.way {
+            ServerAt::Url { upstream, .. } => Some(&upstream.host),
+            ServerAt::Program(_) | ServerAt::Factory => None,
+        }
+    }
+
     fn call(&self, serial: u64, ask: ServerAsk) -> Option<BrokeredCall> {
         let server = self.servers.iter().find(|known| known.name == ask.server)?;
         let scope = self.scope(&ask.server, ask.tool.as_ref())?.clone();
+        let host = self.host_of(&ask).cloned();
+        let secrets = secrets_in([&ask.command].into_iter().chain(&ask.paths).chain(&ask.addresses).chain(&ask.values));
         Some(BrokeredCall {
+            request_bytes_max: host.as_ref().map_or(0, |_| ask.sent_at_most()),
+            host,
+            secrets,
             run: self.order.run.clone(),
             repo: self.order.repo.clone(),
             serial,

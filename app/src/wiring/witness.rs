@@ -51,6 +51,8 @@ const TELLTALES: &[&str] =
 pub(super) struct Witness {
     /// Sensitive files of the tree, which are watched.
     files: Vec<String>,
+    /// Whether what it starts is nobody's business: it is the operator's.
+    only_reads: bool,
     /// The first sensitive file there was no watch left for.
     unwatched: Option<String>,
     reads: OnceLock<Reads>,
@@ -91,9 +93,14 @@ impl Witness {
         Ok(Self { files, unwatched, ..Self::default() })
     }
 
+    /// The same for commands of the operator's own, which read what the tree holds all the same.
+    pub(super) fn of_reads(self) -> Self {
+        Self { only_reads: true, ..self }
+    }
+
     /// What the sandbox is to observe.
     pub(super) fn observe(&self) -> Observe {
-        Observe { files: self.files.clone() }
+        Observe { programs: !self.only_reads, files: self.files.clone() }
     }
 
     /// Takes the sandbox's word-by-the-kernel of what is read, once it is there.
@@ -166,7 +173,8 @@ impl Witness {
         for written in &mut effects.written {
             written.path = recordable(&written.path, lent);
         }
-        let seen = Witnessed { undeclared: declared.beyond(&effects, own), read: held(&self.read).clone() };
+        let (undeclared, read) = (declared.beyond(&effects, own), held(&self.read).clone());
+        let seen = Witnessed { undeclared, read, ..Witnessed::default() };
         effects.written_more = count(effects.written.len().saturating_sub(WRITTEN_MAX));
         effects.written.truncate(WRITTEN_MAX);
         doors.saw(Observation::SideEffects(Box::new(effects)));

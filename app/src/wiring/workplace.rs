@@ -16,6 +16,7 @@ use super::effect::Left;
 use super::git::GitDesk;
 use super::inside::{Inside, status_of, told};
 use super::repositories::{permanent, transient};
+use super::secrets::as_recorded;
 use super::tools::ToolDesk;
 use crate::config::{AgentConfig, Runtime};
 
@@ -106,6 +107,8 @@ impl Works {
                 self.came_to(&agent.runtime, &left, doors)?
             }
         };
+        let (effect, secrets) = as_recorded(effect);
+        let seen = Witnessed { secrets, ..seen };
         match effect {
             // Another attempt has no more to spend.
             Err(because) if own.purse.is_spent() => Err(permanent(format!("{BUDGET_SPENT}: {because}"))),

@@ -87,6 +87,13 @@ impl Refusal {
         )
     }
 
+    /// What the child is told goes on record, and to its model.
+    pub fn secret_in_text() -> Self {
+        let next_step =
+            "say what it is to do without what looks like a secret: an agent is lent what it needs, and never told it";
+        refuse(Code::InvalidRequest, next_step)
+    }
+
     /// It would wait for a child that nobody could begin.
     pub fn no_slot() -> Self {
         let next_step = "every slot but those of runs that may wait for a child is taken, and a child would never begin; do the \

@@ -27,6 +27,20 @@ pub struct OpenProposal {
     pub changes_gate: Vec<String>,
     /// What the run was seen to do that was not declared (requirement D10). Bounded; the last word counts what is left out.
     pub undeclared: Vec<String>,
+    /// What is known of whoever made the change, where that was another run.
+    pub author: Authorship,
+}
+
+/// What is known of the author of a change that another run reviewed and proposes. Nothing where a run proposes what it made itself: of
+/// that its own facts tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Authorship {
+    /// Its agent became more than it is registered as, and nobody vouched for that.
+    pub drifted: bool,
+    /// Its agent left what is usual for it, and nobody vouched for that.
+    pub departed: bool,
+    /// It read a sensitive file, or hangs on a run that had.
+    pub read_sensitive: bool,
 }
 
 impl Order for OpenProposal {
@@ -58,6 +72,9 @@ impl Order for OpenProposal {
                 ("executes_elsewhere", Field::Words(self.executes_elsewhere.clone())),
                 ("changes_gate", Field::Words(self.changes_gate.clone())),
                 ("undeclared", Field::Words(self.undeclared.clone())),
+                ("author_drifted", Field::Flag(self.author.drifted)),
+                ("author_departed", Field::Flag(self.author.departed)),
+                ("author_read_sensitive", Field::Flag(self.author.read_sensitive)),
             ],
         }
     }

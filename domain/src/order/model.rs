@@ -1,6 +1,6 @@
 //! `model.call`: have a model answer; and `tool.call`: let an agent do what the model asks of it.
 
-use super::{Description, Field, Order, Resource, ResourceKind, Verb};
+use super::{Description, Field, Order, Resource, ResourceKind, Secrets, Verb};
 use crate::{CredentialName, Digest, Endpoint, ModelName, RepoName, Risk, RunId, ToolScope};
 
 /// Send this request to a model. What is asked is the vendor's to read; these are the facts the factory computed of it.
@@ -91,6 +91,8 @@ pub struct ToolCall {
     pub arguments: Digest,
     /// How long they are.
     pub argument_bytes: u64,
+    /// What looks like a secret in it.
+    pub secrets: Secrets,
     /// The tool of a brokered server that the agent calls by that name.
     pub of_server: Option<ServerTool>,
 }
@@ -169,8 +171,15 @@ impl Order for ToolCall {
             arguments: &self.arguments,
             argument_bytes: self.argument_bytes,
             credential: BESIDES_TOOLS,
+            host: BESIDES_TOOLS,
+            request_bytes_max: 0,
+            secrets: &self.secrets,
         };
         facts.describe()
+    }
+
+    fn recorded(&self) -> Description {
+        self.secrets.mask_all(self.describe())
     }
 }
 
@@ -204,6 +213,9 @@ pub(super) struct ToolFacts<'a> {
     pub(super) arguments: &'a Digest,
     pub(super) argument_bytes: u64,
     pub(super) credential: &'a str,
+    pub(super) host: &'a str,
+    pub(super) request_bytes_max: u64,
+    pub(super) secrets: &'a Secrets,
 }
 
 impl ToolFacts<'_> {
@@ -232,6 +244,9 @@ impl ToolFacts<'_> {
                 ("arguments", Field::from(self.arguments.to_string())),
                 ("argument_bytes", measured(self.argument_bytes)),
                 ("credential", Field::from(self.credential)),
+                ("host", Field::from(self.host)),
+                ("request_bytes_max", measured(self.request_bytes_max)),
+                ("secrets", Field::Words(self.secrets.kinds())),
             ],
         }
     }

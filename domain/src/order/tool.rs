@@ -1,8 +1,8 @@
 //! `tool.call` of a tool that another server has: ask it which tools it offers, or call one of them.
 
 use super::model::{BESIDES_TOOLS, ToolFacts, described};
-use super::{Description, Order, Verb};
-use crate::{CredentialName, Digest, RepoName, Risk, RunId, ServerName, ToolName, ToolScope};
+use super::{Description, Order, Secrets, Verb};
+use crate::{CredentialName, Digest, HostPattern, RepoName, Risk, RunId, ServerName, ToolName, ToolScope};
 
 /// Send this to a tool server. The facts are computed from what would be sent, before it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,12 @@ pub struct BrokeredCall {
     pub argument_bytes: u64,
     /// The lent credential that the door will put into the request.
     pub credential: Option<CredentialName>,
+    /// Where the request goes, where the server takes requests.
+    pub host: Option<HostPattern>,
+    /// The most that is sent there for it.
+    pub request_bytes_max: u64,
+    /// What looks like a secret in it.
+    pub secrets: Secrets,
 }
 
 /// What a tool server came to.
@@ -42,6 +48,8 @@ pub struct ToolAnswered {
     pub answer: Digest,
     /// How long it is.
     pub answer_bytes: u64,
+    /// What was sent for it, to a server that takes requests.
+    pub request_bytes: u64,
 }
 
 impl BrokeredCall {
@@ -83,7 +91,14 @@ impl Order for BrokeredCall {
             arguments: &self.arguments,
             argument_bytes: self.argument_bytes,
             credential: self.credential.as_ref().map_or(BESIDES_TOOLS, CredentialName::as_str),
+            host: self.host.as_ref().map_or(BESIDES_TOOLS, HostPattern::as_str),
+            request_bytes_max: self.request_bytes_max,
+            secrets: &self.secrets,
         };
         facts.describe()
+    }
+
+    fn recorded(&self) -> Description {
+        self.secrets.mask_all(self.describe())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use selvedge_authority::{Class, Denial, Entry, Observation, Record};
+use selvedge_authority::{Class, Denial, Entry, JournalError, Observation, Record};
 
 use super::{Gatekeeper, busy};
 use crate::ports::Doorkeeper as _;
@@ -31,26 +31,25 @@ impl Gatekeeper<'_> {
         Ok(())
     }
 
-    /// Keeps what was seen, as long as there is room for it.
-    pub(super) fn note(&self, observation: Observation) {
+    /// Keeps what was seen, as long as there is room for it. What cannot be recorded is lost to the record, never to the fence: the act
+    /// was refused already.
+    pub(super) fn note(&self, observation: Observation) -> Result<(), JournalError> {
         let seen = self.observations.fetch_add(1, Ordering::Relaxed);
         if seen == OBSERVATIONS_MAX {
             let detail =
                 format!("more than {OBSERVATIONS_MAX}; from here on only findings are kept, and some more of those");
-            self.keep(Observation::Finding { code: "too_many_observations".to_owned(), detail });
+            let _unrecorded = self.keep(Observation::Finding { code: "too_many_observations".to_owned(), detail });
         }
         let most = match &observation {
-            Observation::Finding { .. } | Observation::SensitiveRead { .. } => OBSERVATIONS_MAX + FINDINGS_MORE,
-            // One for each attempt: an agent that floods the record does not hide what it did.
-            Observation::SideEffects(_) => u64::MAX,
+            Observation::Finding { .. } => OBSERVATIONS_MAX + FINDINGS_MORE,
+            // One for each attempt, and one for each file that is watched: an agent that floods the record does not hide what it did.
+            Observation::SideEffects(_) | Observation::SensitiveRead { .. } => u64::MAX,
             _ => OBSERVATIONS_MAX,
         };
-        if seen < most {
-            self.keep(observation);
-        }
+        if seen < most { self.keep(observation) } else { Ok(()) }
     }
 
-    fn keep(&self, observation: Observation) {
+    fn keep(&self, observation: Observation) -> Result<(), JournalError> {
         let entry = Entry {
             at: self.funnel.clock.now(),
             run: Some(self.run.clone()),
@@ -58,7 +57,6 @@ impl Gatekeeper<'_> {
             owner: self.funnel.subject.owner().cloned(),
             record: Record::Observed(observation),
         };
-        // What was seen and cannot be recorded is lost to the record, never to the fence: the act was refused already.
-        let _unrecorded = self.funnel.journal.append(entry, Class::Observed);
+        self.funnel.journal.append(entry, Class::Observed)
     }
 }

@@ -5,15 +5,20 @@ use std::collections::BTreeSet;
 use selvedge_authority::{
     Approval, Class, Clock, Entry, Journal, JournalError, Judge, PolicyName, Question, Record, Subject, Verdict,
 };
-use selvedge_domain::orders::HttpRequest;
-use selvedge_domain::{Deed, Digest, Endpoint, HostPattern, Method, RepoName, Sensitivity, SideEffects, Time};
+use selvedge_domain::orders::{HttpRequest, ToolCall};
+use selvedge_domain::{Deed, Digest, Endpoint, HostPattern, Method, RepoName, Secrets, Sensitivity, SideEffects, Time};
 
 use super::flood::{FINDINGS_MORE, OBSERVATIONS_MAX};
 use super::*;
-use crate::hold::Holding as _;
+use crate::hold::{Holdable, Holding as _};
 
 /// A record, and policies that allow everything and remember what they were told.
 struct World {
+    /// What is observed cannot be recorded; all else can.
+    is_full: bool,
+    /// Tool calls need a yes.
+    asks: bool,
+    judged: Mutex<Vec<String>>,
     kept: Mutex<Vec<Record>>,
     told_of_reading: Mutex<Vec<bool>>,
     context: Context,
@@ -32,7 +37,14 @@ impl World {
             lands_unattended: false,
             configuration: Digest::of_parts([]),
         };
-        Self { kept: Mutex::default(), told_of_reading: Mutex::default(), context }
+        Self {
+            is_full: false,
+            asks: false,
+            judged: Mutex::default(),
+            kept: Mutex::default(),
+            told_of_reading: Mutex::default(),
+            context,
+        }
     }
 
     fn funnel(&self) -> Funnel<'_> {
@@ -56,6 +68,9 @@ impl Clock for World {
 
 impl Journal for World {
     fn append(&self, entry: Entry, _: Class) -> Result<(), JournalError> {
+        if self.is_full && matches!(entry.record, Record::Observed(_)) {
+            return Err(JournalError::Write("disk full".to_owned()));
+        }
         self.kept.lock().unwrap().push(entry.record);
         Ok(())
     }
@@ -72,6 +87,11 @@ impl Journal for World {
 impl Judge for World {
     fn judge(&self, question: &Question<'_>) -> Verdict {
         self.told_of_reading.lock().unwrap().push(question.context.read_sensitive);
+        self.judged.lock().unwrap().extend(question.order.text("command").map(str::to_owned));
+        if self.asks {
+            let (code, policies, next_step) = (Code::NeedsApproval, Vec::new(), "ask".to_owned());
+            return Verdict::NeedsApproval(Denial { code, policies, next_step });
+        }
         Verdict::Allow { policies: vec![PolicyName::new("test")] }
     }
 }
@@ -116,6 +136,18 @@ fn from_the_moment_a_sensitive_file_is_read_every_decision_knows_it_a78() {
 }
 
 #[test]
+fn once_a_read_cannot_be_recorded_nothing_more_goes_out_a78() {
+    let world = World { is_full: true, ..World::new() };
+    let funnel = world.funnel();
+    let doors = Gatekeeper::new(&funnel, &run());
+    doors.saw(Observation::CallRefused { call: "mount".to_owned(), count: 1 });
+    get(&doors, 1);
+    doors.saw(Observation::SensitiveRead { path: ".env".to_owned() });
+    assert_eq!(asked(&doors, 2).unwrap_err().code, Code::NotRecorded);
+    assert_eq!(world.told_of_reading.lock().unwrap().len(), 1, "policy is not even asked");
+}
+
+#[test]
 fn an_agent_that_floods_the_record_does_not_hide_what_it_did_a107() {
     let world = World::new();
     let funnel = world.funnel();
@@ -126,6 +158,8 @@ fn an_agent_that_floods_the_record_does_not_hide_what_it_did_a107() {
     let kept = world.kept().len();
     doors.saw(Observation::CallRefused { call: "mount".to_owned(), count: 1 });
     assert_eq!(world.kept().len(), kept, "a flood is not kept");
+    doors.saw(Observation::SensitiveRead { path: ".env".to_owned() });
+    assert_eq!(world.kept().last(), Some(&Observation::SensitiveRead { path: ".env".to_owned() }), "A-78");
     doors.saw(Observation::SideEffects(Box::new(SideEffects { programs_unkept: 312, ..SideEffects::default() })));
     assert!(matches!(world.kept().last(), Some(Observation::SideEffects(effects)) if effects.programs_unkept == 312));
 }
@@ -141,4 +175,36 @@ fn while_the_turn_is_held_nothing_is_decided_for_what_was_asked_before_c8() {
     assert!(world.told_of_reading.lock().unwrap().is_empty(), "policy is not even asked");
     doors.end();
     asked(&doors, 2).unwrap();
+}
+
+#[test]
+fn a_call_that_holds_a_secret_is_judged_as_it_is_and_put_before_nobody_d3_c7() {
+    let world = World { asks: true, ..World::new() };
+    let funnel = world.funnel();
+    let doors = Gatekeeper::new(&funnel, &run());
+    let call = ToolCall {
+        run: run(),
+        repo: RepoName::parse("acme/shop").unwrap(),
+        serial: 1,
+        index: 0,
+        tool: "Bash".to_owned(),
+        kind: "shell".to_owned(),
+        command: "login --key abc".to_owned(),
+        paths: Vec::new(),
+        steers: Vec::new(),
+        addresses: Vec::new(),
+        arguments: Digest::of_parts([b"login --key abc".as_slice()]),
+        argument_bytes: 15,
+        of_server: None,
+        secrets: Secrets::found([("key", "abc")]),
+    };
+    let denial = Holding::ask(&doors, Holdable::Tool(call.clone())).unwrap_err();
+    assert!(denial.code == Code::NeedsApproval && denial.next_step.contains("write the call without it"), "{denial}");
+    assert_eq!(*world.judged.lock().unwrap(), ["login --key abc"]);
+    let kept = world.kept.lock().unwrap();
+    let [Record::Decided { order, .. }] = kept.as_slice() else { panic!("somebody was asked: {kept:?}") };
+    assert_eq!((order.text("command"), order.words("secrets")), (Some("login --key [key]"), &["key".to_owned()][..]));
+    // Another call says the same without its secret, and is another order all the same.
+    let other = ToolCall { arguments: Digest::of_parts([b"login --key abd".as_slice()]), ..call };
+    assert_ne!(other.recorded().digest(), order.digest());
 }

@@ -8,6 +8,18 @@ pub(super) struct Shape {
     body_bytes_min: usize,
 }
 
+/// The kind of what is no token, but a file.
+pub(super) const PRIVATE_KEY: &str = "private key";
+
+/// What stands behind the last byte of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// Nothing.
+    Whole,
+    /// Something that is not known.
+    Cut,
+}
+
 /// Far longer than any token; bounds one match.
 const TOKEN_BYTES_MAX: usize = 4096;
 
@@ -44,13 +56,13 @@ pub(super) const SHAPES: &[Shape] = &[
     shape("SendGrid key", "SG.", dotted, 60),
     shape("age secret key", "AGE-SECRET-KEY-1", upper, 58),
     shape("JSON web token", "eyJ", dotted, 80),
-    shape("private key", "-----BEGIN PRIVATE KEY", dash, 5),
-    shape("private key", "-----BEGIN RSA PRIVATE KEY", dash, 5),
-    shape("private key", "-----BEGIN EC PRIVATE KEY", dash, 5),
-    shape("private key", "-----BEGIN DSA PRIVATE KEY", dash, 5),
-    shape("private key", "-----BEGIN OPENSSH PRIVATE KEY", dash, 5),
-    shape("private key", "-----BEGIN ENCRYPTED PRIVATE KEY", dash, 5),
-    shape("private key", "-----BEGIN PGP PRIVATE KEY BLOCK", dash, 5),
+    shape(PRIVATE_KEY, "-----BEGIN PRIVATE KEY", dash, 5),
+    shape(PRIVATE_KEY, "-----BEGIN RSA PRIVATE KEY", dash, 5),
+    shape(PRIVATE_KEY, "-----BEGIN EC PRIVATE KEY", dash, 5),
+    shape(PRIVATE_KEY, "-----BEGIN DSA PRIVATE KEY", dash, 5),
+    shape(PRIVATE_KEY, "-----BEGIN OPENSSH PRIVATE KEY", dash, 5),
+    shape(PRIVATE_KEY, "-----BEGIN ENCRYPTED PRIVATE KEY", dash, 5),
+    shape(PRIVATE_KEY, "-----BEGIN PGP PRIVATE KEY BLOCK", dash, 5),
 ];
 
 const fn shape(kind: &'static str, prefix: &'static str, body: fn(u8) -> bool, body_bytes_min: usize) -> Shape {
@@ -60,6 +72,11 @@ const fn shape(kind: &'static str, prefix: &'static str, body: fn(u8) -> bool, b
 impl Shape {
     /// Every token of this shape, with its place.
     pub(super) fn all_in<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = (usize, &'t [u8])> {
+        self.ending_in(text, Ends::Whole)
+    }
+
+    /// The same; where the text was cut, what may go on behind its end is one as well.
+    pub(super) fn ending_in<'t>(&self, text: &'t [u8], ends: Ends) -> impl Iterator<Item = (usize, &'t [u8])> {
         let mut from = 0;
         std::iter::from_fn(move || {
             loop {
@@ -71,13 +88,14 @@ impl Shape {
                 }
                 let body =
                     text.get(after..)?.iter().take(TOKEN_BYTES_MAX).take_while(|byte| (self.body)(**byte)).count();
-                if body < self.body_bytes_min {
+                let goes_on = ends == Ends::Cut && after + body == text.len();
+                if body < self.body_bytes_min && !goes_on {
                     continue;
                 }
                 // Never back into a long body: a file of nothing but prefixes would be read once per prefix.
                 from = after + body;
                 let token = text.get(at..from)?;
-                if self.is_whole(token) {
+                if goes_on || self.is_whole(token) {
                     return Some((at, token));
                 }
             }

@@ -6,7 +6,8 @@ use selvedge_authority::{
 };
 use selvedge_domain::orders::{MergeProposal, OpenProposal};
 use selvedge_domain::{
-    CheckReport, CommitId, Deed, Digest, ProposalNumber, RepoName, RunId, Sensitivity, Time, TreeId, Verified,
+    Authorship, CheckReport, CommitId, Deed, Digest, ProposalNumber, RepoName, RunId, Sensitivity, Time, TreeId,
+    Verified,
 };
 
 struct SaysYes;
@@ -70,6 +71,7 @@ pub(crate) fn to_open(repo: &RepoName, run: &RunId, commit: &CommitId, tree: &Tr
         executes_elsewhere: Vec::new(),
         changes_gate: Vec::new(),
         undeclared: Vec::new(),
+        author: Authorship::default(),
     })
 }
 

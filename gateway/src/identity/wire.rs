@@ -283,6 +283,7 @@ mod tests {
                 code: "answered".to_owned(),
                 answer: Digest::of_parts([b"{}".as_slice()]),
                 answer_bytes: 2,
+                request_bytes: 3,
             }),
             Wanted::Words { words: "Done.".to_owned(), is_proposal: true },
             Wanted::Shown { server: ServerName::parse("tracker").unwrap() },

@@ -1,8 +1,8 @@
 //! JSON as this door reads it, of agents and of vendors: text that means one thing to whoever reads it. Owns that a member stands once in
 //! its object, that nesting and the number of values are bounded, and that nothing stands behind the value; never knows what a member means.
 //!
-//! Values are `serde_json`'s, whose objects are in the order of their names: a rebuilt request says the same in the same bytes each time,
-//! which is what vendors' caches of prompts need.
+//! Values are `serde_json`'s. What order their objects are in is for the features that is built with; either way, a rebuilt request says the
+//! same in the same bytes each time, which is what vendors' caches of prompts need.
 
 use std::cell::Cell;
 use std::fmt;

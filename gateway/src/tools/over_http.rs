@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::rpc::{self, Heard};
-use super::server::{ANSWER_BYTES_MAX, Broke, asked_back};
+use super::server::{ANSWER_BYTES_MAX, Allowance, Broke, asked_back};
 use super::wanted::{ServerWay, ToolServer};
 use crate::dial::ClientLeg;
 use crate::http::Context;
@@ -37,7 +37,7 @@ pub(crate) struct Session {
 pub(crate) async fn post(
     context: &Context,
     server: &ToolServer,
-    session: &mut Session,
+    (session, allowance): (&mut Session, &mut Allowance),
     message: &[u8],
     awaited: Option<u64>,
 ) -> Result<Option<Map<String, Value>>, Broke> {
@@ -54,6 +54,7 @@ pub(crate) async fn post(
     request.write_head(upstream, HTTPS_PORT, &mut sent);
     sent.extend_from_slice(message);
     let bytes = u64::try_from(sent.len()).unwrap_or(u64::MAX);
+    allowance.take(bytes)?;
     let taken = context.budgets.take(&upstream.host, bytes);
     taken.map_err(|Spent| Refusal::SendSpent(upstream.host.to_string()))?;
     let exchange = async {

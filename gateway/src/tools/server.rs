@@ -96,8 +96,29 @@ impl<R: Into<Refusal>> From<R> for Broke {
 #[derive(Debug)]
 pub(crate) struct Conversation {
     line: Line,
+    /// What may be sent for what is asked now, and what was.
+    allowance: Allowance,
     next: u64,
     has_begun: bool,
+}
+
+/// What one question to a server may send in all: what the keeper was told of it, and decided on.
+#[derive(Debug, Default)]
+pub(crate) struct Allowance {
+    most: u64,
+    sent: u64,
+}
+
+impl Allowance {
+    /// Counts bytes before they leave.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Broke> {
+        let sent = self.sent.saturating_add(bytes);
+        if sent > self.most {
+            return Err(Broke::TooLong);
+        }
+        self.sent = sent;
+        Ok(())
+    }
 }
 
 /// What it goes over.
@@ -118,7 +139,17 @@ impl Conversation {
             ServerWay::Pipes => Line::Pipes(pipes),
             ServerWay::Factory => Line::Factory,
         };
-        Self { line, next: 1, has_begun: false }
+        Self { line, allowance: Allowance::default(), next: 1, has_begun: false }
+    }
+
+    /// Something else is asked, for which this much may be sent.
+    pub(crate) fn may_send(&mut self, most: u64) {
+        self.allowance = Allowance { most, sent: 0 };
+    }
+
+    /// What was sent for it up to now.
+    pub(crate) fn sent(&self) -> u64 {
+        self.allowance.sent
     }
 
     /// Asks which tools there are now.
@@ -221,7 +252,8 @@ impl Conversation {
         let message = rpc::request(id, method, params);
         match &mut self.line {
             Line::Http(session) => {
-                let answer = over_http::post(context, server, session, &message, Some(id)).await?;
+                let allowance = &mut self.allowance;
+                let answer = over_http::post(context, server, (session, allowance), &message, Some(id)).await?;
                 answer.ok_or(Broke::Garbled)
             }
             Line::Factory => Err(Broke::Gone),
@@ -240,7 +272,10 @@ impl Conversation {
 
     async fn remark(&mut self, context: &Context, server: &ToolServer, message: &[u8]) -> Result<(), Broke> {
         match &mut self.line {
-            Line::Http(session) => over_http::post(context, server, session, message, None).await.map(|_nothing| ()),
+            Line::Http(session) => {
+                let line = (session, &mut self.allowance);
+                over_http::post(context, server, line, message, None).await.map(|_nothing| ())
+            }
             Line::Pipes(Some(pipes)) => pipes.send(message).await,
             Line::Pipes(None) | Line::Factory => Err(Broke::Gone),
         }

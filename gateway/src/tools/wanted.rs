@@ -92,6 +92,18 @@ pub struct ServerDone {
     pub answer: Digest,
     /// How long it is.
     pub answer_bytes: u64,
+    /// What was sent for it, to a server that takes requests.
+    pub request_bytes: u64,
+}
+
+/// The most that is sent for a call beside its arguments: the handshake, questions for the list of tools, heads with a credential in each.
+const BESIDE_ARGUMENTS_BYTES_MAX: u64 = 128 * 1024;
+
+impl ServerAsk {
+    /// The most that a door sends for it to a server that takes requests: its arguments twice, for a server may forget a session.
+    pub fn sent_at_most(&self) -> u64 {
+        BESIDE_ARGUMENTS_BYTES_MAX.saturating_add(self.argument_bytes.saturating_mul(2))
+    }
 }
 
 /// A tool that a server offers and that was not taken on as it is described: for a person to look at.

@@ -63,6 +63,7 @@ pub(crate) struct WireServerDone {
     code: String,
     answer: String,
     answer_bytes: u64,
+    request_bytes: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -165,8 +166,8 @@ impl TryFrom<WireServerAsk> for ServerAsk {
 
 impl From<ServerDone> for WireServerDone {
     fn from(done: ServerDone) -> Self {
-        let ServerDone { serial, code, answer, answer_bytes } = done;
-        Self { serial, code, answer: answer.to_string(), answer_bytes }
+        let ServerDone { serial, code, answer, answer_bytes, request_bytes } = done;
+        Self { serial, code, answer: answer.to_string(), answer_bytes, request_bytes }
     }
 }
 
@@ -174,8 +175,8 @@ impl TryFrom<WireServerDone> for ServerDone {
     type Error = BadMessage;
 
     fn try_from(wire: WireServerDone) -> Result<Self, BadMessage> {
-        let WireServerDone { serial, code, answer, answer_bytes } = wire;
-        Ok(Self { serial, code, answer: digest(&answer)?, answer_bytes })
+        let WireServerDone { serial, code, answer, answer_bytes, request_bytes } = wire;
+        Ok(Self { serial, code, answer: digest(&answer)?, answer_bytes, request_bytes })
     }
 }
 

@@ -74,6 +74,9 @@ enum DeedV1 {
         code: String,
         answer: String,
         answer_bytes: u64,
+        /// Since version 4.
+        #[serde(default, skip_serializing_if = "is_none")]
+        request_bytes: u64,
     },
     Answered {
         status: u16,
@@ -140,9 +143,12 @@ impl DeedV1 {
             Deed::Widened => Self::Widened {},
             Deed::Replied => Self::Replied {},
             Deed::ToolPassed => Self::ToolPassed {},
-            Deed::ToolAnswered(ToolAnswered { code, answer, answer_bytes }) => {
-                Self::ToolAnswered { code: code.clone(), answer: answer.to_string(), answer_bytes: *answer_bytes }
-            }
+            Deed::ToolAnswered(ToolAnswered { code, answer, answer_bytes, request_bytes }) => Self::ToolAnswered {
+                code: code.clone(),
+                answer: answer.to_string(),
+                answer_bytes: *answer_bytes,
+                request_bytes: *request_bytes,
+            },
             Deed::ModelAnswered(ModelAnswered { status, tokens, is_estimated, cost }) => {
                 let Tokens { input, cached, cache_write, output, reasoning } = *tokens;
                 let tokens = TokensV1 { input, cached, cache_write, output, reasoning };
@@ -180,9 +186,9 @@ impl DeedV1 {
             Self::Widened {} => Deed::Widened,
             Self::Replied {} => Deed::Replied,
             Self::ToolPassed {} => Deed::ToolPassed,
-            Self::ToolAnswered { code, answer, answer_bytes } => {
+            Self::ToolAnswered { code, answer, answer_bytes, request_bytes } => {
                 let answer = Digest::parse(&answer)?;
-                Deed::ToolAnswered(ToolAnswered { code, answer, answer_bytes })
+                Deed::ToolAnswered(ToolAnswered { code, answer, answer_bytes, request_bytes })
             }
             Self::ModelAnswered { status, tokens, is_estimated, cost } => {
                 let TokensV1 { input, cached, cache_write, output, reasoning } = tokens;
@@ -196,21 +202,26 @@ impl DeedV1 {
     }
 }
 
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Kind for V1 {
     const NAME: &'static str = "done";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     fn version(&self) -> u32 {
         match &self.deed {
             DeedV1::Admitted { task } => task.version(),
-            DeedV1::Ran { seen, .. } if !seen.is_empty() => 3,
+            DeedV1::Ran { seen, .. } => seen.version(),
+            DeedV1::ToolAnswered { request_bytes: 1.., .. } => 4,
             _ => 1,
         }
     }
 
     fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
         match version {
-            1..=3 => read_as(body, Self::restore),
+            1..=4 => read_as(body, Self::restore),
             _ => None,
         }
     }

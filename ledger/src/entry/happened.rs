@@ -126,19 +126,19 @@ impl V1 {
 
 impl Kind for V1 {
     const NAME: &'static str = "happened";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     fn version(&self) -> u32 {
         match &self.event {
             EventV1::Admitted { task } => task.version(),
-            EventV1::Worked { seen, .. } if !seen.is_empty() => 3,
+            EventV1::Worked { seen, .. } => seen.version(),
             _ => 1,
         }
     }
 
     fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
         match version {
-            1..=3 => read_as(body, Self::restore),
+            1..=4 => read_as(body, Self::restore),
             _ => None,
         }
     }

@@ -82,14 +82,16 @@ fn lineage() -> impl Strategy<Value = Lineage> {
     let agents = btree_set(agent(), 0..3);
     let within = option::of(handed().prop_map(Box::new));
     let part = option::of(part().prop_map(Box::new));
-    (vec(run_id(), 0..3), agents, prop::sample::select(Trust::ALL), option::of(commit()), within, part).prop_map(
-        |(ancestors, agents, ceiling, starts_from, within, part)| Lineage {
+    let ceiling = prop::sample::select(Trust::ALL);
+    (vec(run_id(), 0..3), agents, ceiling, option::of(commit()), within, part, any::<bool>()).prop_map(
+        |(ancestors, agents, ceiling, starts_from, within, part, read_sensitive)| Lineage {
             ancestors,
             agents,
             ceiling,
             starts_from,
             within,
             part,
+            read_sensitive,
         },
     )
 }
@@ -288,11 +290,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         Just(Deed::Widened),
         Just(Deed::Replied),
         Just(Deed::ToolPassed),
-        (text(), digest(), any::<u64>()).prop_map(|(code, answer, answer_bytes)| Deed::ToolAnswered(ToolAnswered {
-            code,
-            answer,
-            answer_bytes
-        })),
+        (text(), digest(), any::<(u64, u64)>()).prop_map(|(code, answer, (answer_bytes, request_bytes))| {
+            Deed::ToolAnswered(ToolAnswered { request_bytes, code, answer, answer_bytes })
+        }),
         (any::<(u16, bool, u64)>(), any::<[u64; 5]>()).prop_map(|((status, is_estimated, cost), counts)| {
             let [input, cached, cache_write, output, reasoning] = counts;
             let tokens = Tokens { input, cached, cache_write, output, reasoning };
@@ -343,7 +343,8 @@ fn observation() -> impl Strategy<Value = Observation> {
 }
 
 fn seen() -> impl Strategy<Value = Witnessed> {
-    (vec(text(), 0..2), vec(text(), 0..2)).prop_map(|(undeclared, read)| Witnessed { undeclared, read })
+    let words = || vec(text(), 0..2);
+    (words(), words(), words()).prop_map(|(undeclared, read, secrets)| Witnessed { undeclared, read, secrets })
 }
 
 fn cause() -> impl Strategy<Value = Option<Cause>> {
@@ -522,11 +523,17 @@ fn every_body_ever_written_is_still_read_and_still_means_the_same() {
 /// A trigger with nothing new in it is written as it always was, so that a program from before reads it; and one from before
 /// is nobody's child.
 #[test]
-fn only_the_trigger_of_a_child_or_a_part_has_a_new_form_b4_a5() {
+fn only_the_trigger_of_a_child_a_part_or_who_hangs_on_a_reader_has_a_new_form_b4_a5_a78() {
     for (kind, version, body) in stored_lines().filter(|(_, _, body)| body.contains("\"lineage\"")) {
         let (is_child, is_part) = (body.contains("\"within\""), body.contains("\"part\""));
-        let newest = if is_part { 3 } else { 2 };
-        assert_eq!(version, if is_child || is_part { newest } else { 1 }, "{body}");
+        let has_read = body.contains("\"read_sensitive\"");
+        let newest = match (has_read, is_part, is_child) {
+            (true, _, _) => 4,
+            (false, true, _) => 3,
+            (false, false, true) => 2,
+            (false, false, false) => 1,
+        };
+        assert_eq!(version, newest, "{body}");
         let record = decode(kind, version, body).unwrap();
         let lineage = match &record {
             Record::Triggered(trigger) => &trigger.lineage,
@@ -536,6 +543,7 @@ fn only_the_trigger_of_a_child_or_a_part_has_a_new_form_b4_a5() {
             other => panic!("{other:?}"),
         };
         assert_eq!((lineage.within.is_some(), lineage.part.is_some()), (is_child, is_part), "{body}");
+        assert_eq!(lineage.read_sensitive, has_read, "{body}");
         assert_eq!(encode(&record).unwrap().version, version, "{body}");
     }
 }

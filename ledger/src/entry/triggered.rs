@@ -25,7 +25,7 @@ impl V1 {
 
 impl Kind for V1 {
     const NAME: &'static str = "triggered";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     fn version(&self) -> u32 {
         self.trigger.version()
@@ -33,7 +33,7 @@ impl Kind for V1 {
 
     fn read(version: u32, body: &str) -> Option<Result<Record, Malformed>> {
         match version {
-            1..=3 => read_as(body, Self::restore),
+            1..=4 => read_as(body, Self::restore),
             _ => None,
         }
     }

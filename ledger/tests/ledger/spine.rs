@@ -1,10 +1,10 @@
 //! One run from its trigger to its end, the queue, the law at the store's door, and everything again after reopening.
 
-use selvedge_authority::{Class, HaltScope, Hold, Journal, JournalError, Lapse, Record, Relinquished};
+use selvedge_authority::{Class, HaltScope, Hold, Journal, JournalError, Lapse, Observation, Record, Relinquished};
 use selvedge_domain::{
     ApprovalId, Deed, Description, Digest, Event, Order, Outcome, Person, ProposalNumber, Stage, Time, WaitKind,
 };
-use selvedge_ledger::{ApprovalState, Enqueued, ProposalState, Refusal, Reply, WriteError};
+use selvedge_ledger::{ApprovalState, Enqueued, Ledger, ProposalState, Refusal, Reply, WriteError};
 
 use crate::support::*;
 
@@ -42,6 +42,34 @@ fn a_run_is_queued_claimed_walked_and_is_the_same_after_reopening() {
     assert!(ledger.entries(0, Some(claim.run.clone())).all(|r| r.unwrap().entry.run == Some(claim.run.clone())));
     ledger.rebuild_projections().unwrap();
     assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+}
+
+#[test]
+fn what_was_read_in_a_run_is_known_of_it_before_and_after_reopening_a78_a56() {
+    let place = Place::new();
+    let ledger = place.open();
+    for id in [1, 2] {
+        ledger.queue().enqueue(&trigger(id), time(1)).unwrap();
+    }
+    let [reads, other] = [10, 11].map(|at| ledger.queue().claim(time(at), LEASE).unwrap().unwrap().run);
+    let has_read = |ledger: &Ledger| [&reads, &other].map(|run| ledger.load_run(run).unwrap().unwrap().has_read());
+    let observe = |run, observation| {
+        ledger.append_entry(entry(20, Some(run), Record::Observed(observation)), Class::Observed).unwrap();
+    };
+    // It speaks of one, and is none.
+    observe(&other, Observation::Finding { code: "sensitive_read".to_owned(), detail: "sensitive_read".to_owned() });
+    assert_eq!(has_read(&ledger), [false, false]);
+    observe(&reads, Observation::SensitiveRead { path: ".env".to_owned() });
+    assert_eq!(has_read(&ledger), [true, false]);
+    drop(ledger);
+    let ledger = place.open();
+    assert_eq!(has_read(&ledger), [true, false]);
+    ledger.rebuild_projections().unwrap();
+    assert_eq!(ledger.check_projections().unwrap(), Vec::<&str>::new());
+    ledger
+        .append_entry(happened(30, &reads, Event::Ended(Outcome::Failed { because: "x".to_owned() })), Class::Durable)
+        .unwrap();
+    assert_eq!(has_read(&ledger), [true, false], "it goes on being so");
 }
 
 #[test]

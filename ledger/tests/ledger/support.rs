@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use selvedge_authority::{Class, Entry, PolicyName, Record, Verdict};
 use selvedge_domain::orders::{AnswerQuestion, AskPerson, GrantApproval, OpenProposal};
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, CheckReport, CommitId, Deed, Digest, Duration, Effect, Event, Intent, LeaseEvent,
-    LeaseId, Lineage, Order, Outcome, Person, ProposalNumber, RepoName, Revocation, RunId, Task, TaskId, Time, TreeId,
-    Trigger, TriggerId, TriggerSource, Verb, Verified, Witnessed,
+    Actor, AgentName, ApprovalId, Authorship, CheckReport, CommitId, Deed, Digest, Duration, Effect, Event, Intent,
+    LeaseEvent, LeaseId, Lineage, Order, Outcome, Person, ProposalNumber, RepoName, Revocation, RunId, Task, TaskId,
+    Time, TreeId, Trigger, TriggerId, TriggerSource, Verb, Verified, Witnessed,
 };
 use selvedge_ledger::{Claim, Ledger, OpenOptions, WriteError, danger};
 
@@ -130,6 +130,7 @@ pub(crate) fn open_proposal(run: &RunId) -> OpenProposal {
         executes_elsewhere: Vec::new(),
         changes_gate: Vec::new(),
         undeclared: Vec::new(),
+        author: Authorship::default(),
     }
 }
 

@@ -5,14 +5,16 @@ use std::fmt::Write as _;
 
 use selvedge_authority::{Context, Judge as _, Question, Subject, Verdict};
 use selvedge_domain::orders::{ModelCall, ToolCall};
-use selvedge_domain::{Autonomy, Description, Intent, Method, Order as _, Risk, Sensitivity, Tenure, Trust, Verb};
+use selvedge_domain::{
+    Authorship, Autonomy, Description, Intent, Method, Order as _, Risk, Sensitivity, Tenure, Trust, Verb,
+};
 
 use super::world::{
     access, admit, admit_child, admit_for, admit_review, agent, answer, approve_others, approve_own, ask_person,
     borrow, borrow_standing, brokered_call, call_of_server, check, child, credential, delegate, drifted, enqueue,
     enqueue_of_a_child, enqueue_stage, http, merge_others, merge_own, mint_for, mint_standing, model_call, names,
-    person, plain, propose, propose_beyond, propose_with_gate, push, push_git, question, read_git, tool_call, untyped,
-    work,
+    person, plain, propose, propose_beyond, propose_made_by, propose_with_gate, push, push_git, question, read_git,
+    tool_call, untyped, work,
 };
 use crate::Policies;
 
@@ -120,6 +122,14 @@ fn orders() -> Vec<(String, Description)> {
         ("proposal.open, a CI file changed".to_owned(), propose(3, &[".github/workflows/ci.yml"])),
         ("proposal.open, a test of the base deleted".to_owned(), propose_with_gate(&["tests/a.rs (deleted)"])),
         ("proposal.open, more done than declared".to_owned(), propose_beyond(&["ran /usr/bin/curl"])),
+        (
+            "proposal.open, by a reviewer, whose author drifted".to_owned(),
+            propose_made_by(Authorship { drifted: true, ..Authorship::default() }),
+        ),
+        (
+            "proposal.open, by a reviewer, whose author departed".to_owned(),
+            propose_made_by(Authorship { departed: true, ..Authorship::default() }),
+        ),
         ("proposal.merge, by its author's chain".to_owned(), merge_own()),
         ("proposal.merge, by another".to_owned(), merge_others()),
         ("approval.grant, by who asked for the run".to_owned(), approve_own()),

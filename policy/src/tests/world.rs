@@ -9,11 +9,11 @@ use selvedge_domain::orders::{
     ToolCall, UseSecret,
 };
 use selvedge_domain::{
-    Actor, AgentName, ApprovalId, Autonomy, Ceiling, CheckReport, CommitId, Conduct, CredentialName, Description,
-    Digest, Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, ModelName, Order as _, Owner, Part,
-    PartName, Person, PipelineName, ProposalNumber, Reach, RepoName, Resource, ResourceKind, Risk, RunId, Seen,
-    Sensitivity, ServerName, Tenure, TestName, Time, ToolName, ToolScope, TreeId, Trigger, TriggerId, TriggerSource,
-    Trust, Verb, Verified, WorkloadId,
+    Actor, AgentName, ApprovalId, Authorship, Autonomy, Ceiling, CheckReport, CommitId, Conduct, CredentialName,
+    Description, Digest, Endpoint, Grant, Handed, HostPattern, Intent, LeaseId, Lineage, Method, ModelName, Order as _,
+    Owner, Part, PartName, Person, PipelineName, ProposalNumber, Reach, RepoName, Resource, ResourceKind, Risk, Run,
+    RunId, Secrets, Seen, Sensitivity, ServerName, Tenure, TestName, Time, ToolName, ToolScope, TreeId, Trigger,
+    TriggerId, TriggerSource, Trust, Verb, Verified, WorkloadId,
 };
 
 use crate::Policies;
@@ -152,11 +152,9 @@ fn review(author: &str) -> Trigger {
         of: 2,
         reviews: true,
     };
-    let mut trigger = trigger();
-    trigger.argv = Vec::new();
-    trigger.source = TriggerSource::Stage;
-    trigger.lineage = trigger.lineage.next_part(&run(), &AgentName::parse(author).unwrap(), part);
-    trigger
+    let agent = AgentName::parse(author).unwrap();
+    let lineage = Run::begin(run(), Trigger { agent, ..trigger() }).begets_part(part);
+    Trigger { argv: Vec::new(), source: TriggerSource::Stage, lineage, ..trigger() }
 }
 
 fn handed_on(depth: u32) -> Trigger {
@@ -271,6 +269,7 @@ pub(crate) fn tool_call() -> ToolCall {
         arguments: Digest::of_parts([b"{}".as_slice()]),
         argument_bytes: 2,
         of_server: None,
+        secrets: Secrets::default(),
     }
 }
 
@@ -318,6 +317,9 @@ pub(crate) fn brokered_call(risk: Risk) -> BrokeredCall {
         arguments: Digest::of_parts([b"{}".as_slice()]),
         argument_bytes: 2,
         credential: None,
+        host: None,
+        request_bytes_max: 0,
+        secrets: Secrets::default(),
     }
 }
 
@@ -418,6 +420,11 @@ pub(crate) fn propose_beyond(undeclared: &[&str]) -> Description {
     OpenProposal { undeclared, ..proposal(3, &[], &[]) }.describe()
 }
 
+/// One that a reviewing stage offers, of which this is known of the author.
+pub(crate) fn propose_made_by(author: Authorship) -> Description {
+    OpenProposal { author, ..proposal(3, &[], &[]) }.describe()
+}
+
 fn proposal(tests: usize, executes_elsewhere: &[&str], changes_gate: &[&str]) -> OpenProposal {
     let verified = Verified::judge(commit("c"), commit("a"), &report(tests), &report(tests)).unwrap();
     OpenProposal {
@@ -431,6 +438,7 @@ fn proposal(tests: usize, executes_elsewhere: &[&str], changes_gate: &[&str]) ->
         executes_elsewhere: executes_elsewhere.iter().map(|path| (*path).to_owned()).collect(),
         changes_gate: changes_gate.iter().map(|path| (*path).to_owned()).collect(),
         undeclared: Vec::new(),
+        author: Authorship::default(),
     }
 }
 

@@ -154,7 +154,7 @@ fn however_a_sensitive_file_is_opened_it_is_seen_and_looking_at_its_name_is_not_
     for file in [".env", "deploy/server.key", "README"] {
         fs::write(tree.join(file), "a secret of some length\n").unwrap();
     }
-    let observe = Some(Observe { files: vec![".env".to_owned(), "deploy/server.key".to_owned()] });
+    let observe = Some(Observe { programs: true, files: vec![".env".to_owned(), "deploy/server.key".to_owned()] });
     let reads = |script: &str| {
         let workspace = Some(Workspace { pristine: tree.clone() });
         let mut sandbox =

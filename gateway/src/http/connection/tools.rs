@@ -156,13 +156,15 @@ impl Served<'_> {
 
     /// The tools that were taken on, are described as they were then, and that policy lets the agent see.
     async fn list(&self) -> Result<Vec<Value>, (String, String)> {
-        let (tools, serial) = {
+        let (tools, serial, sent) = {
             let mut conversation = self.conversation.lock().await;
             let serial = self.context.link.serial();
-            let given = self.asker(serial).want(Wanted::Server(self.ask(serial))).await;
+            let ask = self.ask(serial);
+            conversation.may_send(ask.sent_at_most());
+            let given = self.asker(serial).want(Wanted::Server(ask)).await;
             self.is_allowed(serial, given).await?;
             let listed = timeout(self.server.patience, conversation.list(self.context, self.server)).await;
-            (listed.unwrap_or(Err(Broke::Silent)), serial)
+            (listed.unwrap_or(Err(Broke::Silent)), serial, conversation.sent())
         };
         match tools {
             Ok(tools) => {
@@ -172,12 +174,12 @@ impl Served<'_> {
                 let taken = taken.into_iter().filter(|tool| shown.iter().any(|shown| shown == tool.name.as_str()));
                 let told: Vec<Value> = taken.map(|tool| tool.told).collect();
                 let came = Came { code: "answered".to_owned(), told: Value::Array(told.clone()) };
-                self.done(serial, &came).await;
+                self.done(serial, sent, &came).await;
                 Ok(told)
             }
             Err(broke) => {
                 let (code, next_step) = self.broke(&broke);
-                self.done(serial, &Came { code: code.clone(), told: Value::Null }).await;
+                self.done(serial, sent, &Came { code: code.clone(), told: Value::Null }).await;
                 Err((code, next_step))
             }
         }
@@ -213,6 +215,7 @@ impl Served<'_> {
             argument_bytes: u64::try_from(text.len()).unwrap_or(u64::MAX),
             ..self.ask(serial)
         };
+        let most = ask.sent_at_most();
         let first = self.context.link.want(Wanted::Server(ask)).await;
         let mut conversation = match first {
             Some(Given::Held) => {
@@ -228,6 +231,7 @@ impl Served<'_> {
                 Err((code, next_step)) => return rpc::answer(id, &result::refused(&code, &next_step)),
             },
         };
+        conversation.may_send(most);
         let calling = self.call_as_described(&mut conversation, serial, tool, taken.described, arguments);
         // People have their own patience, which the keeper ends.
         let came = match self.server.way == ServerWay::Factory && tool.as_str() == ASK_PERSON {
@@ -238,7 +242,7 @@ impl Served<'_> {
             let (code, next_step) = self.broke(&broke);
             Came { told: result::refused(&code, &next_step), code }
         });
-        self.done(serial, &came).await;
+        self.done(serial, conversation.sent(), &came).await;
         rpc::answer(id, &came.told)
     }
 
@@ -308,7 +312,7 @@ impl Served<'_> {
         let not_allowed = NotAllowed::of(given);
         if matches!(not_allowed, NotAllowed::NoAnswer) {
             // It may have been allowed and told too late: nothing comes of it.
-            self.done(serial, &Came { code: "not_sent".to_owned(), told: Value::Null }).await;
+            self.done(serial, 0, &Came { code: "not_sent".to_owned(), told: Value::Null }).await;
         }
         let refusal = Refusal::NotAllowed(not_allowed);
         let shown = refusal.shown();
@@ -330,13 +334,14 @@ impl Served<'_> {
         }
     }
 
-    async fn done(&self, serial: u64, came: &Came) {
+    async fn done(&self, serial: u64, request_bytes: u64, came: &Came) {
         let text = canonical(&came.told);
         let done = ServerDone {
             serial,
             code: came.code.clone(),
             answer: digest_of(text.as_bytes()),
             answer_bytes: u64::try_from(text.len()).unwrap_or(u64::MAX),
+            request_bytes,
         };
         let _noted = self.context.link.want(Wanted::ServerDone(done)).await;
     }

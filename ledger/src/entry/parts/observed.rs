@@ -10,6 +10,9 @@ use super::{Malformed, word};
 pub(in crate::entry) struct SeenV1 {
     undeclared: Vec<String>,
     read: Vec<String>,
+    /// Since version 4 of the kinds that hold it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,15 +77,25 @@ impl ToldCallV1 {
 
 impl SeenV1 {
     pub(in crate::entry) fn is_empty(&self) -> bool {
-        self.undeclared.is_empty() && self.read.is_empty()
+        self.undeclared.is_empty() && self.read.is_empty() && self.secrets.is_empty()
+    }
+
+    /// The version of the kind that holds it.
+    pub(in crate::entry) fn version(&self) -> u32 {
+        match (self.is_empty(), self.secrets.is_empty()) {
+            (true, _) => 1,
+            (false, true) => 3,
+            (false, false) => 4,
+        }
     }
 
     pub(in crate::entry) fn store(seen: &Witnessed) -> Self {
-        Self { undeclared: seen.undeclared.clone(), read: seen.read.clone() }
+        let Witnessed { undeclared, read, secrets } = seen.clone();
+        Self { undeclared, read, secrets }
     }
 
     pub(in crate::entry) fn restore(self) -> Witnessed {
-        Witnessed { undeclared: self.undeclared, read: self.read }
+        Witnessed { undeclared: self.undeclared, read: self.read, secrets: self.secrets }
     }
 }
 

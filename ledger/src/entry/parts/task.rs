@@ -36,6 +36,9 @@ struct LineageV1 {
     /// Since version 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part: Option<PartV1>,
+    /// Since version 4.
+    #[serde(default, skip_serializing_if = "is_no")]
+    read_sensitive: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,10 +67,11 @@ impl TriggerV1 {
 
     /// The version of the kind that holds it.
     pub(in crate::entry) fn version(&self) -> u32 {
-        match (&self.lineage.part, &self.lineage.within) {
-            (Some(_), _) => 3,
-            (None, Some(_)) => 2,
-            (None, None) => 1,
+        match (self.lineage.read_sensitive, &self.lineage.part, &self.lineage.within) {
+            (true, _, _) => 4,
+            (false, Some(_), _) => 3,
+            (false, None, Some(_)) => 2,
+            (false, None, None) => 1,
         }
     }
 
@@ -87,7 +91,7 @@ impl TriggerV1 {
 
 impl LineageV1 {
     fn store(lineage: &Lineage) -> Self {
-        let Lineage { ancestors, agents, ceiling, starts_from, within, part } = lineage;
+        let Lineage { ancestors, agents, ceiling, starts_from, within, part, read_sensitive } = lineage;
         Self {
             ancestors: ancestors.iter().map(ToString::to_string).collect(),
             agents: agents.iter().map(ToString::to_string).collect(),
@@ -95,6 +99,7 @@ impl LineageV1 {
             starts_from: starts_from.as_ref().map(ToString::to_string),
             within: within.as_deref().map(HandedV1::store),
             part: part.as_deref().map(PartV1::store),
+            read_sensitive: *read_sensitive,
         }
     }
 
@@ -106,8 +111,13 @@ impl LineageV1 {
             starts_from: self.starts_from.map(|commit| CommitId::parse(&commit)).transpose()?,
             within: self.within.map(|handed| handed.restore().map(Box::new)).transpose()?,
             part: self.part.map(|part| part.restore().map(Box::new)).transpose()?,
+            read_sensitive: self.read_sensitive,
         })
     }
+}
+
+fn is_no(flag: &bool) -> bool {
+    !flag
 }
 
 impl TaskV1 {
