@@ -6,7 +6,9 @@ use selvedge_authority::{
     Approval, Class, Clock, Entry, Journal, JournalError, Judge, PolicyName, Question, Record, Subject, Verdict,
 };
 use selvedge_domain::orders::{HttpRequest, ToolCall};
-use selvedge_domain::{Deed, Digest, Endpoint, HostPattern, Method, RepoName, Secrets, Sensitivity, SideEffects, Time};
+use selvedge_domain::{
+    Deed, Digest, Endpoint, HostPattern, Method, Order as _, RepoName, Secrets, Sensitivity, SideEffects, Time,
+};
 
 use super::flood::{FINDINGS_MORE, OBSERVATIONS_MAX};
 use super::*;

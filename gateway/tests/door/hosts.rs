@@ -150,6 +150,7 @@ impl World {
             tools: Vec::new(),
             denied: "selvedge_denied_0".to_owned(),
             patience: Duration::from_secs(60),
+            rehearsal: None,
         });
         let (door, _) = Door::start(Path::new(DOOR_PROGRAM), RunAs::Keeper, &hello).unwrap();
         let (door, keeper) = (Arc::new(door), Arc::new(Keeper::default()));
