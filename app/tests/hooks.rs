@@ -80,6 +80,123 @@ fn decides_the_same_whatever_hooks_tell(kind: &Kind) {
     }
 }
 
+/// What a hook is whose program is missing: the agent asks it, and the shell finds nothing to run.
+const MISSING: &str = "echo asked >> src/hooked; /nowhere/hook";
+
+/// An agent that its operator starts by a command of their own, and sets up with such a hook, gets the same verdicts as behind its adapter.
+fn decides_the_same_without_the_program_of_a_hook(
+    kind: &Kind,
+    program: &str,
+    arguments: &[&str],
+    env: &[(&str, &str)],
+) {
+    let behind_its_adapter = kind.employed().completes();
+    let employed = kind.employed();
+    let agents = employed.scene.state().join("agents").join(kind.runtime);
+    let tree = std::fs::read_dir(agents)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.join("node_modules").is_dir());
+    let program = format!("/opt/toolchain/0/node_modules/{program}");
+    let command: Vec<&str> = [&[program.as_str()], arguments].concat();
+    let env: Vec<String> = env.iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
+    let text = std::fs::read_to_string(employed.scene.config()).unwrap();
+    let command = format!("runtime = \"command\"\ncommand = {command:?}\nenv = {{ {} }}", env.join(", "));
+    let text = text.replacen(&format!("runtime = {:?}", kind.runtime), &command, 1);
+    std::fs::write(employed.scene.config(), format!("{text}\n[factory]\ntoolchains = [{:?}]\n", tree.unwrap()))
+        .unwrap();
+
+    let (run, account) = employed.works();
+    assert_eq!(run["outcome"], "proposed", "{run}\n{account}");
+    let diff = employed.scene.run(&["diff", common::text(&run, "run")]).ok().out;
+    assert!(
+        diff.contains("+asked") && !diff.contains("was-here"),
+        "the hook was asked, and the door decided: {diff}\n{account}"
+    );
+    assert_eq!(verdicts(&account), verdicts(&behind_its_adapter), "{account}\n{behind_its_adapter}");
+}
+
+#[test]
+fn claude_code_is_decided_on_the_same_where_the_program_of_its_hook_is_missing_e5_a2() {
+    let hook = json!({ "matcher": ".*", "hooks": [{ "type": "command", "command": MISSING }] });
+    let settings = json!({ "hooks": { "PreToolUse": [hook] } }).to_string();
+    decides_the_same_without_the_program_of_a_hook(
+        &CLAUDE_CODE,
+        "@anthropic-ai/claude-code-linux-x64/claude",
+        &[
+            "--print",
+            "--output-format",
+            "stream-json",
+            "--verbose",
+            "--setting-sources",
+            "",
+            "--settings",
+            &settings,
+            "--permission-mode",
+            "bypassPermissions",
+            "--disallowedTools",
+            "WebSearch",
+            "--model",
+            CLAUDE_CODE.model,
+            "--",
+            "{text}",
+        ],
+        &[
+            ("ANTHROPIC_BASE_URL", "{model_url}"),
+            ("ANTHROPIC_API_KEY", "{key}"),
+            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+            ("ENABLE_TOOL_SEARCH", "false"),
+            ("IS_SANDBOX", "1"),
+        ],
+    );
+}
+
+#[test]
+fn codex_is_decided_on_the_same_where_the_program_of_its_hook_is_missing_e5_a2() {
+    let hook =
+        format!("hooks.PreToolUse=[{{matcher=\".*\",hooks=[{{type=\"command\",command={MISSING:?},timeout=20}}]}}]");
+    let vendor = "model_providers.factory={name=\"factory\",base_url=\"http://model.selvedge.internal/v1\",env_key=\"KEY\",wire_api=\"responses\"}";
+    decides_the_same_without_the_program_of_a_hook(
+        &CODEX,
+        "@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex",
+        &[
+            "exec",
+            "--json",
+            "--skip-git-repo-check",
+            "--sandbox",
+            "danger-full-access",
+            "--dangerously-bypass-hook-trust",
+            "--cd",
+            "/workspace",
+            "-c",
+            "model_provider=factory",
+            "-c",
+            "analytics.enabled=false",
+            "-c",
+            "check_for_update_on_startup=false",
+            "-c",
+            "features.plugins=false",
+            "-c",
+            "features.apps=false",
+            "-c",
+            "features.multi_agent=false",
+            "-c",
+            "web_search=\"disabled\"",
+            "-c",
+            "features.hooks=true",
+            "-c",
+            &hook,
+            "-c",
+            vendor,
+            "--model",
+            CODEX.model,
+            "--",
+            "{text}",
+        ],
+        &[("KEY", "{key}")],
+    );
+}
+
 #[test]
 fn claude_code_is_decided_on_the_same_whatever_becomes_of_its_hooks_e5_a2() {
     decides_the_same_whatever_hooks_tell(&CLAUDE_CODE);
