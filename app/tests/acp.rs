@@ -239,7 +239,7 @@ fn claude_by_its_adapter(script: Script, more: &str) -> Employed {
     let served = scene.path("served");
     std::fs::create_dir_all(served.join("bin")).unwrap();
     std::fs::write(served.join("server.py"), include_str!("tools/server.py")).unwrap();
-    let employed = Employed { scene, server: Server::start(script).unwrap(), task: TASK };
+    let employed = Employed { scene, server: Server::start(script).unwrap(), task: TASK, is_installed: false };
     employed.may_spend(&kind, 10_000_000);
     employed.with(
         &format!(

@@ -50,14 +50,12 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
 
 /// What is known of how it takes a call that is denied, before it has a task; nothing where it asks no model.
 fn rehearsal(runtime: &Runtime, model: Option<&str>) -> Option<&'static str> {
-    match runtime {
-        Runtime::Agent(adapter) => Some(adapter.rehearses()),
-        Runtime::Command(_) => model.map(|_| {
+    match (runtime.adapter(), runtime) {
+        (Some(adapter), _) => Some(adapter.rehearses()),
+        (None, Runtime::Agent(_) | Runtime::Acp(_) | Runtime::Command(_)) => model.map(|_| {
             "rehearses nothing: what a program of its operator's does with a denied call is not known before its task"
         }),
-        // What speaks through a client of ours is given its task by that.
-        Runtime::Acp(_) => Some("rehearses nothing, as it is spoken to by the Agent Client Protocol"),
-        Runtime::Remediate | Runtime::Install(_) => None,
+        (None, Runtime::Remediate | Runtime::Install(_)) => None,
     }
 }
 

@@ -39,16 +39,10 @@ impl Works {
     }
 
     /// The same place with the client as its program, which starts the agent and is told on its standard input what to say to it.
-    pub(super) fn spoken_to(
-        &self,
-        acp: &AcpConfig,
-        tools: Option<&ToolDesk>,
-        task: &Task,
-        mut place: Place,
-    ) -> Result<Place, ActError> {
+    pub(super) fn spoken_to(&self, acp: &AcpConfig, tools: Option<&ToolDesk>, task: String, mut place: Place) -> Place {
         let assignment = Assignment {
             command: std::mem::replace(&mut place.argv, vec![format!("{WORKER_DIR}/{PROGRAM}")]),
-            task: self.prompt_of(task)?,
+            task,
             workspace: selvedge_jail::WORKSPACE.to_owned(),
             mode: acp.mode.clone(),
             servers: match acp.program {
@@ -60,7 +54,7 @@ impl Works {
         };
         place.stdin = Input::Bytes(assignment.to_bytes());
         place.binds.push(self.bind_executable(PROGRAM));
-        Ok(place)
+        place
     }
 
     /// A place with what the operator adds to its environment.
@@ -77,6 +71,6 @@ impl Works {
     }
 }
 
-fn asks_itself(place: Place) -> Place {
+pub(super) fn asks_itself(place: Place) -> Place {
     place.with_env("NO_PROXY", WITHOUT_PROXY).with_env("no_proxy", WITHOUT_PROXY)
 }

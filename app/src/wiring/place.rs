@@ -55,7 +55,7 @@ impl Works {
         };
         let own = place.argv.first().cloned().unwrap_or_default();
         if let Runtime::Acp(acp) = &agent.runtime {
-            place = self.spoken_to(acp, tools, task, place)?;
+            place = self.spoken_to(acp, tools, self.prompt_of(task)?, place);
         }
         place = self.lay_handed_over(task, place)?;
         place.workspace = Some(Workspace { pristine });

@@ -15,9 +15,11 @@ use selvedge_gateway::model::hosting::Hosting;
 use selvedge_gateway::model::wanted::{ModelHost, Rehearsal, RehearsedTurn};
 use selvedge_gateway::{Given, Refused, Wanted};
 use selvedge_sandbox::{CollectLimits, Ended, Exit, Limit, Place};
+use selvedge_workers::acp;
 use selvedge_workers::agents::{self, Adapter, Outcome};
 
 use super::Works;
+use super::acp::asks_itself;
 use super::agents::Speaks;
 use super::behalf::{Behalf, HasIdentity};
 use super::denied::outside_grant;
@@ -25,6 +27,7 @@ use super::desks::Desks;
 use super::inside::{Inside, status_of, told};
 use super::model::ModelDesk;
 use super::repositories::{permanent, transient};
+use crate::config::{AgentConfig, Runtime};
 
 /// Under which name a run fails whose agent did not show what it should.
 const NOT_PROVED: &str = "mediation_not_proved";
@@ -133,15 +136,24 @@ impl Works {
     pub(super) fn rehearse(
         &self,
         order: &StartWork,
-        adapter: &Adapter,
+        (adapter, agent): (&Adapter, &AgentConfig),
         model: &ModelDesk,
-        (task_s, has_hooks): (&Place, bool),
+        task_s: &Place,
         doors: &dyn Doorkeeper,
     ) -> Result<(), ActError> {
         let planned = adapter.rehearsal(selvedge_jail::WORKSPACE, &format!("{:016x}", self.draw()));
         let desk = RehearsalDesk::new(model, &planned, format!("told{:016x}", self.draw()))?;
         // No servers of tools: they would be asked, and are none of its.
-        let mut place = self.place_of_agent((adapter, Speaks::Itself), model, &[], (planned.prompt, has_hooks))?;
+        let place = |speaks, has_hooks| self.place_of_agent((adapter, speaks), model, &[], (planned.prompt, has_hooks));
+        let mut place = match &agent.runtime {
+            Runtime::Acp(acp) => {
+                let own = asks_itself(place(Speaks::Acp, false)?);
+                self.spoken_to(acp, None, planned.prompt.to_owned(), own)
+            }
+            Runtime::Agent(_) | Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) => {
+                place(Speaks::Itself, agent.tells())?
+            }
+        };
         place.workspace.clone_from(&task_s.workspace);
         place.limits.clone_from(&task_s.limits);
         let within = task_s.limits.wall.min(REHEARSED_WITHIN);
@@ -154,7 +166,11 @@ impl Works {
         let left = sandbox.collect(&CollectLimits::default(), &|_| false);
         sandbox.destroy().map_err(transient)?;
         self.refuse_when_killed(&exit)?;
-        let says = adapter.read(&output).outcome(status_of(&exit));
+        let report = match agent.runtime {
+            Runtime::Acp(_) => acp::read(&output),
+            Runtime::Agent(_) | Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) => adapter.read(&output),
+        };
+        let says = report.outcome(status_of(&exit));
         let shown = left.map_err(|error| format!("what it left cannot be read: {error}")).and_then(|left| {
             let heard = desk.heard().clone();
             shown(&planned, &left, &heard, (&exit, within), &says)

@@ -58,8 +58,8 @@ impl Works {
         let pristine = self.pristine(&order.repo, &tree)?;
         let own = self.desks_for_work(order, task, agent, &pristine)?;
         let (place, program) = self.place_for_work(agent, own.all(), task, pristine.clone())?;
-        if let (Runtime::Agent(adapter), Some(model)) = (&agent.runtime, own.all().model) {
-            self.rehearse(order, adapter, model, (&place, agent.tells()), doors)?;
+        if let (Some(adapter), Some(model)) = (agent.runtime.adapter(), own.all().model) {
+            self.rehearse(order, (adapter, agent), model, &place, doors)?;
         }
         // Whoever hands something on shows a document for it.
         let identity = match order.grant.audiences.is_empty() && own.tokens.is_none() {
