@@ -53,7 +53,8 @@ pub(super) struct OwnDesks {
     pub(super) tokens: Option<TokenDesk>,
     pub(super) tools: Option<ToolDesk>,
     pub(super) witness: Witness,
-    pub(super) told: ToldDesk,
+    /// None where no hooks were laid.
+    pub(super) told: Option<ToldDesk>,
     access: Option<AccessDesk>,
     model: Option<ModelDesk>,
 }
@@ -77,7 +78,7 @@ impl Works {
             git: may(May::Push).then(|| self.git_desk(order)).transpose()?,
             access: AccessDesk::of(order),
             witness: self.witness(&order.repo, pristine)?,
-            told: ToldDesk::default(),
+            told: agent.tells().then(ToldDesk::default),
             purse,
         })
     }
@@ -100,7 +101,7 @@ impl OwnDesks {
             model: self.model.as_ref(),
             witness: Some(&self.witness),
             tools: self.tools.as_ref(),
-            told: Some(&self.told),
+            told: self.told.as_ref(),
             rehearsal: None,
         }
     }

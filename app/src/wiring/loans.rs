@@ -202,7 +202,10 @@ impl<'a> DoorLoans<'a> {
             return Err(WITHDRAWN.to_owned());
         }
         let minted = holding.lend_again(Some(name)).map_err(|unrenewed| unrenewed.because)?;
-        let given = self.give(name, &minted.lease);
+        // It may have been taken away while the new one was made, which is in no list of what was.
+        let given = self.give(name, &minted.lease).and_then(|()| {
+            self.works.may_be_lent_again(self.run, name).then_some(()).ok_or_else(|| WITHDRAWN.to_owned())
+        });
         if given.is_err() {
             self.doors.retire(name, &minted.lease);
         }

@@ -8,6 +8,8 @@ use selvedge_domain::{Cause, Time, ToldCall};
 use selvedge_factory::ports::Doorkeeper;
 use selvedge_gateway::model::wanted::Told;
 
+use super::secrets::masked;
+
 /// Calls that are kept of an attempt; more are counted.
 const CALLS_MAX: usize = 500;
 
@@ -45,7 +47,7 @@ impl ToldDesk {
     pub(super) fn hear(&self, told: &Told, serials_from: u64, now: Time) {
         let cause = told.call.map(|(serial, index)| Cause { serial: serials_from.wrapping_add(serial), index });
         let mut calls = self.calls();
-        let open = |kept: &&mut Kept| kept.id == told.id && kept.call.tool == told.tool && kept.call.is_open;
+        let open = |kept: &&mut Kept| kept.id == told.id && kept.call.tool == masked(&told.tool) && kept.call.is_open;
         if told.is_over
             && let Some(kept) = calls.told.iter_mut().rev().find(open)
         {
@@ -60,7 +62,7 @@ impl ToldDesk {
             return;
         }
         let call = ToldCall {
-            tool: told.tool.clone(),
+            tool: masked(&told.tool),
             cause,
             is_open: !told.is_over,
             millis: None,
@@ -70,19 +72,19 @@ impl ToldDesk {
         calls.told.push(Kept { id: told.id.clone(), began: (!told.is_over).then_some(now), call });
     }
 
-    /// Records it, once the attempt is over. `expected` where the agent was given hooks.
-    pub(super) fn conclude(&self, expected: bool, doors: &dyn Doorkeeper) {
-        if let Some(observation) = self.concluded(expected) {
+    /// Records it, once the attempt is over.
+    pub(super) fn conclude(&self, doors: &dyn Doorkeeper) {
+        if let Some(observation) = self.concluded() {
             doors.saw(observation);
         }
     }
 
-    fn concluded(&self, expected: bool) -> Option<Observation> {
+    fn concluded(&self) -> Option<Observation> {
         let mut calls = self.calls();
         let told: Vec<ToldCall> = std::mem::take(&mut calls.told).into_iter().map(|kept| kept.call).collect();
         match told.is_empty() {
             false => Some(Observation::Told { calls: told, more: calls.more }),
-            true => (expected && calls.passed > 0).then(|| Observation::Finding {
+            true => (calls.passed > 0).then(|| Observation::Finding {
                 code: SILENT.to_owned(),
                 detail: format!("the agent was given {} calls, and its hooks told of none", calls.passed),
             }),
@@ -119,22 +121,33 @@ mod tests {
         {
             desk.hear(&told(id, is_over), 40, Time::from_millis(at));
         }
-        let Some(Observation::Told { calls, more: 0 }) = desk.concluded(true) else { panic!("something was told") };
+        let Some(Observation::Told { calls, more: 0 }) = desk.concluded() else { panic!("something was told") };
         let shown: Vec<_> = calls.iter().map(|call| (call.cause, call.is_open, call.millis, call.exit)).collect();
         let cause = Some(Cause { serial: 41, index: 2 });
         assert_eq!(shown, [(cause, false, Some(50), Some(3)), (None, true, None, None), (None, false, None, Some(3))]);
     }
 
     #[test]
+    fn what_looks_like_a_secret_is_not_written_down_with_what_a_hook_tells_c7() {
+        let desk = ToldDesk::default();
+        let tool = format!("ghp_{}", "aB3dE5gH7jK9mN1pQ2sT4vW6xY8zA0cDaB3d");
+        for is_over in [false, true] {
+            desk.hear(&Told { tool: tool.clone(), ..told("known", is_over) }, 0, Time::from_millis(0));
+        }
+        let Some(Observation::Told { calls, .. }) = desk.concluded() else { panic!("something was told") };
+        let shown: Vec<_> = calls.iter().map(|call| (call.tool.as_str(), call.is_open)).collect();
+        assert_eq!(shown, [("[GitHub token]", false)]);
+    }
+
+    #[test]
     fn hooks_that_say_nothing_are_found_and_more_than_is_kept_is_counted() {
         let desk = ToldDesk::default();
-        assert_eq!(desk.concluded(true), None, "there was nothing to tell of");
+        assert_eq!(desk.concluded(), None, "there was nothing to tell of");
         desk.passed();
-        assert_eq!(desk.concluded(false), None, "nobody was to tell");
-        assert!(matches!(desk.concluded(true), Some(Observation::Finding { code, .. }) if code == SILENT));
+        assert!(matches!(desk.concluded(), Some(Observation::Finding { code, .. }) if code == SILENT));
         for n in 0..CALLS_MAX + 7 {
             desk.hear(&told(&n.to_string(), false), 0, Time::from_millis(0));
         }
-        assert!(matches!(desk.concluded(true), Some(Observation::Told { calls, more: 7 }) if calls.len() == CALLS_MAX));
+        assert!(matches!(desk.concluded(), Some(Observation::Told { calls, more: 7 }) if calls.len() == CALLS_MAX));
     }
 }

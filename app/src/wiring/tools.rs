@@ -21,7 +21,7 @@ use super::denied::outside_grant;
 use super::hold::HoldDesk;
 use super::narrowed::{Narrowed, danger_narrowed};
 use super::repositories::permanent;
-use super::secrets::secrets_in;
+use super::secrets::{masked, secrets_in};
 use crate::config::{Config, RepoConfig, ServerAt, ServerConfig};
 
 /// Where they are served, each under its name: nowhere, the door answers.
@@ -251,7 +251,7 @@ impl ToolDesk {
     pub(super) fn note(&self, doors: &dyn Doorkeeper, tool: &NotTakenOn) -> Given {
         let NotTakenOn { server, tool, described, is_changed, text } = tool;
         let code = if *is_changed { TOOL_CHANGED } else { TOOL_NOT_TAKEN_ON };
-        let detail = format!("{server} {tool} {described}\n{text}");
+        let detail = format!("{server} {tool} {described}\n{}", masked(text));
         doors.saw(Observation::Finding { code: code.to_owned(), detail });
         Given::Allowed
     }

@@ -75,7 +75,9 @@ impl Works {
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
         let declared = (&agent.agent.declared, program.as_str());
         let (changes, seen) = own.look_through(&sandbox, declared, &pristine, watch.as_deref(), doors)?;
-        own.told.conclude(agent.tells(), doors);
+        if let Some(told) = &own.told {
+            told.conclude(doors);
+        }
         sandbox.destroy().map_err(transient)?;
         if own.purse.is_ended() && !self.is_halted(&order.run) {
             return Err(permanent(BUDGET_SPENT));

@@ -6,6 +6,9 @@ use std::fmt;
 
 use super::{Description, Field};
 
+/// The facts of a tool call that an agent wrote.
+const AGENT_S: [&str; 6] = ["tool", "command", "paths", "steers", "addresses", "values"];
+
 /// Secrets that stand in an order, each with what it looks like.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(BTreeSet<Secret>);
@@ -44,9 +47,11 @@ impl Secrets {
             .fold(text.to_owned(), |text, Secret { text: secret, kind, .. }| text.replace(secret, &format!("[{kind}]")))
     }
 
-    /// A description without them. Its other facts have to tell two orders apart that only these do.
+    /// A description without them where an agent wrote it: what is ours, such as a host, is read again from the record. Its other facts
+    /// have to tell two orders apart that only these do.
     pub(super) fn mask_all(&self, mut description: Description) -> Description {
-        for (_, field) in &mut description.fields {
+        let by_an_agent = description.fields.iter_mut().filter(|(name, _)| AGENT_S.contains(name));
+        for (_, field) in by_an_agent {
             match field {
                 Field::Text(text) => *text = self.mask(text),
                 Field::Words(words) => words.iter_mut().for_each(|word| *word = self.mask(word)),
@@ -66,7 +71,21 @@ impl fmt::Debug for Secrets {
 
 #[cfg(test)]
 mod tests {
+    use crate::RepoName;
+    use crate::order::{Resource, ResourceKind, Verb};
+
     use super::*;
+
+    #[test]
+    fn what_is_ours_is_recorded_as_it_is_whatever_an_agent_calls_a_secret_a20() {
+        let fields = ["host", "values"].map(|name| (name, Field::Text("task-tracker.example".to_owned())));
+        let repo = RepoName::parse("acme/shop").unwrap();
+        let resource = Resource { kind: ResourceKind::Repository, name: "acme/shop".to_owned(), repo };
+        let description = Description { verb: Verb::ToolCall, resource, fields: fields.to_vec() };
+        let masked = Secrets::found([("key", "sk-")]).mask_all(description);
+        assert_eq!(masked.text("host"), Some("task-tracker.example"));
+        assert_eq!(masked.text("values"), Some("ta[key]tracker.example"));
+    }
 
     #[test]
     fn a_secret_is_told_by_its_kind_and_never_shown_c7() {

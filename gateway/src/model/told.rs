@@ -37,9 +37,17 @@ pub(crate) struct Given {
 impl Given {
     /// A call goes to the agent as this one of this answer's. The last one of an id is the one that is meant.
     pub(crate) fn note(&mut self, call: &Call, place: (u64, u64)) {
+        if call.id.len() > WORD_CHARS_MAX {
+            return;
+        }
         if self.calls.len() < CALLS_MAX || self.calls.contains_key(&call.id) {
             self.calls.insert(call.id.clone(), place);
         }
+    }
+
+    /// A call was denied, so that the agent never has it.
+    pub(crate) fn forget(&mut self, call: &Call) {
+        self.calls.remove(&call.id);
     }
 
     /// Reads what a hook tells; none where it is nothing of a call, or where enough was told.
@@ -102,6 +110,15 @@ mod tests {
         assert_eq!((over.call, over.is_over, over.has_failed, over.exit), (Some((7, 1)), true, false, Some(3)));
         assert!(told(&body("PostToolUseFailure", "toolu_1")).unwrap().has_failed);
         assert_eq!(told(&body("PreToolUse", "toolu_2")).unwrap().call, None);
+        let mut given = Given::default();
+        for id in ["toolu_1".to_owned(), "x".repeat(WORD_CHARS_MAX + 1)] {
+            let call = Call { id, name: "Bash".into(), arguments: "{}".into(), is_json: true };
+            given.note(&call, (7, 1));
+            assert!(given.calls.len() <= 1, "an id may be as long as an answer, and is not kept then");
+            given.forget(&call);
+        }
+        let denied = given.read(body("PostToolUse", "toolu_1").to_string().as_bytes()).unwrap();
+        assert_eq!(denied.call, None, "the agent never had it");
         assert_eq!(told(&body("SessionStart", "toolu_1")), None);
         assert_eq!(told(&json!({ "hook_event_name": "PreToolUse" })), None);
     }

@@ -114,13 +114,17 @@ impl Connection {
         }
         // Known before the agent has it: its hooks may tell of it the moment it is there.
         turn.door.with_given(|given| given.note(call, (turn.serial, index)));
-        match facts(call, &turn.tools, &turn.door.host.tools, turn.serial, index) {
+        let asked = match facts(call, &turn.tools, &turn.door.host.tools, turn.serial, index) {
             Ok(ask) => self.answer_about(Wanted::Tool(ask)).await,
             Err(untold) => {
                 self.context.link.refused(Layer::Model, "tool_call_untold", &untold.to_string());
                 Asked::Ruled(Ruling::Denied { told: format!("denied (tool_call_untold): {untold}") })
             }
+        };
+        if matches!(asked, Asked::Ruled(Ruling::Denied { .. })) {
+            turn.door.with_given(|given| given.forget(call));
         }
+        asked
     }
 
     /// What the keeper says of a call.

@@ -24,6 +24,8 @@ pub struct Reader {
     ids: BTreeSet<String>,
     out: Vec<u8>,
     metered: Metered,
+    /// Whether input was counted, and whether output was in the last numbers.
+    counted: (bool, bool),
 }
 
 /// How far an answer has come.
@@ -92,7 +94,7 @@ impl Reader {
     /// At the beginning of an answer to a request that was granted these.
     pub fn new(granted: BTreeSet<Egress>) -> Self {
         let (out, metered) = (Vec::new(), Metered::default());
-        Self { granted, state: State::Begins, blocks: 0, ids: BTreeSet::new(), out, metered }
+        Self { granted, state: State::Begins, blocks: 0, ids: BTreeSet::new(), out, metered, counted: (false, false) }
     }
 
     /// A kind of content that may stand in this answer.
@@ -201,9 +203,10 @@ impl Reader {
 
     /// `message_delta`: why it ended, and what was written.
     fn closes(&mut self, event: &Map<String, Value>, data: &str) -> Result<State, Garbled> {
+        self.counted.1 = false;
         self.counts(event);
         let has_ended = member(event, "delta")?.get("stop_reason").is_some_and(Value::is_string);
-        self.metered.is_final |= has_ended;
+        self.metered.is_final |= has_ended && self.is_counted();
         self.passes("message_delta", data);
         Ok(if has_ended { State::Ending } else { State::Between })
     }
@@ -212,6 +215,8 @@ impl Reader {
     fn counts(&mut self, holder: &Map<String, Value>) {
         let Some(usage) = holder.get("usage").and_then(Value::as_object) else { return };
         let Usage { input, cached, cache_write, output, reasoning } = &mut self.metered.usage;
+        self.counted.0 |= usage.get("input_tokens").is_some_and(Value::is_u64);
+        self.counted.1 = usage.get("output_tokens").is_some_and(Value::is_u64);
         for (name, count) in [
             ("input_tokens", input),
             ("cache_read_input_tokens", cached),
@@ -222,6 +227,11 @@ impl Reader {
         }
         let thinking = usage.get("output_tokens_details").and_then(|details| details.get("thinking_tokens"));
         *reasoning = thinking.and_then(Value::as_u64).unwrap_or(*reasoning);
+    }
+
+    /// Whether what was read is counted, and what was written, by whoever says that it is the end. What nobody counted is estimated.
+    fn is_counted(&self) -> bool {
+        self.counted.0 && self.counted.1
     }
 
     /// A whole message. Gives its calls, with where they stand.
@@ -242,7 +252,7 @@ impl Reader {
             calls.push((index, Call { id, name, arguments, is_json: true }));
         }
         self.counts(message);
-        self.metered.is_final = true;
+        self.metered.is_final = self.is_counted();
         Ok(calls)
     }
 }

@@ -425,3 +425,30 @@ fn what_was_written_of_a_cut_stream_is_counted() {
     let metered = reader.metered();
     assert_eq!((metered.usage.output, metered.is_final, metered.written_bytes), (1, false, 4 + 17));
 }
+
+#[test]
+fn what_nobody_counted_at_the_end_is_estimated_e3() {
+    let ends = |begun: Value, ended: Value| {
+        let events = [
+            event("message_start", json!({ "message": begun })),
+            event("message_delta", ended),
+            event("message_stop", json!({})),
+        ];
+        let mut reader = Reader::new(BTreeSet::new());
+        through(&mut reader, &mut Denials::new(DENIED.into()), &[&bytes(&events)], |_| Ruling::Allowed).unwrap();
+        reader.metered().is_final
+    };
+    let begun = json!({ "usage": { "input_tokens": 3, "output_tokens": 1 } });
+    let ended = |usage: Value| json!({ "delta": { "stop_reason": "end_turn" }, "usage": usage });
+    assert!(ends(begun.clone(), ended(json!({ "output_tokens": 20 }))));
+    assert!(!ends(begun.clone(), json!({ "delta": { "stop_reason": "end_turn" } })), "the first number was no end");
+    assert!(!ends(json!({}), ended(json!({ "output_tokens": 20 }))), "what was read is not counted");
+    let whole = |usage: Value| {
+        let mut reader = Reader::new(BTreeSet::new());
+        let body = json!({ "type": "message", "role": "assistant", "content": [], "usage": usage });
+        reader.body(body.to_string().as_bytes()).unwrap();
+        reader.metered().is_final
+    };
+    assert!(whole(json!({ "input_tokens": 3, "output_tokens": 20 })));
+    assert!(!whole(json!({})) && !whole(json!({ "input_tokens": 3 })));
+}
