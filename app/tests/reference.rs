@@ -21,6 +21,7 @@ const COMMANDS: &[&str] = &[
     "merge",
     "approvals",
     "approve",
+    "answer",
     "deny",
     "halt",
     "resume",
