@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use selvedge_authority::Observation;
 use selvedge_domain::{
-    Cause, Change, ChangeSet, Declared, Digest, PathPattern, ProgramRun, RepoPath, SideEffects, Witnessed, Writing,
-    Written,
+    Cause, Change, ChangeSet, Declared, Digest, OwnPrograms, PathPattern, ProgramRun, RepoPath, SideEffects, Witnessed,
+    Writing, Written,
 };
 use selvedge_factory::ports::Doorkeeper;
 use selvedge_forge::holds_secrets;
@@ -32,6 +32,11 @@ const CALLS_MAX: usize = 2000;
 
 /// Programs remembered with what they came from, for what they start in turn.
 const KNOWN_MAX: usize = 4096;
+
+/// The number of the program that is started first, and how many are started before anybody inside could meddle: the client of the
+/// Agent Client Protocol, where there is one, and the agent.
+const FIRST: u64 = 1;
+const OWN_MAX: u64 = 2;
 
 /// How much of a program's arguments is kept: enough to see what it is about.
 const ARGUMENTS_CHARS_MAX: usize = 160;
@@ -78,6 +83,8 @@ struct Programs {
     places: BTreeMap<(String, Option<Cause>), usize>,
     /// By the number the launcher gave it: what it came from, and where it is counted.
     known: BTreeMap<u64, (Option<Cause>, Option<usize>)>,
+    /// What the first programs turned out to be: nobody inside was there to change what was asked for.
+    first: BTreeMap<u64, String>,
     more: u64,
     unkept: u64,
 }
@@ -156,24 +163,26 @@ impl Witness {
         }
     }
 
-    /// What the attempt did, once it is dead: recorded, and compared with what its agent is declared to do. `own` is the agent's own
-    /// program; each of `changes` is what it left of the tree at `pristine`, or why that cannot be told.
+    /// What the attempt did, once it is dead: recorded, and compared with what its agent is declared to do. `own` are the agent's own
+    /// programs, in the order in which they are started, before anything else inside; each of `changes` is what it left of the tree at
+    /// `pristine`, or why that cannot be told.
     pub(super) fn conclude(
         &self,
         changes: &[Result<&ChangeSet, &String>],
         pristine: &Path,
-        (declared, own): (&Declared, &str),
+        (declared, own): (&Declared, &[String]),
         lent: Option<&SecretWatch>,
         doors: &dyn Doorkeeper,
     ) -> Witnessed {
         self.look(doors);
+        let own = held(&self.seen).own(own);
         let mut effects = held(&self.seen).side_effects();
         effects.unread = changes.iter().find_map(|changes| changes.err().cloned());
         effects.written = held(&self.calls).written(changes.iter().flatten().copied(), pristine);
         for written in &mut effects.written {
             written.path = recordable(&written.path, lent);
         }
-        let (undeclared, read) = (declared.beyond(&effects, own), held(&self.read).clone());
+        let (undeclared, read) = (declared.beyond(&effects, &own), held(&self.read).clone());
         let seen = Witnessed { undeclared, read, ..Witnessed::default() };
         effects.written_more = count(effects.written.len().saturating_sub(WRITTEN_MAX));
         effects.written.truncate(WRITTEN_MAX);
@@ -265,6 +274,9 @@ impl Programs {
 
     /// What was asked for turned out to be this program. One that is not what the others of its kind were is listed by itself.
     fn became(&mut self, serial: u64, ran: &str) {
+        if serial < FIRST + OWN_MAX {
+            self.first.insert(serial, ran.to_owned());
+        }
         let Some((_, Some(place))) = self.known.get(&serial).copied() else { return };
         let Some(run) = self.runs.get_mut(place) else { return };
         match &run.ran {
@@ -292,6 +304,13 @@ impl Programs {
             programs_more: self.more,
             programs_unkept: self.unkept,
             ..SideEffects::default()
+        }
+    }
+    fn own(&self, own: &[String]) -> OwnPrograms {
+        let serials = FIRST..FIRST + count(own.len()).min(OWN_MAX);
+        OwnPrograms {
+            asked: own.iter().cloned().collect(),
+            ran: serials.filter_map(|serial| self.first.get(&serial).cloned()).collect(),
         }
     }
 }
@@ -490,6 +509,25 @@ mod tests {
         let effects = held(&witness.seen).side_effects();
         let seen: Vec<_> = effects.programs.iter().map(|run| (run.ran.as_deref().unwrap(), run.count)).collect();
         assert_eq!(seen, [("/usr/bin/git", 2), ("/tmp/x", 2)]);
+    }
+
+    #[test]
+    fn the_programs_that_are_started_first_are_the_agent_s_own_and_what_they_became_a24() {
+        let witness = Witness::default();
+        for (serial, asked, ran) in [
+            (1, "/opt/selvedge/selvedge-acp", "/opt/selvedge/selvedge-acp"),
+            (2, "/opt/toolchain/0/bin/agent", "/usr/bin/python3"),
+            (3, "/opt/toolchain/0/bin/agent", "/usr/bin/curl"),
+        ] {
+            witness.hear(&Event::Started(started(serial, serial - 1, &[asked])), None);
+            witness.hear(&Event::Became { serial, program: ran.as_bytes().to_vec() }, None);
+        }
+        let programs = ["/opt/selvedge/selvedge-acp", "/opt/toolchain/0/bin/agent"].map(str::to_owned);
+        let own = held(&witness.seen).own(&programs);
+        assert_eq!(own.asked.into_iter().collect::<Vec<_>>(), programs);
+        assert_eq!(own.ran.into_iter().collect::<Vec<_>>(), ["/opt/selvedge/selvedge-acp", "/usr/bin/python3"]);
+        let alone = held(&witness.seen).own(&programs[..1]);
+        assert_eq!(alone.ran.len(), 1, "the second is not its own where nobody of ours starts it");
     }
 
     #[test]
