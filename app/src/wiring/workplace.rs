@@ -76,7 +76,7 @@ impl Works {
         let declared = (&agent.agent.declared, programs.as_slice());
         let (changes, seen) = own.look_through(&sandbox, declared, &pristine, watch.as_deref(), doors)?;
         if let Some(told) = &own.told {
-            told.conclude(doors);
+            told.conclude(&exit, own.purse.is_cut_short(), doors);
         }
         sandbox.destroy().map_err(transient)?;
         if own.purse.is_ended() && !self.is_halted(&order.run) {
