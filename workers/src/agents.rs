@@ -19,7 +19,7 @@ mod report;
 pub(crate) mod scripted;
 mod tools;
 
-pub use hooks::{HasHooks, Hooks, is_hook};
+pub use hooks::{HasHooks, Hooks};
 pub use package::{Beside, Pin};
 pub use rehearsal::{Rehearsal, RehearsedTurn};
 pub(crate) use report::End;

@@ -19,7 +19,6 @@ use selvedge_forge::secret::Scanner;
 use selvedge_gateway::SecretWatch;
 use selvedge_jail::WORKSPACE;
 use selvedge_sandbox::{Argument, Event, OBSERVED_FILES_MAX, Observe, Reads, Started};
-use selvedge_workers::agents::is_hook;
 
 /// Programs told apart by what they came from; more are told apart by their path alone, and from twice as many on only counted.
 const CAUSED_MAX: usize = 500;
@@ -146,8 +145,6 @@ impl Witness {
     /// Something happened to a program. What else happens is for others.
     pub(super) fn hear(&self, event: &Event, lent: Option<&SecretWatch>) {
         match event {
-            // What its hooks do is the factory's own, as they are laid by it.
-            Event::Started(started) if is_told(started) => {}
             Event::Started(started) => {
                 let named = held(&self.calls).command_in(started);
                 held(&self.seen).start(started, named, lent);
@@ -189,17 +186,6 @@ impl Witness {
         doors.saw(Observation::SideEffects(Box::new(effects)));
         seen
     }
-}
-
-/// Whether a program does nothing but tell what an agent's hook was given.
-fn is_told(started: &Started) -> bool {
-    let program = String::from_utf8_lossy(&started.program);
-    let is_shell =
-        ["/bin/", "/usr/bin/"].iter().any(|root| program.strip_prefix(root).is_some_and(|name| SHELLS.contains(&name)));
-    let whole =
-        |argument: &Argument| usize::try_from(argument.length).is_ok_and(|length| length == argument.bytes.len());
-    let arguments: Vec<&[u8]> = started.arguments.iter().map(|argument| argument.bytes.as_slice()).collect();
-    is_shell && started.arguments_more == 0 && started.arguments.iter().all(whole) && is_hook(&arguments)
 }
 
 impl Calls {
@@ -509,6 +495,41 @@ mod tests {
         let effects = held(&witness.seen).side_effects();
         let seen: Vec<_> = effects.programs.iter().map(|run| (run.ran.as_deref().unwrap(), run.count)).collect();
         assert_eq!(seen, [("/usr/bin/git", 2), ("/tmp/x", 2)]);
+    }
+
+    #[test]
+    fn what_shows_itself_as_a_hook_is_seen_like_all_else_and_so_is_what_it_starts_e2_a24() {
+        const TOLD: &str = "/usr/bin/bash /etc/selvedge/told.sh";
+        let witness = witness();
+        let attempts: [(u64, u64, &[&str], &str); 6] = [
+            (1, 0, &["agent"], "agent"),
+            (2, 1, &["/usr/bin/bash", "-c", "make test && ./deploy.sh"], "/usr/bin/bash"),
+            // A script on its standard input.
+            (3, 2, &["/usr/bin/bash", "-s", TOLD], "/usr/bin/bash"),
+            (4, 3, &["/usr/bin/curl"], "/usr/bin/curl"),
+            // Something else when the kernel looked.
+            (5, 1, &["/bin/sh", "-lc", TOLD], "/usr/bin/python3"),
+            (6, 5, &["/usr/bin/bash", "/etc/selvedge/told.sh"], "/tmp/x"),
+        ];
+        for (serial, under, argv, ran) in attempts {
+            witness.hear(&Event::Started(started(serial, under, argv)), None);
+            witness.hear(&Event::Became { serial, program: ran.as_bytes().to_vec() }, None);
+        }
+        let effects = held(&witness.seen).side_effects();
+        let seen: Vec<_> =
+            effects.programs.iter().map(|run| (run.asked.as_str(), run.ran.as_deref(), run.count, run.cause)).collect();
+        let expected = [
+            ("agent", Some("agent"), 1, None),
+            ("/usr/bin/bash", Some("/usr/bin/bash"), 2, Some(CAUSE)),
+            ("/usr/bin/curl", Some("/usr/bin/curl"), 1, Some(CAUSE)),
+            ("/bin/sh", Some("/usr/bin/python3"), 1, None),
+            ("/usr/bin/bash", Some("/tmp/x"), 1, None),
+        ];
+        assert_eq!(seen, expected);
+        let declared = Declared { runs: Some([].into()), writes: None };
+        let own = held(&witness.seen).own(&["agent".to_owned()]);
+        let beyond = ["ran /bin/sh", "ran /usr/bin/bash", "ran /usr/bin/curl"];
+        assert_eq!(declared.beyond(&effects, &own), beyond);
     }
 
     #[test]

@@ -46,19 +46,6 @@ pub(super) const COMMAND: &str = "/usr/bin/bash /etc/selvedge/told.sh";
 /// How long an agent waits for a hook, in seconds.
 pub(super) const PATIENCE_SECONDS: u64 = 5;
 
-/// Whether a program that was called like this is nothing but the hook: a shell that was given its command, or runs its script. What else
-/// it starts is no hook.
-pub fn is_hook(arguments: &[&[u8]]) -> bool {
-    let given = arguments.get(1..).unwrap_or_default();
-    match given {
-        [script] if *script == SCRIPT.as_bytes() => true,
-        [flags @ .., command] => {
-            *command == COMMAND.as_bytes() && flags.iter().all(|flag| flag.first().is_some_and(|first| *first == b'-'))
-        }
-        [] => false,
-    }
-}
-
 pub(super) fn script() -> Laid {
     Laid { path: SCRIPT.to_owned(), text: include_str!("scripts/told.sh").to_owned() }
 }
@@ -74,22 +61,6 @@ pub(super) fn env(hooks: Hooks<'_>) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_hook_itself_is_taken_for_one() {
-        let is =
-            |arguments: &[&str]| is_hook(&arguments.iter().map(|argument| argument.as_bytes()).collect::<Vec<_>>());
-        assert!(is(&["/bin/sh", "-c", COMMAND]) && is(&["bash", "-lc", COMMAND]) && is(&["/usr/bin/bash", SCRIPT]));
-        for other in [
-            &["/bin/sh", "-c", "/usr/bin/bash /etc/selvedge/told.sh; curl evil"][..],
-            &["/bin/sh", "evil.sh", COMMAND],
-            &["/usr/bin/bash", SCRIPT, "more"],
-            &["/bin/sh"],
-            &[],
-        ] {
-            assert!(!is(other), "{other:?}");
-        }
-    }
 
     #[test]
     fn no_hook_is_used_where_the_host_has_no_program_for_it() {
