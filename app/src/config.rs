@@ -157,9 +157,10 @@ pub(crate) struct AgentConfig {
 }
 
 impl AgentConfig {
-    /// Whether it is given hooks, and so is expected to tell of its tool calls.
+    /// Whether it is given hooks on this host, and so is expected to tell of its tool calls.
     pub(crate) fn tells(&self) -> bool {
-        self.hooks && matches!(self.runtime, Runtime::Agent(adapter) if adapter.has_hooks)
+        let is_there = |program: &str| std::path::Path::new(program).exists();
+        self.hooks && matches!(self.runtime, Runtime::Agent(adapter) if adapter.hooks.tell_where(is_there))
     }
 }
 

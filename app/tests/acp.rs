@@ -7,6 +7,7 @@
 mod common;
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,6 +60,27 @@ fn any_program_that_speaks_the_protocol_works_on_a_task_to_a_proposal_a5_e3() {
     assert!(wrote.contains("welcome"), "what is no message is seen all the same: {wrote}");
     let proposals = scene.json(&["proposals"]).to_string();
     assert!(proposals.contains("Done: a longer greeting."), "{proposals}");
+}
+
+#[test]
+fn an_agent_that_is_declared_to_run_nothing_may_run_itself_and_nothing_else_d10() {
+    let scene = scene(&["works", "runs"], "effects = { runs = [] }\n");
+    let program = scene.path("tool").join("bin/my-agent");
+    std::fs::write(&program, format!("#!/usr/bin/python3\n{AGENT}")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    let config = config.replace("[agent.runs]", "effects = { runs = [] }\n[agent.runs]");
+    let command = "\"/usr/bin/python3\", \"/opt/toolchain/0/agent.py\"";
+    // By its place, by a name along `PATH` that something interprets, and by one that is a link.
+    for other in [command, "\"my-agent\"", "\"python3\", \"/opt/toolchain/0/agent.py\""] {
+        std::fs::write(scene.config(), config.replace(command, other)).unwrap();
+        let run = scene.work("works", "a longer greeting");
+        assert_eq!(run["outcome"], "proposed", "{other}: {run}");
+        let run = scene.work("runs", "a longer greeting");
+        assert_eq!(run["outcome"], "waiting", "{other}: {run}");
+        let approvals = scene.json(&["approvals"]).to_string();
+        assert!(approvals.contains("ran /usr/bin/env") && !approvals.contains("my-agent"), "{approvals}");
+    }
 }
 
 #[test]

@@ -48,8 +48,8 @@ pub use id::{ApprovalId, BadId, LeaseId, RunId, TaskId, TriggerId};
 pub use lease::{IllegalLease, LeaseEvent, LeaseState, Revocation};
 pub use name::{AgentName, BadName, CredentialName, ModelName, PartName, PipelineName, RepoName, ServerName};
 pub use observed::{
-    BadPattern, Cause, Declared, PathPattern, ProgramPattern, ProgramRun, SideEffects, ToldCall, Witnessed, Writing,
-    Written,
+    BadPattern, Cause, Declared, OwnPrograms, PathPattern, ProgramPattern, ProgramRun, SideEffects, ToldCall,
+    Witnessed, Writing, Written,
 };
 pub use order::{Authorship, Description, Field, Order, Resource, ResourceKind, Secrets, Verb, orders};
 pub use pipeline::Part;

@@ -132,6 +132,22 @@ pub struct Declared {
     pub writes: Option<BTreeSet<PathPattern>>,
 }
 
+/// The programs that are the agent's own, and so are not compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnPrograms {
+    /// As they are started.
+    pub asked: BTreeSet<String>,
+    /// What they turned out to be where nobody inside could have changed what was asked for.
+    pub ran: BTreeSet<String>,
+}
+
+impl OwnPrograms {
+    fn are_run(&self, program: &ProgramRun) -> bool {
+        self.asked.contains(&program.asked)
+            && program.ran.as_ref().is_none_or(|ran| self.asked.contains(ran) || self.ran.contains(ran))
+    }
+}
+
 /// Words of a comparison that are kept; a person who is asked reads every one.
 const UNDECLARED_MAX: usize = 20;
 
@@ -148,17 +164,21 @@ impl Declared {
         runs.chain(writes).chain(nothing.into_iter().flatten()).collect()
     }
 
-    /// What was seen and is not declared, in words, where `own` is the agent's own program. What is not known counts as not declared.
-    pub fn beyond(&self, seen: &SideEffects, own: &str) -> Vec<String> {
+    /// What was seen and is not declared, in words. What is not known counts as not declared.
+    pub fn beyond(&self, seen: &SideEffects, own: &OwnPrograms) -> Vec<String> {
         let mut words = BTreeSet::new();
         if let Some(runs) = &self.runs {
             let is_declared = |path: &str| runs.iter().any(|pattern| pattern.covers(path));
-            for program in seen.programs.iter().filter(|program| program.asked != own) {
+            for program in seen.programs.iter().filter(|program| !own.are_run(program)) {
                 match (&program.asked, &program.ran) {
                     (asked, _) if asked.is_empty() => {
                         words.insert("ran a program whose name could not be read".to_owned());
                     }
-                    (asked, _) if !is_declared(asked) => {
+                    // Asked for under the agent's own name: no link of ours, so any other file is another program (A-24).
+                    (asked, Some(ran)) if own.asked.contains(asked) && !is_declared(ran) => {
+                        words.insert(format!("ran {} where {} was asked for", shown(ran), shown(asked)));
+                    }
+                    (asked, _) if !own.asked.contains(asked) && !is_declared(asked) => {
                         words.insert(format!("ran {}", shown(asked)));
                     }
                     // Asked for under a declared name, and another file when the kernel looked.
@@ -357,6 +377,11 @@ mod tests {
         }
     }
 
+    fn own() -> OwnPrograms {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        OwnPrograms { asked: set(&["agent", "/opt/agents/x/start"]), ran: set(&["/usr/bin/node"]) }
+    }
+
     fn written(path: &str) -> Written {
         Written { path: path.to_owned(), how: Writing::Changed, cause: None }
     }
@@ -411,12 +436,12 @@ mod tests {
             ..SideEffects::default()
         };
         assert_eq!(
-            declared(&["git", "sh"], &["src/**"]).beyond(&seen, "agent"),
+            declared(&["git", "sh"], &["src/**"]).beyond(&seen, &own()),
             ["changed .github/workflows/ci.yml", "ran /usr/bin/curl"]
         );
-        assert!(declared(&["git", "sh", "curl"], &["src/**", ".github/**"]).beyond(&seen, "agent").is_empty());
-        assert!(Declared::default().beyond(&seen, "agent").is_empty(), "nothing declared, nothing compared");
-        assert_eq!(declared(&[], &[]).beyond(&seen, "agent").len(), 5, "nothing may be declared, too");
+        assert!(declared(&["git", "sh", "curl"], &["src/**", ".github/**"]).beyond(&seen, &own()).is_empty());
+        assert!(Declared::default().beyond(&seen, &own()).is_empty(), "nothing declared, nothing compared");
+        assert_eq!(declared(&[], &[]).beyond(&seen, &own()).len(), 5, "nothing may be declared, too");
     }
 
     #[test]
@@ -424,7 +449,7 @@ mod tests {
         let declared = declared(&["git", "scripts/*.sh"], &[]);
         let beyond = |asked: &str, ran: Option<&str>| {
             let program = ProgramRun { ran: ran.map(str::to_owned), ..program(asked) };
-            declared.beyond(&SideEffects { programs: vec![program], ..SideEffects::default() }, "agent")
+            declared.beyond(&SideEffects { programs: vec![program], ..SideEffects::default() }, &own())
         };
         for asked in ["/usr/bin/git", "/home/dev/toolchain/bin/git", "/workspace/scripts/a.sh", "agent"] {
             assert_eq!(beyond(asked, None), [""; 0], "{asked}");
@@ -442,6 +467,24 @@ mod tests {
     }
 
     #[test]
+    fn what_ran_in_place_of_the_agent_s_own_program_is_compared_a24() {
+        let beyond = |asked: &str, ran: Option<&str>, runs: &[&str]| {
+            let program = ProgramRun { ran: ran.map(str::to_owned), ..program(asked) };
+            declared(runs, &[]).beyond(&SideEffects { programs: vec![program], ..SideEffects::default() }, &own())
+        };
+        for asked in ["agent", "/opt/agents/x/start"] {
+            for ran in [None, Some(asked), Some("/usr/bin/node")] {
+                assert_eq!(beyond(asked, ran, &[]), [""; 0], "{asked} {ran:?}");
+            }
+            for ran in ["/usr/bin/curl", "/tmp/agent"] {
+                assert_eq!(beyond(asked, Some(ran), &[]), [format!("ran {ran} where {asked} was asked for")]);
+            }
+            assert_eq!(beyond(asked, Some("/usr/bin/curl"), &["curl"]), [""; 0], "it is declared");
+        }
+        assert_eq!(beyond("/usr/bin/node", None, &[]), ["ran /usr/bin/node"], "what interprets it is not it");
+    }
+
+    #[test]
     fn what_nobody_could_see_was_not_declared_d10() {
         let nothing = SideEffects::default();
         for seen in [
@@ -451,18 +494,18 @@ mod tests {
             SideEffects { written_more: 1, ..nothing.clone() },
             SideEffects { unread: Some("it left a device".to_owned()), ..nothing.clone() },
         ] {
-            assert_eq!(declared(&["sh"], &["**"]).beyond(&seen, "agent").len(), 1, "{seen:?}");
-            assert!(Declared::default().beyond(&seen, "agent").is_empty());
+            assert_eq!(declared(&["sh"], &["**"]).beyond(&seen, &own()).len(), 1, "{seen:?}");
+            assert!(Declared::default().beyond(&seen, &own()).is_empty());
         }
-        assert!(declared(&["sh"], &["**"]).beyond(&nothing, "agent").is_empty());
+        assert!(declared(&["sh"], &["**"]).beyond(&nothing, &own()).is_empty());
     }
 
     #[test]
     fn names_that_deceive_are_escaped_and_the_list_is_bounded_s37() {
         let many = (0..100).map(|n| program(&format!("/tmp/x{n}"))).collect();
-        let words = declared(&[], &[]).beyond(&SideEffects { programs: many, ..SideEffects::default() }, "agent");
+        let words = declared(&[], &[]).beyond(&SideEffects { programs: many, ..SideEffects::default() }, &own());
         assert_eq!((words.len(), words.last().map(String::as_str)), (UNDECLARED_MAX + 1, Some("and 80 more")));
         let seen = SideEffects { programs: vec![program("/tmp/\u{202e}hs\n")], ..SideEffects::default() };
-        assert_eq!(declared(&[], &[]).beyond(&seen, "agent"), ["ran /tmp/\\u{202e}hs\\u{a}"]);
+        assert_eq!(declared(&[], &[]).beyond(&seen, &own()), ["ran /tmp/\\u{202e}hs\\u{a}"]);
     }
 }

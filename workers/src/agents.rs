@@ -19,7 +19,7 @@ mod report;
 pub(crate) mod scripted;
 mod tools;
 
-pub use hooks::{Hooks, is_hook};
+pub use hooks::{HasHooks, Hooks};
 pub use package::{Beside, Pin};
 pub use rehearsal::{Rehearsal, RehearsedTurn};
 pub(crate) use report::End;
@@ -46,8 +46,8 @@ pub struct Adapter {
     /// What it calls a tool of a server, as far as is known.
     pub calls: &'static [CalledAs],
     start: Start,
-    /// Whether its hooks are known, so that they are used.
-    pub has_hooks: bool,
+    /// Whether it has hooks that are used.
+    pub hooks: HasHooks,
     rehearses: rehearsal::Rehearses,
     /// What it is called with for a job, behind what starts it.
     furnish: fn(&Adapter, &Job<'_>) -> Furnishing,

@@ -23,14 +23,14 @@ impl Works {
         self.repository_of(repo)?.materialise(tree, TreeLimits::default()).map_err(permanent)
     }
 
-    /// The place for a task, and which program is the agent's own. An agent that needs a model and was given none has none.
+    /// The place for a task, and the agent's own programs as they are started in it. An agent that needs a model and was given none has none.
     pub(super) fn place_for_work(
         &self,
         agent: &AgentConfig,
         Desks { model, tools, .. }: Desks<'_>,
         task: &Task,
         pristine: PathBuf,
-    ) -> Result<(Place, String), ActError> {
+    ) -> Result<(Place, Vec<String>), ActError> {
         let argv = match &agent.runtime {
             Runtime::Agent(_) | Runtime::Acp(_) | Runtime::Install(_) => Vec::new(),
             Runtime::Remediate => self.remediation(agent, package_of(task)),
@@ -53,9 +53,10 @@ impl Works {
                 self.with_environment(agent, model, self.furnished(Place::new(argv)))
             }
         };
-        let own = place.argv.first().cloned().unwrap_or_default();
+        let mut own: Vec<String> = place.argv.first().cloned().into_iter().collect();
         if let Runtime::Acp(acp) = &agent.runtime {
             place = self.spoken_to(acp, tools, self.prompt_of(task)?, place);
+            own.splice(0..0, place.argv.first().cloned());
         }
         place = self.lay_handed_over(task, place)?;
         place.workspace = Some(Workspace { pristine });

@@ -7,6 +7,7 @@ use selvedge_authority::Observation;
 use selvedge_domain::{Cause, Time, ToldCall};
 use selvedge_factory::ports::Doorkeeper;
 use selvedge_gateway::model::wanted::Told;
+use selvedge_sandbox::{Ended, Exit};
 
 use super::secrets::masked;
 
@@ -26,7 +27,7 @@ pub(super) struct ToldDesk {
 struct Calls {
     told: Vec<Kept>,
     more: u64,
-    /// Calls that the agent was given.
+    /// Calls that the agent was allowed.
     passed: u64,
 }
 
@@ -37,7 +38,7 @@ struct Kept {
 }
 
 impl ToldDesk {
-    /// The agent was given a call.
+    /// The agent was allowed a call.
     pub(super) fn passed(&self) {
         let mut calls = self.calls();
         calls.passed = calls.passed.saturating_add(1);
@@ -72,21 +73,26 @@ impl ToldDesk {
         calls.told.push(Kept { id: told.id.clone(), began: (!told.is_over).then_some(now), call });
     }
 
-    /// Records it, once the attempt is over.
-    pub(super) fn conclude(&self, doors: &dyn Doorkeeper) {
-        if let Some(observation) = self.concluded() {
+    /// Records it, once the attempt is over. What is allowed is not yet what the agent has: one that was ended, or whose model was cut
+    /// short, may have had nothing to tell of.
+    pub(super) fn conclude(&self, exit: &Exit, is_cut_short: bool, doors: &dyn Doorkeeper) {
+        if let Some(observation) = self.concluded(exit, is_cut_short) {
             doors.saw(observation);
         }
     }
 
-    fn concluded(&self) -> Option<Observation> {
+    fn concluded(&self, exit: &Exit, is_cut_short: bool) -> Option<Observation> {
+        let had_time = matches!(exit.ended, Ended::Status(_)) && !is_cut_short;
         let mut calls = self.calls();
         let told: Vec<ToldCall> = std::mem::take(&mut calls.told).into_iter().map(|kept| kept.call).collect();
         match told.is_empty() {
             false => Some(Observation::Told { calls: told, more: calls.more }),
-            true => (calls.passed > 0).then(|| Observation::Finding {
+            true => (had_time && calls.passed > 0).then(|| Observation::Finding {
                 code: SILENT.to_owned(),
-                detail: format!("the agent was given {} calls, and its hooks told of none", calls.passed),
+                detail: format!(
+                    "the agent was allowed {} calls and ended by itself, and its hooks told of none",
+                    calls.passed
+                ),
             }),
         }
     }
@@ -99,7 +105,11 @@ impl ToldDesk {
 
 #[cfg(test)]
 mod tests {
+    use selvedge_sandbox::Limit;
+
     use super::*;
+
+    const BY_ITSELF: Exit = Exit { ended: Ended::Status(0), limits: Vec::new() };
 
     fn told(id: &str, is_over: bool) -> Told {
         let call = (id == "known").then_some((1, 2));
@@ -121,7 +131,9 @@ mod tests {
         {
             desk.hear(&told(id, is_over), 40, Time::from_millis(at));
         }
-        let Some(Observation::Told { calls, more: 0 }) = desk.concluded() else { panic!("something was told") };
+        let Some(Observation::Told { calls, more: 0 }) = desk.concluded(&BY_ITSELF, false) else {
+            panic!("something was told")
+        };
         let shown: Vec<_> = calls.iter().map(|call| (call.cause, call.is_open, call.millis, call.exit)).collect();
         let cause = Some(Cause { serial: 41, index: 2 });
         assert_eq!(shown, [(cause, false, Some(50), Some(3)), (None, true, None, None), (None, false, None, Some(3))]);
@@ -134,20 +146,35 @@ mod tests {
         for is_over in [false, true] {
             desk.hear(&Told { tool: tool.clone(), ..told("known", is_over) }, 0, Time::from_millis(0));
         }
-        let Some(Observation::Told { calls, .. }) = desk.concluded() else { panic!("something was told") };
+        let Some(Observation::Told { calls, .. }) = desk.concluded(&BY_ITSELF, false) else {
+            panic!("something was told")
+        };
         let shown: Vec<_> = calls.iter().map(|call| (call.tool.as_str(), call.is_open)).collect();
         assert_eq!(shown, [("[GitHub token]", false)]);
     }
 
     #[test]
+    fn an_agent_that_was_ended_is_not_accused_of_saying_nothing() {
+        let desk = ToldDesk::default();
+        desk.passed();
+        for ended in [Ended::Killed, Ended::Signal(9), Ended::Limit(Limit::Wall)] {
+            assert_eq!(desk.concluded(&Exit { ended, limits: Vec::new() }, false), None);
+        }
+        assert_eq!(desk.concluded(&BY_ITSELF, true), None);
+        assert!(desk.concluded(&BY_ITSELF, false).is_some());
+    }
+
+    #[test]
     fn hooks_that_say_nothing_are_found_and_more_than_is_kept_is_counted() {
         let desk = ToldDesk::default();
-        assert_eq!(desk.concluded(), None, "there was nothing to tell of");
+        assert_eq!(desk.concluded(&BY_ITSELF, false), None, "there was nothing to tell of");
         desk.passed();
-        assert!(matches!(desk.concluded(), Some(Observation::Finding { code, .. }) if code == SILENT));
+        assert!(matches!(desk.concluded(&BY_ITSELF, false), Some(Observation::Finding { code, .. }) if code == SILENT));
         for n in 0..CALLS_MAX + 7 {
             desk.hear(&told(&n.to_string(), false), 0, Time::from_millis(0));
         }
-        assert!(matches!(desk.concluded(), Some(Observation::Told { calls, more: 7 }) if calls.len() == CALLS_MAX));
+        assert!(
+            matches!(desk.concluded(&BY_ITSELF, false), Some(Observation::Told { calls, more: 7 }) if calls.len() == CALLS_MAX)
+        );
     }
 }

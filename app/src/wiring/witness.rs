@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use selvedge_authority::Observation;
 use selvedge_domain::{
-    Cause, Change, ChangeSet, Declared, Digest, PathPattern, ProgramRun, RepoPath, SideEffects, Witnessed, Writing,
-    Written,
+    Cause, Change, ChangeSet, Declared, Digest, OwnPrograms, PathPattern, ProgramRun, RepoPath, SideEffects, Witnessed,
+    Writing, Written,
 };
 use selvedge_factory::ports::Doorkeeper;
 use selvedge_forge::holds_secrets;
@@ -19,7 +19,6 @@ use selvedge_forge::secret::Scanner;
 use selvedge_gateway::SecretWatch;
 use selvedge_jail::WORKSPACE;
 use selvedge_sandbox::{Argument, Event, OBSERVED_FILES_MAX, Observe, Reads, Started};
-use selvedge_workers::agents::is_hook;
 
 /// Programs told apart by what they came from; more are told apart by their path alone, and from twice as many on only counted.
 const CAUSED_MAX: usize = 500;
@@ -32,6 +31,11 @@ const CALLS_MAX: usize = 2000;
 
 /// Programs remembered with what they came from, for what they start in turn.
 const KNOWN_MAX: usize = 4096;
+
+/// The number of the program that is started first, and how many are started before anybody inside could meddle: the client of the
+/// Agent Client Protocol, where there is one, and the agent.
+const FIRST: u64 = 1;
+const OWN_MAX: u64 = 2;
 
 /// How much of a program's arguments is kept: enough to see what it is about.
 const ARGUMENTS_CHARS_MAX: usize = 160;
@@ -78,6 +82,8 @@ struct Programs {
     places: BTreeMap<(String, Option<Cause>), usize>,
     /// By the number the launcher gave it: what it came from, and where it is counted.
     known: BTreeMap<u64, (Option<Cause>, Option<usize>)>,
+    /// What the first programs turned out to be: nobody inside was there to change what was asked for.
+    first: BTreeMap<u64, String>,
     more: u64,
     unkept: u64,
 }
@@ -139,8 +145,6 @@ impl Witness {
     /// Something happened to a program. What else happens is for others.
     pub(super) fn hear(&self, event: &Event, lent: Option<&SecretWatch>) {
         match event {
-            // What its hooks do is the factory's own, as they are laid by it.
-            Event::Started(started) if is_told(started) => {}
             Event::Started(started) => {
                 let named = held(&self.calls).command_in(started);
                 held(&self.seen).start(started, named, lent);
@@ -156,41 +160,32 @@ impl Witness {
         }
     }
 
-    /// What the attempt did, once it is dead: recorded, and compared with what its agent is declared to do. `own` is the agent's own
-    /// program; each of `changes` is what it left of the tree at `pristine`, or why that cannot be told.
+    /// What the attempt did, once it is dead: recorded, and compared with what its agent is declared to do. `own` are the agent's own
+    /// programs, in the order in which they are started, before anything else inside; each of `changes` is what it left of the tree at
+    /// `pristine`, or why that cannot be told.
     pub(super) fn conclude(
         &self,
         changes: &[Result<&ChangeSet, &String>],
         pristine: &Path,
-        (declared, own): (&Declared, &str),
+        (declared, own): (&Declared, &[String]),
         lent: Option<&SecretWatch>,
         doors: &dyn Doorkeeper,
     ) -> Witnessed {
         self.look(doors);
+        let own = held(&self.seen).own(own);
         let mut effects = held(&self.seen).side_effects();
         effects.unread = changes.iter().find_map(|changes| changes.err().cloned());
         effects.written = held(&self.calls).written(changes.iter().flatten().copied(), pristine);
         for written in &mut effects.written {
             written.path = recordable(&written.path, lent);
         }
-        let (undeclared, read) = (declared.beyond(&effects, own), held(&self.read).clone());
+        let (undeclared, read) = (declared.beyond(&effects, &own), held(&self.read).clone());
         let seen = Witnessed { undeclared, read, ..Witnessed::default() };
         effects.written_more = count(effects.written.len().saturating_sub(WRITTEN_MAX));
         effects.written.truncate(WRITTEN_MAX);
         doors.saw(Observation::SideEffects(Box::new(effects)));
         seen
     }
-}
-
-/// Whether a program does nothing but tell what an agent's hook was given.
-fn is_told(started: &Started) -> bool {
-    let program = String::from_utf8_lossy(&started.program);
-    let is_shell =
-        ["/bin/", "/usr/bin/"].iter().any(|root| program.strip_prefix(root).is_some_and(|name| SHELLS.contains(&name)));
-    let whole =
-        |argument: &Argument| usize::try_from(argument.length).is_ok_and(|length| length == argument.bytes.len());
-    let arguments: Vec<&[u8]> = started.arguments.iter().map(|argument| argument.bytes.as_slice()).collect();
-    is_shell && started.arguments_more == 0 && started.arguments.iter().all(whole) && is_hook(&arguments)
 }
 
 impl Calls {
@@ -265,6 +260,9 @@ impl Programs {
 
     /// What was asked for turned out to be this program. One that is not what the others of its kind were is listed by itself.
     fn became(&mut self, serial: u64, ran: &str) {
+        if serial < FIRST + OWN_MAX {
+            self.first.insert(serial, ran.to_owned());
+        }
         let Some((_, Some(place))) = self.known.get(&serial).copied() else { return };
         let Some(run) = self.runs.get_mut(place) else { return };
         match &run.ran {
@@ -292,6 +290,13 @@ impl Programs {
             programs_more: self.more,
             programs_unkept: self.unkept,
             ..SideEffects::default()
+        }
+    }
+    fn own(&self, own: &[String]) -> OwnPrograms {
+        let serials = FIRST..FIRST + count(own.len()).min(OWN_MAX);
+        OwnPrograms {
+            asked: own.iter().cloned().collect(),
+            ran: serials.filter_map(|serial| self.first.get(&serial).cloned()).collect(),
         }
     }
 }
@@ -490,6 +495,60 @@ mod tests {
         let effects = held(&witness.seen).side_effects();
         let seen: Vec<_> = effects.programs.iter().map(|run| (run.ran.as_deref().unwrap(), run.count)).collect();
         assert_eq!(seen, [("/usr/bin/git", 2), ("/tmp/x", 2)]);
+    }
+
+    #[test]
+    fn what_shows_itself_as_a_hook_is_seen_like_all_else_and_so_is_what_it_starts_e2_a24() {
+        const TOLD: &str = "/usr/bin/bash /etc/selvedge/told.sh";
+        let witness = witness();
+        let attempts: [(u64, u64, &[&str], &str); 6] = [
+            (1, 0, &["agent"], "agent"),
+            (2, 1, &["/usr/bin/bash", "-c", "make test && ./deploy.sh"], "/usr/bin/bash"),
+            // A script on its standard input.
+            (3, 2, &["/usr/bin/bash", "-s", TOLD], "/usr/bin/bash"),
+            (4, 3, &["/usr/bin/curl"], "/usr/bin/curl"),
+            // Something else when the kernel looked.
+            (5, 1, &["/bin/sh", "-lc", TOLD], "/usr/bin/python3"),
+            (6, 5, &["/usr/bin/bash", "/etc/selvedge/told.sh"], "/tmp/x"),
+        ];
+        for (serial, under, argv, ran) in attempts {
+            witness.hear(&Event::Started(started(serial, under, argv)), None);
+            witness.hear(&Event::Became { serial, program: ran.as_bytes().to_vec() }, None);
+        }
+        let effects = held(&witness.seen).side_effects();
+        let seen: Vec<_> =
+            effects.programs.iter().map(|run| (run.asked.as_str(), run.ran.as_deref(), run.count, run.cause)).collect();
+        let expected = [
+            ("agent", Some("agent"), 1, None),
+            ("/usr/bin/bash", Some("/usr/bin/bash"), 2, Some(CAUSE)),
+            ("/usr/bin/curl", Some("/usr/bin/curl"), 1, Some(CAUSE)),
+            ("/bin/sh", Some("/usr/bin/python3"), 1, None),
+            ("/usr/bin/bash", Some("/tmp/x"), 1, None),
+        ];
+        assert_eq!(seen, expected);
+        let declared = Declared { runs: Some([].into()), writes: None };
+        let own = held(&witness.seen).own(&["agent".to_owned()]);
+        let beyond = ["ran /bin/sh", "ran /usr/bin/bash", "ran /usr/bin/curl"];
+        assert_eq!(declared.beyond(&effects, &own), beyond);
+    }
+
+    #[test]
+    fn the_programs_that_are_started_first_are_the_agent_s_own_and_what_they_became_a24() {
+        let witness = Witness::default();
+        for (serial, asked, ran) in [
+            (1, "/opt/selvedge/selvedge-acp", "/opt/selvedge/selvedge-acp"),
+            (2, "/opt/toolchain/0/bin/agent", "/usr/bin/python3"),
+            (3, "/opt/toolchain/0/bin/agent", "/usr/bin/curl"),
+        ] {
+            witness.hear(&Event::Started(started(serial, serial - 1, &[asked])), None);
+            witness.hear(&Event::Became { serial, program: ran.as_bytes().to_vec() }, None);
+        }
+        let programs = ["/opt/selvedge/selvedge-acp", "/opt/toolchain/0/bin/agent"].map(str::to_owned);
+        let own = held(&witness.seen).own(&programs);
+        assert_eq!(own.asked.into_iter().collect::<Vec<_>>(), programs);
+        assert_eq!(own.ran.into_iter().collect::<Vec<_>>(), ["/opt/selvedge/selvedge-acp", "/usr/bin/python3"]);
+        let alone = held(&witness.seen).own(&programs[..1]);
+        assert_eq!(alone.ran.len(), 1, "the second is not its own where nobody of ours starts it");
     }
 
     #[test]

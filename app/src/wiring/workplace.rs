@@ -57,7 +57,7 @@ impl Works {
         let tree = self.repository_of(&order.repo)?.tree_of(&order.base).map_err(transient)?;
         let pristine = self.pristine(&order.repo, &tree)?;
         let own = self.desks_for_work(order, task, agent, &pristine)?;
-        let (place, program) = self.place_for_work(agent, own.all(), task, pristine.clone())?;
+        let (place, programs) = self.place_for_work(agent, own.all(), task, pristine.clone())?;
         if let (Some(adapter), Some(model)) = (agent.runtime.adapter(), own.all().model) {
             self.rehearse(order, (adapter, agent), model, &place, doors)?;
         }
@@ -73,10 +73,10 @@ impl Works {
         let inside = Inside { reach, lending, desks: own.all(), purpose: "work" };
         let id = format!("{}-a{}", order.run, order.attempt);
         let (sandbox, exit, output) = self.run_inside(&id, place, &behalf, inside, doors)?;
-        let declared = (&agent.agent.declared, program.as_str());
+        let declared = (&agent.agent.declared, programs.as_slice());
         let (changes, seen) = own.look_through(&sandbox, declared, &pristine, watch.as_deref(), doors)?;
         if let Some(told) = &own.told {
-            told.conclude(doors);
+            told.conclude(&exit, own.purse.is_cut_short(), doors);
         }
         sandbox.destroy().map_err(transient)?;
         if own.purse.is_ended() && !self.is_halted(&order.run) {
@@ -129,7 +129,7 @@ impl OwnDesks {
     fn look_through(
         &self,
         sandbox: &Sandbox,
-        declared: (&Declared, &str),
+        declared: (&Declared, &[String]),
         pristine: &Path,
         watch: Option<&SecretWatch>,
         doors: &dyn Doorkeeper,

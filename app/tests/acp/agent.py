@@ -53,6 +53,9 @@ if asked["method"] == "session/set_mode":
     asked = hear()
 task = asked["params"]["prompt"][0]["text"]
 
+if how == "runs":
+    subprocess.run(["/usr/bin/env", "true"], check=True)
+    how = "works"
 if how == "works":
     says("I will ")
     says("do that.")

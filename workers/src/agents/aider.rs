@@ -3,7 +3,7 @@
 
 use super::rehearsal::Rehearses;
 use super::scripted::{called, read};
-use super::{Adapter, Beside, Pin, Start};
+use super::{Adapter, Beside, HasHooks, Pin, Start};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "aider",
@@ -17,7 +17,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     tools: &[],
     calls: &[],
     start: Start::Python(include_str!("scripts/aider.py")),
-    has_hooks: false,
+    hooks: HasHooks::No,
     rehearses: Rehearses::Edits(edit),
     furnish: called,
     acp: None,

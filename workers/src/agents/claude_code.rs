@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::rehearsal::{Commands, Rehearses, command};
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, hooks, package, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, HasHooks, Job, Laid, Pin, Start, hooks, package, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "claude-code",
@@ -50,7 +50,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("x86_64", "node_modules/@anthropic-ai/claude-code-linux-x64/claude"),
         ("aarch64", "node_modules/@anthropic-ai/claude-code-linux-arm64/claude"),
     ]),
-    has_hooks: true,
+    hooks: HasHooks::Itself,
     rehearses: Rehearses::Commands(&[Commands { tool: "Bash", call: command, ends: None }]),
     furnish,
     acp: None,

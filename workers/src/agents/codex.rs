@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::rehearsal::{Commands, Rehearses};
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, hooks, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, HasHooks, Job, Laid, Pin, Start, hooks, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "codex",
@@ -48,7 +48,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("x86_64", "node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex"),
         ("aarch64", "node_modules/@openai/codex-linux-arm64/vendor/aarch64-unknown-linux-musl/bin/codex"),
     ]),
-    has_hooks: true,
+    hooks: HasHooks::Through(hooks::SHELL),
     rehearses: Rehearses::Commands(&[
         Commands { tool: "exec_command", call: |command| json!({ "cmd": command }).to_string(), ends: None },
         Commands { tool: "functions/exec", call: program, ends: None },

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::rehearsal::{Commands, Rehearses, command};
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, package, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, HasHooks, Job, Laid, Pin, Start, package, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "gemini-cli",
@@ -37,7 +37,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     ],
     calls: &[CalledAs::McpJoined],
     start: Start::Node("node_modules/@google/gemini-cli/bundle/gemini.js", include_str!("scripts/gemini_cli.cjs")),
-    has_hooks: false,
+    hooks: HasHooks::No,
     rehearses: Rehearses::Commands(&[Commands { tool: "run_shell_command", call: command, ends: None }]),
     furnish,
     acp: Some(acp),

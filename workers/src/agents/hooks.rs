@@ -3,6 +3,28 @@
 
 use super::{LAID, Laid, pairs};
 
+/// Whether an agent has hooks that are known, so that they are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HasHooks {
+    /// None that are used.
+    No,
+    /// It tells by itself.
+    Itself,
+    /// It starts our script by this program of the host's.
+    Through(&'static str),
+}
+
+impl HasHooks {
+    /// Whether it can tell on a host that has these programs.
+    pub fn tell_where(self, is_there: impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::No => false,
+            Self::Itself => true,
+            Self::Through(program) => is_there(program),
+        }
+    }
+}
+
 /// Where hooks tell what they are given.
 #[derive(Debug, Clone, Copy)]
 pub struct Hooks<'a> {
@@ -15,24 +37,14 @@ pub struct Hooks<'a> {
 /// The script that agents call which can only call a program: it tells what it reads.
 const SCRIPT: &str = "/etc/selvedge/told.sh";
 
-/// How it is called. There is no shell of this name on some hosts, where nothing is told then.
+/// The shell that runs it. There is none of this name on some hosts, where no hook is laid.
+pub(super) const SHELL: &str = "/usr/bin/bash";
+
+/// How it is called.
 pub(super) const COMMAND: &str = "/usr/bin/bash /etc/selvedge/told.sh";
 
 /// How long an agent waits for a hook, in seconds.
 pub(super) const PATIENCE_SECONDS: u64 = 5;
-
-/// Whether a program that was called like this is nothing but the hook: a shell that was given its command, or runs its script. What else
-/// it starts is no hook.
-pub fn is_hook(arguments: &[&[u8]]) -> bool {
-    let given = arguments.get(1..).unwrap_or_default();
-    match given {
-        [script] if *script == SCRIPT.as_bytes() => true,
-        [flags @ .., command] => {
-            *command == COMMAND.as_bytes() && flags.iter().all(|flag| flag.first().is_some_and(|first| *first == b'-'))
-        }
-        [] => false,
-    }
-}
 
 pub(super) fn script() -> Laid {
     Laid { path: SCRIPT.to_owned(), text: include_str!("scripts/told.sh").to_owned() }
@@ -51,18 +63,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_hook_itself_is_taken_for_one() {
-        let is =
-            |arguments: &[&str]| is_hook(&arguments.iter().map(|argument| argument.as_bytes()).collect::<Vec<_>>());
-        assert!(is(&["/bin/sh", "-c", COMMAND]) && is(&["bash", "-lc", COMMAND]) && is(&["/usr/bin/bash", SCRIPT]));
-        for other in [
-            &["/bin/sh", "-c", "/usr/bin/bash /etc/selvedge/told.sh; curl evil"][..],
-            &["/bin/sh", "evil.sh", COMMAND],
-            &["/usr/bin/bash", SCRIPT, "more"],
-            &["/bin/sh"],
-            &[],
-        ] {
-            assert!(!is(other), "{other:?}");
-        }
+    fn no_hook_is_used_where_the_host_has_no_program_for_it() {
+        assert!(HasHooks::Through(SHELL).tell_where(|program| program == SHELL));
+        assert!(!HasHooks::Through(SHELL).tell_where(|_| false));
+        assert!(HasHooks::Itself.tell_where(|_| false) && !HasHooks::No.tell_where(|_| true));
+        assert!(COMMAND.starts_with(SHELL) && COMMAND.ends_with(SCRIPT));
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::rehearsal::{Commands, Rehearses};
 use super::scripted::{called, read};
 use super::tools::Tool;
-use super::{Adapter, Beside, Pin, Start};
+use super::{Adapter, Beside, HasHooks, Pin, Start};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "mini-swe-agent",
@@ -20,7 +20,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     tools: &[Tool::shell("bash", "command")],
     calls: &[],
     start: Start::Python(include_str!("scripts/mini_swe_agent.py")),
-    has_hooks: false,
+    hooks: HasHooks::No,
     rehearses: Rehearses::Commands(&[Commands {
         tool: "bash",
         call: |command| json!({ "command": command }).to_string(),

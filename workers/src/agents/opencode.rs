@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::rehearsal::{Commands, Rehearses, command};
 use super::report::{Report, Tokens, kind, number, text};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, hooks, pairs, words};
+use super::{Adapter, Beside, CalledAs, Furnishing, HasHooks, Job, Laid, Pin, Start, hooks, pairs, words};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "opencode",
@@ -31,7 +31,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
         ("x86_64", "node_modules/opencode-linux-x64/bin/opencode"),
         ("aarch64", "node_modules/opencode-linux-arm64/bin/opencode"),
     ]),
-    has_hooks: true,
+    hooks: HasHooks::Itself,
     rehearses: Rehearses::Commands(&[Commands { tool: "bash", call: command, ends: None }]),
     furnish,
     acp: Some(acp),

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::rehearsal::{Commands, Rehearses};
 use super::report::{Report, Tokens, kind, number};
 use super::tools::{Tool, ToolKind};
-use super::{Adapter, Beside, CalledAs, Furnishing, Job, Laid, Pin, Start, claude_code, gemini_cli, pairs, words};
+use super::{
+    Adapter, Beside, CalledAs, Furnishing, HasHooks, Job, Laid, Pin, Start, claude_code, gemini_cli, pairs, words,
+};
 
 pub(super) static ADAPTER: Adapter = Adapter {
     name: "qwen-code",
@@ -53,7 +55,7 @@ pub(super) static ADAPTER: Adapter = Adapter {
     // Not the entry beside it, which starts this one in a second process.
     calls: &[CalledAs::Mcp],
     start: Start::Node("node_modules/@qwen-code/qwen-code/cli.js", include_str!("scripts/qwen_code.cjs")),
-    has_hooks: false,
+    hooks: HasHooks::No,
     rehearses: Rehearses::Commands(&[Commands { tool: "run_shell_command", call: in_front, ends: None }]),
     furnish,
     acp: Some(acp),
