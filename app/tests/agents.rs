@@ -278,16 +278,10 @@ fn an_agent_that_does_not_rehearse_as_it_should_is_not_given_its_task_e5() {
         ("says-it-is-done", "did not ask its model at the door"),
         ("asks-elsewhere", "did not ask its model at the door"),
         ("breaks-off", "did not go on to its end"),
-        ("hangs", "was not done within 4 seconds"),
     ] {
         registry.publish(&PROGRAM.replace("rehearse.py well", &format!("rehearse.py {how}")));
         let scene = scene(&registry);
         install(&scene);
-        if how == "hangs" {
-            let text = std::fs::read_to_string(scene.config()).unwrap();
-            let text = text.replacen("runtime = \"codex\"", "runtime = \"codex\"\nattempt_at_most = \"4s\"", 1);
-            std::fs::write(scene.config(), text).unwrap();
-        }
         let run = work(&scene, &format!("echo the task was told; echo more > src/new; {SAYS_DONE}"));
         assert_eq!(run["outcome"], "failed", "{how}: {run}");
         let said = run["because"].as_str().unwrap();
@@ -298,6 +292,30 @@ fn an_agent_that_does_not_rehearse_as_it_should_is_not_given_its_task_e5() {
         assert!(entries.contains("finding") && entries.contains(because), "{how}: {entries}");
         assert!(!entries.contains("work ended with"), "{how}: {entries}");
     }
+}
+
+/// Slow is not unmediated: what ran into a limit is tried again, and nobody is accused.
+#[test]
+fn a_rehearsal_that_is_not_done_in_time_is_a_lost_attempt_and_no_task_is_handed_over_e5() {
+    let registry = Registry::start();
+    registry.publish(&PROGRAM.replace("rehearse.py well", "rehearse.py hangs"));
+    let scene = scene(&registry);
+    install(&scene);
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    let text = text.replacen("runtime = \"codex\"", "runtime = \"codex\"\nattempt_at_most = \"2s\"", 1);
+    std::fs::write(scene.config(), text).unwrap();
+    let run = work(&scene, &format!("echo the task was told; echo more > src/new; {SAYS_DONE}"));
+    assert_eq!(run["outcome"], "failed", "{run}");
+    assert!(run["because"].as_str().unwrap().starts_with("3 attempts were lost"), "{run}");
+    assert!(!wrote(&scene, &run).contains("the task was told"));
+    let entries = scene.json(&["show", run["run"].as_str().unwrap()])["entries"].clone();
+    let findings = entries.as_array().unwrap().iter().filter(|entry| entry["kind"] == "finding").map(Value::to_string);
+    let (slow, others) = findings.partition::<Vec<_>, _>(|finding| {
+        finding.contains("rehearsal_not_done") && finding.contains("too slow: not done within 2 seconds")
+    });
+    assert!(slow.len() == 3 && others.is_empty(), "{slow:?} {others:?}");
+    let entries = entries.to_string();
+    assert!(!entries.contains("work ended with"), "{entries}");
 }
 
 #[test]
