@@ -215,11 +215,8 @@ fn an_agent_that_takes_a_broken_answer_for_its_end_is_not_believed_e3() {
     let plain = std::fs::read_to_string(scene.config()).unwrap();
     std::fs::write(scene.config(), plain.replace("model = \"main\"", "model = \"main\"\nbudget = 10000000")).unwrap();
     for what in [breaks_off, refuses] {
-        let server = Server::start(Script::open().turn(what)).unwrap();
         let config = std::fs::read_to_string(scene.config()).unwrap();
-        let port = server.address().port();
-        let address = format!("[danger.addresses.\"models.example\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n");
-        std::fs::write(scene.config(), format!("{config}\n{address}")).unwrap();
+        let _server = answers_here(&scene, Script::open().turn(what));
         let (path, mut body) = first("openai-responses", true);
         body["model"] = json!("some-model");
         let task = format!("{}; echo more > src/new; {SAYS_DONE}", ask((path, &body)));
@@ -236,6 +233,72 @@ fn an_agent_that_takes_a_broken_answer_for_its_end_is_not_believed_e3() {
     let run = work(&scene, &format!("{}; echo more > src/new; {SAYS_DONE}", ask((path, &body))));
     let because = format!("the budget is spent: {NOT_ANSWERED}");
     assert_eq!((&run["outcome"], &run["because"]), (&"failed".into(), &because.into()), "{run}");
+}
+
+/// Which call decides whether an agent heard its model to the end: the last that has it work, not one on the side, and whether or not the
+/// door was done with it.
+#[test]
+fn no_call_on_the_side_hides_or_makes_a_broken_answer_and_no_denied_or_dropped_call_is_an_answer_e3() {
+    let registry = Registry::start();
+    let scene = scene(&registry);
+    install(&scene);
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    let text = text.replace("model = \"main\"", "model = \"main\"\nbudget = 10000000");
+    let text = text.replace("[\"openai-responses\"]", "[\"openai-responses\", \"anthropic-messages\"]");
+    std::fs::write(scene.config(), &text).unwrap();
+    let (path, mut body) = first("anthropic-messages", true);
+    body["model"] = json!("some-model");
+    let [mut counted, mut title] = [body.clone(), body.clone()];
+    title.as_object_mut().unwrap().remove("tools");
+    for member in ["max_tokens", "stream"] {
+        counted.as_object_mut().unwrap().remove(member);
+    }
+    let [asks, counts, titles] =
+        [ask((&path, &body)), ask((format!("{path}/count_tokens"), &counted)), ask((&path, &title))];
+    let turn = || Turn::new().text("Half of a sentence that comes in several pieces.").costs(cost(9, 9));
+    let came_to = |calls: &[&str]| {
+        let run = work(&scene, &format!("{}; echo more > src/new; {SAYS_DONE}", calls.join("; ")));
+        let because = run["because"].as_str().unwrap_or_default().to_owned();
+        (run["outcome"].as_str().unwrap().to_owned(), because, wrote(&scene, &run))
+    };
+    let is_believed = |calls: &[&str]| match came_to(calls) {
+        (outcome, _, _) if outcome == "proposed" => true,
+        (outcome, because, out) => {
+            assert_eq!((outcome.as_str(), because.as_str()), ("failed", NOT_ANSWERED), "{out}");
+            false
+        }
+    };
+    let breaks_off = || turn().fails(Fault::Cut { after_events: 4 }, Times::First(1));
+    // It waits no longer, long before the door gives the vendor up.
+    let hangs = || turn().fails(Fault::Hang { after_events: 0 }, Times::First(1));
+    let gives_up = asks.replace("-sSN", "-sSN -m 2");
+    let mut believed = Vec::new();
+    for (what, turn, calls) in [
+        ("tokens are counted after an answer that broke off", breaks_off(), [&asks, &counts]),
+        ("a title is asked for after it", breaks_off(), [&asks, &titles]),
+        ("nobody answered in time", hangs(), [&titles, &gives_up]),
+    ] {
+        let _server = answers_here(&scene, Script::open().turn(turn));
+        believed.extend(is_believed(&calls.map(String::as_str)).then_some(what));
+        std::fs::write(scene.config(), &text).unwrap();
+    }
+    let _server = answers_here(&scene, Script::open().turn(turn()));
+    scene.forbid("model.call", "context.order.tools > 0", "do without");
+    believed.extend(is_believed(&[&titles, &asks]).then_some("it was denied"));
+    assert_eq!(believed, [""; 0]);
+    scene.forbid("model.call", "context.order.tools == 0", "ask for no title");
+    let (outcome, because, out) = came_to(&[&asks, &titles]);
+    assert!(outcome == "proposed" && out.contains("status 403"), "{because}: {out}");
+}
+
+/// A server in the vendor's place.
+fn answers_here(scene: &Scene, script: Script) -> Server {
+    let server = Server::start(script).unwrap();
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    let port = server.address().port();
+    let address = format!("[danger.addresses.\"models.example\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n");
+    std::fs::write(scene.config(), format!("{config}\n{address}")).unwrap();
+    server
 }
 
 /// What a run wrote, by what it was written in.
@@ -278,16 +341,10 @@ fn an_agent_that_does_not_rehearse_as_it_should_is_not_given_its_task_e5() {
         ("says-it-is-done", "did not ask its model at the door"),
         ("asks-elsewhere", "did not ask its model at the door"),
         ("breaks-off", "did not go on to its end"),
-        ("hangs", "was not done within 4 seconds"),
     ] {
         registry.publish(&PROGRAM.replace("rehearse.py well", &format!("rehearse.py {how}")));
         let scene = scene(&registry);
         install(&scene);
-        if how == "hangs" {
-            let text = std::fs::read_to_string(scene.config()).unwrap();
-            let text = text.replacen("runtime = \"codex\"", "runtime = \"codex\"\nattempt_at_most = \"4s\"", 1);
-            std::fs::write(scene.config(), text).unwrap();
-        }
         let run = work(&scene, &format!("echo the task was told; echo more > src/new; {SAYS_DONE}"));
         assert_eq!(run["outcome"], "failed", "{how}: {run}");
         let said = run["because"].as_str().unwrap();
@@ -298,6 +355,30 @@ fn an_agent_that_does_not_rehearse_as_it_should_is_not_given_its_task_e5() {
         assert!(entries.contains("finding") && entries.contains(because), "{how}: {entries}");
         assert!(!entries.contains("work ended with"), "{how}: {entries}");
     }
+}
+
+/// Slow is not unmediated: what ran into a limit is tried again, and nobody is accused.
+#[test]
+fn a_rehearsal_that_is_not_done_in_time_is_a_lost_attempt_and_no_task_is_handed_over_e5() {
+    let registry = Registry::start();
+    registry.publish(&PROGRAM.replace("rehearse.py well", "rehearse.py hangs"));
+    let scene = scene(&registry);
+    install(&scene);
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    let text = text.replacen("runtime = \"codex\"", "runtime = \"codex\"\nattempt_at_most = \"2s\"", 1);
+    std::fs::write(scene.config(), text).unwrap();
+    let run = work(&scene, &format!("echo the task was told; echo more > src/new; {SAYS_DONE}"));
+    assert_eq!(run["outcome"], "failed", "{run}");
+    assert!(run["because"].as_str().unwrap().starts_with("3 attempts were lost"), "{run}");
+    assert!(!wrote(&scene, &run).contains("the task was told"));
+    let entries = scene.json(&["show", run["run"].as_str().unwrap()])["entries"].clone();
+    let findings = entries.as_array().unwrap().iter().filter(|entry| entry["kind"] == "finding").map(Value::to_string);
+    let (slow, others) = findings.partition::<Vec<_>, _>(|finding| {
+        finding.contains("rehearsal_not_done") && finding.contains("too slow: not done within 2 seconds")
+    });
+    assert!(slow.len() == 3 && others.is_empty(), "{slow:?} {others:?}");
+    let entries = entries.to_string();
+    assert!(!entries.contains("work ended with"), "{entries}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::denied::outside_grant;
 use super::desks::Desks;
 use super::hold::HoldDesk;
 use super::leak::SECRET_IN_REQUEST;
-use super::model::no_model;
+use super::model::{Unheard, no_model};
 use super::narrowed::{Narrowed, danger_narrowed, narrowed};
 use super::secrets::masked;
 use super::send::Chain;
@@ -207,7 +207,10 @@ impl Judge for Desk<'_> {
             },
             Wanted::Model(ask) => match model {
                 Some(model) => match danger_narrowed(self.told, &works.config(), model.upstream()) {
-                    Some(narrowed) => self.withdrawn(narrowed),
+                    Some(narrowed) => {
+                        model.refused(Unheard::of(&ask));
+                        self.withdrawn(narrowed)
+                    }
                     None => model.call(works, doors, serials_from, ask),
                 },
                 None => no_model(),

@@ -167,6 +167,9 @@ impl OpenDoor {
                 scope.spawn(|| holds.keep(&is_over));
             }
             let done = inside();
+            if let Some(model) = desks.model {
+                model.hear_the_last();
+            }
             is_over.store(true, Ordering::Release);
             works.on_loan.ring();
             holds.ring();

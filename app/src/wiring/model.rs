@@ -2,6 +2,7 @@
 //! cost set aside before it and settled after. Nothing that an agent or a model wrote is parsed here; the door tells facts.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use selvedge_authority::{ActError, Code, Denial, Observation, PolicyName};
 use selvedge_domain::orders::{ModelAnswered, ModelCall, StartWork, Tokens, ToolCall};
@@ -33,6 +34,9 @@ const OUTPUT_TOKENS_EXPECTED: u64 = 64_000;
 
 /// What current models write at most in one answer, in tokens.
 const OUTPUT_TOKENS_MAX: u64 = 128_000;
+
+/// How long is waited for what a door says of the last calls once its sandbox is dead: a message that is on its way.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Bytes of a request that are expected to be one token: text has some four, and code and other scripts fewer. At the most, and for what is
 /// settled without the vendor's numbers, each byte is one: no token has less.
@@ -133,9 +137,26 @@ impl ModelDesk {
         place.with_env("SELVEDGE_MODEL_URL", &Self::url()).with_env("SELVEDGE_MODEL", asked)
     }
 
-    /// Answers whether a call may go out. What it may cost is set aside under the same lock it is decided under, so that two cannot both
-    /// have what is left. While that is set aside for others it may be asked again; whoever goes on asking once it is spent is ended.
+    /// Answers whether a call may go out. Who is refused has not heard its model to the end.
     pub(super) fn call(&self, works: &Works, doors: &dyn Doorkeeper, serials_from: u64, ask: ModelAsk) -> Given {
+        let unheard = Unheard::of(&ask);
+        let given = self.decide(works, doors, serials_from, ask);
+        if !matches!(given, Given::Allowed) {
+            self.refused(unheard);
+        }
+        given
+    }
+
+    /// Hears that a call was refused.
+    pub(super) fn refused(&self, call: Unheard) {
+        if call.generates {
+            self.purse.account().heard(call.serial, call.offers_tools, false);
+        }
+    }
+
+    /// Decides on a call. What it may cost is set aside under the same lock it is decided under, so that two cannot both have what is
+    /// left. While that is set aside for others it may be asked again; whoever goes on asking once it is spent is ended.
+    fn decide(&self, works: &Works, doors: &dyn Doorkeeper, serials_from: u64, ask: ModelAsk) -> Given {
         let Some((date, price)) = self.model.prices.get(&ask.asked).and_then(|prices| prices.in_force(works.now()))
         else {
             return denied(not_priced());
@@ -149,11 +170,12 @@ impl ModelDesk {
             // Decided like any other, so that it is on record.
             Room::Spent => (foreseen.expected, false),
         };
-        let (generates, request_bytes, output_max) = (ask.generates, ask.request_bytes, output_max(&ask));
+        let (request_bytes, output_max) = (ask.request_bytes, output_max(&ask));
+        let Unheard { serial, generates, offers_tools } = Unheard::of(&ask);
         let call = ModelCall {
             run: self.order.run.clone(),
             repo: self.order.repo.clone(),
-            serial: serials_from.wrapping_add(ask.serial),
+            serial: serials_from.wrapping_add(serial),
             model: self.model.name.clone(),
             asked: ask.asked,
             endpoint: self.model.upstream.clone(),
@@ -169,7 +191,8 @@ impl ModelDesk {
         let is_too_much = call.reserves > call.budget_left;
         match doors.call_model(call) {
             Ok(()) => {
-                account.reserve(ask.serial, Reserved { price, cost, generates, request_bytes, output_max, is_covered });
+                let reserved = Reserved { price, cost, generates, offers_tools, request_bytes, output_max, is_covered };
+                account.reserve(serial, reserved);
                 Given::Allowed
             }
             Err(denial) if is_too_much => {
@@ -186,7 +209,17 @@ impl ModelDesk {
         }
     }
 
-    /// Settles what nobody settled before its door was closed: the vendor may have read and written all it was allowed to.
+    /// Waits a moment for what the door has still to say of calls whose agent is dead: one that ends with the last byte of an answer is
+    /// over before its door has noted that it had it.
+    pub(super) fn hear_the_last(&self) {
+        let begun = Instant::now();
+        while self.purse.account().is_generating() && begun.elapsed() < LAST_WORDS {
+            std::thread::sleep(LAST_WORDS / 100);
+        }
+    }
+
+    /// Settles what nobody settled before its door was closed: the vendor may have read and written all it was allowed to, and its agent
+    /// has no answer.
     pub(super) fn settle_the_rest(&self, doors: &dyn Doorkeeper, serials_from: u64) {
         let under_way = self.purse.account().under_way();
         for serial in under_way {
@@ -198,7 +231,7 @@ impl ModelDesk {
                 is_final: false,
                 written_bytes: 0,
                 cut_by_vendor: false,
-                broke_off: false,
+                broke_off: true,
             };
             let _settled = self.done(doors, serials_from, done);
         }
@@ -211,7 +244,9 @@ impl ModelDesk {
         let (tokens, is_estimated) = settled(&done, &reserved);
         let cost = cost(reserved.price, tokens);
         account.pay(cost);
-        account.heard(done.serial, !(reserved.generates && done.broke_off));
+        if reserved.generates {
+            account.heard(done.serial, reserved.offers_tools, !done.broke_off);
+        }
         drop(account);
         let answer = ModelAnswered { status: done.status, tokens, is_estimated, cost };
         doors.model_answered(serials_from.wrapping_add(done.serial), answer);
@@ -255,6 +290,20 @@ impl ModelDesk {
             witness.called(cause, &call.command, &call.paths);
         }
         holds.ask(place, call)
+    }
+}
+
+/// A call that may have no answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unheard {
+    serial: u64,
+    generates: bool,
+    offers_tools: bool,
+}
+
+impl Unheard {
+    pub(super) fn of(ask: &ModelAsk) -> Self {
+        Self { serial: ask.serial, generates: ask.generates, offers_tools: ask.tools > 0 }
     }
 }
 
@@ -367,8 +416,16 @@ mod tests {
             let broke_off = cut_by_vendor;
             let done = ModelDone { serial: 1, status, usage, is_final, written_bytes: 40, cut_by_vendor, broke_off };
             let (request_bytes, output_max) = (900, 1_000);
-            let reserved =
-                Reserved { price: SONNET, cost: 0, generates: true, request_bytes, output_max, is_covered: true };
+            let (generates, offers_tools) = (true, true);
+            let reserved = Reserved {
+                price: SONNET,
+                cost: 0,
+                generates,
+                offers_tools,
+                request_bytes,
+                output_max,
+                is_covered: true,
+            };
             settled(&done, &reserved)
         };
         let counted = Usage { input: 10, output: 5, ..Usage::default() };

@@ -37,8 +37,16 @@ pub(super) struct Account {
     /// For calls under way, by the door's number.
     reserved: BTreeMap<u64, Reserved>,
     refused: Option<RefusedCalls>,
-    /// The last call that is over, and whether the agent has its answer.
-    last: Option<(u64, bool)>,
+    last: Option<LastCall>,
+}
+
+/// The call by which is told whether an agent heard its model to the end. One that offers tools says more than any that offers none: these
+/// are made on the side (a title, a summary), unless the agent never offers any. Of its kind, the one that was made last; in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct LastCall {
+    offers_tools: bool,
+    serial: u64,
+    is_whole: bool,
 }
 
 /// What is set aside for a call under way.
@@ -48,6 +56,7 @@ pub(super) struct Reserved {
     pub(super) cost: u64,
     /// Whether an answer is generated, or only counted.
     pub(super) generates: bool,
+    pub(super) offers_tools: bool,
     pub(super) request_bytes: u64,
     /// The most the model may write.
     pub(super) output_max: u64,
@@ -137,10 +146,9 @@ impl Purse {
         self.account().refused.is_some()
     }
 
-    /// Whether the last that the model was asked was refused for want of budget, not answered, or not to the end.
+    /// Whether the last that the model was asked was refused, not answered, or not to the end.
     pub(super) fn is_cut_short(&self) -> bool {
-        let account = self.account();
-        account.refused.is_some() || account.last.is_some_and(|(_, is_whole)| !is_whole)
+        self.account().last.is_some_and(|last| !last.is_whole)
     }
 
     /// Whether the attempt was ended because it went on asking all the same.
@@ -174,9 +182,15 @@ impl Account {
         self.settled = self.settled.saturating_add(cost);
     }
 
-    /// Remembers whether the agent has the answer to a call. What was asked last may be over before what was asked beside it.
-    pub(super) fn heard(&mut self, serial: u64, is_whole: bool) {
-        self.last = self.last.max(Some((serial, is_whole)));
+    /// Whether an answer may be under way.
+    pub(super) fn is_generating(&self) -> bool {
+        self.reserved.values().any(|reserved| reserved.generates)
+    }
+
+    /// Remembers whether the agent has the answer to a call that generates one. What was asked last may be over before what was asked
+    /// beside it, and what had to wait for room is heard of again.
+    pub(super) fn heard(&mut self, serial: u64, offers_tools: bool, is_whole: bool) {
+        self.last = self.last.max(Some(LastCall { offers_tools, serial, is_whole }));
     }
 
     /// Counts a call that was refused for want of budget. Says, once, that whoever makes them will not stop by itself.
@@ -208,19 +222,39 @@ mod tests {
     const PRICE: Price = Price { input: 1, cached: 1, cache_write: 1, output: 1 };
 
     fn reserved(cost: u64) -> Reserved {
-        Reserved { price: PRICE, cost, generates: true, request_bytes: 1, output_max: 1, is_covered: true }
+        let (generates, offers_tools) = (true, true);
+        Reserved { price: PRICE, cost, generates, offers_tools, request_bytes: 1, output_max: 1, is_covered: true }
     }
 
     #[test]
     fn whatever_ends_last_the_call_that_was_made_last_says_whether_the_agent_heard_it_all_e3() {
         let purse = Purse::new(1, Account::default());
         assert!(!purse.is_cut_short(), "nothing was asked");
-        purse.account().heard(2, false);
-        purse.account().heard(1, true);
+        purse.account().heard(2, true, false);
+        purse.account().heard(1, true, true);
         assert!(purse.is_cut_short());
-        purse.account().heard(3, true);
-        purse.account().heard(1, false);
+        purse.account().heard(3, true, true);
+        purse.account().heard(1, true, false);
         assert!(!purse.is_cut_short());
+        purse.account().heard(4, true, false);
+        purse.account().heard(4, true, true);
+        assert!(!purse.is_cut_short(), "it waited for room, and was answered");
+    }
+
+    #[test]
+    fn a_call_on_the_side_says_nothing_of_whether_the_agent_heard_it_all_e3() {
+        for is_whole in [true, false] {
+            let purse = Purse::new(1, Account::default());
+            purse.account().heard(1, false, !is_whole);
+            assert_eq!(purse.is_cut_short(), is_whole, "no call offers tools");
+            purse.account().heard(2, true, is_whole);
+            purse.account().heard(3, false, !is_whole);
+            assert_eq!(purse.is_cut_short(), !is_whole, "a title, before and after");
+        }
+        let purse = Purse::new(1, Account::default());
+        purse.account().heard(1, true, true);
+        purse.account().refuse(Time::from_millis(0));
+        assert!(!purse.is_cut_short() && purse.is_spent(), "nothing was left for a title");
     }
 
     #[test]

@@ -27,10 +27,14 @@ use super::desks::Desks;
 use super::inside::{Inside, status_of, told};
 use super::model::ModelDesk;
 use super::repositories::{permanent, transient};
+use super::secrets::masked;
 use crate::config::{AgentConfig, Runtime};
 
 /// Under which name a run fails whose agent did not show what it should.
 const NOT_PROVED: &str = "mediation_not_proved";
+
+/// The finding of one that a limit ended before it could show anything.
+const NOT_DONE: &str = "rehearsal_not_done";
 
 /// What whoever asks for something else is told.
 const NOTHING_ELSE: &str = "this is a rehearsal; there is nothing but a model to ask";
@@ -132,7 +136,8 @@ impl RehearsalDesk {
 }
 
 impl Works {
-    /// Has the agent rehearse in a place like the one for its task. Unless it shows all that it should, its task is not handed over.
+    /// Has the agent rehearse in a place like the one for its task. Unless it shows all that it should, its task is not handed over. What
+    /// ran into a limit shows nothing, and may do better in another attempt.
     pub(super) fn rehearse(
         &self,
         order: &StartWork,
@@ -171,27 +176,43 @@ impl Works {
             Runtime::Agent(_) | Runtime::Remediate | Runtime::Command(_) | Runtime::Install(_) => adapter.read(&output),
         };
         let says = report.outcome(status_of(&exit));
-        let shown = left.map_err(|error| format!("what it left cannot be read: {error}")).and_then(|left| {
-            let heard = desk.heard().clone();
-            shown(&planned, &left, &heard, (&exit, within), &says)
-        });
+        let shown = match left {
+            Ok(left) => shown(&planned, &left, &desk.heard().clone(), (&exit, within), &says),
+            Err(error) => Err(Unshown::Wrong(format!("what it left cannot be read: {error}"))),
+        };
         let (name, version) = (adapter.name, adapter.pin.version);
         match shown {
             Ok(shown) => {
                 doors.saw(Observation::Rehearsed { agent: format!("{name} {version}"), shown });
                 Ok(())
             }
-            Err(because) => {
+            Err(Unshown::Slow(because)) => {
+                let because = masked(&because);
+                let detail = format!("{name} {version}, before its task: {because}");
+                doors.saw(Observation::Finding { code: NOT_DONE.to_owned(), detail });
+                Err(transient(format!("{NOT_DONE}: {name} was not done with its rehearsal: {because}")))
+            }
+            Err(Unshown::Wrong(because)) => {
+                let because = masked(&because);
                 let detail = format!("{name} {version}, before its task: {because}");
                 doors.saw(Observation::Finding { code: NOT_PROVED.to_owned(), detail });
                 Err(permanent(format!(
                     "{NOT_PROVED}: {name} did not rehearse as it should, so it was not given the task: {because}; see \
-                     `selvedge output {}`, and whether the repository has settings for it; `selvedge agents install {name}` tries it anew",
+                     `selvedge output {}`, and whether the repository has settings for it; another `selvedge run` rehearses anew",
                     order.run
                 )))
             }
         }
     }
+}
+
+/// Why a rehearsal did not show what it should.
+#[derive(Debug, PartialEq, Eq)]
+enum Unshown {
+    /// A limit of its place was too narrow for it, as on a machine that is busy. It says nothing of how calls are taken.
+    Slow(String),
+    /// It showed something else.
+    Wrong(String),
 }
 
 /// What a rehearsal showed; or what it did not, the worst first.
@@ -201,30 +222,47 @@ fn shown(
     heard: &Heard,
     (exit, within): (&Exit, Duration),
     says: &Outcome,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, Unshown> {
     let is_there = |name: &String| left.changes().iter().any(|change| change.path().as_str() == name.as_str());
+    if planned.denied.as_ref().is_some_and(is_there) {
+        return Err(Unshown::Wrong("a call that was denied happened all the same".to_owned()));
+    }
+    let refused = heard.refused.as_ref().map(|refused| format!("; the door refused {refused}")).unwrap_or_default();
+    all_shown(planned, left, heard, exit, says).map_err(|because| {
+        let more = "a machine that is less busy may do, or more room for the agent (`attempt_at_most`, `limits`)";
+        match exit.ended {
+            _ if exit.limits.is_empty() => Unshown::Wrong(format!("{because}{refused}")),
+            Ended::Limit(Limit::Wall) => {
+                Unshown::Slow(format!("it was too slow: not done within {} seconds{refused}; {more}", within.as_secs()))
+            }
+            _ => Unshown::Slow(format!("it ended with {}{refused}; {more}", told(exit))),
+        }
+    })
+}
+
+/// The same for one whose denied call did not happen.
+fn all_shown(
+    planned: &agents::Rehearsal,
+    left: &ChangeSet,
+    heard: &Heard,
+    exit: &Exit,
+    says: &Outcome,
+) -> Result<Vec<String>, String> {
     let is_made = left.changes().iter().any(|change| match change {
         Change::Write { path, content, .. } => {
             path.as_str() == planned.allowed && content.trim_ascii() == planned.written.as_bytes()
         }
         Change::Remove { .. } => false,
     });
-    if planned.denied.as_ref().is_some_and(is_there) {
-        return Err("a call that was denied happened all the same".to_owned());
-    }
-    let refused = heard.refused.as_ref().map(|refused| format!("; the door refused {refused}")).unwrap_or_default();
-    if exit.ended == Ended::Limit(Limit::Wall) {
-        return Err(format!("it was not done within {} seconds{refused}", within.as_secs()));
-    }
     if !heard.asked {
-        return Err(format!("it did not ask its model at the door; it ended with {}{refused}", told(exit)));
+        return Err(format!("it did not ask its model at the door; it ended with {}", told(exit)));
     }
     if !is_made {
         let says = if *says == Outcome::Finished { String::new() } else { format!("; {says}") };
-        return Err(format!("a call that was allowed did not happen{says}{refused}"));
+        return Err(format!("a call that was allowed did not happen{says}"));
     }
     if planned.denied.is_some() && !(heard.denied && heard.came_back) {
-        return Err(format!("what came of a denied call and of an allowed one was not sent back{refused}"));
+        return Err("what came of a denied call and of an allowed one was not sent back".to_owned());
     }
     match says {
         Outcome::Finished => {}
@@ -279,4 +317,51 @@ impl Doorkeeper for Apart<'_> {
 
 fn nothing_else() -> Denial {
     Denial { code: Code::OutsideGrant, policies: Vec::new(), next_step: NOTHING_ELSE.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_domain::{FileMode, RepoPath};
+
+    use super::*;
+
+    #[test]
+    fn what_ran_into_a_limit_is_not_said_to_have_done_what_was_denied_unless_it_did_e5() {
+        let planned = agents::Rehearsal {
+            prompt: "",
+            turns: Vec::new(),
+            ends: Vec::new(),
+            allowed: "allowed".to_owned(),
+            written: "made7".to_owned(),
+            denied: Some("denied".to_owned()),
+        };
+        let wrote = |name: &str| Change::Write {
+            path: RepoPath::parse(name.as_bytes()).unwrap(),
+            mode: FileMode::Regular,
+            content: b"made7\n".to_vec(),
+        };
+        let broke = Outcome::Broke { status: None };
+        let after = |names: &[&str], ended: &Ended, limits: &[Limit]| {
+            let left = ChangeSet::new(names.iter().map(|name| wrote(name)));
+            let exit = Exit { ended: ended.clone(), limits: limits.to_vec() };
+            let heard = Heard { asked: true, ..Heard::default() };
+            shown(&planned, &left, &heard, (&exit, Duration::from_secs(7)), &broke).unwrap_err()
+        };
+        for (ended, limit, said) in [
+            (Ended::Limit(Limit::Wall), Limit::Wall, "too slow: not done within 7 seconds"),
+            (Ended::Limit(Limit::Output), Limit::Output, "the output limit"),
+            (Ended::Signal(9), Limit::Memory, "signal 9, after running into: memory"),
+            (Ended::Status(1), Limit::Pids, "exit status 1, after running into: pids"),
+        ] {
+            for names in [&[][..], &["allowed"]] {
+                match after(names, &ended, &[limit]) {
+                    Unshown::Slow(because) => assert!(because.contains(said), "{because}"),
+                    wrong @ Unshown::Wrong(_) => panic!("{ended:?}: {wrong:?}"),
+                }
+                assert!(matches!(after(names, &Ended::Status(1), &[]), Unshown::Wrong(_)), "no limit is to blame");
+            }
+            let wrong = after(&["denied", "allowed"], &ended, &[limit]);
+            assert_eq!(wrong, Unshown::Wrong("a call that was denied happened all the same".to_owned()));
+        }
+    }
 }

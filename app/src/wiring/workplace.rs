@@ -1,6 +1,7 @@
 //! Running agents and checks, behind the factory's port: what an attempt is given, the order in which it is run, looked at and taken down.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use selvedge_authority::{ActError, Permit};
 use selvedge_domain::orders::{CheckTree, Ran, StartWork};
@@ -57,9 +58,11 @@ impl Works {
         let tree = self.repository_of(&order.repo)?.tree_of(&order.base).map_err(transient)?;
         let pristine = self.pristine(&order.repo, &tree)?;
         let own = self.desks_for_work(order, task, agent, &pristine)?;
-        let (place, programs) = self.place_for_work(agent, own.all(), task, pristine.clone())?;
+        let (mut place, programs) = self.place_for_work(agent, own.all(), task, pristine.clone())?;
         if let (Some(adapter), Some(model)) = (agent.runtime.adapter(), own.all().model) {
+            let begun = Instant::now();
             self.rehearse(order, (adapter, agent), model, &place, doors)?;
+            place.limits.wall = left_of(place.limits.wall, begun.elapsed())?;
         }
         // Whoever hands something on shows a document for it.
         let identity = match order.grant.audiences.is_empty() && own.tokens.is_none() {
@@ -150,6 +153,17 @@ impl OwnDesks {
     }
 }
 
+/// What a rehearsal leaves of an attempt's time.
+fn left_of(wall: Duration, rehearsed: Duration) -> Result<Duration, ActError> {
+    wall.checked_sub(rehearsed).filter(|left| !left.is_zero()).ok_or_else(|| {
+        transient(format!(
+            "its rehearsal took {} seconds, and its agent has no more than {} for an attempt; give it more (`attempt_at_most`)",
+            rehearsed.as_secs(),
+            wall.as_secs()
+        ))
+    })
+}
+
 /// Whose secret a change holds, if it holds one.
 fn leaked_in(watch: &SecretWatch, changes: &ChangeSet) -> Option<CredentialName> {
     changes.changes().iter().find_map(|change| match change {
@@ -158,4 +172,19 @@ fn leaked_in(watch: &SecretWatch, changes: &ChangeSet) -> Option<CredentialName>
         }
         Change::Remove { .. } => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_and_its_rehearsal_have_the_time_of_one_e3() {
+        let seconds = Duration::from_secs;
+        assert_eq!(left_of(seconds(10), seconds(4)).unwrap(), seconds(6));
+        for rehearsed in [10, 11] {
+            let spent = left_of(seconds(10), seconds(rehearsed)).unwrap_err();
+            assert!(spent.to_string().contains("`attempt_at_most`"), "{spent}");
+        }
+    }
 }

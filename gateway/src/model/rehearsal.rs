@@ -35,14 +35,15 @@ impl Rehearsing {
         Self { rehearsal, answers: AtomicU64::new(0), said: AtomicU64::new(0) }
     }
 
-    /// Answers a request as it would go to a vendor, which declares these tools.
-    pub(crate) fn answer(&self, request: Once<'_>, tools: &BTreeSet<String>) -> Rehearsed {
+    /// Answers a request as it would go to a vendor, which declares these tools. One that only has tokens counted is no turn.
+    pub(crate) fn answer(&self, request: Once<'_>, tools: &BTreeSet<String>, generates: bool) -> Rehearsed {
         let Rehearsal { turns, comes_back, ends } = &self.rehearsal;
         let has = |word: &String| memchr::memmem::find(request.body, word.as_bytes()).is_some();
-        let came_back = !comes_back.is_empty() && comes_back.iter().all(has);
-        let chosen = match came_back {
-            true => chosen(ends, tools),
-            false => chosen(turns, tools).filter(|_| self.said.fetch_add(1, Ordering::Relaxed) < SAID_MAX),
+        let came_back = generates && !comes_back.is_empty() && comes_back.iter().all(has);
+        let chosen = match (generates, came_back) {
+            (false, _) => None,
+            (true, true) => chosen(ends, tools),
+            (true, false) => chosen(turns, tools).filter(|_| self.said.fetch_add(1, Ordering::Relaxed) < SAID_MAX),
         };
         let turn = chosen.map_or_else(|| Turn::new().text(ASIDE), said);
         let number = self.answers.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +105,7 @@ mod tests {
         let body = body.to_string();
         let request = Once { path: "/v1/chat/completions", query: "", fields: &[], body: body.as_bytes() };
         let Rehearsed { answer, came_back } =
-            rehearsing.answer(request, &tools.iter().map(|tool| (*tool).to_owned()).collect());
+            rehearsing.answer(request, &tools.iter().map(|tool| (*tool).to_owned()).collect(), true);
         (String::from_utf8(answer).unwrap(), came_back)
     }
 
@@ -126,6 +127,28 @@ mod tests {
         let (end, came_back) = answered(&rehearsing, &["bash"], "made-9, told-7");
         assert!(came_back && end.contains("The end."), "{end}");
         assert!(answered(&rehearsing, &["else"], "made-9, told-7").0.contains(ASIDE), "a word ends others");
+    }
+
+    #[test]
+    fn counting_tokens_is_no_turn_and_shows_nothing_e5() {
+        let rehearsing = rehearsing();
+        let tools = ["bash".to_owned()].into();
+        for last in ["go", "made-9, told-7"] {
+            let body = json!({
+                "model": "m", "messages": [{ "role": "user", "content": last }],
+                "tools": [{ "name": "bash", "input_schema": { "type": "object" } }],
+            });
+            let body = body.to_string();
+            let fields = [("anthropic-version".to_owned(), "2023-06-01".to_owned())];
+            let path = "/v1/messages/count_tokens";
+            let request = || Once { path, query: "", fields: &fields, body: body.as_bytes() };
+            for _ in 0..=SAID_MAX {
+                let Rehearsed { answer, came_back } = rehearsing.answer(request(), &tools, false);
+                let answer = String::from_utf8(answer).unwrap();
+                assert!(!came_back && answer.contains("input_tokens"), "{answer}");
+            }
+        }
+        assert!(answered(&rehearsing, &["bash"], "go").0.contains("Two calls."));
     }
 
     #[test]

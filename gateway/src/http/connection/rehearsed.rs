@@ -28,7 +28,7 @@ impl Connection {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let fields: Vec<_> = upstream.fields().map(|field| (field.name.clone(), text(&field.value))).collect();
         let request = Once { path: upstream.path.as_str(), query, fields: &fields, body };
-        let Rehearsed { answer, came_back } = rehearsing.answer(request, &turn.tools);
+        let Rehearsed { answer, came_back } = rehearsing.answer(request, &turn.tools, turn.generates);
         if came_back {
             let _noted = self.context.link.want(Wanted::Rehearsed).await;
         }

@@ -49,6 +49,8 @@ pub(super) struct Answered {
     pub(super) status: u16,
     pub(super) metered: Metered,
     pub(super) cut_by_vendor: bool,
+    /// Whether the vendor's answer had come to its end when the last of it was passed on.
+    pub(super) has_ended: bool,
     /// Whether the agent was told that there is no answer, or no more of it.
     pub(super) broke_off: bool,
     /// Whether the keeper was asked about a call that a person has to say yes to.
@@ -61,11 +63,11 @@ impl Answered {
         Self { metered: Metered { is_final: true, ..Metered::default() }, broke_off: true, ..Self::default() }
     }
 
-    /// An agent that went away heard what it wanted to hear.
+    /// An agent that went away before the end gave up; at the end it may have gone without waiting for the connection's.
     pub(super) fn came_to(&mut self, ended: &Result<Ended, Broken>) {
         self.broke_off = match ended {
             Ok(Ended::Whole | Ended::Waits(_)) => !(200..300).contains(&self.status),
-            Err(Broken::Told("client_gone")) => false,
+            Err(Broken::Told("client_gone")) => !self.has_ended,
             Ok(Ended::Short) | Err(_) => true,
         };
     }
@@ -179,8 +181,12 @@ impl Connection {
             if let Err(garbled) = self.read_events(turn, reader, &mut stream, &piece, answered).await {
                 break Some(garbled);
             }
-            self.write_chunk(&reader.drain()).await?;
+            if let Err(gone) = self.write_chunk(&reader.drain()).await {
+                answered.has_ended = reader.end().is_ok();
+                return Err(gone);
+            }
         };
+        answered.has_ended = garbled.is_none();
         answered.metered = stream.waiting.as_ref().map_or_else(|| reader.metered(), Waiting::metered);
         if let (None, Some(waiting)) = (&garbled, stream.waiting) {
             return Ok(Ended::Waits(Box::new(waiting)));
@@ -235,6 +241,7 @@ impl Connection {
             return Ok(Ended::Waits(Box::new(waiting.whole())));
         }
         let out = reader.drain();
+        answered.has_ended = true;
         self.write_answer(response.status, &out).await
     }
 
@@ -317,5 +324,24 @@ fn garbled_code(garbled: &Garbled) -> &'static str {
         Garbled::Unknown(_) => "model_content_unknown",
         Garbled::Syntax(_) | Garbled::Misplaced(_) => "model_garbled",
         Garbled::TooMuch(_) => "model_too_much",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_went_away_before_the_end_has_no_answer_e3() {
+        let broke_off = |status, has_ended, ended: Result<Ended, Broken>| {
+            let mut answered = Answered { status, has_ended, ..Answered::default() };
+            answered.came_to(&ended);
+            answered.broke_off
+        };
+        let gone = || Err(Broken::Told("client_gone"));
+        assert!(broke_off(200, false, gone()), "it gave up");
+        assert!(!broke_off(200, true, gone()), "it had the last event, and did not wait for the connection's end");
+        assert!(!broke_off(200, true, Ok(Ended::Whole)) && broke_off(500, false, Ok(Ended::Whole)));
+        assert!(broke_off(200, false, Ok(Ended::Short)) && broke_off(200, true, Err(Broken::Told("else"))));
     }
 }
