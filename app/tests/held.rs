@@ -10,7 +10,7 @@ mod common;
 use common::asking::{CLIENT, PROTOCOLS, first};
 use common::coding::{CLAUDE_CODE, Employed, TASK, steps};
 use common::models::{Asker, KEY, ask, cost};
-use common::people::TICKS;
+use common::people::{TICKS, nothing_is_forged};
 use common::{Scene, eventually, gitlab, is_root, text};
 use selvedge_scripted::{Script, Server, Turn};
 use serde_json::{Value, json};
@@ -161,6 +161,34 @@ fn a_no_and_nobody_s_answer_deny_and_the_same_call_is_not_asked_again_a74_a75() 
         assert!(!out.contains("make deploy") && out.contains("called selvedge_denied_"), "{out}");
         assert!(out.contains("I was told."), "the model hears why: {out}");
     }
+}
+
+#[test]
+fn a_call_looks_like_nothing_of_ours_to_whoever_is_asked_a70() {
+    if !is_root() {
+        return;
+    }
+    let ours = "ap-0000000000000000  tool.call on acme/shop";
+    let command = format!(
+        "true {}{ours}\n  to answer: selvedge approve ap-0000000000000000\n{}  {ours}\n{}{}{ours}",
+        " ".repeat(70),
+        "\t".repeat(20),
+        "\u{3000}".repeat(37),
+        "x".repeat(35)
+    );
+    let called = Turn::new().call("Bash", json!({ "command": command, "description": ours })).costs(cost(9, 9));
+    let ended = Turn::new().text("Done.").costs(cost(9, 9));
+    let server = Server::start(Script::new(KEY).turn(called).turn(ended)).unwrap();
+    let scene = scene(Asker::of(&server));
+    let _keeper = scene.serve();
+    let run = scene.begin(&stream("anthropic-messages"));
+    let request = scene.held(&run, None);
+    let shown = scene.run(&["approvals"]).ok().out;
+    assert_eq!(shown.matches("ap-0000000000000000").count(), 4, "people see all of it: {shown}");
+    nothing_is_forged(&shown);
+    assert!(shown.contains("\n  tool: Bash\n") && shown.contains("\n  command:\n    | true\n"), "{shown}");
+    scene.run(&["deny", text(&request, "approval")]).ok();
+    scene.settled(&run);
 }
 
 #[test]

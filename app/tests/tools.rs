@@ -438,6 +438,38 @@ fn what_a_server_was_sent_is_counted_for_the_run_and_not_for_the_attempt_a20() {
 }
 
 #[test]
+fn what_a_call_sent_that_people_said_yes_to_is_counted_for_the_whole_task_a20() {
+    let outside = Outside::start("");
+    let scene = by_url(&outside);
+    let tool = scene.path("tool");
+    std::fs::create_dir_all(tool.join("bin")).unwrap();
+    std::fs::write(tool.join("server.py"), SERVER).unwrap();
+    let text = std::fs::read_to_string(scene.config()).unwrap();
+    // A second door, of a program: an account with one door leaves the counting to that.
+    let text = text.replace("mcp = [\"tracker\"]", "mcp = [\"tracker\", \"files\"]");
+    let more = format!(
+        "[mcp.files]\nowner = \"team-files@example.org\"\nreach = [\"GET https://mcp.example/a\"]\n\
+         command = [\"/usr/bin/python3\", \"-u\", \"/opt/toolchain/0/server.py\"]\npatience = \"20s\"\n{}\
+         [factory]\ntoolchains = [{tool:?}]\n[network.send]\n\"mcp.example\" = \"190KiB\"\n",
+        taken_on("files")
+    );
+    std::fs::write(scene.config(), format!("{text}\n{more}")).unwrap();
+    scene.ask_first("context.order.tool == \"search\" && context.order.argument_bytes == 25012");
+    let _keeper = scene.serve();
+    // What the first may send at most is there, and so is what the second may: but not beside what the first has sent.
+    let much = "$(head -c 25000 /dev/zero | tr '\\0' x)";
+    let run = scene.begin(&format!("python3 client.py tracker search={much} search=y{much} | cut -c1-300"));
+    let request = scene.held(&run, None);
+    scene.approve(&request).ok();
+    scene.settled(&run);
+    let out = scene.printed(&run);
+    assert!(out.contains("search ok found xxx"), "{out}");
+    // The keeper's words, who decides before a door counts.
+    assert!(out.contains("this task and those that share its budget may send no more to this host"), "{out}");
+    assert_eq!(outside.asked().matches("asked call").count(), 1);
+}
+
+#[test]
 fn a_program_reaches_what_it_was_given_and_not_what_the_agent_was_e1_a09b() {
     let scene = program("reach", &taken_on("files"));
     let text = std::fs::read_to_string(scene.config()).unwrap();

@@ -4,7 +4,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use selvedge_authority::{
-    ActError, Approval, Class, Code, Denial, Entry, Funnel, Journal, JournalError, Stop, Verdict,
+    ActError, Approval, Class, Code, Denial, Entry, Funnel, Journal, JournalError, PolicyName, Stop, Verdict,
 };
 use selvedge_domain::orders::{AskPerson, BrokeredCall, ToolCall};
 use selvedge_domain::{AgentName, Deed, Digest, Field, Order as _, RunId, Seen, Time};
@@ -51,6 +51,8 @@ pub(crate) struct Cover {
     pub(crate) call: Same,
     /// The yes.
     pub(crate) yes: Approval,
+    /// The policies that asked for it. It lifts these and no other.
+    pub(crate) asked_by: Vec<PolicyName>,
 }
 
 /// A record in which one order has the yes that was given to another order about the same call.
@@ -122,20 +124,33 @@ impl Gatekeeper<'_> {
         }
     }
 
-    /// Remembers a yes to what a model wrote, for the call that follows from it.
-    pub(crate) fn cover(&self, call: &ToolCall, yes: Approval) {
-        if call.of_server.is_some() {
-            self.holds().covers.push(Cover { call: call.into(), yes });
+    /// Remembers a yes to what a model wrote, for the call that follows from it. What was refused as well is not covered.
+    pub(crate) fn cover(&self, call: &ToolCall, yes: Approval, asked_by: Vec<PolicyName>) {
+        let mut holds = self.holds();
+        let same = Same::from(call);
+        if call.of_server.is_some() && !holds.refused.contains(&same) {
+            holds.covers.push(Cover { call: same, yes, asked_by });
         }
     }
 
-    /// The yes for this call, if there is one: used up by being asked for, whether or not the call needs one.
+    /// The yes for this call, if there is one: used up by being asked for, whether or not the call needs one. At the server's door the
+    /// call has facts that nobody was shown with what the model wrote; a policy that asks because of these is answered by no earlier yes.
     fn cover_of(&self, call: &BrokeredCall) -> Option<Approval> {
-        let (call, now) = (Same::from(call), self.funnel.clock.now());
+        let cover = self.take_cover(&Same::from(call))?;
+        match self.funnel().foresee(call, &call.describe()) {
+            Verdict::NeedsApproval(denial) => {
+                denial.policies.iter().all(|policy| cover.asked_by.contains(policy)).then_some(cover.yes)
+            }
+            Verdict::Allow { .. } | Verdict::Deny(_) => None,
+        }
+    }
+
+    fn take_cover(&self, call: &Same) -> Option<Cover> {
+        let now = self.funnel.clock.now();
         let mut holds = self.holds();
         holds.covers.retain(|cover| now <= cover.yes.until);
-        let at = holds.covers.iter().position(|cover| cover.call == call)?;
-        Some(holds.covers.swap_remove(at).yes)
+        let at = holds.covers.iter().position(|cover| cover.call == *call)?;
+        Some(holds.covers.swap_remove(at))
     }
 
     /// How many calls of servers are under way. A question is itself one that waits.
@@ -189,9 +204,11 @@ pub fn nobody_here() -> Denial {
 mod tests {
     use std::sync::Mutex;
 
-    use selvedge_authority::{Clock, Context, Judge, PolicyName, Question, Record, Subject};
+    use selvedge_authority::{Clock, Context, Judge, Question, Record, Subject};
     use selvedge_domain::orders::{ServerTool, ToolAnswered};
-    use selvedge_domain::{ApprovalId, Person, RepoName, Risk, Secrets, Sensitivity, ServerName, ToolName, ToolScope};
+    use selvedge_domain::{
+        ApprovalId, HostPattern, Person, RepoName, Risk, Secrets, Sensitivity, ServerName, ToolName, ToolScope,
+    };
 
     use super::*;
     use crate::ports::Doorkeeper as _;
@@ -228,7 +245,13 @@ mod tests {
         fn judge(&self, question: &Question<'_>) -> Verdict {
             match question.approved {
                 true => Verdict::Allow { policies: vec![PolicyName::new("test")] },
-                false => Verdict::NeedsApproval(nobody_here()),
+                // One asks about everything, one because of a fact that only a call at the server's door has.
+                false => {
+                    let at_host = question.order.text("host") == Some("mcp.example");
+                    let host = at_host.then(|| PolicyName::new("host"));
+                    let policies = asked().into_iter().chain(host).collect();
+                    Verdict::NeedsApproval(Denial { policies, ..nobody_here() })
+                }
             }
         }
     }
@@ -314,6 +337,47 @@ mod tests {
         Approval { id: ApprovalId::from_entropy(9), by: Person::from_uid(1), until: Time::from_millis(100) }
     }
 
+    fn asked() -> Vec<PolicyName> {
+        vec![PolicyName::new("test")]
+    }
+
+    #[test]
+    fn a_yes_lifts_only_the_policies_that_asked_for_it_d3_a72() {
+        let world = World::new();
+        let (judge, journal, clock) = (&world as &dyn Judge, &world as &dyn Journal, &world as &dyn Clock);
+        let funnel = Funnel { judge, journal, subject: &Subject::Factory, context: &world.context, clock };
+        let doors = Gatekeeper::new(&funnel, &run());
+        let at = |serial, host: &str| BrokeredCall {
+            host: HostPattern::parse(host),
+            ..sent(serial, "tracker", "delete", "{}")
+        };
+        doors.cover(&written("{}"), yes(), asked());
+        let stopped = doors.open_server(at(2, "mcp.example"));
+        let Err(Stop::NeedsApproval { denial, .. }) = stopped else { panic!("nobody said yes to that: {stopped:?}") };
+        assert_eq!(denial.policies, ["test", "host"].map(PolicyName::new), "whoever is asked sees why");
+        doors.cover(&written("{}"), yes(), asked());
+        assert_eq!(doors.open_server(at(3, "other.example")), Ok(()));
+        let both = ["test", "host"].map(PolicyName::new).to_vec();
+        doors.cover(&written("{}"), yes(), both);
+        assert_eq!(doors.open_server(at(4, "mcp.example")), Ok(()), "asked by both");
+    }
+
+    #[test]
+    fn a_no_ends_an_earlier_yes_to_the_same_call_and_no_other_a72_a75() {
+        let world = World::new();
+        let (judge, journal, clock) = (&world as &dyn Judge, &world as &dyn Journal, &world as &dyn Clock);
+        let funnel = Funnel { judge, journal, subject: &Subject::Factory, context: &world.context, clock };
+        let doors = Gatekeeper::new(&funnel, &run());
+        let asks = |call| matches!(doors.open_server(call), Err(Stop::NeedsApproval { .. }));
+        doors.cover(&written("{}"), yes(), asked());
+        doors.cover(&written("{ }"), yes(), asked());
+        doors.refuse(Same::from(&written("{}")));
+        assert!(asks(sent(2, "tracker", "delete", "{}")), "it was refused since");
+        assert_eq!(doors.open_server(sent(3, "tracker", "delete", "{ }")), Ok(()), "which is another call");
+        doors.cover(&written("{}"), yes(), asked());
+        assert!(asks(sent(4, "tracker", "delete", "{}")), "of a yes and a no in one turn, the no holds");
+    }
+
     #[test]
     fn a_yes_covers_the_same_call_once_within_its_hour_and_no_other_a72_a76() {
         let world = World::new();
@@ -321,7 +385,7 @@ mod tests {
         let funnel = Funnel { judge, journal, subject: &Subject::Factory, context: &world.context, clock };
         let doors = Gatekeeper::new(&funnel, &run());
         let asks = |call| matches!(doors.open_server(call), Err(Stop::NeedsApproval { .. }));
-        doors.cover(&written("{}"), yes());
+        doors.cover(&written("{}"), yes(), asked());
         for (server, tool, arguments) in
             [("tracker", "delete", "{ }"), ("tracker", "search", "{}"), ("other", "delete", "{}")]
         {
@@ -331,17 +395,17 @@ mod tests {
         assert_eq!(world.rested_on(), [Some(yes().id)], "the record names the yes");
         assert!(asks(sent(4, "tracker", "delete", "{}")), "it is spent");
         // Two yeses are two calls.
-        doors.cover(&written("{}"), yes());
-        doors.cover(&written("{}"), yes());
+        doors.cover(&written("{}"), yes(), asked());
+        doors.cover(&written("{}"), yes(), asked());
         assert_eq!(doors.open_server(sent(5, "tracker", "delete", "{}")), Ok(()));
         assert_eq!(doors.open_server(sent(6, "tracker", "delete", "{}")), Ok(()));
         assert!(asks(sent(7, "tracker", "delete", "{}")));
-        doors.cover(&written("{}"), yes());
+        doors.cover(&written("{}"), yes(), asked());
         *world.now.lock().unwrap() = Time::from_millis(101);
         assert!(asks(sent(8, "tracker", "delete", "{}")), "its hour is over");
         // What is no server's tool covers nothing.
         *world.now.lock().unwrap() = Time::from_millis(5);
-        doors.cover(&ToolCall { of_server: None, tool: "delete".to_owned(), ..written("{}") }, yes());
+        doors.cover(&ToolCall { of_server: None, tool: "delete".to_owned(), ..written("{}") }, yes(), asked());
         assert!(asks(sent(9, "tracker", "delete", "{}")));
     }
 
@@ -352,11 +416,11 @@ mod tests {
         let funnel = Funnel { judge, journal, subject: &Subject::Factory, context: &world.context, clock };
         let doors = Gatekeeper::new(&funnel, &run());
         let holding: &dyn crate::hold::Holding = &doors;
-        doors.cover(&written("{}"), yes());
+        doors.cover(&written("{}"), yes(), asked());
         assert_eq!(doors.open_server(sent(3, "tracker", "delete", "{}")), Ok(()));
         holding.close();
         assert!(holding.is_server_at_work());
-        doors.cover(&written("{}"), yes());
+        doors.cover(&written("{}"), yes(), asked());
         let refused = doors.open_server(sent(4, "tracker", "delete", "{}"));
         assert!(matches!(refused, Err(Stop::Denied(denial)) if denial.next_step.contains("ask once more")));
         let came = ToolAnswered {

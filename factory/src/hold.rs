@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use selvedge_authority::{Approval, Code, Denial, Entry, Hold, Lapse, Observation, Permit, Record, Stop, class_of};
+use selvedge_authority::{
+    Approval, Code, Denial, Entry, Hold, Lapse, Observation, Permit, PolicyName, Record, Stop, class_of,
+};
 use selvedge_domain::orders::{AskPerson, BrokeredCall, MayBorrow, Minted, ToolCall, ToolPassed};
 use selvedge_domain::{Actor, ApprovalId, CredentialName, Description, LeaseId, Order as _, Time, Verb};
 
@@ -63,6 +65,8 @@ impl Holdable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldCall {
     call: Holdable,
+    /// The policies that want a yes to it.
+    asked_by: Vec<PolicyName>,
     approval: ApprovalId,
     until: Time,
 }
@@ -146,7 +150,7 @@ pub trait Holding: Sync {
 pub(crate) struct Holds {
     asked: u32,
     pub(crate) asked_questions: u32,
-    refused: BTreeSet<Same>,
+    pub(crate) refused: BTreeSet<Same>,
     /// Each yes to what a model wrote that the agent has yet to ask of a server.
     pub(crate) covers: Vec<Cover>,
     /// Questions that wait, by the calls they came with.
@@ -169,13 +173,13 @@ impl Holding for Gatekeeper<'_> {
             Ok(()) => return Ok(Asked::Passed),
             Err(stop) => stop,
         };
-        let Stop::NeedsApproval { order, .. } = stop else { return Err(denial_of(stop)) };
+        let Stop::NeedsApproval { order, denial } = stop else { return Err(denial_of(stop)) };
         // People say yes to what they see, and a secret is not shown.
         if call.holds_a_secret() {
             return Err(Denial { code: Code::NeedsApproval, policies: Vec::new(), next_step: NOT_SHOWN.to_owned() });
         }
         self.one_more_ask(&call.same())?;
-        self.put_before_people(call, *order)
+        self.put_before_people(call, *order, denial.policies)
     }
 
     fn close(&self) {
@@ -294,7 +298,7 @@ impl Gatekeeper<'_> {
                 // Looked up before it is spent: the agent may come with the call itself.
                 let yes = self.yes_to(&call.recorded())?;
                 self.funnel().perform(call.clone(), |_| self.standing().map(|()| ToolPassed))?;
-                yes.into_iter().for_each(|yes| self.cover(call, yes));
+                yes.into_iter().for_each(|yes| self.cover(call, yes, held.asked_by.clone()));
                 Ok(())
             }
             Holdable::Server(call) => self.open_approved(call.clone()),
@@ -307,13 +311,18 @@ impl Gatekeeper<'_> {
     }
 
     /// Asks for an answer within the minutes that a turn may be held.
-    pub(crate) fn put_before_people(&self, call: Holdable, order: Description) -> Result<Asked, Denial> {
+    pub(crate) fn put_before_people(
+        &self,
+        call: Holdable,
+        order: Description,
+        asked_by: Vec<PolicyName>,
+    ) -> Result<Asked, Denial> {
         let lending = self.lent()?;
         let at = self.funnel.clock.now();
         let until = at.after(lending.desk.repository.hold_at_most).min(lending.desk.grant.until);
         let approval = approval_of(&order);
         self.keep_hold(Record::ApprovalAsked { approval: approval.clone(), order, until })?;
-        Ok(Asked::Waits(Box::new(HeldCall { call, approval, until })))
+        Ok(Asked::Waits(Box::new(HeldCall { call, asked_by, approval, until })))
     }
 
     /// Denied whether or not it can be recorded; the request lapses at its hour by itself.
@@ -327,10 +336,11 @@ impl Gatekeeper<'_> {
         self.holds().refused.contains(call)
     }
 
-    /// It is not asked about again.
-    pub(crate) fn refuse(&self, held: &HeldCall) {
-        let call = held.call.same();
-        self.holds().refused.insert(call);
+    /// It is not asked about again, and an earlier yes to the same is none any more.
+    pub(crate) fn refuse(&self, call: Same) {
+        let mut holds = self.holds();
+        holds.covers.retain(|cover| cover.call != call);
+        holds.refused.insert(call);
     }
 
     /// Counts what people are asked, and spares them what was refused already.
@@ -356,7 +366,7 @@ impl Gatekeeper<'_> {
     }
 
     fn refused(&self, held: &HeldCall, code: Code, next_step: &str) -> Denial {
-        self.refuse(held);
+        self.refuse(held.call.same());
         Denial { code, policies: Vec::new(), next_step: next_step.to_owned() }
     }
 

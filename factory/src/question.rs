@@ -32,7 +32,7 @@ impl Gatekeeper<'_> {
             stop => denial_of(stop),
         })?;
         self.holds().questions.insert(serial, permit);
-        self.put_before_people(Holdable::Question(order), described).inspect_err(|denial| {
+        self.put_before_people(Holdable::Question(order), described, Vec::new()).inspect_err(|denial| {
             let _unrecorded = self.close_question(serial, Err(ActError::Permanent(denial.to_string())));
         })
     }
@@ -63,7 +63,7 @@ impl Gatekeeper<'_> {
             }
         };
         if !matches!(heard, Heard::Words(_)) {
-            self.refuse(held);
+            self.refuse(Same::from(order));
         }
         self.close_question(order.serial, Ok(came))?;
         Ok(Ruled::Told(told))

@@ -267,32 +267,55 @@ fn asked(output: &Output, item: &Value) {
             continue;
         }
         let shown = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
-        output.line(format!(
-            "  {name}: {}",
-            String::from_utf8_lossy(&crate::output::escape(shown.as_bytes())).replace('\n', "\n    ")
-        ));
+        if fits_beside(name, &shown) {
+            output.line(format!("  {name}: {shown}"));
+        } else {
+            output.line(format!("  {name}:"));
+            boxed(output, &shown);
+        }
     }
     output.line(format!("  what it changes: selvedge diff {}", text(item, "run")));
     let approval = text(item, "approval");
     output.line(format!("  to answer: selvedge approve {approval}, or selvedge deny {approval}"));
 }
 
-/// Characters of a line of somebody else's words: with the bar before them they fit the narrowest of terminals, which would begin what does
+/// Columns of a line of somebody else's words: with the bar before them they fit the narrowest of terminals, which would begin what does
 /// not at its edge, where ours begins.
-const BOX_CHARS: usize = 72;
+const BOX_COLUMNS: usize = 72;
+
+/// Whether a fact is one word that no terminal breaks where it stands beside its name. Whatever else it is may be an agent's words.
+fn fits_beside(name: &str, fact: &str) -> bool {
+    name.len() + fact.len() <= BOX_COLUMNS && fact.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 /// Words of somebody else, where none of them can be taken for ours: each line behind a bar, and nothing in them moves the cursor.
 pub(super) fn boxed(output: &Output, words: &str) {
-    let shown = crate::output::escape(words.as_bytes());
-    for line in String::from_utf8_lossy(&shown).lines() {
-        let chars: Vec<char> = line.chars().collect();
-        for piece in chars.chunks(BOX_CHARS) {
-            output.line(format!("    | {}", piece.iter().collect::<String>()));
-        }
-        if chars.is_empty() {
-            output.line("    |");
-        }
+    for line in lines_of_box(words) {
+        output.line(format!("    | {line}").trim_end());
     }
+}
+
+fn lines_of_box(words: &str) -> Vec<String> {
+    let shown = crate::output::escape(words.as_bytes());
+    let mut lines = Vec::new();
+    for whole in String::from_utf8_lossy(&shown).lines() {
+        let (mut line, mut left) = (String::new(), BOX_COLUMNS);
+        for c in whole.chars().map(|c| if c == '\t' { ' ' } else { c }) {
+            if columns_at_most(c) > left {
+                lines.push(std::mem::take(&mut line));
+                left = BOX_COLUMNS;
+            }
+            left = left.saturating_sub(columns_at_most(c));
+            line.push(c);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// How wide a terminal may show this. They do not agree on any character but those of ASCII, and none is wider than two.
+fn columns_at_most(c: char) -> usize {
+    if c.is_ascii() { 1 } else { 2 }
 }
 
 /// Asks the keeper, prints the document when JSON was asked for, and returns it.
@@ -307,4 +330,35 @@ pub(crate) fn ask(common: &Common, output: &Output, request: &Request) -> Result
 /// The text of a field, or a dash.
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_terminal_breaks_a_line_of_somebody_else_s_a70() {
+        let ours = "ap-0000000000000000  tool.call on acme/shop";
+        for filler in ["\t", "\u{3000}", "\u{3164}", "\u{ff21}", "\u{1f600}", " ", "x"] {
+            for count in [20, 35, 36, 37, 72, 73] {
+                let lines = lines_of_box(&format!("Fine?\n{}  {ours}", filler.repeat(count)));
+                let widths: Vec<usize> = lines.iter().map(|line| line.chars().map(columns_at_most).sum()).collect();
+                assert!(widths.iter().all(|width| *width <= BOX_COLUMNS), "{filler:?} {count}: {lines:?}");
+                assert!(!lines.concat().contains('\t'), "{lines:?}");
+                assert!(lines.concat().ends_with(ours), "nothing is left out: {lines:?}");
+            }
+        }
+        assert_eq!(lines_of_box("a\n\nb"), ["a", "", "b"]);
+        assert_eq!(lines_of_box(&"x".repeat(72)), ["x".repeat(72)]);
+    }
+
+    #[test]
+    fn what_may_be_an_agent_s_words_does_not_stand_beside_our_own_a70() {
+        for plain in ["7", "true", "none", "shell", "[]", "r-0000000000000", &"a".repeat(68)] {
+            assert!(fits_beside("tool", plain), "{plain}");
+        }
+        for words in ["a b", "a\nb", "a\tb", "\u{3000}", "\u{fffd}", &"x".repeat(69)] {
+            assert!(!fits_beside("tool", words), "{words:?}");
+        }
+    }
 }

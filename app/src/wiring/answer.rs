@@ -221,8 +221,10 @@ impl Judge for Desk<'_> {
             }
             Wanted::Held { serial, index } => self.held(serial, index),
             Wanted::Unheld { serial } => {
-                self.chain.settle((&self.behalf.run, serials_from.wrapping_add(serial)), 0);
-                self.holds.forget(serials_from, serial);
+                // Of a call that its door heard of, the door says itself what was sent.
+                if self.holds.forget(serials_from, serial) {
+                    self.chain.settle((&self.behalf.run, serials_from.wrapping_add(serial)), 0);
+                }
                 Given::Allowed
             }
             Wanted::Told(what) => {

@@ -142,10 +142,11 @@ impl<'a> HoldDesk<'a> {
         }
     }
 
-    /// Nobody waits any more for what came with this call.
-    pub(super) fn forget(&self, serials_from: u64, serial: u64) {
+    /// Nobody waits any more for what came with this call. Whether something did: then nothing comes of that.
+    pub(super) fn forget(&self, serials_from: u64, serial: u64) -> bool {
         let forgotten = self.calls().extract_if((serial, 0)..=(serial, u64::MAX), |_, _| true).collect::<Vec<_>>();
-        let Some(holding) = self.doors.holding() else { return };
+        let waited = !forgotten.is_empty();
+        let Some(holding) = self.doors.holding() else { return waited };
         for (_, call) in forgotten {
             match call {
                 Call::Asked(waiting) | Call::Held(waiting, _) => {
@@ -156,6 +157,7 @@ impl<'a> HoldDesk<'a> {
                 Call::Ruled(_) => self.doors.server_answered(serials_from.wrapping_add(serial), unsent()),
             }
         }
+        waited
     }
 
     /// Says that something moved.

@@ -10,6 +10,19 @@ pub(crate) const SOMEBODY_ELSE: u32 = 65533;
 /// What stands still with its sandbox: a line every moment.
 pub(crate) const TICKS: &str = "(while :; do echo tick; sleep 0.05; done) & ticking=$!\n";
 
+/// Checks that a list of what waits shows what looks like one of its own lines, and is an agent's, behind a bar on every terminal: they agree
+/// on no width but that of ASCII.
+pub(crate) fn nothing_is_forged(shown: &str) {
+    for line in shown.lines().filter(|line| line.contains("0000000000") || line.contains("secret.use")) {
+        assert!(line.starts_with("    | "), "behind a bar: {line}");
+    }
+    assert!(!shown.contains(['\t', '\u{1b}']), "nothing moves the cursor: {shown:?}");
+    for line in shown.lines().filter(|line| line.starts_with("    | ")) {
+        let columns: usize = line.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+        assert!(columns <= 78, "no terminal breaks it: {line}");
+    }
+}
+
 impl Scene {
     /// Has people asked about such tool calls.
     pub(crate) fn ask_first(&self, when: &str) {

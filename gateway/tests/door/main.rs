@@ -26,6 +26,8 @@ mod send;
 #[cfg(test)]
 mod signing;
 #[cfg(test)]
+mod tools;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod ways;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use selvedge_domain::{Digest, Method, ToolName};
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use super::signs::Signs;
@@ -157,12 +157,8 @@ impl Served<'_> {
     /// The tools that were taken on, are described as they were then, and that policy lets the agent see.
     async fn list(&self) -> Result<Vec<Value>, (String, String)> {
         let (tools, serial, sent) = {
-            let mut conversation = self.conversation.lock().await;
             let serial = self.context.link.serial();
-            let ask = self.ask(serial);
-            conversation.may_send(ask.sent_at_most());
-            let given = self.asker(serial).want(Wanted::Server(ask)).await;
-            self.is_allowed(serial, given).await?;
+            let mut conversation = self.take_turn(self.ask(serial)).await?;
             let listed = timeout(self.server.patience, conversation.list(self.context, self.server)).await;
             (listed.unwrap_or(Err(Broke::Silent)), serial, conversation.sent())
         };
@@ -202,8 +198,6 @@ impl Served<'_> {
             }
             (None, Ok(facts)) => facts,
         };
-        // One at a time from its decision on; but nobody waits for the server while somebody is waited for.
-        let turn = self.conversation.lock().await;
         let serial = self.context.link.serial();
         let ask = ServerAsk {
             tool: Some(tool.clone()),
@@ -215,23 +209,10 @@ impl Served<'_> {
             argument_bytes: u64::try_from(text.len()).unwrap_or(u64::MAX),
             ..self.ask(serial)
         };
-        let most = ask.sent_at_most();
-        let first = self.context.link.want(Wanted::Server(ask)).await;
-        let mut conversation = match first {
-            Some(Given::Held) => {
-                drop(turn);
-                let given = self.asker(serial).wait().await;
-                if let Err((code, next_step)) = self.is_allowed(serial, given).await {
-                    return rpc::answer(id, &result::refused(&code, &next_step));
-                }
-                self.conversation.lock().await
-            }
-            given => match self.is_allowed(serial, given).await {
-                Ok(()) => turn,
-                Err((code, next_step)) => return rpc::answer(id, &result::refused(&code, &next_step)),
-            },
+        let mut conversation = match self.take_turn(ask).await {
+            Ok(conversation) => conversation,
+            Err((code, next_step)) => return rpc::answer(id, &result::refused(&code, &next_step)),
         };
-        conversation.may_send(most);
         let calling = self.call_as_described(&mut conversation, serial, tool, taken.described, arguments);
         // People have their own patience, which the keeper ends.
         let came = match self.server.way == ServerWay::Factory && tool.as_str() == ASK_PERSON {
@@ -244,6 +225,27 @@ impl Served<'_> {
         });
         self.done(serial, conversation.sent(), &came).await;
         rpc::answer(id, &came.told)
+    }
+
+    /// The conversation with the server, once the keeper has allowed what is to be said. One at a time from its decision on; but nobody
+    /// waits for the server while somebody is waited for.
+    async fn take_turn(&self, ask: ServerAsk) -> Result<MutexGuard<'_, Conversation>, (String, String)> {
+        let (serial, most) = (ask.serial, ask.sent_at_most());
+        let turn = self.conversation.lock().await;
+        let mut conversation = match self.context.link.want(Wanted::Server(ask)).await {
+            Some(Given::Held) => {
+                drop(turn);
+                let given = self.asker(serial).wait().await;
+                self.is_allowed(serial, given).await?;
+                self.conversation.lock().await
+            }
+            given => {
+                self.is_allowed(serial, given).await?;
+                turn
+            }
+        };
+        conversation.may_send(most);
+        Ok(conversation)
     }
 
     /// Calls a tool if it is described now as it was when it was taken on; whoever changed it since may have changed what it does.
