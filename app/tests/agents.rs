@@ -349,7 +349,7 @@ fn an_agent_that_does_not_rehearse_as_it_should_is_not_given_its_task_e5() {
         assert_eq!(run["outcome"], "failed", "{how}: {run}");
         let said = run["because"].as_str().unwrap();
         assert!(said.contains("mediation_not_proved") && said.contains(because), "{how}: {said}");
-        assert!(said.contains("`selvedge agents install codex`"), "{how}: {said}");
+        assert!(said.contains("another `selvedge run` rehearses anew"), "{how}: {said}");
         assert!(!wrote(&scene, &run).contains("the task was told"), "{how}");
         let entries = scene.json(&["show", run["run"].as_str().unwrap()])["entries"].to_string();
         assert!(entries.contains("finding") && entries.contains(because), "{how}: {entries}");
