@@ -80,7 +80,11 @@ fn furnish(_: &Adapter, job: &Job<'_>) -> Furnishing {
         "privacy": { "usageStatisticsEnabled": false },
         "telemetry": { "enabled": false },
         "general": { "enableAutoUpdate": false, "gitCoAuthor": { "commit": false, "pr": false }, "chatRecording": false },
-        "tools": { "sandbox": false, "shell": { "enableInteractiveShell": false }, "exclude": ["web_search"] },
+        "tools": {
+            "sandbox": false, "shell": { "enableInteractiveShell": false }, "exclude": ["web_search"],
+            // Tools of servers are declared like its own, from the first request on: what is called without that is denied.
+            "toolSearch": { "enabled": false },
+        },
         // Small tasks of its own would otherwise go to a model nobody granted.
         "fastModel": job.model,
         "model": { "skipLoopDetection": true, "generationConfig": { "maxRetries": 1 } },
