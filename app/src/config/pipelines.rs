@@ -212,7 +212,7 @@ mod tests {
             (vec![PLAN, "{ name = \"retrieve\", agent = \"ad-hoc\" }"], "is not one of"),
             (vec![PLAN, "{ name = \"../x\", agent = \"finder\" }"], "stages[1].name"),
             (vec![PLAN, "{ name = \"x\", agent = \"finder\", task = \" \" }"], "stages[1].task"),
-            (vec![PLAN], "holds 1 stages"),
+            (vec![PLAN], "holds 1 stage, not 2 to 8"),
         ] {
             let error = read(&stages.join(", ")).unwrap_err();
             assert!(error.contains(named), "{stages:?}: {error}");
