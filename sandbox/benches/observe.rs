@@ -23,7 +23,7 @@ fn main() {
     let driver = NativeDriver::new(setup).expect("driver");
     let script = format!("i=0; while [ $i -lt {PROGRAMS} ]; do /usr/bin/true; i=$((i+1)); done");
     let unseen = Place::new(["sh", "-c", &script]);
-    let seen = Place { observe: Some(Observe::default()), ..unseen.clone() };
+    let seen = Place { observe: Some(Observe { programs: true, ..Observe::default() }), ..unseen.clone() };
     let mut times: [Vec<Duration>; 2] = [Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
         for (kind, place) in [&unseen, &seen].into_iter().enumerate() {

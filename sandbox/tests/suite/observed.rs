@@ -64,7 +64,7 @@ child(lambda: os.execv("/usr/bin/sleep", ["sleep", "0.5"]))
 
 fn observed(place: Place) -> Ran {
     let stage = Stage::full();
-    let ran = stage.run(&Place { observe: Some(Observe::default()), ..place });
+    let ran = stage.run(&Place { observe: Some(Observe { programs: true, ..Observe::default() }), ..place });
     assert!(ran.exit.success(), "{ran:?}");
     ran
 }
