@@ -1,8 +1,8 @@
-//! The handle everyone shares: hands writes to the one writer, reads from the pool, ends the writer when dropped.
+//! The handle everyone shares: brings writes to the store, reads from the pool, ends the writer when dropped.
 
 use std::fmt;
 use std::fs::File;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::reserve::Reserve;
 use crate::shared::Shared;
 use crate::store::{Prepared, Store};
 use crate::verify::VerifyError;
-use crate::writer::Message;
+use crate::writer::Inbox;
 use crate::{proposals, rebuild, tiles};
 
 /// The log, the queue, the projections. Cheap to clone; the last clone signs, syncs and closes.
@@ -44,7 +44,7 @@ pub(crate) enum Backend {
 
 /// A database file with its writer.
 pub(crate) struct FileBackend {
-    pub(crate) jobs: SyncSender<Message>,
+    pub(crate) jobs: Inbox,
     pub(crate) pool: Pool,
     pub(crate) writer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) anchor: Anchor,
@@ -159,7 +159,7 @@ impl Ledger {
         self.inner.shared.reserved()
     }
 
-    /// Writes with the writer and waits until it is as safe as `class` promises.
+    /// Has it written and waits until it is as safe as `class` promises.
     pub(crate) fn write<T: Send + 'static>(
         &self,
         class: Class,
@@ -177,7 +177,7 @@ impl Ledger {
         let (reply, answer) = sync_channel(1);
         let job: Box<dyn Job> = Box::new(Task { class, work, done: None, last_resort, reply });
         match &self.inner.backend {
-            Backend::File(file) => file.jobs.send(Message::Job(job)).map_err(|_| WriteError::Closed)?,
+            Backend::File(file) => file.jobs.submit(job)?,
             Backend::Memory(memory) => {
                 let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
                 memory.write(&self.inner.shared, job);
@@ -240,8 +240,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if let Backend::File(file) = &self.backend {
             file.pool.close();
-            // A writer that is gone needs no telling.
-            drop(file.jobs.send(Message::Stop));
+            file.jobs.stop();
             let writer = file.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
             drop(writer.map(JoinHandle::join));
         }

@@ -3,7 +3,6 @@
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
@@ -19,7 +18,7 @@ use crate::reserve::Reserve;
 use crate::rows::from_sql;
 use crate::shared::Shared;
 use crate::store::Store;
-use crate::writer::{JOBS_WAITING_MAX, Writer};
+use crate::writer::{Scribe, writer};
 use crate::{rebuild, schema, tiles};
 
 /// The database within the state directory.
@@ -77,18 +76,8 @@ impl Ledger {
 
         let shared = Arc::new(Shared::default());
         shared.publish(&store, reserve.pending());
-        let (jobs, inbox) = sync_channel(JOBS_WAITING_MAX);
-        let wal = dir.join(WAL);
-        let writer = Writer {
-            store,
-            reserve,
-            anchor: anchor.clone(),
-            wal,
-            jobs: inbox,
-            shared: Arc::clone(&shared),
-            unsynced_since: None,
-            unsigned_since: None,
-        };
+        let scribe = Scribe::new(store, reserve, anchor.clone());
+        let (jobs, writer) = writer(scribe, dir.join(WAL), Arc::clone(&shared));
         let writer = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || writer.run())
