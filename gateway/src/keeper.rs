@@ -22,7 +22,9 @@ use crate::loan::{DRAINED_WITHIN, LoanChange};
 use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Outcome, Refused, Verdict};
 use crate::wire::descriptors::{self, PassError};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{FromDoor, ToDoor, WireHello, WireLoanChange, WireReach};
+use crate::wire::hello::WireHello;
+use crate::wire::loan::WireLoanChange;
+use crate::wire::message::{FromDoor, ToDoor, WireReach};
 
 /// The name under which the main executable becomes a door.
 pub const DOOR_NAME: &str = "selvedge-door";

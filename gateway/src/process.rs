@@ -29,7 +29,8 @@ use crate::tools::over_pipe::Pipes;
 use crate::tools::wanted::ToolHost;
 use crate::wire::descriptors::{self, PassError};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, FrameError, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{BadMessage, FromDoor, ToDoor, WireHello};
+use crate::wire::hello::WireHello;
+use crate::wire::message::{BadMessage, FromDoor, ToDoor};
 
 /// Names looked up at once; each takes a thread, and a resolver that hangs must not take many.
 const LOOKUPS_MAX: usize = 8;

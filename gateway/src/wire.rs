@@ -4,5 +4,7 @@
 pub(crate) mod descriptors;
 pub(crate) mod errand;
 pub(crate) mod frame;
+pub(crate) mod hello;
+pub(crate) mod loan;
 pub(crate) mod message;
 pub(crate) mod wiped;

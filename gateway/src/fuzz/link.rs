@@ -16,7 +16,9 @@ use crate::loan::LoanChange;
 use crate::protocol::{Ask, Done, Fence, Hello, ListenerKind, Refused, Verdict};
 use crate::wire::errand::{FromCourier, WireErrand};
 use crate::wire::frame::{self, FROM_DOOR_BYTES_MAX, TO_DOOR_BYTES_MAX};
-use crate::wire::message::{self, BadMessage, FromDoor, ToDoor, WireAsk, WireHello, WireLoanChange, WireReach};
+use crate::wire::hello::WireHello;
+use crate::wire::loan::WireLoanChange;
+use crate::wire::message::{self, BadMessage, FromDoor, ToDoor, WireAsk, WireReach};
 
 /// A frame is read alike by those who wait for it and those who do not, and not a byte beyond it.
 pub(super) fn frame(bytes: &[u8]) -> bool {

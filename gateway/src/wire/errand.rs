@@ -7,7 +7,8 @@ use std::time::Duration;
 use selvedge_domain::Method;
 use serde::{Deserialize, Serialize};
 
-use super::message::{BadMessage, WireProxy, WireUpstream, endpoint};
+use super::hello::{WireProxy, WireUpstream};
+use super::message::{BadMessage, endpoint};
 use super::wiped::Wiped;
 use crate::courier::{Brought, Errand, PATIENCE_MAX, Reads};
 use crate::danger;
