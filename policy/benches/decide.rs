@@ -188,7 +188,7 @@ fn as_json(order: &HttpRequest, workload: &WorkloadId, trust: Trust) -> (String,
     let rank = if trust == Trust::Observe { 0 } else { 2 };
     let context = format!(
         r#"{{"approved":false,"risk":"medium","risk_rank":1,
-           "run":{{"id":"{run}","intent":"propose-change","chain_depth":0,"follow_ups_left":2,"tainted":false,"configuration":"{}"}},
+           "run":{{"id":"{run}","intent":"propose-change","chain_depth":0,"follow_ups_left":2,"tainted":false,"read_sensitive":false,"configuration":"{}"}},
            "home":{{"sensitivity":"internal","sensitivity_rank":1,"lands_unattended":false}},
            "order":{{"run":"{run}","serial":{serial},"host":"registry.example","port":443,"method":"GET","path":"{path}","query_bytes":0,"body_bytes_max":0,"forge_act":"none","credential":"none","graphql":[],"danger":"none"}}}}"#,
         Digest::of_parts([])
