@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Text that is not an id of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a {kind} id: expected `{prefix}-` and 13 characters of 0-9 a-z without i, l, o, u")]
+#[error("`{text}` is no {kind} id: expected `{prefix}-` and 13 characters of 0-9 a-z without i, l, o, u")]
 pub struct BadId {
     text: String,
     kind: &'static str,
