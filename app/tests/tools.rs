@@ -450,14 +450,14 @@ fn what_a_call_sent_that_people_said_yes_to_is_counted_for_the_whole_task_a20() 
     let more = format!(
         "[mcp.files]\nowner = \"team-files@example.org\"\nreach = [\"GET https://mcp.example/a\"]\n\
          command = [\"/usr/bin/python3\", \"-u\", \"/opt/toolchain/0/server.py\"]\npatience = \"20s\"\n{}\
-         [factory]\ntoolchains = [{tool:?}]\n[network.send]\n\"mcp.example\" = \"190KiB\"\n",
+         [factory]\ntoolchains = [{tool:?}]\n[network.send]\n\"mcp.example\" = \"138KiB\"\n",
         taken_on("files")
     );
     std::fs::write(scene.config(), format!("{text}\n{more}")).unwrap();
-    scene.ask_first("context.order.tool == \"search\" && context.order.argument_bytes == 25012");
+    scene.ask_first("context.order.tool == \"search\" && context.order.argument_bytes == 4012");
     let _keeper = scene.serve();
     // What the first may send at most is there, and so is what the second may: but not beside what the first has sent.
-    let much = "$(head -c 25000 /dev/zero | tr '\\0' x)";
+    let much = "$(head -c 4000 /dev/zero | tr '\\0' x)";
     let run = scene.begin(&format!("python3 client.py tracker search={much} search=y{much} | cut -c1-300"));
     let request = scene.held(&run, None);
     scene.approve(&request).ok();

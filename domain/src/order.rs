@@ -41,7 +41,7 @@ pub mod orders {
     pub use super::git::{GitServed, PushGit, Pushed, ReadGit};
     pub use super::http::{HttpAnswered, HttpRequest};
     pub use super::mint::{MintCredential, Minted};
-    pub use super::model::{ModelAnswered, ModelCall, ServerTool, Tokens, ToolCall, ToolPassed};
+    pub use super::model::{CUT, ModelAnswered, ModelCall, ServerTool, Tokens, ToolCall, ToolPassed};
     pub use super::question::{AnswerQuestion, AskPerson, Replied};
     pub use super::secret::{MayBorrow, UseSecret};
     pub use super::tool::{BrokeredCall, ToolAnswered};

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use selvedge_authority::{
     Approval, Code, Denial, Entry, Hold, Lapse, Observation, Permit, PolicyName, Record, Stop, class_of,
 };
-use selvedge_domain::orders::{AskPerson, BrokeredCall, MayBorrow, Minted, ToolCall, ToolPassed};
+use selvedge_domain::orders::{AskPerson, BrokeredCall, CUT, MayBorrow, Minted, ToolCall, ToolPassed};
 use selvedge_domain::{Actor, ApprovalId, CredentialName, Description, LeaseId, Order as _, Time, Verb};
 
 use crate::brokered::{Cover, Same};
@@ -51,13 +51,19 @@ impl Holdable {
         }
     }
 
-    fn holds_a_secret(&self) -> bool {
-        match self {
-            Self::Tool(call) => !call.secrets.is_empty(),
-            Self::Server(call) => !call.secrets.is_empty(),
-            // Looked through before it is an order.
-            Self::Question(_) => false,
-        }
+    /// Why it is put before nobody: people say yes to what they see, and they would not see all of it.
+    fn is_not_shown_whole(&self) -> Option<&'static str> {
+        let (secrets, command, values) = match self {
+            Self::Tool(call) => {
+                let values = call.of_server.as_ref().map_or(&[][..], |tool| &tool.values);
+                (&call.secrets, &call.command, values)
+            }
+            Self::Server(call) => (&call.secrets, &call.command, &call.values[..]),
+            // Looked through, and bounded, before it is an order.
+            Self::Question(_) => return None,
+        };
+        let is_cut = command.ends_with(CUT) || values.iter().any(|value| value.ends_with(CUT));
+        (!secrets.is_empty()).then_some(HOLDS_A_SECRET).or(is_cut.then_some(IS_CUT))
     }
 }
 
@@ -174,9 +180,8 @@ impl Holding for Gatekeeper<'_> {
             Err(stop) => stop,
         };
         let Stop::NeedsApproval { order, denial } = stop else { return Err(denial_of(stop)) };
-        // People say yes to what they see, and a secret is not shown.
-        if call.holds_a_secret() {
-            return Err(Denial { code: Code::NeedsApproval, policies: Vec::new(), next_step: NOT_SHOWN.to_owned() });
+        if let Some(because) = call.is_not_shown_whole() {
+            return Err(Denial { code: Code::NeedsApproval, policies: Vec::new(), next_step: because.to_owned() });
         }
         self.one_more_ask(&call.same())?;
         self.put_before_people(call, *order, denial.policies)
@@ -281,7 +286,8 @@ impl Holding for Gatekeeper<'_> {
     }
 }
 
-const NOT_SHOWN: &str = "a person would have to say yes to this call, and nobody is shown what looks like a secret: write the call without it";
+const HOLDS_A_SECRET: &str = "a person would have to say yes to this call, and nobody is shown what looks like a secret: write the call without it";
+const IS_CUT: &str = "a person would have to say yes to this call, and it is too long to be shown whole: give shorter arguments, in several calls";
 const SAID_NO: &str = "a person said no to this call; do not ask for it again, find another way";
 const TIMED_OUT: &str = "nobody answered in time, which is a no; do not ask for it again, find another way";
 

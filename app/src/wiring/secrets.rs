@@ -1,11 +1,9 @@
 //! What looks like a secret in words on their way to the record: of a tool call, which policy sees as it is, and of what an agent says of
 //! its work (A-93, C7). Finding it is the forge's; what comes of it is said by whoever asks.
 
+use selvedge_domain::orders::CUT;
 use selvedge_domain::{Effect, Secrets};
 use selvedge_forge::secret::{Text, found};
-
-/// How a door ends a text that it cut.
-const CUT: &str = "[cut]";
 
 /// What looks like a secret in texts that a door showed. Of one that was cut, the end may be the beginning of one.
 pub(super) fn secrets_in<'a>(texts: impl IntoIterator<Item = &'a String>) -> Secrets {

@@ -3,6 +3,9 @@
 use super::{Description, Field, Order, Resource, ResourceKind, Secrets, Verb};
 use crate::{CredentialName, Digest, Endpoint, ModelName, RepoName, Risk, RunId, ToolScope};
 
+/// How a text ends that a door cut because it was longer than is told.
+pub const CUT: &str = "[cut]";
+
 /// Send this request to a model. What is asked is the vendor's to read; these are the facts the factory computed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelCall {
@@ -79,7 +82,7 @@ pub struct ToolCall {
     pub tool: String,
     /// What kind of tool that is; `other` where nobody told.
     pub kind: String,
-    /// The command it would run; "" where it is none.
+    /// The command it would run; "" where it is none. A long one ends with [`CUT`].
     pub command: String,
     /// The paths it names.
     pub paths: Vec<String>,
@@ -104,7 +107,7 @@ pub struct ServerTool {
     pub scope: ToolScope,
     /// How much harm it could do, in the operator's word.
     pub risk: Risk,
-    /// Every argument as `name=value`; a long one is cut.
+    /// Every argument as `name=value`; a long one ends with [`CUT`].
     pub values: Vec<String>,
 }
 

@@ -23,7 +23,7 @@ pub struct BrokeredCall {
     pub paths: Vec<String>,
     /// The addresses among them.
     pub addresses: Vec<String>,
-    /// Every argument as `name=value`; a long one is cut.
+    /// Every argument as `name=value`; a long one ends with [`CUT`](super::model::CUT).
     pub values: Vec<String>,
     /// Of its arguments, all of them.
     pub arguments: Digest,

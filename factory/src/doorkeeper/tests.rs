@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use selvedge_authority::{
     Approval, Class, Clock, Entry, Journal, JournalError, Judge, PolicyName, Question, Record, Subject, Verdict,
 };
-use selvedge_domain::orders::{HttpRequest, ToolCall};
+use selvedge_domain::orders::{CUT, HttpRequest, ServerTool, ToolCall};
 use selvedge_domain::{
-    Deed, Digest, Endpoint, HostPattern, Method, Order as _, RepoName, Secrets, Sensitivity, SideEffects, Time,
+    Deed, Digest, Endpoint, HostPattern, Method, Order as _, RepoName, Risk, Secrets, Sensitivity, ServerName,
+    SideEffects, Time, ToolName, ToolScope,
 };
 
 use super::flood::{FINDINGS_MORE, OBSERVATIONS_MAX};
@@ -179,27 +180,50 @@ fn while_the_turn_is_held_nothing_is_decided_for_what_was_asked_before_c8() {
     asked(&doors, 2).unwrap();
 }
 
-#[test]
-fn a_call_that_holds_a_secret_is_judged_as_it_is_and_put_before_nobody_d3_c7() {
-    let world = World { asks: true, ..World::new() };
-    let funnel = world.funnel();
-    let doors = Gatekeeper::new(&funnel, &run());
-    let call = ToolCall {
+fn bash(command: &str) -> ToolCall {
+    ToolCall {
         run: run(),
         repo: RepoName::parse("acme/shop").unwrap(),
         serial: 1,
         index: 0,
         tool: "Bash".to_owned(),
         kind: "shell".to_owned(),
-        command: "login --key abc".to_owned(),
+        command: command.to_owned(),
         paths: Vec::new(),
         steers: Vec::new(),
         addresses: Vec::new(),
-        arguments: Digest::of_parts([b"login --key abc".as_slice()]),
-        argument_bytes: 15,
+        arguments: Digest::of_parts([command.as_bytes()]),
+        argument_bytes: command.len() as u64,
         of_server: None,
-        secrets: Secrets::found([("key", "abc")]),
-    };
+        secrets: Secrets::default(),
+    }
+}
+
+#[test]
+fn a_call_that_is_too_long_to_be_shown_whole_is_put_before_nobody_c8() {
+    let world = World { asks: true, ..World::new() };
+    let funnel = world.funnel();
+    let doors = Gatekeeper::new(&funnel, &run());
+    let (server, tool) = (ServerName::parse("files").unwrap(), ToolName::parse("write").unwrap());
+    let (scope, long) = (ToolScope::Call { server, tool, described: Digest::of_parts([]) }, format!("body=hello{CUT}"));
+    let of_server = Some(ServerTool { scope, risk: Risk::Low, values: vec!["path=a".to_owned(), long] });
+    for call in [bash(&format!("echo hello{CUT}")), ToolCall { of_server, ..bash("") }] {
+        let denial = Holding::ask(&doors, Holdable::Tool(call)).unwrap_err();
+        assert!(denial.code == Code::NeedsApproval && denial.next_step.contains("shown whole"), "{denial}");
+    }
+    let kept = world.kept.lock().unwrap();
+    assert!(
+        matches!(kept.as_slice(), [Record::Decided { .. }, Record::Decided { .. }]),
+        "somebody was asked: {kept:?}"
+    );
+}
+
+#[test]
+fn a_call_that_holds_a_secret_is_judged_as_it_is_and_put_before_nobody_d3_c7() {
+    let world = World { asks: true, ..World::new() };
+    let funnel = world.funnel();
+    let doors = Gatekeeper::new(&funnel, &run());
+    let call = ToolCall { secrets: Secrets::found([("key", "abc")]), ..bash("login --key abc") };
     let denial = Holding::ask(&doors, Holdable::Tool(call.clone())).unwrap_err();
     assert!(denial.code == Code::NeedsApproval && denial.next_step.contains("write the call without it"), "{denial}");
     assert_eq!(*world.judged.lock().unwrap(), ["login --key abc"]);

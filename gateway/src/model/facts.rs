@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use selvedge_domain::Digest;
+use selvedge_domain::orders::CUT;
 use serde_json::Value;
 
 use super::answer::Call;
@@ -26,9 +27,6 @@ pub const WORDS_MAX: usize = 256;
 
 /// Most bytes of paths and addresses together: with a command beside them they fit a message to the keeper, whatever is escaped.
 const TOLD_BYTES_MAX: usize = 4 * 1024;
-
-/// How a text ends that was cut.
-const CUT: &str = "[cut]";
 
 /// How the lines of a patch begin that name a file.
 const PATCHED: [&str; 4] = ["*** Add File:", "*** Update File:", "*** Delete File:", "*** Move to:"];

@@ -9,8 +9,8 @@ use crate::model::facts::shown;
 /// Most arguments, those within others counted one by one.
 pub const VALUES_MAX: usize = 256;
 
-/// Longest text of one that is told; what is longer is cut.
-const VALUE_CHARS_MAX: usize = 256;
+/// Longest text of one that is told; what is longer is cut, and put before nobody for a yes.
+const VALUE_CHARS_MAX: usize = 4_096;
 
 /// Longest command that is told.
 const COMMAND_CHARS_MAX: usize = 4_096;
@@ -120,6 +120,7 @@ fn looks_like_path(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use selvedge_domain::Digest;
+    use selvedge_domain::orders::CUT;
     use serde_json::json;
 
     use super::*;
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn what_is_told_is_bounded_and_cannot_deceive_a70() {
         let cut = told(json!({ "a": "x".repeat(10_000), "b": "\u{202e}\u{1b}[2J" })).unwrap();
-        assert_eq!(cut.values[0].len(), VALUE_CHARS_MAX + "[cut]".len());
+        assert_eq!(cut.values[0].len(), VALUE_CHARS_MAX + CUT.len());
         assert_eq!(cut.values[1], "b=\u{fffd}\u{fffd}[2J");
         assert_eq!(told(json!({ "a": vec![1; VALUES_MAX + 1] })), Err(Untold));
         let many: Map<String, Value> = (0..=VALUES_MAX).map(|n| (format!("a{n}"), json!(n))).collect();
