@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use selvedge_authority::TO_START;
 use selvedge_credentials::IssuerName;
 use selvedge_domain::{
-    AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, ModelName, Owner,
+    AgentName, CredentialName, Digest, Duration, Endpoint, HostPattern, Intent, May, Method, ModelName, Owner, Part,
     PathPattern, PipelineName, Reach, RepoName, Sensitivity, ServerName, Tenure, Time, Trust,
 };
 use selvedge_factory::ports::{Agent, Repository};
@@ -36,6 +36,7 @@ mod pipelines;
 mod prices;
 mod propose;
 mod rights;
+mod schedule;
 mod send;
 mod trials;
 mod values;
@@ -52,9 +53,11 @@ pub(crate) use file::{
 pub(crate) use mcp::{ServerAt, ServerConfig, ToolConfig};
 pub(crate) use models::ModelConfig;
 pub(crate) use pipelines::PipelineConfig;
+use prices::Prices;
 pub(crate) use prices::{ALWAYS, Price, since};
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};
+pub(crate) use schedule::{Scheduled, What as Who};
 pub(crate) use send::SendLimits;
 
 /// Largest configuration we read.
@@ -217,15 +220,13 @@ pub(crate) struct Proxy {
     pub(crate) user: Option<String>,
 }
 
-/// Work that starts by the clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Scheduled {
-    pub(crate) every: Duration,
-    pub(crate) agent: AgentName,
-    pub(crate) repo: RepoName,
-}
-
 impl Config {
+    /// Who works on the first stage of a pipeline, and which part that is.
+    pub(crate) fn first_of(&self, pipeline: &PipelineName) -> Option<(AgentName, Part)> {
+        let (part, configured) = self.pipelines.get(pipeline)?.pipeline.part(1)?;
+        Some((configured.agent.clone(), part))
+    }
+
     /// Reads the file at `path`.
     pub(crate) fn load(path: &Path, now: Time) -> Result<Self, ConfigError> {
         let shown = path.display().to_string();
@@ -265,7 +266,8 @@ impl Reader<'_> {
         self.give_models(file, &models, &mut agents)?;
         let servers = self.servers(file, &credentials, &registries)?;
         self.give_tools(file, &servers, &mut agents)?;
-        let schedule = self.schedule(file, &agents, &repos)?;
+        let pipelines = self.pipelines(file, &agents)?;
+        let schedule = self.schedule(file, &agents, &pipelines, &repos)?;
         let advisories = file.advisories.path.as_deref().map(|path| self.absolute("advisories.path", path));
         Ok(Config {
             issuer: self.issuer(&file.factory)?,
@@ -277,7 +279,7 @@ impl Reader<'_> {
             slots: self.at_least_one("factory.slots", file.factory.slots)?,
             digest,
             repos,
-            pipelines: self.pipelines(file, &agents)?,
+            pipelines,
             agents,
             schedule,
             registries,
@@ -461,6 +463,10 @@ impl Reader<'_> {
                     let because = format!("does not speak `{}`, which `{}` needs", adapter.protocol, adapter.name);
                     return self.bad(format!("agent.{name}.model"), because);
                 }
+                if agent.budget.is_zero() && model.prices.values().any(Prices::cost) {
+                    let because = "is missing, and its model costs something: no call could be paid; write such as `budget = \"5 USD\"`, for each run";
+                    return self.bad(format!("agent.{name}.budget"), because);
+                }
                 agent.agent.models.insert(model.name.clone());
                 agent.agent.loans.extend(model.loans());
             }
@@ -577,26 +583,6 @@ impl Reader<'_> {
             }
         }
         Ok(danger)
-    }
-
-    fn schedule(
-        &self,
-        file: &File,
-        agents: &BTreeMap<AgentName, AgentConfig>,
-        repos: &BTreeMap<RepoName, RepoConfig>,
-    ) -> Result<Vec<Scheduled>, ConfigError> {
-        let mut schedule: Vec<Scheduled> = Vec::new();
-        for (index, when) in file.when.iter().enumerate() {
-            let key = format!("when[{index}]");
-            let agent = self.known(&format!("{key}.run"), &when.run, agents)?;
-            let repo = self.known(&format!("{key}.repo"), &when.repo, repos)?;
-            if let Some(same) = schedule.iter().position(|known| known.agent == agent && known.repo == repo) {
-                return self
-                    .bad(key, format!("is `{agent}` on `{repo}` again, after `when[{same}]`; keep one of them"));
-            }
-            schedule.push(Scheduled { every: self.span(&format!("{key}.every"), &when.every)?, agent, repo });
-        }
-        Ok(schedule)
     }
 }
 

@@ -127,7 +127,7 @@ const BESIDE: &str = "[model.main]\nupstream = \"https://models.example\"\nproto
 #[test]
 fn it_is_told_of_its_model_and_its_tool_servers_and_holds_no_secret_c5() {
     let more = format!(
-        "model = \"main\"\nbudget = 1000\nmcp = [\"tracker\"]\n\
+        "model = \"main\"\nbudget = \"0.001\"\nmcp = [\"tracker\"]\n\
          env = {{ OPENAI_BASE_URL = \"{{model_url}}/v1\", OPENAI_MODEL = \"{{model}}\", OPENAI_API_KEY = \"{{key}}\" }}\n{BESIDE}"
     );
     let scene = scene(&["tells"], &more);
@@ -166,6 +166,7 @@ fn a_configuration_that_could_not_work_is_refused_by_key_with_what_to_write() {
         (command, format!("{command}\nacp = {{ fs = true }}"), &["fs"]),
         (command, in_env("SELVEDGE_X = \"1\""), &["agent.works.env.SELVEDGE_X", "choose another name"]),
         (command, in_env("\"A-B\" = \"1\""), &["agent.works.env.A-B", "letters, digits and `_`"]),
+        (command, in_env("X = \"{modell}\""), &["agent.works.env.X", "did you mean `{model}`?"]),
         (command, in_env("URL = \"{model_url}/v1\""), &["agent.works.env.URL", "name one as its `model`"]),
         (command, in_env(&key), &["agent.works.env.KEY", "[credential.NAME]"]),
         ("runtime = \"acp\"", "runtime = \"command\"\nacp = {}".to_owned(), &["agent.works.acp", "runtime = \"acp\""]),

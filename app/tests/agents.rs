@@ -105,7 +105,8 @@ fn packed(manifest: &Value, files: &[(&str, &str)]) -> Vec<u8> {
 /// A factory with an agent `coder` that is Codex.
 fn scene(registry: &Registry) -> Scene {
     let scene = Scene::ready();
-    let coder = agent("coder", "propose").replace("runtime = \"command\"", "runtime = \"codex\"\nmodel = \"main\"");
+    let coder = agent("coder", "propose")
+        .replace("runtime = \"command\"", "runtime = \"codex\"\nmodel = \"main\"\nbudget = \"10\"");
     let coder: Vec<&str> = coder.lines().filter(|line| !line.starts_with("command")).collect();
     scene.configure(
         "checks = [\"sh tests/run.sh\"]",
@@ -212,8 +213,6 @@ fn an_agent_that_takes_a_broken_answer_for_its_end_is_not_believed_e3() {
     let turn = || Turn::new().text("Half of a sentence that comes in several pieces.").costs(cost(9, 9));
     let breaks_off = turn().fails(Fault::Cut { after_events: 4 }, Times::First(1));
     let refuses = turn().fails(Fault::Status { status: 500, retry_after_seconds: None }, Times::First(1));
-    let plain = std::fs::read_to_string(scene.config()).unwrap();
-    std::fs::write(scene.config(), plain.replace("model = \"main\"", "model = \"main\"\nbudget = 10000000")).unwrap();
     for what in [breaks_off, refuses] {
         let config = std::fs::read_to_string(scene.config()).unwrap();
         let _server = answers_here(&scene, Script::open().turn(what));
@@ -227,7 +226,8 @@ fn an_agent_that_takes_a_broken_answer_for_its_end_is_not_believed_e3() {
         std::fs::write(scene.config(), config).unwrap();
     }
     // Nor is one that nothing was left to be answered for.
-    std::fs::write(scene.config(), plain).unwrap();
+    let config = std::fs::read_to_string(scene.config()).unwrap();
+    std::fs::write(scene.config(), config.replace("budget = \"10\"", "budget = \"0.000001\"")).unwrap();
     let (path, mut body) = first("openai-responses", true);
     body["model"] = json!("some-model");
     let run = work(&scene, &format!("{}; echo more > src/new; {SAYS_DONE}", ask((path, &body))));
@@ -243,7 +243,6 @@ fn no_call_on_the_side_hides_or_makes_a_broken_answer_and_no_denied_or_dropped_c
     let scene = scene(&registry);
     install(&scene);
     let text = std::fs::read_to_string(scene.config()).unwrap();
-    let text = text.replace("model = \"main\"", "model = \"main\"\nbudget = 10000000");
     let text = text.replace("[\"openai-responses\"]", "[\"openai-responses\", \"anthropic-messages\"]");
     std::fs::write(scene.config(), &text).unwrap();
     let (path, mut body) = first("anthropic-messages", true);

@@ -25,7 +25,7 @@ fn scene(server: &Server, budget: &str) -> Scene {
     let asker = agent("asker", "propose").replace("may = [", "may = [\"delegate\", ");
     // A slot for whoever asks, one for the child.
     let slots = "[factory]\nslots = 2\n";
-    Asker::of(server).is(asker).with("children = [\"writer\"]").may_spend(budget).beside(slots).scene()
+    Asker::of(server).is(asker).with("children = [\"writer\"]").budget(budget).beside(slots).scene()
 }
 
 /// The run of `asker` that a script comes to, and what it printed.
@@ -72,7 +72,7 @@ fn model_and_children_spend_one_budget_b4_e3() {
 #[test]
 fn an_agent_that_goes_on_asking_once_the_budget_is_spent_is_ended_e3() {
     let server = server(1);
-    let scene = scene(&server, "1");
+    let scene = scene(&server, "\"0.000001\"");
     let (run, out) = work(&scene, &format!("{}; while true; do ask; done", asks()));
     assert_eq!((&run["outcome"], &run["because"]), (&"failed".into(), &"the budget is spent".into()), "{out}");
     assert_eq!(run["attempts"], 1, "another attempt has no more to spend");
@@ -85,7 +85,7 @@ fn an_agent_that_goes_on_asking_once_the_budget_is_spent_is_ended_e3() {
 #[test]
 fn an_agent_that_stops_at_402_fails_for_that_reason_and_is_not_tried_again_e3() {
     let server = server(1);
-    let scene = scene(&server, "1");
+    let scene = scene(&server, "\"0.000001\"");
     let (run, out) = work(&scene, &format!("{}; ask; exit 3", asks()));
     assert_eq!(out.matches("status 402").count(), 1, "{out}");
     assert_eq!((&run["outcome"], &run["attempts"]), (&"failed".into(), &1.into()), "{run}");

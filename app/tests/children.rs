@@ -174,7 +174,7 @@ fn factory(repo: &str, factory: &str, port: u16) -> Scene {
     let may = |name: &str, trust: &str| agent(name, trust).replace("\"open-pr\"]", "\"open-pr\", \"delegate\"]");
     let reach = format!("reach = [\"GET https://{HOST}/\"]\n");
     let more = format!(
-        "{}{reach}budget = 10\nchildren = [\"reader\", \"planner\"]\n{}{reach}budget = 100\n\
+        "{}{reach}budget = \"0.00001\"\nchildren = [\"reader\", \"planner\"]\n{}{reach}budget = \"0.0001\"\n\
          [factory]\n{factory}\n[danger.addresses.\"{HOST}\"]\nallow = [\"127.0.0.1\"]\nplain_port = {port}\n",
         may("planner", "propose"),
         may("reader", "draft"),

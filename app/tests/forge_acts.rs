@@ -233,7 +233,7 @@ fn factory(port: u16, guard: Guard) -> Scene {
     let all = format!("[\"POST https://{HOST}/\", \"PUT https://{HOST}/\"]");
     let borrows = |name: &str, account: &str| {
         let agent = agent(name, "propose").replace("\"open-pr\"]", "\"open-pr\", \"delegate\"]");
-        format!("{agent}budget = 10\ncredentials = [{account:?}]\nreach = {all}\n")
+        format!("{agent}budget = \"0.00001\"\ncredentials = [{account:?}]\nreach = {all}\n")
     };
     let account = |name: &str| {
         format!(

@@ -188,6 +188,24 @@ fn four_agents_complete_a_task_and_a_planner_that_claims_rights_changes_nothing_
 }
 
 #[test]
+fn a_pipeline_starts_by_the_clock_with_its_task_a1_a5() {
+    let scene = factory();
+    let when = "[[when]]\nevery = \"1h\"\npipeline = \"short\"\nrepo = \"repo\"\n";
+    let set =
+        |more: &str| scene.configure("checks = [\"sh tests/run.sh\"]", &format!("{}{when}{more}", configuration("")));
+    set("");
+    scene.run(&["ps"]).refused(101, &["when[0].task", "`short` is told in words what to do"]);
+    set("task = \"greet louder\"\n");
+    let _keeper = scene.serve();
+    let run = settled(&scene, "reviewer");
+    assert_eq!((text(&run, "outcome"), &run["pipeline"]["name"]), ("proposed", &json!("short")), "{run}");
+    let first = settled(&scene, "executor");
+    let triggered = &entries(&scene, &first)[0];
+    let asked = (text(&triggered["detail"], "source"), text(triggered, "actor"), text(&triggered["detail"], "text"));
+    assert_eq!(asked, ("schedule", "factory", "greet louder"), "{triggered}");
+}
+
+#[test]
 fn a_review_holds_a_change_and_replaces_nothing_d3_a80() {
     let scene = factory();
     let _serving = scene.serve();

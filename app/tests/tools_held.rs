@@ -54,7 +54,7 @@ fn with_model(query: &str) -> (Scene, Server) {
     let scene = scene(
         "",
         "context.order.server == \"files\" && context.order.values.contains(\"query=needle\")",
-        ("", "model = \"main\"\nbudget = 10000000", &rest),
+        ("", "model = \"main\"\nbudget = \"10\"", &rest),
     );
     let schema = json!({ "type": "object", "properties": {} });
     let turn = json!({

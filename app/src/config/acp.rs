@@ -124,10 +124,23 @@ impl Reader<'_> {
                 let because = "looks like a secret, and agents hold none: name it as a `[credential.NAME]`, which a door puts into requests";
                 return self.bad(key, because);
             }
+            if let Some((word, meant)) = slip(value) {
+                return self.bad(key, format!("holds `{word}`; did you mean `{meant}`?"));
+            }
             if written.model.is_none() && MODEL.iter().any(|word| value.contains(word)) {
                 return self.bad(key, "stands for a model, and this agent has none: name one as its `model`");
             }
         }
         Ok(written.env.clone())
     }
+}
+
+/// A word in braces that is nearly one of those that stand for a model, and that one. Other words in braces are the program's own affair.
+fn slip(value: &str) -> Option<(String, &'static str)> {
+    let in_braces =
+        value.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(word, _)| format!("{{{word}}}"));
+    in_braces.filter(|word| !MODEL.contains(&word.as_str())).find_map(|word| {
+        let meant = MODEL.into_iter().find(|known| strsim::damerau_levenshtein(known, &word) == 1)?;
+        Some((word, meant))
+    })
 }

@@ -15,7 +15,7 @@ const DIGITS: usize = 6;
 /// Longest name of a unit: it stands beside every amount.
 const UNIT_BYTES_MAX: usize = 16;
 
-/// `"5 USD"`, `"0.50"`, or a bare number of millionths. The unit is a label; nothing is converted.
+/// `"5 USD"` or `"0.50"`. The unit is a label; nothing is converted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Budget {
     pub(crate) millionths: u64,
@@ -63,7 +63,7 @@ impl fmt::Display for Budget {
 
 impl<'de> Deserialize<'de> for Budget {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Written)
+        from.deserialize_str(Written)
     }
 }
 
@@ -73,7 +73,7 @@ impl Visitor<'_> for Written {
     type Value = Budget;
 
     fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("an amount such as \"5 USD\" or \"0.50\", or a whole number of millionths")
+        to.write_str("an amount in quotes, such as \"5 USD\" or \"0.50\"")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Budget, E> {
@@ -83,15 +83,6 @@ impl Visitor<'_> for Written {
             )
         };
         Budget::parse(text).ok_or_else(|| E::custom(because()))
-    }
-
-    fn visit_u64<E: Error>(self, millionths: u64) -> Result<Budget, E> {
-        Ok(Budget { millionths, unit: String::new() })
-    }
-
-    fn visit_i64<E: Error>(self, millionths: i64) -> Result<Budget, E> {
-        let millionths = u64::try_from(millionths).map_err(|_| E::custom("a budget is not below zero"))?;
-        self.visit_u64(millionths)
     }
 }
 
@@ -108,11 +99,9 @@ impl JsonSchema for Budget {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "An amount: `\"5 USD\"` or `\"0.50\"`, or a whole number of millionths. The unit is a label, the same that prices are in; nothing is converted.",
-            "oneOf": [
-                { "type": "string", "pattern": "^[0-9]+([.][0-9]{1,6})?( +[A-Za-z0-9]{1,16})?(/task)?$" },
-                { "type": "integer", "minimum": 0 },
-            ],
+            "description": "An amount: `\"5 USD\"` or `\"0.50\"`. The unit is a label, the same that prices are in; nothing is converted.",
+            "type": "string",
+            "pattern": "^[0-9]+([.][0-9]{1,6})?( +[A-Za-z0-9]{1,16})?(/task)?$",
         })
     }
 }

@@ -205,8 +205,7 @@ pub(crate) struct Agent {
     /// Tool servers it may ask, each as `<server>` for all of its tools that were taken on, or `<server>:<tool>` for one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) mcp: Vec<String>,
-    /// What its model, the tokens it hands on and its children may spend in all, for each run: `"5 USD"`, in the unit that prices are in;
-    /// a bare number is millionths of it.
+    /// What its model, the tokens it hands on and its children may spend in all, for each run: `"5 USD"`, in the unit that prices are in.
     #[serde(default, skip_serializing_if = "Budget::is_zero")]
     pub(crate) budget: Budget,
     /// Agents it may give work to, with `delegate`: each is a run of its own, with no more than the part it is given.
@@ -261,10 +260,17 @@ pub(crate) struct Limits {
 pub(crate) struct When {
     /// How often: `24h`.
     pub(crate) every: String,
-    /// Which agent.
-    pub(crate) run: String,
+    /// Which agent. Either this, or `pipeline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<String>,
+    /// Which pipeline, from its first stage on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pipeline: Option<String>,
     /// On which repository.
     pub(crate) repo: String,
+    /// What is to be done, in words, as after `selvedge run`. A coding agent and a pipeline need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<String>,
 }
 
 /// A model that agents may have answer through their model door. An agent is never given its key.
@@ -615,9 +621,15 @@ pub(crate) fn schema() -> schemars::Schema {
     schemars::schema_for!(File)
 }
 
+/// How much of a line is shown.
+const LINE_CHARS_MAX: usize = 80;
+
+/// Which line, and what stands in it: the key or the table that is meant.
 fn line_of(text: &str, offset: usize) -> String {
-    let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
-    format!(" line {line}")
+    let number = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default().trim();
+    let shown: String = line.chars().filter(|c| !selvedge_domain::is_deceptive(*c)).take(LINE_CHARS_MAX).collect();
+    if shown.is_empty() { format!(" line {number}") } else { format!(" line {number}, `{shown}`") }
 }
 
 /// The known key closest to the unknown one that serde names.

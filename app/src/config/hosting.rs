@@ -88,6 +88,13 @@ impl Reader<'_> {
                     format!("signs for `{}`; what Bedrock answers is signed for `{SIGNED_FOR}`", signed.service());
                 self.bad(format!("{key}.credential"), because)
             }
+            (Hosting::Bedrock, Some(Way::Signature(signed)))
+                if region_of(model.upstream.host.as_str()).is_some_and(|region| region != signed.region()) =>
+            {
+                let because =
+                    format!("signs for the region `{}`, and `upstream` is in another: both are one", signed.region());
+                self.bad(format!("{key}.credential"), because)
+            }
             (Hosting::Vertex | Hosting::Azure { .. }, Some(Way::Signature(_))) => {
                 let because = format!("signs for AWS, and `{}` is not AWS's", hosting.as_str());
                 self.bad(format!("{key}.credential"), because)
@@ -95,6 +102,11 @@ impl Reader<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// The region of one of Bedrock's own hosts; others, a private endpoint's say, do not say theirs.
+fn region_of(host: &str) -> Option<&str> {
+    host.strip_prefix("bedrock-runtime.")?.strip_suffix(".amazonaws.com")
 }
 
 /// Whether a path ends with a project and a location.
@@ -183,7 +195,8 @@ mod tests {
     fn requests_to_bedrock_are_signed_for_bedrock_and_no_others_are() {
         let aws = |service: &str| {
             format!(
-                "[credential.key]\nkind = \"aws\"\nowner = \"team\"\nuses = [\"POST https://bedrock.example/model\", \"POST https://vertex.example/\"]\n\
+                "[credential.key]\nkind = \"aws\"\nowner = \"team\"\nuses = [\"POST https://bedrock.example/model\", \"POST https://vertex.example/\", \
+                \"POST https://bedrock-runtime.eu-central-1.amazonaws.com/\", \"POST https://bedrock-runtime.eu-west-1.amazonaws.com/\"]\n\
                 [credential.key.aws]\nrole = \"arn:aws:iam::123456789012:role/factory\"\nservice = \"{service}\"\nregion = \"eu-central-1\"\n"
             )
         };
@@ -196,6 +209,10 @@ mod tests {
         };
         assert!(parse("bedrock", BEDROCK).is_ok());
         assert!(parse("s3", BEDROCK).unwrap_err().contains("signs for `s3`"));
+        let in_region =
+            |region: &str| BEDROCK.replace("bedrock.example", &format!("bedrock-runtime.{region}.amazonaws.com"));
+        assert!(parse("bedrock", &in_region("eu-central-1")).is_ok());
+        assert!(parse("bedrock", &in_region("eu-west-1")).unwrap_err().contains("region `eu-central-1`"));
         assert!(parse("bedrock", VERTEX).unwrap_err().contains("is not AWS's"));
     }
 }

@@ -12,7 +12,7 @@ use super::{AgentConfig, ConfigError, File, Reader, Runtime, one_of};
 const STAGES_MAX: usize = 8;
 
 /// Longest sentence that is added to the task for a stage.
-const SENTENCE_BYTES_MAX: usize = 4 << 10;
+pub(super) const SENTENCE_BYTES_MAX: usize = 4 << 10;
 
 /// A stage that is called this reviews.
 const REVIEW: &str = "review";

@@ -33,6 +33,11 @@ impl Prices {
         self.iter().rev().find(|(since, _)| has_begun(since))
     }
 
+    /// Whether anything is ever paid.
+    pub(super) fn cost(&self) -> bool {
+        self.iter().any(|(_, Price { input, cached, cache_write, output })| input + cached + cache_write + output > 0)
+    }
+
     /// All of them, the earliest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Dated> {
         self.0.iter().map(|(since, price)| (*since, *price))

@@ -49,7 +49,7 @@ pub(super) fn list(keeper: &Keeper, each: &mut dyn FnMut(&Reply)) -> Result<Valu
 }
 
 /// What is known of how it takes a call that is denied, before it has a task; nothing where it asks no model.
-fn rehearsal(runtime: &Runtime, model: Option<&str>) -> Option<&'static str> {
+pub(super) fn rehearsal(runtime: &Runtime, model: Option<&str>) -> Option<&'static str> {
     match (runtime.adapter(), runtime) {
         (Some(adapter), _) => Some(adapter.rehearses()),
         (None, Runtime::Agent(_) | Runtime::Acp(_) | Runtime::Command(_)) => model.map(|_| {

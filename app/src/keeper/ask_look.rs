@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_authority::{HaltScope, Record};
-use selvedge_domain::{AgentName, Declared, Lineage, May, RunId, Trust, Verb};
+use selvedge_domain::{AgentName, Declared, Lineage, May, ModelName, RunId, Trust, Verb};
 use selvedge_factory::ports::Clock as _;
 use selvedge_ledger::{ApprovalRequest, ProposalState, Recorded, RunSummary};
 use serde_json::{Value, json};
@@ -301,6 +301,11 @@ pub(super) fn can(keeper: &Keeper, agent: &str) -> Result<Value, CliError> {
     can_do.extend(declared(&agent.declared));
     can_do.extend(holds(&config, found));
     can_do.extend(super::conduct::lines(keeper, found));
+    let model = agent.models.first().map(ModelName::as_str);
+    can_do.extend(super::ask_agents::rehearsal(&found.runtime, model).map(str::to_owned));
+    can_do.extend(
+        found.tells().then(|| "its hooks tell what it says of its tool calls; nothing is decided by that".to_owned()),
+    );
     can_do.push("never: merge what it made, approve, change rules, or hold a secret".to_owned());
     let reach = agent.reach.iter().map(|reach| {
         let methods: Vec<&str> = reach.methods.iter().map(|method| method.as_str()).collect();

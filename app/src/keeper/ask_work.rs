@@ -270,8 +270,7 @@ pub(super) fn pick_repo(config: &Config, named: Option<&str>) -> Result<RepoName
 /// Who works on the first stage of the pipeline that is meant, and which part that is.
 fn pick_pipeline(config: &Config, named: &str) -> Result<(AgentName, Part), CliError> {
     let name = PipelineName::parse(named).map_err(|error| CliError::caused(Kind::Usage, &error))?;
-    let first = config.pipelines.get(&name).and_then(|found| found.pipeline.part(1));
-    first.map(|(part, configured)| (configured.agent.clone(), part)).ok_or_else(|| {
+    config.first_of(&name).ok_or_else(|| {
         let hint = match config.pipelines.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ") {
             none if none.is_empty() => {
                 format!("add `[pipeline.{name}]` to `selvedge.toml`; `selvedge schema` prints what it needs")

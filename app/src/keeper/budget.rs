@@ -55,7 +55,8 @@ pub(super) fn words(config: &Config, agent: &AgentConfig, now: Time) -> Vec<Stri
             };
             let next = prices.iter().find_map(|(date, _)| date.filter(|date| date.begins() > now));
             format!(
-                "  `{of}`: {}a million tokens cost {} read, {} from the cache, {} into it, {} written{}",
+                "  `{of}`{}: {}a million tokens cost {} read, {} from the cache, {} into it, {} written{}",
+                model.called.get(of).map(|there| format!(", there `{there}`")).unwrap_or_default(),
                 date.map(|date| format!("since {date} ")).unwrap_or_default(),
                 amount(input),
                 amount(cached),

@@ -4,7 +4,7 @@ use selvedge_domain::{Actor, Duration, Lineage, Time, Trigger, TriggerId, Trigge
 use selvedge_factory::ports::{Clock, Entropy};
 
 use super::hall::Keeper;
-use crate::config::{Config, Scheduled};
+use crate::config::{Config, Scheduled, Who};
 
 /// When each scheduled piece of work is due next.
 #[derive(Debug)]
@@ -58,16 +58,24 @@ impl Keeper {
     pub(super) fn fire_schedule(&self) {
         let now = self.works.now();
         let due = self.schedule.lock().map(|mut schedule| schedule.take_due(now)).unwrap_or_default();
-        for when in due {
+        for Scheduled { what, repo, text, .. } in due {
+            let (agent, part) = match what {
+                Who::Agent(agent) => (agent, None),
+                Who::Pipeline(name) => match self.works.config().first_of(&name) {
+                    Some((agent, first)) => (agent, Some(Box::new(first))),
+                    // Taken out of the configuration a moment ago, and out of the schedule a moment later.
+                    None => continue,
+                },
+            };
             let trigger = Trigger {
                 id: TriggerId::from_entropy(self.works.draw()),
                 source: TriggerSource::Schedule,
                 by: Actor::Factory,
-                repo: when.repo,
-                agent: when.agent,
-                text: "scheduled".to_owned(),
+                repo,
+                agent,
+                text,
                 argv: Vec::new(),
-                lineage: Lineage::outside(),
+                lineage: Lineage { part, ..Lineage::outside() },
             };
             // What cannot be queued now is due again one period later, and the keeper's other commands say what is wrong.
             let _not_queued = self.works.ledger.queue().enqueue(&trigger, now);

@@ -160,7 +160,7 @@ impl Employed {
     pub(crate) fn may_spend(&self, kind: &Kind, budget: u64) {
         let table = agent("coder", "propose");
         let table: Vec<&str> = table.lines().filter(|line| !line.starts_with("command")).collect();
-        let runtime = format!("runtime = \"{}\"\nmodel = \"main\"\nbudget = {budget}", kind.runtime);
+        let runtime = format!("runtime = \"{}\"\nmodel = \"main\"\nbudget = {}", kind.runtime, models::amount(budget));
         let model = models::tables(kind.protocol, kind.model, self.server.address().port());
         self.scene.configure(
             "checks = [\"sh tests/run.sh\"]",

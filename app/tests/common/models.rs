@@ -15,6 +15,11 @@ pub(crate) const HOST: &str = "models.example";
 /// The vendor's key, which no agent has.
 pub(crate) const KEY: &str = "sk-scripted-0123456789abcdef";
 
+/// So many millionths, as a configuration has them.
+pub(crate) fn amount(millionths: u64) -> String {
+    format!("\"{}.{:06}\"", millionths / 1_000_000, millionths % 1_000_000)
+}
+
 /// The tables of the model `main` and its vendor: one unit for a million tokens read, five for a million written.
 pub(crate) fn tables(protocol: &str, model: &str, port: u16) -> String {
     let carried = PROTOCOLS.iter().find(|(name, _)| *name == protocol).unwrap().1;
@@ -52,7 +57,7 @@ impl Asker {
 
     /// One whose vendor is at this port.
     pub(crate) fn at(port: u16) -> Self {
-        let [protocol, budget] = ["anthropic-messages", "10000000"].map(str::to_owned);
+        let (protocol, budget) = ("anthropic-messages".to_owned(), amount(10_000_000));
         let [repo, model, rest] = [""; 3].map(str::to_owned);
         Self { port, protocol, budget, table: agent("asker", "draft"), repo, model, rest }
     }
@@ -62,9 +67,14 @@ impl Asker {
         self
     }
 
-    /// A number is in millionths.
-    pub(crate) fn may_spend(mut self, budget: impl Display) -> Self {
-        self.budget = budget.to_string();
+    pub(crate) fn may_spend(mut self, millionths: u64) -> Self {
+        self.budget = amount(millionths);
+        self
+    }
+
+    /// The same, as it stands in a configuration.
+    pub(crate) fn budget(mut self, written: &str) -> Self {
+        written.clone_into(&mut self.budget);
         self
     }
 
