@@ -156,6 +156,7 @@ ask -H "X-Note: $API_TOKEN" https://{HOST}/open/4
 ask -H "Accept: application/dns-message" https://{HOST}/open/5
 ask https://evil.selvedge.test/6
 ask -X DELETE https://{HOST}/open/7
+ask https://{HOST}/open/ghp_$(echo aB3dE5gH7jK9mN1pQ2sT4vW6xY8zA0cDaB3x)
 python3 relay.py & relay=$!
 until ask --proxy http://127.0.0.1:9000 https://{HOST}/open/8 && grep -q "200 200.*open/8" /tmp/said; do sleep 0.1; done
 ask --proxy http://127.0.0.1:9000 https://evil.selvedge.test/9
@@ -180,6 +181,7 @@ kill $relay; cat /tmp/said"#
     }
     let heads = heads(&heard).concat();
     assert!(heads.contains("/v1/2") && heads.contains(&format!("Bearer {KEY}")), "{heads}");
+    assert!(heads.contains("GET /open/ghp_aB3d"), "{heads}");
     assert!(!heads.contains("stolen") && !heads.contains("selvedge-"), "{heads}");
     for path in ["/v1/3", "/open/4", "/open/5", "/open/7", "/v1/10"] {
         assert!(!heads.contains(&format!("{path} ")), "{path} left: {heads}");
@@ -200,6 +202,9 @@ kill $relay; cat /tmp/said"#
         "what leads out of the grant is a decision as well"
     );
     assert!(asked.clone().all(|entry| !entry.to_string().contains("stolen")), "no credential is recorded: {show}");
+    // Nor what looks like one in a path (C7).
+    assert!(asked.clone().any(|entry| entry["detail"]["facts"]["path"] == "/open/[GitHub token]"), "{show}");
+    assert!(!scene.run(&["audit", "show", "--json"]).ok().out.contains("ghp_aB3d"));
     scene.run(&["audit", "verify"]).ok();
 }
 

@@ -221,7 +221,7 @@ mod tests {
     use selvedge_domain::orders::HttpRequest;
     use selvedge_domain::{
         AgentName, Autonomy, Conduct, Deed, Endpoint, Grant, GraphqlAct, HostPattern, Method, Order, Reach, RepoName,
-        Sensitivity, Time, Trust, WorkloadId, orders::HttpAnswered,
+        Secrets, Sensitivity, Time, Trust, WorkloadId, orders::HttpAnswered,
     };
 
     use super::*;
@@ -304,6 +304,7 @@ mod tests {
             credential: None,
             graphql: BTreeSet::new(),
             danger: BTreeSet::new(),
+            secrets: Secrets::default(),
         }
     }
 

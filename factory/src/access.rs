@@ -234,7 +234,7 @@ mod tests {
     use selvedge_domain::orders::{Delegate, HttpRequest};
     use selvedge_domain::{
         AgentName, Autonomy, Conduct, Deed, Digest, Endpoint, Grant, HostPattern, LeaseId, Lineage, May, Method, Owner,
-        Person, RepoName, Run, Sensitivity, Trigger, TriggerId, TriggerSource, Trust, WorkloadId,
+        Person, RepoName, Run, Secrets, Sensitivity, Trigger, TriggerId, TriggerSource, Trust, WorkloadId,
     };
 
     use super::*;
@@ -418,6 +418,7 @@ mod tests {
             credential,
             graphql,
             danger,
+            secrets: Secrets::default(),
         };
         doors.ask(request).err().map(|denial| denial.code)
     }

@@ -13,7 +13,7 @@ use selvedge_authority::{Context, Judge as _, Question, Subject, Verdict, risk_o
 use selvedge_domain::orders::HttpRequest;
 use selvedge_domain::{
     AgentName, Autonomy, Conduct, Description, Digest, Endpoint, Grant, HostPattern, Intent, Method, Order as _, Owner,
-    RepoName, RunId, Sensitivity, Time, Trust, WorkloadId,
+    RepoName, RunId, Secrets, Sensitivity, Time, Trust, WorkloadId,
 };
 use selvedge_policy::{Policies, SCHEMA};
 
@@ -135,6 +135,7 @@ impl Asked {
             credential: None,
             graphql: BTreeSet::new(),
             danger: BTreeSet::new(),
+            secrets: Secrets::default(),
         };
         let workload = WorkloadId::new("factory.example", run.clone(), name.clone());
         let grant = Grant {

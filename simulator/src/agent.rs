@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use selvedge_authority::{ActError, Observation};
 use selvedge_domain::orders::{HttpAnswered, HttpRequest, Ran};
-use selvedge_domain::{Digest, Method, Order, RunId, Task, Verb};
+use selvedge_domain::{Digest, Method, Order, RunId, Secrets, Task, Verb};
 use selvedge_factory::ports::Doorkeeper;
 
 use crate::faults::{Fault, Kind};
@@ -112,6 +112,7 @@ impl Keeper<'_, '_> {
                 credential: None,
                 graphql: BTreeSet::new(),
                 danger: BTreeSet::new(),
+                secrets: Secrets::default(),
             };
             let order: Digest = request.describe().digest();
             let allowed = doors.ask(request).is_ok() || self.sim.is_broken(Break::IgnoresTheDoorkeeper);

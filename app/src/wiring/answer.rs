@@ -23,7 +23,7 @@ use super::hold::HoldDesk;
 use super::leak::SECRET_IN_REQUEST;
 use super::model::{Unheard, no_model};
 use super::narrowed::{Narrowed, danger_narrowed, narrowed};
-use super::secrets::masked;
+use super::secrets::{masked, secrets_in};
 use super::send::Chain;
 use super::tokens::nothing_to_hand_on;
 use super::tools::{ToolDesk, no_tools};
@@ -158,6 +158,7 @@ impl Judge for Desk<'_> {
             body_bytes_max: ask.body_bytes_max(),
             credential: ask.credential.clone(),
             graphql: ask.graphql.clone(),
+            secrets: secrets_in([&ask.path]),
             danger: self.dangers.iter().filter(|named| named.endpoint == ask.endpoint).map(said).collect(),
         };
         match self.doors.ask(request) {

@@ -247,6 +247,7 @@ mod tests {
             credential: None,
             graphql: BTreeSet::new(),
             danger: BTreeSet::new(),
+            secrets: Secrets::default(),
         };
         let verdict = Verdict::Allow { policies: Vec::new() };
         Record::Decided { order: order.describe(), verdict, approval: None }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::forge_act::ForgeAct;
-use super::{Description, Field, Order, Resource, ResourceKind, Verb};
+use super::{Description, Field, Order, Resource, ResourceKind, Secrets, Verb};
 use crate::{CredentialName, Endpoint, GraphqlAct, GraphqlKind, Method, NamedUpstream, RepoName, RunId};
 
 /// Forward this request. The path is canonical (RFC 3986 section 6.2.2), the query is only measured.
@@ -31,6 +31,8 @@ pub struct HttpRequest {
     pub graphql: BTreeSet<GraphqlAct>,
     /// Where it really goes, if the operator named that under `danger`.
     pub danger: BTreeSet<NamedUpstream>,
+    /// What looks like a secret in its path.
+    pub secrets: Secrets,
 }
 
 /// What came back.
@@ -72,6 +74,10 @@ impl Order for HttpRequest {
                 ("danger", Field::from(danger(&self.danger).as_str())),
             ],
         }
+    }
+
+    fn recorded(&self) -> Description {
+        self.secrets.mask_all(self.describe())
     }
 }
 

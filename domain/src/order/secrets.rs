@@ -6,8 +6,8 @@ use std::fmt;
 
 use super::{Description, Field};
 
-/// The facts of a tool call that an agent wrote.
-const AGENT_S: [&str; 6] = ["tool", "command", "paths", "steers", "addresses", "values"];
+/// The facts of a tool call or a request that an agent wrote.
+const AGENT_S: [&str; 7] = ["tool", "command", "paths", "steers", "addresses", "values", "path"];
 
 /// Secrets that stand in an order, each with what it looks like.
 #[derive(Clone, Default, PartialEq, Eq)]

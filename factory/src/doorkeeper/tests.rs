@@ -121,6 +121,7 @@ fn asked(doors: &Gatekeeper<'_>, serial: u64) -> Result<(), Denial> {
         credential: None,
         graphql: BTreeSet::new(),
         danger: BTreeSet::new(),
+        secrets: Secrets::default(),
     };
     Doorkeeper::ask(doors, request)
 }

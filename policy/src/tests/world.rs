@@ -363,9 +363,22 @@ pub(crate) fn http(method: Method, path: &str) -> Description {
     let endpoint = Endpoint { host: HostPattern::parse("registry.example").unwrap(), port: 443 };
     let path = path.to_owned();
     let (run, repo, serial, query_bytes, body_bytes_max, credential) = (run(), repo(), 1, 0, 0, None);
-    let (graphql, danger) = (BTreeSet::new(), BTreeSet::new());
-    HttpRequest { run, repo, serial, endpoint, method, path, query_bytes, body_bytes_max, credential, graphql, danger }
-        .describe()
+    let (graphql, danger, secrets) = (BTreeSet::new(), BTreeSet::new(), Secrets::default());
+    HttpRequest {
+        run,
+        repo,
+        serial,
+        endpoint,
+        method,
+        path,
+        query_bytes,
+        body_bytes_max,
+        credential,
+        graphql,
+        danger,
+        secrets,
+    }
+    .describe()
 }
 
 pub(crate) fn read_git() -> Description {
