@@ -245,7 +245,7 @@ fn every_document_has_the_fields_scripts_rely_on() {
 
     assert_eq!(fields(&scene.json(&["audit", "verify"])), ["checkpoint", "entries", "head", "signed"]);
     assert_eq!(fields(&scene.json(&["approvals"])), ["approvals"]);
-    assert_eq!(fields(&scene.json(&["policy", "check"])), ["digest", "missing_defaults", "policies"]);
+    assert_eq!(fields(&scene.json(&["policy", "check"])), ["digest", "missing_defaults", "policies", "warnings"]);
     let card = [
         "agent",
         "budget",
@@ -425,6 +425,27 @@ impl Sorted for Vec<&str> {
         self.sort_unstable();
         self
     }
+}
+
+#[test]
+fn what_policies_name_that_is_not_configured_and_guards_without_a_next_step_are_warned_of_d2() {
+    let scene = Scene::ready();
+    let guard = |name: &str| {
+        format!(
+            "@id(\"ours.a\") @owner(\"team@example.org\")\nforbid (principal == Agent::\"{name}\", action, resource in Repository::\"repo\");\n"
+        )
+    };
+    let path = scene.state().join("policies/ours.cedar");
+    std::fs::write(&path, guard("writr")).unwrap();
+    let said = scene.run(&["policy", "check"]).ok().out;
+    assert!(
+        said.contains("ours.cedar:1:1: `ours.a` names Agent::\"writr\", which is not configured; known are: "),
+        "{said}"
+    );
+    assert!(said.contains("`ours.a` forbids and has no `@next_step`"), "{said}");
+    assert_eq!(scene.json(&["policy", "check"])["warnings"].as_array().unwrap().len(), 2);
+    std::fs::write(&path, format!("@next_step(\"ask the team\") {}", guard("writer"))).unwrap();
+    assert_eq!(scene.json(&["policy", "check"])["warnings"], serde_json::json!([]));
 }
 
 #[test]

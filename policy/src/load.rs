@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cedar_policy::{Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator};
+use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator};
 use miette::Diagnostic;
 use selvedge_authority::PolicyName;
 use selvedge_domain::{Digest, Owner};
@@ -140,6 +140,11 @@ impl<'a> Loading<'a> {
 
     fn keep(&mut self, source: Source<'a>, statement: Statement<'a>, policy: Policy, text: PolicyText) {
         let name = text.name.clone();
+        if (text.effect, text.mode, &text.next_step) == (Effect::Forbid, Mode::Enforce, &None) {
+            let message = format!("`{name}` forbids and has no `@next_step`");
+            let hint = "write one before it: whoever it stops is told that, and nothing else of what to do instead";
+            self.warnings.push(Problem { place: text.place.clone(), message, hint: Some(hint.to_owned()) });
+        }
         if let Some((_, first)) = self.policies.get(&name) {
             let hint = format!("the first stands at {}; give each policy an `@id` of its own", first.place);
             return self.problem(text.place, format!("`{name}` is the `@id` of two policies"), Some(hint));
@@ -289,10 +294,15 @@ fn described(policy: &Policy, place: Place, text: &str) -> Result<PolicyText, (S
         },
         mode,
         next_step,
+        names: policy.entity_literals().iter().map(named).collect(),
         annotations: policy.annotations().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         place,
         text: text.to_owned(),
     })
+}
+
+fn named(entity: &EntityUid) -> (String, String) {
+    (entity.type_name().to_string(), entity.id().unescaped().to_owned())
 }
 
 fn next_step(text: &str) -> Result<String, (String, String)> {

@@ -1,5 +1,6 @@
 //! One policy as its owner wrote it: annotations, text and place.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use selvedge_authority::PolicyName;
@@ -38,6 +39,8 @@ pub struct PolicyText {
     pub mode: Mode,
     /// Its `@next_step`: what whoever it stops can do.
     pub next_step: Option<String>,
+    /// What it names, each by its type and its id: `Agent`, `fixer`.
+    pub names: BTreeSet<(String, String)>,
     /// Every annotation, by name.
     pub annotations: Vec<(String, String)>,
     /// Where it stands.

@@ -1,13 +1,17 @@
 //! Commands that only look: ps, show, watch, proposals, can, policy.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::Common;
 use super::people::{ask, text};
+use crate::config::Config;
 use crate::errors::{CliError, Kind};
 use crate::keeper::{Reply, Request, State, connect};
 use crate::output::{Output, Stream};
+use crate::wiring;
 
 /// List runs.
 #[derive(Debug, Args)]
@@ -321,12 +325,19 @@ fn check(common: &Common, output: &Output, only_missing: bool) -> Result<u8, Cli
     })?;
     let names: Vec<&str> = missing.iter().map(|policy| policy.name.as_str()).collect();
     let digest = policies.digest().to_string();
-    output.document(&serde_json::json!({ "policies": policies.len(), "digest": digest, "missing_defaults": names }));
+    // A configuration that does not load is told by every other command.
+    let config = Config::load(&State::locate(common.state.as_deref())?.config(), wiring::now()).ok();
+    let unknown = config.iter().flat_map(|config| unknown_names(&policies, config));
+    let warnings: Vec<String> = policies.check().warnings.iter().map(ToString::to_string).chain(unknown).collect();
+    output.document(&serde_json::json!({
+        "policies": policies.len(), "digest": digest, "missing_defaults": names, "warnings": warnings,
+    }));
     if only_missing {
         missing.iter().for_each(|policy| output.line(format!("{}\n", policy.text)));
         return Ok(0);
     }
     output.line(format!("{} policies are valid; digest {digest}", policies.len()));
+    warnings.iter().for_each(|warning| output.line(format!("warning: {warning}")));
     for policy in &missing {
         let what = match policy.effect {
             selvedge_policy::Effect::Forbid => "guard",
@@ -343,4 +354,31 @@ fn check(common: &Common, output: &Output, only_missing: bool) -> Result<u8, Cli
         ));
     }
     Ok(0)
+}
+
+/// What policies name that is not configured: such a policy is never about anything.
+fn unknown_names(policies: &selvedge_policy::Policies, config: &Config) -> Vec<String> {
+    let agents: BTreeSet<String> = config.agents.keys().map(ToString::to_string).collect();
+    let repos: BTreeSet<String> = config.repos.keys().map(ToString::to_string).collect();
+    let credentials: BTreeSet<String> = config.credentials.keys().map(ToString::to_string).collect();
+    let known = |kind: &str| match kind {
+        "Agent" => Some(&agents),
+        "Repository" => Some(&repos),
+        "Credential" => Some(&credentials),
+        _ => None,
+    };
+    let mut unknown = Vec::new();
+    for policy in policies.list() {
+        for (kind, name) in &policy.names {
+            if let Some(known) = known(kind).filter(|known| !known.contains(name)) {
+                let known = known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let known = if known.is_empty() { "none".to_owned() } else { known };
+                unknown.push(format!(
+                    "{}: `{}` names {kind}::{name:?}, which is not configured; known are: {known}",
+                    policy.place, policy.name
+                ));
+            }
+        }
+    }
+    unknown
 }
