@@ -96,14 +96,29 @@ impl Doomed {
     }
 }
 
-/// Runs `jobs` in one transaction, tells readers, then answers the callers. Returns whether anything was committed.
-pub(crate) fn commit(store: &mut Store, reserve: &mut Reserve, shared: &Shared, mut jobs: Vec<Box<dyn Job>>) -> bool {
+/// What a commit left that is not on stable storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// As before: nothing was committed, or nothing that can be known to have been synced.
+    AsBefore,
+    /// What was committed is not.
+    Something,
+    /// All of the log is.
+    Nothing,
+}
+
+/// Runs `jobs` in one transaction, tells readers, then answers the callers.
+pub(crate) fn commit(store: &mut Store, reserve: &mut Reserve, shared: &Shared, mut jobs: Vec<Box<dyn Job>>) -> Left {
     move_reserve(store, reserve);
+    let before = store.size();
     let class = jobs.iter().map(|job| job.class()).max().unwrap_or(Class::Observed);
     let outcome = transaction(store, class, |store| jobs.iter_mut().try_for_each(|job| job.run(store)));
     if matches!(outcome, Err(Doomed::Job(_))) && jobs.len() > 1 {
         // One by one: whoever doomed the batch fails alone.
-        return jobs.into_iter().map(|job| commit(store, reserve, shared, vec![job])).max() == Some(true);
+        return jobs.into_iter().fold(Left::AsBefore, |left, job| match commit(store, reserve, shared, vec![job]) {
+            Left::AsBefore => left,
+            after => after,
+        });
     }
     let answers: Vec<Answer> = jobs
         .iter()
@@ -116,7 +131,13 @@ pub(crate) fn commit(store: &mut Store, reserve: &mut Reserve, shared: &Shared, 
     // Readers first: whoever hears that its entry was written may ask for it at once.
     shared.publish(store, reserve.pending());
     jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer));
-    outcome.is_ok()
+    match (outcome, class) {
+        (Err(_), _) => Left::AsBefore,
+        // SQLite syncs what is written, and a transaction that writes nothing syncs nothing. An entry is always written.
+        (Ok(()), Class::Durable) if store.size() == before => Left::AsBefore,
+        (Ok(()), Class::Durable) => Left::Nothing,
+        (Ok(()), Class::Ordered | Class::Observed) => Left::Something,
+    }
 }
 
 /// What becomes of a job.
@@ -180,6 +201,7 @@ mod tests {
 
     use super::*;
     use crate::danger::SeededEntropy;
+    use crate::error::Refusal;
     use crate::key::LogKey;
 
     fn store() -> Store {
@@ -209,7 +231,8 @@ mod tests {
             Err(StepError::Read(ReadError::Damaged { seq: 7, because: "flipped".to_owned() }))
         };
         let (jobs, answers): (Vec<_>, Vec<_>) = [job(append), job(damaged), job(append)].into_iter().unzip();
-        assert!(commit(&mut store, &mut Reserve::default(), &Shared::default(), jobs));
+        let left = commit(&mut store, &mut Reserve::default(), &Shared::default(), jobs);
+        assert_eq!(left, Left::Nothing, "the last one was synced, and everything before it");
         let answers: Vec<_> = answers.iter().map(|answer| answer.recv().unwrap()).collect();
         assert!(matches!(&answers[..], [Ok(0), Err(WriteError::Storage(_)), Ok(1)]), "{answers:?}");
         assert_eq!(store.size(), 2, "nothing of the failed write remains");
@@ -223,8 +246,30 @@ mod tests {
             Err(rusqlite::Error::SqliteFailure(code, None).into())
         };
         let (jobs, answers): (Vec<_>, Vec<_>) = [job(append), job(full)].into_iter().unzip();
-        assert!(!commit(&mut store, &mut Reserve::default(), &Shared::default(), jobs));
+        let left = commit(&mut store, &mut Reserve::default(), &Shared::default(), jobs);
+        assert_eq!(left, Left::AsBefore);
         assert!(answers.iter().all(|answer| matches!(answer.recv().unwrap(), Err(WriteError::Storage(_)))));
         assert_eq!(store.size(), 0);
+    }
+
+    #[test]
+    fn a_commit_that_wrote_nothing_or_failed_does_not_count_as_synced() {
+        let committed =
+            |jobs: Vec<Box<dyn Job>>| commit(&mut store(), &mut Reserve::default(), &Shared::default(), jobs);
+        let of_class = |class: Class, work: fn(&mut Store) -> Result<u64, StepError>| -> Box<dyn Job> {
+            let (reply, _unheard) = sync_channel(1);
+            Box::new(Task { class, work, done: None, last_resort: None, reply })
+        };
+        let refused = |_: &mut Store| Err(StepError::Refused(Refusal::NoRun { kind: "nothing" }));
+        let damaged = |_: &mut Store| Err(StepError::Read(ReadError::Damaged { seq: 7, because: "x".to_owned() }));
+        assert_eq!(committed(vec![of_class(Class::Durable, append)]), Left::Nothing);
+        assert_eq!(committed(vec![of_class(Class::Ordered, append)]), Left::Something);
+        assert_eq!(committed(vec![of_class(Class::Durable, refused)]), Left::AsBefore);
+        // One by one, each with what it asks for.
+        let alone = [of_class(Class::Ordered, append), of_class(Class::Durable, damaged)];
+        assert_eq!(committed(alone.into()), Left::Something);
+        let alone =
+            [of_class(Class::Durable, append), of_class(Class::Ordered, append), of_class(Class::Durable, damaged)];
+        assert_eq!(committed(alone.into()), Left::Something);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use selvedge_authority::Class;
 
 use crate::anchor::Anchor;
-use crate::batch::{self, Doomed, Job};
+use crate::batch::{self, Doomed, Job, Left};
 use crate::error::WriteError;
 use crate::reserve::Reserve;
 use crate::shared::Shared;
@@ -49,6 +49,8 @@ struct Desk {
     /// Jobs that were handed over and not taken up, and the writer itself where it is about to take the store: while there are any, no
     /// caller goes before them.
     waiting: AtomicUsize,
+    /// Whether something that was committed may be lost: a sync failed. Nobody can tell afterwards what of it is on stable storage.
+    is_broken: AtomicBool,
     shared: Arc<Shared>,
 }
 
@@ -77,31 +79,46 @@ pub(crate) struct Writer {
 /// A store with its write-ahead log at `wal`: where jobs are brought, and who writes them.
 pub(crate) fn writer(scribe: Scribe, wal: PathBuf, shared: Arc<Shared>) -> (Inbox, Writer) {
     let (sender, jobs) = sync_channel(JOBS_WAITING_MAX);
-    let desk = Arc::new(Desk { scribe: Mutex::new(scribe), waiting: AtomicUsize::new(0), shared });
+    let desk = Arc::new(Desk {
+        scribe: Mutex::new(scribe),
+        waiting: AtomicUsize::new(0),
+        is_broken: AtomicBool::new(false),
+        shared,
+    });
     (Inbox { desk: Arc::clone(&desk), jobs: sender }, Writer { desk, jobs, wal })
 }
 
 impl Inbox {
     /// Has `job` committed and answered, by this thread or by the writer.
     pub(crate) fn submit(&self, job: Box<dyn Job>) -> Result<(), WriteError> {
-        let Desk { scribe, waiting, shared } = &*self.desk;
+        let Desk { scribe, waiting, is_broken, shared } = &*self.desk;
+        if is_broken.load(Ordering::Acquire) {
+            return Err(WriteError::Closed);
+        }
         if waiting.load(Ordering::Acquire) == 0 {
             match scribe.try_lock() {
                 Ok(mut scribe) => {
                     let due = scribe.due();
                     scribe.commit(shared, vec![job]);
-                    if scribe.due() != due {
-                        // With a full inbox the writer looks at what is due before it sleeps.
-                        drop(self.jobs.try_send(Message::Due));
+                    if scribe.due().iter().zip(due).any(|(is_due, was_due)| *is_due && !was_due) {
+                        self.wake();
                     }
                     return Ok(());
                 }
                 Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Poisoned(_)) => return Err(WriteError::Closed),
+                Err(TryLockError::Poisoned(_)) => {
+                    self.wake();
+                    return Err(WriteError::Closed);
+                }
             }
         }
         waiting.fetch_add(1, Ordering::AcqRel);
         self.jobs.send(Message::Job(job)).map_err(|_| WriteError::Closed)
+    }
+
+    /// With a full inbox the writer looks at what is due before it sleeps.
+    fn wake(&self) {
+        drop(self.jobs.try_send(Message::Due));
     }
 
     /// Has everything signed and synced, and the writer end.
@@ -112,8 +129,11 @@ impl Inbox {
 }
 
 impl Desk {
-    /// The store, before anybody who comes now. None where a job panicked with it: nothing is believed of it any more.
+    /// The store, before anybody who comes now. None where a job panicked with it, or a sync failed: nothing is believed of it any more.
     fn take(&self) -> Option<MutexGuard<'_, Scribe>> {
+        if self.is_broken.load(Ordering::Acquire) {
+            return None;
+        }
         self.waiting.fetch_add(1, Ordering::AcqRel);
         let scribe = self.scribe.lock();
         self.waiting.fetch_sub(1, Ordering::AcqRel);
@@ -140,6 +160,8 @@ impl Writer {
                 break;
             }
         }
+        // Also after a job that panicked: what was committed before it stays.
+        self.sync_now();
         if let Some(mut scribe) = self.desk.take() {
             scribe.sign(&self.desk.shared);
         }
@@ -148,7 +170,7 @@ impl Writer {
 
     /// Commits `first` and everything that waits behind it. Returns whether to go on.
     fn batch(&self, first: Box<dyn Job>) -> bool {
-        let Desk { scribe, waiting, shared } = &*self.desk;
+        let Desk { scribe, waiting, shared, .. } = &*self.desk;
         // A job that panicked left nobody who could answer.
         let Ok(mut scribe) = scribe.lock() else { return false };
         let (mut jobs, mut goes_on) = (vec![first], true);
@@ -175,12 +197,26 @@ impl Writer {
             return;
         }
         drop(scribe);
-        if let Err(error) = File::open(&self.wal).and_then(|wal| wal.sync_data()) {
-            self.desk.shared.trouble(format!("cannot sync the log: {error}"));
-            if let Some(mut scribe) = self.desk.take() {
-                // Tried again after the same span.
-                scribe.unsynced_since.get_or_insert_with(Instant::now);
+        self.sync_now();
+    }
+
+    fn sync_now(&self) {
+        let wal = match File::open(&self.wal) {
+            Ok(wal) => wal,
+            // Nothing is lost by that: tried again after the same span.
+            Err(error) => {
+                self.desk.shared.trouble(format!("cannot sync the log: {error}"));
+                if let Some(mut scribe) = self.desk.take() {
+                    scribe.unsynced_since.get_or_insert_with(Instant::now);
+                }
+                return;
             }
+        };
+        // The kernel tells of a write that failed once, and takes the page for clean then: a second try would succeed without it.
+        if let Err(error) = wal.sync_data() {
+            self.desk.is_broken.store(true, Ordering::Release);
+            let because = "nothing more is recorded, so nothing more is allowed; look after the disk, then start anew";
+            self.desk.shared.trouble(format!("cannot sync the log: {error}; {because}"));
         }
     }
 }
@@ -193,13 +229,10 @@ impl Scribe {
     /// Commits `jobs` in one transaction and answers their callers.
     fn commit(&mut self, shared: &Shared, jobs: Vec<Box<dyn Job>>) {
         let before = self.store.size();
-        let durable = jobs.iter().any(|job| job.class() == Class::Durable);
-        let committed = batch::commit(&mut self.store, &mut self.reserve, shared, jobs);
-        if committed && durable {
-            // One fsync of the write-ahead log covers everything before it.
-            self.unsynced_since = None;
-        } else if committed {
-            self.unsynced_since.get_or_insert_with(Instant::now);
+        match batch::commit(&mut self.store, &mut self.reserve, shared, jobs) {
+            Left::Nothing => self.unsynced_since = None,
+            Left::Something => drop(self.unsynced_since.get_or_insert_with(Instant::now)),
+            Left::AsBefore => {}
         }
         if self.store.size() != before {
             self.unsigned_since.get_or_insert_with(Instant::now);
@@ -240,7 +273,6 @@ impl Scribe {
         match (outcome, signed) {
             (Ok(()), Some(checkpoint)) => {
                 self.unsigned_since = None;
-                self.unsynced_since = None;
                 if let Err(error) = self.anchor.write(&checkpoint) {
                     shared.trouble(format!("cannot write `{}`: {error}", self.anchor.path().display()));
                 }
@@ -380,7 +412,22 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_that_fails_is_told_and_tried_again() {
+    fn after_a_sync_that_failed_nothing_more_is_recorded() {
+        let ledger = written("failed");
+        std::fs::remove_file(&ledger.wal).unwrap();
+        // It can be opened and not be synced.
+        std::os::unix::fs::symlink("/dev/null", &ledger.wal).unwrap();
+        ledger.committed_by();
+        let shared = &ledger.inbox.desk.shared;
+        eventually("nobody is told", || {
+            shared.take_trouble().is_some_and(|told| told.contains("nothing more is recorded"))
+        });
+        assert!(matches!(bring(&ledger.inbox, || ()), Err(WriteError::Closed)));
+        ledger.end();
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_told_and_tried_again() {
         let ledger = written("unsynced");
         std::fs::remove_file(&ledger.wal).unwrap();
         ledger.committed_by();
