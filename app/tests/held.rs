@@ -184,7 +184,11 @@ fn a_call_looks_like_nothing_of_ours_to_whoever_is_asked_a70() {
     let run = scene.begin(&stream("anthropic-messages"));
     let request = scene.held(&run, None);
     let shown = scene.run(&["approvals"]).ok().out;
-    assert_eq!(shown.matches("ap-0000000000000000").count(), 4, "people see all of it: {shown}");
+    assert_eq!(
+        shown.matches("ap-0000000000000000").count(),
+        5,
+        "people see all of it, and what the call says of itself: {shown}"
+    );
     nothing_is_forged(&shown);
     assert!(shown.contains("\n  tool: Bash\n") && shown.contains("\n  command:\n    | true\n"), "{shown}");
     scene.run(&["deny", text(&request, "approval")]).ok();

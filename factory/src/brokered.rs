@@ -306,9 +306,10 @@ mod tests {
             paths: Vec::new(),
             steers: Vec::new(),
             addresses: Vec::new(),
+            values: Vec::new(),
             arguments: Digest::of_parts([arguments.as_bytes()]),
             argument_bytes: 2,
-            of_server: Some(ServerTool { scope: scope("tracker", "delete"), risk: Risk::Medium, values: Vec::new() }),
+            of_server: Some(ServerTool { scope: scope("tracker", "delete"), risk: Risk::Medium }),
             secrets: Secrets::default(),
         }
     }

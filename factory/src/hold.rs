@@ -54,11 +54,8 @@ impl Holdable {
     /// Why it is put before nobody: people say yes to what they see, and they would not see all of it.
     fn is_not_shown_whole(&self) -> Option<&'static str> {
         let (secrets, command, values) = match self {
-            Self::Tool(call) => {
-                let values = call.of_server.as_ref().map_or(&[][..], |tool| &tool.values);
-                (&call.secrets, &call.command, values)
-            }
-            Self::Server(call) => (&call.secrets, &call.command, &call.values[..]),
+            Self::Tool(call) => (&call.secrets, &call.command, &call.values),
+            Self::Server(call) => (&call.secrets, &call.command, &call.values),
             // Looked through, and bounded, before it is an order.
             Self::Question(_) => return None,
         };

@@ -262,11 +262,9 @@ impl ModelDesk {
         ask: ToolAsk,
     ) -> Given {
         let place = (ask.serial, ask.index);
-        let (of_server, values) = (ask.of_server, ask.values);
-        let of_server = of_server.and_then(|(server, tool)| tools?.of_server(&server, &tool, values));
+        let of_server = ask.of_server.and_then(|(server, tool)| tools?.of_server(&server, &tool));
         let steers = ask.paths.iter().filter(|path| steers(path)).cloned().collect();
-        let values = of_server.iter().flat_map(|tool| &tool.values);
-        let named = ask.paths.iter().chain(&ask.addresses).chain(values);
+        let named = ask.paths.iter().chain(&ask.addresses).chain(&ask.values);
         let secrets = secrets_in([&ask.tool, &ask.command].into_iter().chain(named));
         let call = ToolCall {
             run: self.order.run.clone(),
@@ -279,6 +277,7 @@ impl ModelDesk {
             paths: ask.paths,
             steers,
             addresses: ask.addresses,
+            values: ask.values,
             arguments: ask.arguments,
             argument_bytes: ask.argument_bytes,
             of_server,

@@ -199,10 +199,10 @@ impl ToolDesk {
     }
 
     /// What is known of a tool, for a call that a model wrote of it.
-    pub(super) fn of_server(&self, server: &ServerName, tool: &ToolName, values: Vec<String>) -> Option<ServerTool> {
+    pub(super) fn of_server(&self, server: &ServerName, tool: &ToolName) -> Option<ServerTool> {
         let scope = self.scope(server, Some(tool))?.clone();
         let known = self.servers.iter().find(|known| known.name == *server)?;
-        Some(ServerTool { scope, risk: known.tools.get(tool)?.risk, values })
+        Some(ServerTool { scope, risk: known.tools.get(tool)?.risk })
     }
 
     /// Why a server is not asked this any more: the configuration in force has it elsewhere or not at all, or takes the tool for riskier.

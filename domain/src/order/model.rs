@@ -90,6 +90,9 @@ pub struct ToolCall {
     pub steers: Vec<String>,
     /// The addresses it names.
     pub addresses: Vec<String>,
+    /// Its arguments as `name=value`, but those that are its command, paths or addresses; of a server's tool every one. One that is not told
+    /// whole ends with [`CUT`].
+    pub values: Vec<String>,
     /// Of its arguments, all of them; of a server's tool as canonical JSON, so that both orders about one call have one.
     pub arguments: Digest,
     /// How long they are.
@@ -100,15 +103,13 @@ pub struct ToolCall {
     pub of_server: Option<ServerTool>,
 }
 
-/// A tool of a brokered server, as it is called by its model's name: what is known of it and what is said to it.
+/// A tool of a brokered server, as it is called by its model's name: what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTool {
     /// What is called.
     pub scope: ToolScope,
     /// How much harm it could do, in the operator's word.
     pub risk: Risk,
-    /// Every argument as `name=value`; a long one ends with [`CUT`].
-    pub values: Vec<String>,
 }
 
 /// The agent was given the call.
@@ -169,7 +170,7 @@ impl Order for ToolCall {
             paths: &self.paths,
             steers: &self.steers,
             addresses: &self.addresses,
-            values: of_server.map_or(&[], |tool| &tool.values),
+            values: &self.values,
             described: described(of_server.map(|tool| &tool.scope)),
             arguments: &self.arguments,
             argument_bytes: self.argument_bytes,

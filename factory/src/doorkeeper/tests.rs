@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use selvedge_authority::{
     Approval, Class, Clock, Entry, Journal, JournalError, Judge, PolicyName, Question, Record, Subject, Verdict,
 };
-use selvedge_domain::orders::{CUT, HttpRequest, ServerTool, ToolCall};
+use selvedge_domain::orders::{CUT, HttpRequest, ToolCall};
 use selvedge_domain::{
-    Deed, Digest, Endpoint, HostPattern, Method, Order as _, RepoName, Risk, Secrets, Sensitivity, ServerName,
-    SideEffects, Time, ToolName, ToolScope,
+    Deed, Digest, Endpoint, HostPattern, Method, Order as _, RepoName, Secrets, Sensitivity, SideEffects, Time,
 };
 
 use super::flood::{FINDINGS_MORE, OBSERVATIONS_MAX};
@@ -193,6 +192,7 @@ fn bash(command: &str) -> ToolCall {
         paths: Vec::new(),
         steers: Vec::new(),
         addresses: Vec::new(),
+        values: Vec::new(),
         arguments: Digest::of_parts([command.as_bytes()]),
         argument_bytes: command.len() as u64,
         of_server: None,
@@ -205,10 +205,8 @@ fn a_call_that_is_too_long_to_be_shown_whole_is_put_before_nobody_c8() {
     let world = World { asks: true, ..World::new() };
     let funnel = world.funnel();
     let doors = Gatekeeper::new(&funnel, &run());
-    let (server, tool) = (ServerName::parse("files").unwrap(), ToolName::parse("write").unwrap());
-    let (scope, long) = (ToolScope::Call { server, tool, described: Digest::of_parts([]) }, format!("body=hello{CUT}"));
-    let of_server = Some(ServerTool { scope, risk: Risk::Low, values: vec!["path=a".to_owned(), long] });
-    for call in [bash(&format!("echo hello{CUT}")), ToolCall { of_server, ..bash("") }] {
+    let values = vec!["path=a".to_owned(), format!("body=hello{CUT}")];
+    for call in [bash(&format!("echo hello{CUT}")), ToolCall { values, ..bash("") }] {
         let denial = Holding::ask(&doors, Holdable::Tool(call)).unwrap_err();
         assert!(denial.code == Code::NeedsApproval && denial.next_step.contains("shown whole"), "{denial}");
     }

@@ -107,9 +107,26 @@ pub fn facts(
     if paths.len() > WORDS_MAX || addresses.len() > WORDS_MAX || told > TOLD_BYTES_MAX {
         return Err(Untold::TooMany);
     }
+    // An agent may run what is no text as well.
+    let named = tool.command.as_deref().filter(|name| !name.is_empty()).and_then(|name| arguments.get(name));
+    let also = tool.paths.iter().chain(&tool.addresses).filter_map(|name| arguments.get(name));
+    if named.into_iter().chain(also.filter(|value| !value.is_null())).any(|value| !tools::facts::is_texts(value)) {
+        return Err(Untold::Unreadable);
+    }
     let command: Vec<&str> = match tool.command.as_deref() {
         Some("") => vec![&call.arguments],
         name => name.into_iter().flat_map(|name| texts(arguments.get(name))).collect(),
+    };
+    let values = match (&arguments, tool.command.as_deref()) {
+        (Value::Object(arguments), name) => {
+            let is_told = |name: &str| tool.paths.iter().chain(&tool.addresses).any(|told| told == name);
+            let rest = arguments.iter().filter(|(known, _)| Some(known.as_str()) != name && !is_told(known));
+            tools::facts::values(rest)
+        }
+        // All of it is the command.
+        (_, Some("")) => Vec::new(),
+        _ if call.arguments.trim().is_empty() => Vec::new(),
+        _ => tools::facts::values([(&String::new(), &Value::from(call.arguments.as_str()))]),
     };
     Ok(ToolAsk {
         serial,
@@ -122,7 +139,7 @@ pub fn facts(
         arguments: Digest::of_parts([call.arguments.as_bytes()]),
         argument_bytes: u64::try_from(call.arguments.len()).unwrap_or(u64::MAX),
         of_server: None,
-        values: Vec::new(),
+        values,
     })
 }
 
@@ -286,6 +303,32 @@ mod tests {
         let patched = Call { name: "apply_patch".into(), arguments: patched.into(), ..twice };
         assert_eq!(asked(&patched), Err(Untold::Unreadable), "a patch is no object");
     }
+
+    #[test]
+    fn what_an_own_tool_is_given_is_told_and_a_command_that_is_no_text_is_not_judged_c8_e3() {
+        let written = of("Write", r#"{"file_path":"src/a","content":"x = 1\n","mode":{"force":true}}"#, true);
+        assert_eq!(
+            (written.paths, written.values),
+            (vec!["src/a".to_owned()], vec!["content=x = 1\n".to_owned(), "mode.force=true".to_owned()])
+        );
+        let run = of("Bash", r#"{"command":"ls","workdir":"/etc"}"#, true);
+        assert_eq!((run.command.as_str(), run.values), ("ls", vec!["workdir=/etc".to_owned()]));
+        assert_eq!(of("apply_patch", "*** Add File: a\n+b", false).values, ["=*** Add File: a\n+b"]);
+        assert_eq!(of("functions/exec", "ls", false).values, [""; 0]);
+        assert_eq!(of("Mystery", r#"{"to":"everybody"}"#, true).values, ["to=everybody"]);
+        let long = of("Write", &format!(r#"{{"file_path":"a","content":"{}"}}"#, "é".repeat(20_000)), true);
+        assert!(long.values.iter().all(|value| value.ends_with(CUT)), "{:?}", long.values);
+        for command in [r#"["ls",["&&","env"]]"#, r#"{"sh":"env"}"#, "3"] {
+            let call = Call {
+                id: "c".into(),
+                name: "Bash".into(),
+                arguments: format!("{{\"command\":{command}}}"),
+                is_json: true,
+            };
+            assert_eq!(asked(&call), Err(Untold::Unreadable), "{command}");
+        }
+    }
+
     #[test]
     fn d0014_a_tool_that_nobody_declared_is_no_tool() {
         let call = |name: &str| Call { id: "c".into(), name: name.into(), arguments: "{}".into(), is_json: true };

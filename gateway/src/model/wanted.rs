@@ -166,6 +166,6 @@ pub struct ToolAsk {
     pub argument_bytes: u64,
     /// The tool of a brokered server that this is.
     pub of_server: Option<(ServerName, ToolName)>,
-    /// Every argument of such a tool as `name=value`.
+    /// Arguments as `name=value`: every one of such a tool, of others those that are not told otherwise.
     pub values: Vec<String>,
 }

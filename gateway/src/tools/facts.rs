@@ -1,6 +1,8 @@
 //! What the arguments of a brokered call say, for whoever decides: each of them as text, and the command, paths and addresses among them.
 //! Owns that what cannot be told in bounded plain text is not passed over in silence. No I/O.
 
+use selvedge_domain::Digest;
+use selvedge_domain::orders::CUT;
 use serde_json::{Map, Value};
 
 use super::wanted::TakenOn;
@@ -11,6 +13,12 @@ pub const VALUES_MAX: usize = 256;
 
 /// Longest text of one that is told; what is longer is cut, and put before nobody for a yes.
 const VALUE_CHARS_MAX: usize = 4_096;
+
+/// What is left of those where all of them together are longer than is told.
+const VALUE_CHARS_LEFT: usize = 256;
+
+/// Most bytes that are told of the arguments of an agent's own tool, beside its command and its paths.
+const OWN_BYTES_MAX: usize = 12 * 1024;
 
 /// Longest command that is told.
 const COMMAND_CHARS_MAX: usize = 4_096;
@@ -57,8 +65,43 @@ pub fn facts(tool: &TakenOn, arguments: &Map<String, Value>) -> Result<Facts, Un
     }
     let command: Vec<&str> = tool.command.iter().filter_map(|name| arguments.get(name)).flat_map(texts).collect();
     facts.command = shown(&command.join(" "), COMMAND_CHARS_MAX);
-    let told = facts.paths.iter().chain(&facts.addresses).chain(&facts.values).map(String::len).sum::<usize>();
-    if told.saturating_add(facts.command.len()) > TOLD_BYTES_MAX { Err(Untold) } else { Ok(facts) }
+    let besides = bytes_of(&facts.paths) + bytes_of(&facts.addresses) + facts.command.len();
+    shorten(&mut facts.values, TOLD_BYTES_MAX.saturating_sub(besides));
+    if besides + bytes_of(&facts.values) > TOLD_BYTES_MAX { Err(Untold) } else { Ok(facts) }
+}
+
+/// The arguments of an agent's own tool as `name=value`. What there is no room for is cut: such a call is put before nobody.
+pub(crate) fn values<'a>(arguments: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Vec<String> {
+    let described = Digest::of_parts([]);
+    let tool = TakenOn { described, command: None, paths: Vec::new(), addresses: Vec::new() };
+    let mut facts = Facts::default();
+    for (name, value) in arguments {
+        facts.read(&tool, name, name, value);
+    }
+    let mut values = facts.values;
+    let all = values.len();
+    shorten(&mut values, OWN_BYTES_MAX);
+    values.truncate(VALUES_MAX);
+    while bytes_of(&values) > OWN_BYTES_MAX {
+        values.pop();
+    }
+    if values.len() < all {
+        values.push(CUT.to_owned());
+    }
+    values
+}
+
+/// Cuts long values where all of them are longer than that.
+fn shorten(values: &mut [String], bytes_max: usize) {
+    if bytes_of(values) > bytes_max {
+        for value in values {
+            *value = shown(value, VALUE_CHARS_LEFT);
+        }
+    }
+}
+
+fn bytes_of(texts: &[String]) -> usize {
+    texts.iter().map(String::len).sum()
 }
 
 impl Facts {
@@ -96,7 +139,7 @@ impl Facts {
     }
 }
 
-fn is_texts(value: &Value) -> bool {
+pub(crate) fn is_texts(value: &Value) -> bool {
     value.is_string() || value.as_array().is_some_and(|values| values.iter().all(Value::is_string))
 }
 
@@ -119,8 +162,6 @@ fn looks_like_path(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_domain::Digest;
-    use selvedge_domain::orders::CUT;
     use serde_json::json;
 
     use super::*;
@@ -182,5 +223,26 @@ mod tests {
         assert_eq!(facts(&tool(), &many), Err(Untold));
         let long: Map<String, Value> = (0..100).map(|n| (format!("a{n}"), json!("y".repeat(300)))).collect();
         assert_eq!(facts(&tool(), &long), Err(Untold));
+    }
+
+    #[test]
+    fn many_long_arguments_are_told_in_part_and_what_is_told_is_all_or_says_that_it_is_cut_c8_e3() {
+        let edits: Vec<Value> = (0..6).map(|_| json!({ "old": "a".repeat(2_000), "new": "b".repeat(2_000) })).collect();
+        let told = facts(&tool(), json!({ "edits": edits }).as_object().unwrap()).unwrap();
+        assert!(told.values.len() == 12 && told.values.iter().all(|value| value.ends_with(CUT)), "{told:?}");
+        let own = |arguments: Value| values(arguments.as_object().unwrap());
+        assert_eq!(own(json!({ "content": "fn main() {}\n", "n": 3 })), ["content=fn main() {}\n", "n=3"]);
+        for much in [
+            json!({ "content": "x".repeat(100_000) }),
+            json!({ "a": vec!["y".repeat(300); 1_000] }),
+            json!({ "b": vec![1; 300] }),
+        ] {
+            let told = own(much);
+            assert!(
+                bytes_of(&told) <= OWN_BYTES_MAX + CUT.len() && told.last().unwrap().ends_with(CUT),
+                "{}",
+                told.len()
+            );
+        }
     }
 }

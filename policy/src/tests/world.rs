@@ -266,6 +266,7 @@ pub(crate) fn tool_call() -> ToolCall {
         paths: vec!["src/lib.rs".to_owned()],
         steers: Vec::new(),
         addresses: Vec::new(),
+        values: Vec::new(),
         arguments: Digest::of_parts([b"{}".as_slice()]),
         argument_bytes: 2,
         of_server: None,
@@ -276,9 +277,9 @@ pub(crate) fn tool_call() -> ToolCall {
 /// What a model writes of a brokered tool.
 pub(crate) fn call_of_server(risk: Risk) -> Description {
     let BrokeredCall { scope, risk, values, .. } = brokered_call(risk);
-    let of_server = Some(ServerTool { scope, risk, values });
+    let of_server = Some(ServerTool { scope, risk });
     let (tool, kind) = ("mcp__tracker__search".to_owned(), "other".to_owned());
-    ToolCall { tool, kind, paths: Vec::new(), of_server, ..tool_call() }.describe()
+    ToolCall { tool, kind, paths: Vec::new(), values, of_server, ..tool_call() }.describe()
 }
 
 pub(crate) fn ask_person() -> Description {
