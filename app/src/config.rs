@@ -448,6 +448,7 @@ impl Reader<'_> {
         models: &BTreeMap<ModelName, ModelConfig>,
         agents: &mut BTreeMap<AgentName, AgentConfig>,
     ) -> Result<(), ConfigError> {
+        let mut units: BTreeMap<&ModelName, (&String, String)> = BTreeMap::new();
         for (name, written) in &file.agent {
             let Some(word) = &written.model else { continue };
             let model = models.iter().find(|(name, _)| name.as_str() == word).map(|(_, model)| model);
@@ -464,7 +465,16 @@ impl Reader<'_> {
                     return self.bad(format!("agent.{name}.model"), because);
                 }
                 if agent.budget.is_zero() && model.prices.values().any(Prices::cost) {
-                    let because = "is missing, and its model costs something: no call could be paid; write such as `budget = \"5 USD\"`, for each run";
+                    let because = "is missing or nothing, and its model costs something: no call could be paid; write such as `budget = \"5 USD\"`, for each run";
+                    return self.bad(format!("agent.{name}.budget"), because);
+                }
+                let unit = &agent.budget.unit;
+                if let Some((other, theirs)) =
+                    units.insert(&model.name, (name, unit.clone())).filter(|(_, theirs)| theirs != unit)
+                {
+                    let because = format!(
+                        "is in `{unit}`, and that of `{other}`, which has the same model, in `{theirs}`: its prices are in one unit"
+                    );
                     return self.bad(format!("agent.{name}.budget"), because);
                 }
                 agent.agent.models.insert(model.name.clone());

@@ -166,7 +166,11 @@ fn a_configuration_that_could_not_work_is_refused_by_key_with_what_to_write() {
         (command, format!("{command}\nacp = {{ fs = true }}"), &["fs"]),
         (command, in_env("SELVEDGE_X = \"1\""), &["agent.works.env.SELVEDGE_X", "choose another name"]),
         (command, in_env("\"A-B\" = \"1\""), &["agent.works.env.A-B", "letters, digits and `_`"]),
-        (command, in_env("X = \"{modell}\""), &["agent.works.env.X", "did you mean `{model}`?"]),
+        (
+            command,
+            format!("{}\nmodel = \"main\"", in_env("X = \"{modell}\"")),
+            &["agent.works.env.X", "did you mean `{model}`?"],
+        ),
         (command, in_env("URL = \"{model_url}/v1\""), &["agent.works.env.URL", "name one as its `model`"]),
         (command, in_env(&key), &["agent.works.env.KEY", "[credential.NAME]"]),
         ("runtime = \"acp\"", "runtime = \"command\"\nacp = {}".to_owned(), &["agent.works.acp", "runtime = \"acp\""]),

@@ -158,9 +158,8 @@ fn an_agent_is_installed_in_a_sandbox_without_its_scripts_and_then_works_a5_b3_e
     let scene = scene(&registry);
     let said = scene.run(&["agents"]).ok();
     assert!(said.out.contains("next: `selvedge agents install NAME`"), "{}", said.out);
-    let early = work(&scene, SAYS_DONE);
-    assert!(early["because"].as_str().unwrap().contains("`selvedge agents install codex`"), "{early}");
-
+    let early = scene.run(&["run", "--agent", "coder", "do it"]);
+    early.refused(107, &["`coder` is codex, which is not installed", "selvedge agents install codex"]);
     let said = install(&scene);
     assert!(said.out.contains("codex 0.169.0 is installed and started"), "{}", said.out);
     let tree = scene.state().join("agents/codex").join(VERSION);

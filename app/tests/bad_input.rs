@@ -54,7 +54,7 @@ fn values_that_mean_nothing_are_refused_by_key_b3() {
         ("branch = \"main\"", "branch = \"main\"\napproval_within = \"soon\"", &["`soon`", "24h"]),
         ("runtime = \"command\"", "runtime = \"magic\"", &["agent.writer.runtime", "`magic`", "command"]),
         ("[repo.repo]", "[repo.repo", &["line 1"]),
-        ("trust = \"propose\"", "trust = 3", &["line ", "`trust = 3`"]),
+        ("trust = \"propose\"", "trust = 3", &["line ", "`trust`"]),
         ("owner = \"team@example.org\"\n", "", &["line ", "`[agent.writer]`", "owner"]),
     ] {
         assert!(good.contains(from), "{from}");
@@ -97,6 +97,7 @@ fn values_that_could_never_work_are_refused_by_key_with_what_to_write() {
         ("", "[agent.writer.limits]\nfiles = 0\n", &["agent.writer.limits.files", "is 0"]),
         ("", &when.replace("run = \"writer\"", "run = \"nobody\""), &["when[0].run", "`nobody`", "ad-hoc, writer"]),
         ("", &when.replace("run = \"writer\"\n", ""), &["when[0]", "needs either `run`", "`pipeline`"]),
+        ("", &when.replace("\"writer\"", "\"ad-hoc\""), &["when[0].run", "names at the command line"]),
         ("", &when.replace("run = ", "pipeline = "), &["when[0].pipeline", "`writer`", "known are: none"]),
         ("", &format!("{when}task = \" \"\n"), &["when[0].task", "is empty"]),
         ("", &when.replace("repo = \"repo\"", "repo = \"other\""), &["when[0].repo", "`other`", "known are: repo"]),

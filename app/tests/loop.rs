@@ -587,7 +587,7 @@ fn the_schedule_starts_work_that_anybody_may_approve() {
     let daily = agent("daily", "propose").replace("{text}", CHANGE);
     let when = "[[when]]\nevery = \"1h\"\nrun = \"daily\"\nrepo = \"repo\"\n";
     scene.configure("checks = [\"sh tests/run.sh\"]", &format!("{daily}\n{when}"));
-    let _keeper = scene.serve();
+    let keeper = scene.serve();
     let run = eventually("the clock starts a run that comes to wait", || {
         scene.runs().into_iter().find(|run| run["outcome"] == "waiting")
     });
@@ -595,6 +595,14 @@ fn the_schedule_starts_work_that_anybody_may_approve() {
     assert_eq!((text(&triggered[0], "actor"), text(&triggered[0]["detail"], "source")), ("factory", "schedule"));
     scene.run(&["approve", text(&request(&scene), "approval")]).ok();
     comes_to(&scene, text(&run, "run"), "proposed");
-    assert_eq!(scene.runs().len(), 1, "once an hour is once");
+    keeper.kill();
+    let _keeper = scene.serve();
+    // Another keeper begins a moment after its start with what was never started, and with nothing else.
+    let other = agent("other", "propose").replace("{text}", CHANGE);
+    let more = when.replace("daily", "other");
+    scene.configure("checks = [\"sh tests/run.sh\"]", &format!("{daily}\n{other}\n{when}{more}"));
+    eventually("the clock starts the other one", || scene.runs().into_iter().find(|run| run["agent"] == "other"));
+    let daily = scene.runs().into_iter().filter(|run| run["agent"] == "daily").count();
+    assert_eq!(daily, 1, "once an hour is once");
     assert!(PATIENCE.as_secs() < 3600);
 }

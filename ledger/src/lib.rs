@@ -62,4 +62,4 @@ pub use queue::{Claim, Enqueued};
 pub use rows::Recorded;
 pub use sealed::Sealed;
 pub use verify::{LogReport, VerifyError, root_of, verify_file};
-pub use views::{Entries, Finding, LiveLease, Proposal, ProposalState, RunSummary, WaitingFor};
+pub use views::{Entries, Finding, LiveLease, Proposal, ProposalState, RunSummary, Triggered, WaitingFor};

@@ -1,6 +1,6 @@
 //! What people and the factory look at: runs, proposals, halts, live leases, findings, and the log itself.
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use selvedge_authority::{Entry, HaltScope, Record, Relinquished};
 use selvedge_domain::{
     AgentName, ApprovalId, CommitId, Description, LeaseId, LeaseState, ProposalNumber, RepoName, Run, RunId, Time,
@@ -102,6 +102,18 @@ pub struct LiveLease {
     pub state: LeaseState,
 }
 
+/// A trigger that is on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Triggered {
+    /// When it was queued.
+    pub at: Time,
+    /// Whether the run that serves it is over; one that is only queued is not.
+    pub is_over: bool,
+}
+
+/// How many triggers of one agent on one repository are looked at for the latest of a kind.
+const TRIGGERS_LOOKED_AT_MAX: i64 = 1000;
+
 /// Something worth an auditor's eye.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -140,6 +152,29 @@ impl Ledger {
     /// Every run that is not settled, oldest first.
     pub fn open_runs(&self) -> Result<Vec<RunSummary>, ReadError> {
         self.read(|db| summaries(db, "stage <> 'settled' AND ?1 = 0 ORDER BY seq", 0))
+    }
+
+    /// The latest trigger of this agent on this repository that `is_it`, among their latest thousand.
+    pub fn last_trigger(
+        &self,
+        agent: &AgentName,
+        repo: &RepoName,
+        is_it: impl Fn(&Trigger) -> bool,
+    ) -> Result<Option<Triggered>, ReadError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT t.seq, coalesce(r.stage = 'settled', FALSE) FROM p_trigger t LEFT JOIN p_run r ON r.id = t.run
+                 WHERE t.agent = ?1 AND t.repo = ?2 ORDER BY t.seq DESC LIMIT ?3",
+            )?;
+            let mut rows = statement.query(params![agent.as_str(), repo.as_str(), TRIGGERS_LOOKED_AT_MAX])?;
+            while let Some(row) = rows.next()? {
+                let entry = entry_at(db, from_sql(row.get(0)?))?.entry;
+                if matches!(&entry.record, Record::Triggered(trigger) if is_it(trigger)) {
+                    return Ok(Some(Triggered { at: entry.at, is_over: row.get(1)? }));
+                }
+            }
+            Ok(None)
+        })
     }
 
     /// One run in one line.

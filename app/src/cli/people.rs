@@ -69,7 +69,7 @@ impl Merge {
             text(&value, "target"),
             text(&value, "commit")
         ));
-        output.line("only the factory's bare clone moved; fetch it with `git fetch selvedge`");
+        output.line("only the factory's bare clone moved; bring it home with `git pull --no-rebase selvedge` and the branch's name");
         Ok(0)
     }
 }
@@ -118,12 +118,19 @@ impl Answer {
 impl Scope {
     pub(crate) fn halt(&self, common: &Common, output: &mut Output) -> Result<u8, CliError> {
         let value = ask(common, output, &Request::Halt(self.parse()?))?;
-        let killed = value.get("killed").and_then(Value::as_u64).unwrap_or(0);
+        let count = |name: &str| value.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let killed = count("killed");
+        let waited = count("ended").saturating_sub(killed);
         output.line(match killed {
             0 => "halted; nothing was running".to_owned(),
             1 => "halted; 1 run was killed".to_owned(),
             more => format!("halted; {more} runs were killed"),
         });
+        if waited > 0 {
+            output.line(format!(
+                "{waited} more that waited, or were between two steps, end as halted and are not taken up again; what is only queued stays queued"
+            ));
+        }
         say_what_may_live(output, &value);
         say_what_the_log_lacks(output, &value);
         if !self.scope.is_empty() {
@@ -276,7 +283,11 @@ fn asked(output: &Output, item: &Value) {
     }
     output.line(format!("  what it changes: selvedge diff {}", text(item, "run")));
     let approval = text(item, "approval");
-    output.line(format!("  to answer: selvedge approve {approval}, or selvedge deny {approval}"));
+    let but = match text(item, "asked_by") {
+        by if by.starts_with("person:") => format!(", as anybody but {by}"),
+        _ => String::new(),
+    };
+    output.line(format!("  to answer{but}: selvedge approve {approval}, or selvedge deny {approval}"));
 }
 
 /// Columns of a line of somebody else's words: with the bar before them they fit the narrowest of terminals, which would begin what does

@@ -124,7 +124,7 @@ impl Reader<'_> {
                 let because = "looks like a secret, and agents hold none: name it as a `[credential.NAME]`, which a door puts into requests";
                 return self.bad(key, because);
             }
-            if let Some((word, meant)) = slip(value) {
+            if let Some((word, meant)) = slip(value).filter(|_| written.model.is_some()) {
                 return self.bad(key, format!("holds `{word}`; did you mean `{meant}`?"));
             }
             if written.model.is_none() && MODEL.iter().any(|word| value.contains(word)) {
@@ -135,12 +135,14 @@ impl Reader<'_> {
     }
 }
 
-/// A word in braces that is nearly one of those that stand for a model, and that one. Other words in braces are the program's own affair.
+/// A word in braces that begins as those that stand for a model and is none of them, and the one that is meant. Other words in braces are
+/// the program's own affair.
 fn slip(value: &str) -> Option<(String, &'static str)> {
     let in_braces =
         value.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(word, _)| format!("{{{word}}}"));
-    in_braces.filter(|word| !MODEL.contains(&word.as_str())).find_map(|word| {
-        let meant = MODEL.into_iter().find(|known| strsim::damerau_levenshtein(known, &word) == 1)?;
-        Some((word, meant))
-    })
+    let mut slips =
+        in_braces.filter(|word| word.starts_with("{model") && word != "{models}" && !MODEL.contains(&word.as_str()));
+    let word = slips.next()?;
+    let meant = if word.starts_with("{model_") || word.contains("url") { "{model_url}" } else { "{model}" };
+    Some((word, meant))
 }

@@ -511,7 +511,8 @@ impl Default for Factory {
 impl Agent {
     /// The built-in agent for programs named at the command line. Whoever answers for the first agent answers for it.
     pub(super) fn ad_hoc(file: &File) -> Self {
-        let owner = file.agent.values().next().map_or_else(|| "the operator".to_owned(), |agent| agent.owner.clone());
+        let said = file.factory.owner.clone().filter(|owner| !owner.trim().is_empty());
+        let owner = said.unwrap_or_else(|| "the operator".to_owned());
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         Self {
             runtime: "command".to_owned(),
@@ -603,8 +604,8 @@ impl File {
     pub(super) fn parse(path: &str, text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| {
             let place = error.span().map_or(String::new(), |span| line_of(text, span.start));
-            let message = error.message().to_owned();
-            let suggestion = suggest(&message);
+            let suggestion = suggest(error.message());
+            let message = in_toml(error.message());
             ConfigError::Syntax { path: path.to_owned(), place, message, suggestion }
         })
     }
@@ -621,13 +622,30 @@ pub(crate) fn schema() -> schemars::Schema {
     schemars::schema_for!(File)
 }
 
+/// A message about types in the words of TOML instead of Rust's.
+fn in_toml(message: &str) -> String {
+    let words = [
+        ("a sequence", "a list, in brackets"),
+        ("a map", "a table"),
+        ("invalid type: map", "invalid type: table"),
+        ("invalid type: sequence", "invalid type: list"),
+        ("expected struct ", "expected the table "),
+        ("expected usize", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected u32", "expected a whole number"),
+        ("expected u16", "expected a whole number"),
+        ("expected f64", "expected a number"),
+    ];
+    words.iter().fold(message.to_owned(), |message, (from, to)| message.replace(from, to))
+}
+
 /// How much of a line is shown.
 const LINE_CHARS_MAX: usize = 80;
 
-/// Which line, and what stands in it: the key or the table that is meant.
+/// Which line, and which key or table stands in it. What the key is set to may be a secret that was pasted there, and is not shown.
 fn line_of(text: &str, offset: usize) -> String {
     let number = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
-    let line = text.lines().nth(number - 1).unwrap_or_default().trim();
+    let line = text.lines().nth(number - 1).and_then(|line| line.split('=').next()).unwrap_or_default().trim();
     let shown: String = line.chars().filter(|c| !selvedge_domain::is_deceptive(*c)).take(LINE_CHARS_MAX).collect();
     if shown.is_empty() { format!(" line {number}") } else { format!(" line {number}, `{shown}`") }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use selvedge_domain::{AgentName, Duration, PipelineName, RepoName};
 
 use super::pipelines::SENTENCE_BYTES_MAX;
-use super::{AgentConfig, ConfigError, File, PipelineConfig, Reader, RepoConfig, Runtime};
+use super::{AD_HOC, AgentConfig, ConfigError, File, PipelineConfig, Reader, RepoConfig, Runtime};
 
 /// What a program is told that was given no task: that nobody asked.
 const NO_TASK: &str = "scheduled";
@@ -49,6 +49,10 @@ impl Reader<'_> {
         for (index, when) in file.when.iter().enumerate() {
             let key = format!("when[{index}]");
             let what = match (&when.run, &when.pipeline) {
+                (Some(agent), None) if agent == AD_HOC => {
+                    let because = "runs programs that somebody names at the command line; register the program as an agent of its own";
+                    return self.bad(format!("{key}.run"), because);
+                }
                 (Some(agent), None) => What::Agent(self.known(&format!("{key}.run"), agent, agents)?),
                 (None, Some(name)) => What::Pipeline(self.known(&format!("{key}.pipeline"), name, pipelines)?),
                 _ => {

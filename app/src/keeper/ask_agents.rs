@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::ask_doctor::{any_repo, follow};
 use super::hall::{Keeper, Listener};
 use super::message::Reply;
-use crate::config::{INSTALL, Runtime, registry_tables};
+use crate::config::{AgentConfig, INSTALL, Runtime, registry_tables};
 use crate::errors::{CliError, Kind};
 use crate::wiring::asked;
 
@@ -66,6 +66,22 @@ fn standing(keeper: &Keeper, adapter: &Adapter) -> Result<Value, CliError> {
         "name": adapter.name, "package": adapter.pin.package, "version": adapter.pin.version,
         "protocol": adapter.protocol, "is_installed": is_there, "digest": digest.map(|digest| digest.to_string()),
     }))
+}
+
+/// Refuses work that is known to fail once somebody was asked for its key: its agent is not there, or its key is not.
+pub(super) fn see_that_it_is_ready(keeper: &Keeper, configured: &AgentConfig) -> Result<(), CliError> {
+    let name = &configured.agent.name;
+    if let Some(adapter) = configured.runtime.adapter() {
+        let digest = keeper.works.installed(adapter).map_err(|error| CliError::caused(Kind::Ledger, &error))?;
+        if digest.is_none() {
+            return Err(CliError::new(
+                Kind::NotFound,
+                format!("agent `{name}` is {}, which is not installed", adapter.name),
+            )
+            .hint(format!("`selvedge agents install {}` does that", adapter.name)));
+        }
+    }
+    Ok(())
 }
 
 /// Fetches the pinned version of an agent in a sandbox, and says how that went.

@@ -115,7 +115,7 @@ pub(super) fn summary(keeper: &Keeper, run: &RunSummary) -> Value {
         "intent": run.intent,
         "stage": run.stage,
         "outcome": run.outcome.clone().or_else(|| run.waiting.as_ref().map(|_| "waiting".to_owned())),
-        "because": run.because.clone().or_else(|| run.waiting.as_ref().map(|waiting| format!("waits for a person: {}", waiting.order))),
+        "because": run.because.clone().or_else(|| run.waiting.as_ref().map(|waiting| format!("waits for a person until {}: {} ({})", waiting.until, waiting.order, waiting.approval))),
         "attempts": run.attempts,
         "began_at": run.began_at.to_string(),
         "changed_at": run.changed_at.to_string(),

@@ -36,6 +36,15 @@ pub(super) fn run(
     };
     // Without a sandbox nothing will start: better said now than after every retry of the run.
     works.see_that_it_can_fence()?;
+    let stages = part
+        .iter()
+        .flat_map(|first| config.pipelines.get(&first.pipeline))
+        .flat_map(|found| found.pipeline.parts.iter());
+    for worker in stages.map(|stage| &stage.agent).chain([&agent]) {
+        if let Some(configured) = config.agents.get(worker) {
+            super::ask_agents::see_that_it_is_ready(keeper, configured)?;
+        }
+    }
     if request.scan && request.advisories.is_none() && config.advisories.is_none() {
         return Err(CliError::new(Kind::Advisories, "no advisory database")
             .hint("name one with `--advisories DIR`, or set `advisories.path`"));

@@ -79,6 +79,12 @@ impl Census<'_> {
         self.usage.keys.keys().filter(|name| !is_configured(name)).collect()
     }
 
+    /// Whether a pipeline has it at work: what it needs to be a stage says the pipeline, and not what its own runs did.
+    fn is_a_stage(&self, name: &AgentName) -> bool {
+        let mut stages = self.config.pipelines.values().flat_map(|found| &found.pipeline.parts);
+        stages.any(|stage| stage.agent == *name)
+    }
+
     fn agent(&self, name: &AgentName, config: &AgentConfig) -> Standing {
         let unseen = AgentUse::default();
         let used = self.usage.agents.get(name).unwrap_or(&unseen);
@@ -101,7 +107,9 @@ impl Census<'_> {
                 continue;
             }
             surplus.push(match &right.what {
-                What::Trust(trust) if enough.max(least_trust()) >= *trust => indispensable(&right.key, &right.word),
+                What::Trust(trust) if enough.max(least_trust()) >= *trust || self.is_a_stage(name) => {
+                    indispensable(&right.key, &right.word)
+                }
                 What::Trust(_) => excess(&right.key, &right.word, Some(enough.max(least_trust()).as_str())),
                 What::May(may) if TO_START.iter().any(|(word, _)| word == may) => {
                     indispensable(&right.key, &right.word)

@@ -73,7 +73,7 @@ impl Keeper {
         // A full disk must not keep anyone from halting; nothing else will be allowed either.
         let _unrecorded = works.ledger.append(entry, Class::Durable);
         works.ledger.queue().reap().map_err(|error| CliError::caused(Kind::Ledger, &error))?;
-        let schedule = Mutex::new(super::schedule::Schedule::new(&works.config(), works.now()));
+        let schedule = Mutex::new(super::schedule::Schedule::new(&works));
         Ok(Self {
             works,
             purpose,

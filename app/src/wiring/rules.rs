@@ -10,6 +10,7 @@ use selvedge_authority::{Class, Entry, Journal, Judge, Observation, Question, Re
 use selvedge_domain::{Actor, Digest};
 use selvedge_factory::ports::Clock;
 
+use super::secrets::masked;
 use super::{Works, load_policies};
 use crate::config::{CONFIG_BYTES_MAX, Config, ConfigError};
 use crate::errors::{CliError, Kind};
@@ -60,7 +61,8 @@ impl NotInForce {
         let _read =
             std::fs::File::open(state.config()).and_then(|file| file.take(CONFIG_BYTES_MAX).read_to_end(&mut bytes));
         let content = Digest::of_parts([bytes.as_slice(), lines.as_bytes()]);
-        let because = lines.split_whitespace().collect::<Vec<_>>().join(" ");
+        // It is recorded, and somebody may have pasted a secret where none belongs (C7).
+        let because = masked(&lines.split_whitespace().collect::<Vec<_>>().join(" "));
         Self { because, content, another_is: true }
     }
 
