@@ -204,7 +204,7 @@ fn what_a_run_hands_on_only_narrows_is_worth_nothing_to_others_and_dies_with_it_
     let scene = Scene::ready();
     let clients = clients();
     scene.commit("exchanges.py", EXCHANGES);
-    let more = format!("audiences = [{CLOUD:?}]\nbudget = 10\n");
+    let more = format!("audiences = [{CLOUD:?}]\nbudget = \"0.00001\"\n");
     let may = |name: &str| agent(name, "draft").replace("\"open-pr\"]", "\"open-pr\", \"delegate\"]");
     let toolchain = format!("[factory]\ntrust_domain = {TRUST_DOMAIN:?}\ntoolchains = [{clients:?}]\n");
     let (giver, other) = (may("giver") + &more, may("other") + &more);
