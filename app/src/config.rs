@@ -57,7 +57,7 @@ use prices::Prices;
 pub(crate) use prices::{ALWAYS, Price, since};
 pub(crate) use propose::{Proposal, propose};
 pub(crate) use rights::{Right, What};
-pub(crate) use schedule::{Scheduled, What as Who};
+pub(crate) use schedule::{Scheduled, Who};
 pub(crate) use send::SendLimits;
 
 /// Largest configuration we read.

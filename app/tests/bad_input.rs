@@ -9,7 +9,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Said, Scene, is_root, text};
+use common::{Said, Scene, agent, eventually, is_root, text};
 
 /// A change that passes the checks.
 const CHANGE: &str = "echo more >> src/greeting";
@@ -109,6 +109,48 @@ fn values_that_could_never_work_are_refused_by_key_with_what_to_write() {
         std::fs::write(scene.config(), bad).unwrap();
         scene.run(&["ps"]).refused(101, &[words, &["selvedge.toml"]].concat());
     }
+}
+
+#[test]
+fn a_model_that_costs_needs_a_budget_and_agents_with_one_model_count_in_one_unit_e3() {
+    let scene = Scene::ready();
+    let spends = |name: &str, budget: &str| format!("{}model = \"main\"\n{budget}\n", agent(name, "draft"));
+    let price = |of: &str| {
+        format!(
+            "[model.main]\nupstream = \"https://models.example\"\nprotocols = [\"openai-chat\"]\n\
+             price = [{{ of = \"some-model\", input = {of}, output = {of} }}]\n"
+        )
+    };
+    let set = |first: &str, second: &str, of: &str| {
+        scene.configure("", &format!("{}{}{}", spends("first", first), spends("second", second), price(of)));
+        scene.run(&["ps"])
+    };
+    set("budget = \"5 USD\"", "budget = \"2 USD\"", "1.0").ok();
+    set("", "", "0.0").ok();
+    set("", "budget = \"2 USD\"", "1.0").refused(101, &["agent.first.budget", "is missing or nothing", "5 USD"]);
+    set("budget = \"0 USD\"", "budget = \"2 USD\"", "1.0").refused(101, &["agent.first.budget", "nothing"]);
+    set("budget = \"5 USD\"", "budget = \"2 EUR\"", "1.0").refused(101, &["agent.second.budget", "`EUR`", "`first`"]);
+    set("budget = 5", "budget = \"2 USD\"", "1.0").refused(101, &["`budget`", "an amount in quotes"]);
+}
+
+/// A live keeper records why a configuration is not in force, and what is recorded stays.
+#[test]
+fn a_secret_that_is_pasted_into_the_configuration_is_neither_shown_nor_recorded_c7() {
+    let scene = Scene::ready();
+    let good = std::fs::read_to_string(scene.config()).unwrap();
+    let secret = format!("ghp_{}", "aB3dE5gH7jK9mN1pQ2sT4vW6xY8zA0cDaB3x");
+    let _keeper = scene.serve();
+    // Where no key is known, and where the message quotes what was written.
+    for line in [format!("api_key = \"{secret}\""), format!("trust = \"{secret}\"")] {
+        let bad = good.replace("trust = \"propose\"", &line);
+        std::fs::write(scene.config(), bad).unwrap();
+        eventually("it is not in force", || scene.run(&["ps"]).out.contains("is not in force").then_some(()));
+        assert!(!scene.run(&["ps"]).out.contains(&secret));
+        std::fs::write(scene.config(), &good).unwrap();
+        eventually("it is in force again", || (!scene.run(&["ps"]).out.contains("is not in force")).then_some(()));
+    }
+    let log = scene.run(&["audit", "show", "--json"]).ok().out;
+    assert!(log.matches("configuration_refused").count() >= 2 && !log.contains(&secret), "{log}");
 }
 
 #[test]

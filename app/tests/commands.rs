@@ -446,6 +446,9 @@ fn what_policies_name_that_is_not_configured_and_guards_without_a_next_step_are_
     assert_eq!(scene.json(&["policy", "check"])["warnings"].as_array().unwrap().len(), 2);
     std::fs::write(&path, format!("@next_step(\"ask the team\") {}", guard("writer"))).unwrap();
     assert_eq!(scene.json(&["policy", "check"])["warnings"], serde_json::json!([]));
+    std::fs::write(scene.config(), "broken").unwrap();
+    let said = scene.run(&["policy", "check"]).ok().out;
+    assert!(said.contains("`selvedge.toml` does not load, so whether"), "{said}");
 }
 
 #[test]

@@ -604,5 +604,12 @@ fn the_schedule_starts_work_that_anybody_may_approve() {
     eventually("the clock starts the other one", || scene.runs().into_iter().find(|run| run["agent"] == "other"));
     let daily = scene.runs().into_iter().filter(|run| run["agent"] == "daily").count();
     assert_eq!(daily, 1, "once an hour is once");
+    // What is halted is not started later for every time it was due meanwhile.
+    scene.run(&["halt"]).ok();
+    let often = when.replace("1h", "1s").replace("daily", "third");
+    let third = agent("third", "propose").replace("{text}", CHANGE);
+    scene.configure("checks = [\"sh tests/run.sh\"]", &format!("{third}\n{often}"));
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    assert_eq!(scene.json(&["ps"])["queued"], serde_json::json!([]));
     assert!(PATIENCE.as_secs() < 3600);
 }

@@ -325,9 +325,13 @@ fn check(common: &Common, output: &Output, only_missing: bool) -> Result<u8, Cli
     })?;
     let names: Vec<&str> = missing.iter().map(|policy| policy.name.as_str()).collect();
     let digest = policies.digest().to_string();
-    // A configuration that does not load is told by every other command.
-    let config = Config::load(&State::locate(common.state.as_deref())?.config(), wiring::now()).ok();
-    let unknown = config.iter().flat_map(|config| unknown_names(&policies, config));
+    let unknown = match Config::load(&State::locate(common.state.as_deref())?.config(), wiring::now()) {
+        Ok(config) => unknown_names(&policies, &config),
+        Err(_) => vec![
+            "`selvedge.toml` does not load, so whether agents and repositories that policies name exist was not looked up"
+                .to_owned(),
+        ],
+    };
     let warnings: Vec<String> = policies.check().warnings.iter().map(ToString::to_string).chain(unknown).collect();
     output.document(&serde_json::json!({
         "policies": policies.len(), "digest": digest, "missing_defaults": names, "warnings": warnings,

@@ -258,7 +258,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct When {
-    /// How often: `24h`.
+    /// How often: `24h`, counted from its last start.
     pub(crate) every: String,
     /// Which agent. Either this, or `pipeline`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -15,7 +15,7 @@ const NO_TASK: &str = "scheduled";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scheduled {
     pub(crate) every: Duration,
-    pub(crate) what: What,
+    pub(crate) what: Who,
     pub(crate) repo: RepoName,
     /// The task, in words.
     pub(crate) text: String,
@@ -23,12 +23,12 @@ pub(crate) struct Scheduled {
 
 /// Who works.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Who {
     Agent(AgentName),
     Pipeline(PipelineName),
 }
 
-impl fmt::Display for What {
+impl fmt::Display for Who {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Agent(name) => name.fmt(to),
@@ -53,8 +53,8 @@ impl Reader<'_> {
                     let because = "runs programs that somebody names at the command line; register the program as an agent of its own";
                     return self.bad(format!("{key}.run"), because);
                 }
-                (Some(agent), None) => What::Agent(self.known(&format!("{key}.run"), agent, agents)?),
-                (None, Some(name)) => What::Pipeline(self.known(&format!("{key}.pipeline"), name, pipelines)?),
+                (Some(agent), None) => Who::Agent(self.known(&format!("{key}.run"), agent, agents)?),
+                (None, Some(name)) => Who::Pipeline(self.known(&format!("{key}.pipeline"), name, pipelines)?),
                 _ => {
                     return self.bad(key, "needs either `run`, which names an agent, or `pipeline`");
                 }
@@ -85,11 +85,11 @@ impl Reader<'_> {
 }
 
 /// Whether a task without words is none: what the operator's own programs and the remediation worker do is known without.
-fn is_told_its_task(what: &What, agents: &BTreeMap<AgentName, AgentConfig>) -> bool {
+fn is_told_its_task(what: &Who, agents: &BTreeMap<AgentName, AgentConfig>) -> bool {
     match what {
-        What::Agent(name) => {
+        Who::Agent(name) => {
             agents.get(name).is_some_and(|agent| matches!(agent.runtime, Runtime::Agent(_) | Runtime::Acp(_)))
         }
-        What::Pipeline(_) => true,
+        Who::Pipeline(_) => true,
     }
 }
